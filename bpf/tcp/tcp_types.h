@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/*
+ * What the TCP collector's kernel side and user space share: the key and the
+ * counters of a cell, histogram geometry, drop records and the loss ledger.
+ *
+ * Every counter is cumulative since the programs were attached and only grows;
+ * a task is a difference of two snapshots of its targets' cells. A gauge belongs
+ * to one snapshot (its epoch) and is never subtracted.
+ *
+ * Pids are thread group ids in the probe's own PID namespace. Addresses are 16
+ * bytes in network order, IPv4 as ::ffff:a.b.c.d. Ports are in host order.
+ */
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+enum sonde_tcp_role {
+	SONDE_TCP_ROLE_UNKNOWN = 0, /* never in a cell's key */
+	SONDE_TCP_ROLE_CLIENT = 1,
+	SONDE_TCP_ROLE_SERVER = 2,
+};
+
+/*
+ * A cell: one process, one role, one pair of addresses, one service port (the
+ * remote port of a client, the local port of a server). Never the task, never
+ * an ephemeral port. SONDE_TCP_CELL_OTHER marks the (process, role) cell that
+ * takes what the full table refuses; its addresses, port and peer are 0.
+ */
+#define SONDE_TCP_CELL_OTHER 1
+struct sonde_tcp_cell_key {
+	__u64 netns;	/* net cookie of the socket's network namespace */
+	__u32 pid;	/* owner */
+	__u32 peer_pid; /* the other end's owner where it is a tagged socket too, else 0 */
+	__u8 role;	/* enum sonde_tcp_role */
+	__u8 flags;	/* SONDE_TCP_CELL_OTHER */
+	__u16 port;
+	__u32 pad;
+	__u8 laddr[16];
+	__u8 raddr[16];
+};
+_Static_assert(sizeof(struct sonde_tcp_cell_key) == 56, "key layout");
+
+/* Who closed first, and how. A socket is counted in exactly one of these, once. */
+enum sonde_tcp_close {
+	SONDE_TCP_CLOSE_LOCAL_FIN = 0,	/* ESTABLISHED -> FIN_WAIT1 */
+	SONDE_TCP_CLOSE_LOCAL_RST = 1,	/* abort: RST sent, no FIN first */
+	SONDE_TCP_CLOSE_REMOTE_FIN = 2, /* CLOSE_WAIT came first */
+	SONDE_TCP_CLOSE_REMOTE_RST = 3, /* RST received before any FIN */
+	SONDE_TCP_CLOSE_BOTH = 4,	/* simultaneous: CLOSING */
+	SONDE_TCP_CLOSE_ERROR = 5,	/* timed out or any other sk_err */
+	SONDE_TCP_CLOSE_MAX = 6,
+};
+
+/* sk_err at SYN_SENT -> CLOSE; ABORTED = 0: the application gave up. OTHER is the rest. */
+enum sonde_tcp_connect_error {
+	SONDE_TCP_CONNECT_ABORTED = 0,
+	SONDE_TCP_CONNECT_ECONNREFUSED = 1,
+	SONDE_TCP_CONNECT_ETIMEDOUT = 2,
+	SONDE_TCP_CONNECT_EHOSTUNREACH = 3,
+	SONDE_TCP_CONNECT_ENETUNREACH = 4,
+	SONDE_TCP_CONNECT_ECONNRESET = 5,
+	SONDE_TCP_CONNECT_OTHER = 6,
+	SONDE_TCP_CONNECT_ERROR_MAX = 7,
+};
+
+/* The sum over kinds equals the growth of tcp_sock.total_retrans. */
+enum sonde_tcp_retransmit {
+	SONDE_TCP_RETRANSMIT_SYN = 0,
+	SONDE_TCP_RETRANSMIT_SYNACK = 1,
+	SONDE_TCP_RETRANSMIT_FAST = 2,
+	SONDE_TCP_RETRANSMIT_RTO = 3,
+	SONDE_TCP_RETRANSMIT_RTO_RECOVERY = 4,
+	SONDE_TCP_RETRANSMIT_TLP = 5,
+	SONDE_TCP_RETRANSMIT_OTHER = 6,
+	SONDE_TCP_RETRANSMIT_MAX = 7,
+};
+
+/*
+ * Histogram: two significant decimal digits. 0..9 in steps of one, then 90
+ * buckets a decade (10..99 times 10^n) up to 99,999,999; larger values go into
+ * the last bucket. Every SkyWalking bound (in us) is an edge.
+ */
+#define SONDE_HIST_DECADES 7
+#define SONDE_HIST_BUCKETS (10 + 90 * SONDE_HIST_DECADES) /* 640 */
+
+struct sonde_tcp_hist {
+	__u32 count
+		[SONDE_HIST_BUCKETS]; /* of microseconds; wraps modulo 2^32: take differences so */
+};
+
+struct sonde_tcp_cell {
+	/* connections */
+	__u64 seeded;	   /* found open when the programs attached */
+	__u64 opened;	   /* client: SYN_SENT -> ESTABLISHED */
+	__u64 accepted;	   /* server: handshake of a tagged listener's child completed */
+	__u64 half_closed; /* shutdown(SHUT_WR): FIN sent while the other side still sends */
+	__u64 closed[SONDE_TCP_CLOSE_MAX];
+	__u64 connect_failed[SONDE_TCP_CONNECT_ERROR_MAX];
+	__u64 resets_sent;
+	__u64 resets_received;
+	/* handshake: client SYN_SENT -> ESTABLISHED, server SYN-ACK -> ACK */
+	__u64 handshake_count;
+	__u64 handshake_sum_us;
+	__u64 handshake_unknown; /* SYN cookies, or the start was not seen */
+	/* payload, without SYN and FIN; see kernel-facts "Bytes and calls" */
+	__u64 sent_bytes;     /* accepted from the application */
+	__u64 acked_bytes;    /* of those: acknowledged by the peer */
+	__u64 received_bytes; /* taken by the application */
+	__u64 arrived_bytes;  /* received_bytes plus what waits unread */
+	__u64 segments_out;   /* with retransmissions, data_segs and pure ACKs: tcp_sock.segs_out */
+	__u64 segments_in;
+	__u64 retransmitted_segments;		    /* growth of tcp_sock.total_retrans */
+	__u64 retransmit[SONDE_TCP_RETRANSMIT_MAX]; /* segments by kind */
+	/* calls that moved payload (return > 0, no MSG_PEEK); sendfile and splice count chunks */
+	__u64 write_calls;
+	__u64 read_calls;
+	/* RTT samples: each a real measurement, in us */
+	__u64 rtt_count;
+	__u64 rtt_sum_us;
+	__u64 rtt_missed; /* ACKs that advanced in a state where the source is blind (half-closed, seeded) */
+	/* gauges of the snapshot named by epoch, summed over the cell's live sockets */
+	__u64 epoch;
+	__u64 open;	   /* connections open now */
+	__u64 rtt_sockets; /* of those, how many had an RTT: divisor of the next two */
+	__u64 srtt_sum_us;
+	__u64 rttvar_sum_us; /* tcp_sock.mdev or rttvar, the smoothed mean deviation */
+	__u64 rtt_min_us;    /* smallest tcp_sock min_rtt among them; 0 = none */
+};
+
+/* Drops with a socket: (cell, reason, direction). Rare path, so a hash of its own. */
+enum sonde_tcp_direction {
+	SONDE_TCP_DIRECTION_RX = 0,
+	SONDE_TCP_DIRECTION_TX = 1,
+};
+struct sonde_tcp_drop_key {
+	__u32 cell;   /* index */
+	__u32 reason; /* enum skb_drop_reason with the subsystem in the upper half */
+	__u8 direction;
+	__u8 pad[3];
+};
+struct sonde_tcp_drop {
+	__u64 skbs;
+	__u64 segments; /* gso_segs, at least 1 an skb */
+	__u64 bytes;	/* skb->len */
+};
+
+/*
+ * Loss ledger: one array slot a site, one value a CPU. A site that is not 0
+ * says which numbers of the report are lower bounds. Names and words for each
+ * are in src/model/ledger.def, in this order.
+ */
+enum sonde_tcp_loss {
+	SONDE_TCP_LOSS_TAG_FAILED = 0,	/* socket storage refused: socket not counted */
+	SONDE_TCP_LOSS_CELL_FULL = 1,	/* cell table full: folded into `other` (totals exact) */
+	SONDE_TCP_LOSS_OTHER_FULL = 2,	/* not even an `other` cell: delta lost */
+	SONDE_TCP_LOSS_DROP_FULL = 3,	/* drop table full */
+	SONDE_TCP_LOSS_TUPLE_FULL = 4,	/* peer look-up table full: peer shown as an address */
+	SONDE_TCP_LOSS_TARGET_FULL = 5, /* a forked child did not fit the target table */
+	SONDE_TCP_LOSS_ACCEPT_QUEUE =
+		6,		       /* accept queue longer than the walk's bound when seeding */
+	SONDE_TCP_LOSS_RTT_MISSED = 7, /* RTT samples that no source could see */
+	SONDE_TCP_LOSS_FOREIGN =
+		8, /* inherited socket first used by a process that is no target: released */
+	SONDE_TCP_LOSS_UNTRACKED_MPTCP = 9, /* MPTCP descriptor: subflows not reached */
+	SONDE_TCP_LOSS_BUSY = 10, /* a compare-and-exchange gave up after its bound of retries */
+	SONDE_TCP_LOSS_MAX = 11,
+};
+
+/* Own cost: one slot a program, one value a CPU. */
+struct sonde_bpf_cost {
+	__u64 runs;
+	__u64 sampled_runs;
+	__u64 sampled_ns;
+};

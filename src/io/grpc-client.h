@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * gRPC client: one HTTP/2 connection (prior knowledge) to one backend on the
+ * sd-event loop, many calls at a time. It connects when the first call is
+ * made, and again after a loss with jittered back-off (1 s to 60 s); calls made meanwhile
+ * fail at once with UNAVAILABLE, sent = false, so that the caller keeps its data.
+ * Every call has a deadline. Loop thread only.
+ *
+ * Encodings: what the peer advertised in grpc-accept-encoding of its last good
+ * answer is remembered for the connection; a request goes out as zstd, else
+ * gzip, else identity, never before it was advertised (OAP refuses zstd by the header alone).
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "base/buf.h"
+#include "io/grpc.h"
+#include "wire/encoding.h"
+
+struct sonde_grpc_client;
+struct sonde_grpc_client_call;
+
+struct sonde_grpc_client_config {
+	const char *host; /* name or address */
+	uint16_t port;
+	const char *token;	  /* metadata `authentication`, or NULL; never logged */
+	size_t max_message_bytes; /* largest answer that is accepted, decompressed */
+	uint64_t connect_timeout_ns;
+};
+
+struct sonde_grpc_result {
+	enum sonde_grpc_status status;
+	char message[256]; /* grpc-message, percent-decoded, cut */
+	/*
+	 * Certainly not processed: connect failed, stream refused, GOAWAY with a lower last-stream-id, or
+	 * refused before any message was sent. Only then may a backend that adds be sent it again.
+	 */
+	bool not_processed;
+	size_t bytes;		 /* of the requests, serialised */
+	size_t bytes_compressed; /* as sent */
+	enum sonde_encoding encoding;
+};
+
+struct sonde_grpc_client_handler {
+	/* Each answer message, decompressed; borrowed. Streams may give several. May be NULL. */
+	void (*on_message)(void *ctx, const uint8_t *data, size_t n);
+	/* Exactly once, last; the call is freed behind it. */
+	void (*on_done)(void *ctx, const struct sonde_grpc_result *result);
+	void *ctx;
+};
+
+struct sonde_grpc_metadata {
+	const char *name, *value;
+};
+
+/* Copies @config's strings. *@ret on success only. Return: 0, -EINVAL, -ENOMEM. */
+int sonde_grpc_client_new(sd_event *event, const struct sonde_grpc_client_config *config,
+			  struct sonde_grpc_client **ret) _must_check_;
+
+/* Ends all calls with CANCELLED (their on_done runs). NULL is fine. Returns NULL. */
+struct sonde_grpc_client *sonde_grpc_client_free(struct sonde_grpc_client *c);
+SONDE_DEFINE_CLEANUP(struct sonde_grpc_client *, sonde_grpc_client_free)
+
+/* True once an answer of this connection carried `sonde-extension: 1`. Kept over a reconnect until the next answer. */
+bool sonde_grpc_client_has_extension(const struct sonde_grpc_client *c);
+
+/* True while the connection stands. */
+bool sonde_grpc_client_connected(const struct sonde_grpc_client *c);
+
+/* What the next request would be sent as. */
+enum sonde_encoding sonde_grpc_client_encoding(const struct sonde_grpc_client *c);
+
+/*
+ * sonde_grpc_client_call() - one unary or client-streaming call with all its messages at hand
+ * @path: "/skywalking.v3.MeterReportService/collectBatch"
+ * @messages: @n_messages serialised messages; copied (framed and compressed) before it returns
+ * @metadata: @n_metadata extra request headers, copied; may be NULL
+ * @deadline_ns: CLOCK_MONOTONIC, 0 = none (for watch streams only); sent as grpc-timeout too
+ *
+ * on_done may run before this returns only when < 0 is not returned. *@ret_call (may be NULL) is
+ * borrowed, valid until on_done. Return: 0, -ENOMEM, -EMSGSIZE.
+ */
+int sonde_grpc_client_call(struct sonde_grpc_client *c, const char *path,
+			   const struct sonde_buf *messages, size_t n_messages,
+			   const struct sonde_grpc_metadata *metadata, size_t n_metadata,
+			   uint64_t deadline_ns, struct sonde_grpc_client_handler handler,
+			   struct sonde_grpc_client_call **ret_call) _must_check_;
+
+/* RST_STREAM(CANCEL); on_done runs with CANCELLED before it returns. */
+void sonde_grpc_client_cancel(struct sonde_grpc_client_call *call);

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * gRPC server: HTTP/2 (prior knowledge) on one listening socket of the
+ * sd-event loop. Accepts identity, gzip and zstd messages, answers identity,
+ * advertises grpc-accept-encoding and, where told, extra metadata. Limits on
+ * connections, streams, header bytes, message bytes (compressed and not) and
+ * idle time; what a limit refuses is counted. Loop thread only.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "base/cleanup.h"
+#include "io/grpc.h"
+
+struct sonde_grpc_server;
+struct sonde_grpc_server_call;
+
+/* One method. Handlers run on the loop; @data is decompressed and borrowed. */
+struct sonde_grpc_method {
+	const char *path; /* "/skywalking.v3.ManagementService/keepAlive" */
+	/*
+	 * Each request message, in order. OK goes on; anything else ends the call with that status
+	 * (set words with sonde_grpc_server_call_fail()). May be NULL.
+	 */
+	enum sonde_grpc_status (*on_message)(void *ctx, struct sonde_grpc_server_call *call,
+					     const uint8_t *data, size_t n);
+	/* The client half-closed: answer here with send() and finish(), or later for a server stream. */
+	void (*on_half_close)(void *ctx, struct sonde_grpc_server_call *call);
+	/* Exactly once: the call is gone (finished, reset, connection lost). Free what hangs on user data. May be NULL. */
+	void (*on_close)(void *ctx, struct sonde_grpc_server_call *call);
+	bool single_message; /* unary request: not exactly one message is INVALID_ARGUMENT */
+};
+
+struct sonde_grpc_server_config {
+	const char *address;	  /* "127.0.0.1", "::", … */
+	uint16_t port;		  /* 0 = any free one, see sonde_grpc_server_port() */
+	size_t max_message_bytes; /* of one message, decompressed; larger is RESOURCE_EXHAUSTED */
+	unsigned max_connections;
+	unsigned max_streams; /* of one connection at a time */
+	const char *
+		token; /* metadata `authentication` that every call must carry, or NULL; never logged */
+	bool extension; /* answer with sonde-extension: 1 */
+};
+
+struct sonde_grpc_server_stats {
+	uint64_t connections, connections_refused;
+	uint64_t calls, calls_failed;
+	uint64_t messages, message_bytes, message_bytes_compressed;
+	uint64_t messages_refused; /* too large, bomb, bad encoding, bad frame */
+	uint64_t protocol_errors;
+};
+
+/* @methods: {NULL}-ended by path, borrowed for the server's life, called with @ctx. */
+int sonde_grpc_server_new(sd_event *event, const struct sonde_grpc_server_config *config,
+			  const struct sonde_grpc_method *methods, void *ctx,
+			  struct sonde_grpc_server **ret) _must_check_;
+
+/* Closes everything (on_close of each call runs). NULL is fine. Returns NULL. */
+struct sonde_grpc_server *sonde_grpc_server_free(struct sonde_grpc_server *s);
+SONDE_DEFINE_CLEANUP(struct sonde_grpc_server *, sonde_grpc_server_free)
+
+/* GOAWAY to all, no new connections; calls in flight go on. */
+void sonde_grpc_server_drain(struct sonde_grpc_server *s);
+
+uint16_t sonde_grpc_server_port(const struct sonde_grpc_server *s);
+const struct sonde_grpc_server_stats *sonde_grpc_server_stats(const struct sonde_grpc_server *s);
+
+/* Request metadata by lower-case name, NULL if absent. Borrowed, valid for the call. */
+const char *sonde_grpc_server_call_metadata(const struct sonde_grpc_server_call *call,
+					    const char *name);
+void sonde_grpc_server_call_set_data(struct sonde_grpc_server_call *call, void *data);
+void *sonde_grpc_server_call_data(const struct sonde_grpc_server_call *call);
+
+/* One answer message, copied. Return: 0, -ENOMEM, -ENOTCONN (call already ended), -ENOBUFS (a slow reader's queue is full). */
+int sonde_grpc_server_call_send(struct sonde_grpc_server_call *call, const uint8_t *data,
+				size_t n) _must_check_;
+
+/* Trailers; at most once, nothing after it. @message may be NULL; cut to 255 bytes, percent-encoded. */
+void sonde_grpc_server_call_finish(struct sonde_grpc_server_call *call,
+				   enum sonde_grpc_status status, const char *message);
+
+/* Words for the status that on_message is about to return. */
+void sonde_grpc_server_call_fail(struct sonde_grpc_server_call *call, const char *message);

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Probe messages: what sonde-agent and the worker of sonde-probe say to each
+ * other over one SOCK_SEQPACKET pair. Every request is exactly struct
+ * sonde_probe_request, every reply exactly struct sonde_probe_reply; any other
+ * size, version, type or an id that does not grow ends the worker. Nothing is
+ * ever allocated from a length in a message.
+ *
+ * The agent asks, the worker answers in order: 0 or more records (type of the
+ * record) and then one SONDE_PROBE_END, all with the request's id. The worker
+ * speaks unasked (id 0) only to say HELLO once, when it is ready, and TASK_ENDED when it ended a task
+ * by itself (deadline of the policy).
+ *
+ * Numbers are in host order (one machine). Text is NUL-terminated; the sender
+ * zero-fills, the receiver checks the NUL.
+ */
+
+#include <stdint.h>
+
+#include "bpf/tcp/tcp_types.h"
+
+#define SONDE_PROBE_VERSION 1
+#define SONDE_PROBE_TASKS_MAX 32
+#define SONDE_PROBE_PATH_MAX 256 /* with NUL: paths of at most 255 bytes */
+#define SONDE_PROBE_TEXT_MAX 128
+#define SONDE_PROBE_HIST_CHUNK 112
+
+enum sonde_probe_request_type {
+	/* Admit a task under the node's policy. Attaches nothing. END.error: 0, -EPERM (END.text = rule), -ENOSPC. */
+	SONDE_PROBE_TASK_ADMIT = 1,
+	/* Add a pid to an admitted task's targets. END.error: 0, -ESRCH (gone), -EPERM (END.text = rule). */
+	SONDE_PROBE_TARGET_ADD = 2,
+	/*
+	 * Attach if nothing is attached yet, seed the task's targets, make cells ready for its first
+	 * snapshot. Records: PROBE. END.numbers: open, load, attach, seed ns; seeded sockets.
+	 */
+	SONDE_PROBE_TASK_START = 3,
+	/* End a task (detaches after the last one). END.numbers: detach ns. Records: IDLE_PROOF when it was the last. */
+	SONDE_PROBE_TASK_END = 4,
+	/*
+	 * Read everything: records CELL, HIST (behind their CELL), DROP, PROCESS, LOSS, COST. Only cells
+	 * that changed since the previous snapshot; values are cumulative since attach.
+	 */
+	SONDE_PROBE_SNAPSHOT = 5,
+	/* Records PID: every pid of the probe's PID namespace (for hidepid). */
+	SONDE_PROBE_LIST_PIDS = 6,
+	/* Records EXE for request.pid. END.error: 0, -ESRCH, -EACCES. */
+	SONDE_PROBE_EXE = 7,
+	/* Records LISTENER: every listening TCP port of every process, with its network namespace. */
+	SONDE_PROBE_LISTENERS = 8,
+	/* Records PROBE (what would be attached and why not the rest), no attach. For --doctor and plans. */
+	SONDE_PROBE_PLAN = 9,
+	/* Asks the ids of <state>/bpf-ids; record IDLE_PROOF. */
+	SONDE_PROBE_IDLE_PROOF = 10,
+	_SONDE_PROBE_REQUEST_MAX,
+};
+
+struct sonde_probe_request {
+	uint32_t version; /* SONDE_PROBE_VERSION */
+	uint32_t type;	  /* enum sonde_probe_request_type */
+	uint64_t id;	  /* from 1, grows */
+	uint32_t task;	  /* the agent's slot, below SONDE_PROBE_TASKS_MAX; tasks, targets */
+	uint32_t pid;	  /* TARGET_ADD, EXE */
+	uint64_t
+		pid_start_ticks; /* TARGET_ADD: field 22 of stat, so that a reused pid is not taken */
+	uint64_t duration_ns;	 /* TASK_ADMIT: the worker ends the task itself 10 s after this */
+	uint32_t collectors;	 /* TASK_ADMIT: bit mask, SONDE_PROBE_COLLECT_* */
+	uint32_t options;	 /* TASK_ADMIT: bit mask, SONDE_PROBE_OPTION_* */
+	uint32_t max_peers;	 /* TASK_ADMIT: 0 = the policy's */
+	uint32_t pad;
+	uint64_t pad2[9];
+};
+_Static_assert(sizeof(struct sonde_probe_request) == 128, "request layout");
+
+#define SONDE_PROBE_COLLECT_TCP (1U << 0)
+#define SONDE_PROBE_OPTION_EXECUTION_TIME (1U << 0)
+
+enum sonde_probe_reply_type {
+	SONDE_PROBE_HELLO = 1,
+	SONDE_PROBE_END = 2,
+	SONDE_PROBE_CELL = 3,
+	SONDE_PROBE_HIST = 4,
+	SONDE_PROBE_DROP = 5,
+	SONDE_PROBE_PROCESS = 6,
+	SONDE_PROBE_LOSS = 7,
+	SONDE_PROBE_COST = 8,
+	SONDE_PROBE_PROBE = 9,
+	SONDE_PROBE_PID = 10,
+	SONDE_PROBE_EXE_PATH = 11,
+	SONDE_PROBE_LISTENER = 12,
+	SONDE_PROBE_IDLE = 13,
+	SONDE_PROBE_TASK_ENDED = 14,
+	_SONDE_PROBE_REPLY_MAX,
+};
+
+struct sonde_probe_hello {
+	uint32_t worker_pid;
+	uint32_t keeper_pid;
+	uint32_t restarts;  /* of the worker, since the keeper started */
+	uint32_t max_tasks; /* of the policy */
+	uint64_t max_duration_ns;
+	uint32_t max_peers;
+	uint32_t bpf_error; /* 0, or the errno that BPF was refused with at the first try */
+	char missing
+		[SONDE_PROBE_TEXT_MAX]; /* of bpf_error: the capability or lock-down that is in the way */
+};
+
+struct sonde_probe_end {
+	int32_t error; /* 0 or -errno */
+	uint32_t pad;
+	uint64_t records; /* how many came before this */
+	uint64_t numbers[6];
+	char text[SONDE_PROBE_TEXT_MAX]; /* why, or the policy rule's name */
+};
+
+struct sonde_probe_cell {
+	uint32_t index; /* stable while attached; DROP and HIST refer to it */
+	uint32_t pad;
+	struct sonde_tcp_cell_key key;
+	struct sonde_tcp_cell cell;
+};
+
+enum sonde_probe_hist_kind {
+	SONDE_PROBE_HIST_RTT = 0,
+	SONDE_PROBE_HIST_HANDSHAKE = 1,
+};
+struct sonde_probe_hist {
+	uint32_t index; /* cell */
+	uint16_t kind;
+	uint16_t n; /* pairs used; several HIST records may follow for one cell */
+	struct {
+		uint16_t bucket;
+		uint16_t pad;
+		uint32_t count; /* cumulative */
+	} pair[SONDE_PROBE_HIST_CHUNK];
+};
+
+struct sonde_probe_drop {
+	struct sonde_tcp_drop_key key;
+	uint32_t drop_class;	    /* enum sonde_drop_class of src/model/drop-class.h */
+	struct sonde_tcp_drop drop; /* cumulative */
+	char reason[64];	    /* the running kernel's name, without SKB_DROP_REASON_ */
+};
+
+/* A target's process, and those that it forked while attached. */
+struct sonde_probe_process {
+	uint32_t pid;
+	uint32_t root_pid; /* the named target that it descends from; itself for a named one */
+	uint32_t state;	   /* enum sonde_probe_process_state */
+	uint32_t pad;
+	uint64_t task_mask; /* bit = request.task */
+};
+enum sonde_probe_process_state {
+	SONDE_PROBE_PROCESS_LIVE = 0,
+	SONDE_PROBE_PROCESS_FORKED = 1, /* came in mid-task */
+	SONDE_PROBE_PROCESS_EXITED = 2,
+};
+
+struct sonde_probe_loss {
+	uint64_t count[SONDE_TCP_LOSS_MAX]; /* cumulative */
+};
+
+struct sonde_probe_cost {
+	char name[32]; /* of the program */
+	uint64_t runs;
+	uint64_t sampled_runs;
+	uint64_t sampled_ns;
+	uint64_t
+		hook_ns_x1000; /* calibrated overhead of an empty program on this kind of hook, ns x 1,000 */
+	uint64_t map_bytes; /* on the first record only: memory of all maps */
+};
+
+struct sonde_probe_probe {
+	char name[48]; /* "tp_btf/kfree_skb" */
+	char metrics[96];
+	uint32_t attached; /* 0 = absent, then why in reason */
+	uint32_t pad;
+	char reason[SONDE_PROBE_TEXT_MAX];
+};
+
+struct sonde_probe_pid {
+	uint32_t n;
+	uint32_t pid[200];
+};
+
+struct sonde_probe_exe {
+	uint32_t pid;
+	uint32_t cut; /* 1: longer than 255 bytes, this is its head */
+	char path[SONDE_PROBE_PATH_MAX];
+};
+
+struct sonde_probe_listener {
+	uint64_t netns;	      /* net cookie */
+	uint32_t netns_inode; /* of /proc/PID/ns/net */
+	uint32_t pid;
+	uint16_t port;
+	uint16_t family;  /* AF_INET, AF_INET6 */
+	uint8_t addr[16]; /* all zero = any */
+};
+
+struct sonde_probe_idle {
+	uint32_t programs, maps, links; /* noted at load */
+	uint32_t bpf_fds_left;
+	uint32_t ids_asked; /* 0: no CAP_SYS_ADMIN */
+	uint32_t ids_alive;
+	uint64_t wait_ns;
+};
+
+struct sonde_probe_task_ended {
+	uint32_t task;
+	uint32_t pad;
+	char reason[SONDE_PROBE_TEXT_MAX];
+};
+
+struct sonde_probe_reply {
+	uint32_t version;
+	uint32_t type; /* enum sonde_probe_reply_type */
+	uint64_t id;   /* of the request; 0 = unasked */
+	union {
+		struct sonde_probe_hello hello;
+		struct sonde_probe_end end;
+		struct sonde_probe_cell cell;
+		struct sonde_probe_hist hist;
+		struct sonde_probe_drop drop;
+		struct sonde_probe_process process;
+		struct sonde_probe_loss loss;
+		struct sonde_probe_cost cost;
+		struct sonde_probe_probe probe;
+		struct sonde_probe_pid pids;
+		struct sonde_probe_exe exe;
+		struct sonde_probe_listener listener;
+		struct sonde_probe_idle idle;
+		struct sonde_probe_task_ended task_ended;
+		uint8_t bytes[1008];
+	};
+};
+_Static_assert(sizeof(struct sonde_probe_reply) == 1024, "reply layout");

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Task states and limits that agent, server and command line share. No I/O. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum sonde_task_state {
+	SONDE_TASK_ACCEPTED = 0,
+	SONDE_TASK_PLANNED,
+	SONDE_TASK_ATTACHING,
+	SONDE_TASK_RUNNING,
+	SONDE_TASK_DRAINING,
+	SONDE_TASK_DONE,
+	SONDE_TASK_FAILED,
+	SONDE_TASK_REFUSED,
+	SONDE_TASK_EXPIRED, /* its time passed before any agent took it */
+	SONDE_TASK_STOPPED, /* by a person or a budget */
+	_SONDE_TASK_STATE_MAX,
+};
+
+const char *sonde_task_state_name(enum sonde_task_state s); /* "accepted", … */
+/* Return: 0, -EINVAL. */
+int sonde_task_state_from_name(const char *name, enum sonde_task_state *ret);
+bool sonde_task_state_final(enum sonde_task_state s);
+
+#define SONDE_TASK_DURATION_MIN_MS 1000
+#define SONDE_TASK_DURATION_MAX_MS (30 * 60 * 1000)
+#define SONDE_TASK_REPORT_INTERVAL_DEFAULT_MS 2000
+#define SONDE_TASK_TARGETS_MAX 256
+#define SONDE_TASK_ID_MAX 65 /* with NUL: OAP's are 64 hex digits */
+#define SONDE_TASK_NAME_MAX 129
