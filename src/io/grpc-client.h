@@ -19,8 +19,8 @@
 #include <systemd/sd-event.h>
 
 #include "base/buf.h"
+#include "io/encoding.h"
 #include "io/grpc.h"
-#include "wire/encoding.h"
 
 struct sonde_grpc_client;
 struct sonde_grpc_client_call;
