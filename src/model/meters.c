@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/meters.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+static const struct sonde_meter_info infos[] = {
+#define SONDE_METER(id, name, kind, labels, source, help)                                          \
+	[SONDE_METER_##id] = {name, SONDE_METER_KIND_##kind, labels, source, help},
+#include "model/meters.def"
+#undef SONDE_METER
+};
+_Static_assert(ELEMENTS_OF(infos) == _SONDE_METER_MAX, "a line for each meter");
+
+static const char *const kinds[] = {"counter", "gauge", "histogram"};
+_Static_assert(ELEMENTS_OF(kinds) == _SONDE_METER_KIND_MAX, "a name for each kind");
+
+static const struct {
+	const char *closer, *kind;
+} closes[] = {
+	[SONDE_TCP_CLOSE_LOCAL_FIN] = {"local", "fin"},
+	[SONDE_TCP_CLOSE_LOCAL_RST] = {"local", "rst"},
+	[SONDE_TCP_CLOSE_REMOTE_FIN] = {"remote", "fin"},
+	[SONDE_TCP_CLOSE_REMOTE_RST] = {"remote", "rst"},
+	[SONDE_TCP_CLOSE_BOTH] = {"both", "fin"},
+	[SONDE_TCP_CLOSE_ERROR] = {"error", "error"},
+};
+_Static_assert(ELEMENTS_OF(closes) == SONDE_TCP_CLOSE_MAX, "words for each close");
+
+static const char *const errnos[] = {
+	[SONDE_TCP_CONNECT_ABORTED] = "aborted",
+	[SONDE_TCP_CONNECT_ECONNREFUSED] = "ECONNREFUSED",
+	[SONDE_TCP_CONNECT_ETIMEDOUT] = "ETIMEDOUT",
+	[SONDE_TCP_CONNECT_EHOSTUNREACH] = "EHOSTUNREACH",
+	[SONDE_TCP_CONNECT_ENETUNREACH] = "ENETUNREACH",
+	[SONDE_TCP_CONNECT_ECONNRESET] = "ECONNRESET",
+	[SONDE_TCP_CONNECT_OTHER] = "other",
+};
+_Static_assert(ELEMENTS_OF(errnos) == SONDE_TCP_CONNECT_ERROR_MAX, "a name for each error");
+
+static const char *const retransmits[] = {
+	[SONDE_TCP_RETRANSMIT_SYN] = "syn",
+	[SONDE_TCP_RETRANSMIT_SYNACK] = "synack",
+	[SONDE_TCP_RETRANSMIT_FAST] = "fast",
+	[SONDE_TCP_RETRANSMIT_RTO] = "rto",
+	[SONDE_TCP_RETRANSMIT_TLP] = "tlp",
+	[SONDE_TCP_RETRANSMIT_RTO_RECOVERY] = "rto_recovery",
+	[SONDE_TCP_RETRANSMIT_OTHER] = "other",
+};
+_Static_assert(ELEMENTS_OF(retransmits) == SONDE_TCP_RETRANSMIT_MAX, "a name for each kind");
+
+const uint32_t sonde_skywalking_bounds_us[SONDE_SKYWALKING_BOUNDS] = {
+	0,	10,	50,	100,	 500,	  1000,	   1200,    1500,   1700,
+	2000,	2500,	3000,	5000,	 7000,	  10000,   13000,   16000,  20000,
+	25000,	30000,	35000,	40000,	 45000,	  50000,   70000,   100000, 150000,
+	200000, 300000, 500000, 1000000, 2000000, 3000000, 5000000,
+};
+
+const struct sonde_meter_info *sonde_meter_info(enum sonde_meter m)
+{
+	assert((unsigned)m < _SONDE_METER_MAX);
+
+	return &infos[m];
+}
+
+const struct sonde_meter_info *sonde_meter_find(const char *name)
+{
+	assert(name);
+
+	for (size_t i = 0; i < ELEMENTS_OF(infos); i++) {
+		if (strcmp(infos[i].name, name) == 0)
+			return &infos[i];
+	}
+	return NULL;
+}
+
+const char *sonde_meter_kind_name(enum sonde_meter_kind k)
+{
+	assert((unsigned)k < _SONDE_METER_KIND_MAX);
+
+	return kinds[k];
+}
+
+const char *sonde_meter_closer(enum sonde_tcp_close c)
+{
+	assert((unsigned)c < SONDE_TCP_CLOSE_MAX);
+
+	return closes[c].closer;
+}
+
+const char *sonde_meter_close_kind(enum sonde_tcp_close c)
+{
+	assert((unsigned)c < SONDE_TCP_CLOSE_MAX);
+
+	return closes[c].kind;
+}
+
+const char *sonde_meter_errno(enum sonde_tcp_connect_error e)
+{
+	assert((unsigned)e < SONDE_TCP_CONNECT_ERROR_MAX);
+
+	return errnos[e];
+}
+
+const char *sonde_meter_retransmit(enum sonde_tcp_retransmit k)
+{
+	assert((unsigned)k < SONDE_TCP_RETRANSMIT_MAX);
+
+	return retransmits[k];
+}
+
+size_t sonde_skywalking_bucket(uint64_t us)
+{
+	size_t lo = 0, hi = SONDE_SKYWALKING_BOUNDS;
+
+	while (hi - lo > 1) {
+		size_t mid = (lo + hi) / 2;
+
+		if (sonde_skywalking_bounds_us[mid] <= us)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return lo;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/peer.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+/* Who serves (addr, port) in netns. Any-address listeners have an all-zero addr. */
+struct serve {
+	uint8_t addr[16];
+	uint16_t port;
+	uint64_t netns;
+	uint32_t pid;
+	uint64_t group;
+};
+
+struct table {
+	void *rows;
+	size_t n, cap, size;
+};
+
+struct sonde_peer_table {
+	size_t max_rows;
+	struct table serves, listeners, locals;
+	bool sealed;
+};
+
+static const uint8_t mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+static const uint8_t zero[16];
+
+bool sonde_address_is_loopback(const uint8_t addr[16])
+{
+	static const uint8_t one[16] = {[15] = 1};
+
+	if (memcmp(addr, mapped_prefix, 12) == 0)
+		return addr[12] == 127;
+	return memcmp(addr, one, 16) == 0;
+}
+
+static bool is_any(const uint8_t addr[16])
+{
+	return memcmp(addr, zero, 16) == 0 ||
+	       (memcmp(addr, mapped_prefix, 12) == 0 && memcmp(addr + 12, zero, 4) == 0);
+}
+
+void sonde_address_text(const uint8_t addr[16], char dst[SONDE_ADDRESS_TEXT_MAX])
+{
+	const char *r;
+
+	if (memcmp(addr, mapped_prefix, 12) == 0)
+		r = inet_ntop(AF_INET, addr + 12, dst, SONDE_ADDRESS_TEXT_MAX);
+	else
+		r = inet_ntop(AF_INET6, addr, dst, SONDE_ADDRESS_TEXT_MAX);
+	if (!r) /* cannot be: the room is enough and the family is known */
+		dst[0] = '\0';
+}
+
+int sonde_peer_table_new(size_t max_rows, struct sonde_peer_table **ret)
+{
+	struct sonde_peer_table *t;
+
+	assert(ret && max_rows);
+
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->max_rows = max_rows;
+	t->serves.size = sizeof(struct serve);
+	t->listeners.size = sizeof(struct serve);
+	t->locals.size = 16;
+	*ret = t;
+	return 0;
+}
+
+struct sonde_peer_table *sonde_peer_table_free(struct sonde_peer_table *t)
+{
+	if (!t)
+		return NULL;
+	free(t->serves.rows);
+	free(t->listeners.rows);
+	free(t->locals.rows);
+	free(t);
+	return NULL;
+}
+
+void sonde_peer_table_reset(struct sonde_peer_table *t)
+{
+	assert(t);
+
+	t->serves.n = 0;
+	t->listeners.n = 0;
+	t->locals.n = 0;
+	t->sealed = false;
+}
+
+static int table_add(struct table *t, size_t max_rows, const void *row)
+{
+	if (t->n == max_rows)
+		return -ENOSPC;
+	if (t->n == t->cap) {
+		size_t cap = t->cap ? t->cap * 2 : 64;
+		void *rows = reallocarray(t->rows, cap, t->size);
+
+		if (!rows)
+			return -ENOMEM;
+		t->rows = rows;
+		t->cap = cap;
+	}
+	memcpy((uint8_t *)t->rows + t->n * t->size, row, t->size);
+	t->n++;
+	return 0;
+}
+
+int sonde_peer_table_add_cell(struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key)
+{
+	struct serve s = {.port = key->port, .netns = key->netns, .pid = key->pid};
+	int r;
+
+	assert(t && key && !t->sealed);
+
+	if (key->flags & SONDE_TCP_CELL_OTHER)
+		return 0;
+	r = table_add(&t->locals, t->max_rows, key->laddr);
+	if (r < 0 || key->role != SONDE_TCP_ROLE_SERVER)
+		return r;
+	memcpy(s.addr, key->laddr, 16);
+	return table_add(&t->serves, t->max_rows, &s);
+}
+
+int sonde_peer_table_add_listener(struct sonde_peer_table *t, uint64_t netns,
+				  const uint8_t addr[16], uint16_t port, uint32_t pid)
+{
+	struct serve s = {.port = port, .netns = netns, .pid = pid};
+
+	assert(t && addr && !t->sealed);
+
+	if (!is_any(addr))
+		memcpy(s.addr, addr, 16);
+	return table_add(&t->listeners, t->max_rows, &s);
+}
+
+int sonde_peer_table_add_local(struct sonde_peer_table *t, const uint8_t addr[16])
+{
+	assert(t && addr && !t->sealed);
+
+	return table_add(&t->locals, t->max_rows, addr);
+}
+
+static int compare_address(const void *a, const void *b)
+{
+	return memcmp(a, b, 16);
+}
+
+static int compare_serve(const void *va, const void *vb)
+{
+	const struct serve *a = va, *b = vb;
+	int r = memcmp(a->addr, b->addr, 16);
+
+	return r ? r : (a->port > b->port) - (a->port < b->port);
+}
+
+static void set_groups(struct table *t, uint64_t (*group)(void *ctx, uint32_t pid), void *ctx)
+{
+	struct serve *rows = t->rows;
+
+	for (size_t i = 0; i < t->n; i++)
+		rows[i].group = group ? group(ctx, rows[i].pid) : rows[i].pid;
+}
+
+void sonde_peer_table_seal(struct sonde_peer_table *t, uint64_t (*group)(void *ctx, uint32_t pid),
+			   void *ctx)
+{
+	assert(t);
+
+	set_groups(&t->serves, group, ctx);
+	set_groups(&t->listeners, group, ctx);
+	if (t->serves.n)
+		qsort(t->serves.rows, t->serves.n, sizeof(struct serve), compare_serve);
+	if (t->listeners.n)
+		qsort(t->listeners.rows, t->listeners.n, sizeof(struct serve), compare_serve);
+	if (t->locals.n)
+		qsort(t->locals.rows, t->locals.n, 16, compare_address);
+	t->sealed = true;
+}
+
+/* First row of the run that equals (addr, port); t->n when there is none. */
+static size_t first_of(const struct table *t, const struct serve *key)
+{
+	const struct serve *rows = t->rows;
+	size_t lo = 0, hi = t->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (compare_serve(&rows[mid], key) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/*
+ * The pid that serves (addr, port); 0 when nobody or several different processes do. @same_netns: only
+ * rows of the key's own namespace (loopback, and listeners, whose namespace has other addresses too).
+ */
+static uint32_t who_serves(const struct table *t, const struct serve *key, bool same_netns)
+{
+	const struct serve *rows = t->rows;
+	const struct serve *found = NULL;
+
+	for (size_t i = first_of(t, key); i < t->n && compare_serve(&rows[i], key) == 0; i++) {
+		if (same_netns && rows[i].netns != key->netns)
+			continue;
+		if (found && found->group != rows[i].group)
+			return 0;
+		if (!found)
+			found = &rows[i];
+	}
+	return found ? found->pid : 0;
+}
+
+static bool is_local(const struct sonde_peer_table *t, const uint8_t addr[16])
+{
+	return is_any(addr) || sonde_address_is_loopback(addr) ||
+	       (t->locals.n && bsearch(addr, t->locals.rows, t->locals.n, 16, compare_address));
+}
+
+static uint32_t find_server(const struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key)
+{
+	struct serve want = {.port = key->port, .netns = key->netns};
+	bool loopback = sonde_address_is_loopback(key->raddr);
+	uint32_t pid;
+
+	memcpy(want.addr, key->raddr, 16);
+	pid = who_serves(&t->serves, &want, loopback);
+	if (pid)
+		return pid;
+	/* A listener is known by its namespace only: trust it for what is surely inside that namespace. */
+	if (!loopback && memcmp(key->raddr, key->laddr, 16) != 0)
+		return 0;
+	pid = who_serves(&t->listeners, &want, true);
+	if (pid)
+		return pid;
+	memset(want.addr, 0, 16);
+	return who_serves(&t->listeners, &want, true);
+}
+
+void sonde_peer_resolve(const struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key,
+			struct sonde_peer *ret)
+{
+	struct sonde_peer p = {.kind = SONDE_PEER_ADDRESS, .port = key->port};
+
+	assert(t && key && ret && t->sealed);
+
+	if (key->flags & SONDE_TCP_CELL_OTHER) {
+		*ret = (struct sonde_peer){.kind = SONDE_PEER_OTHER};
+		return;
+	}
+	memcpy(p.addr, key->raddr, 16);
+	p.local = is_local(t, key->raddr);
+	p.pid = key->peer_pid;
+	if (p.pid == 0 && key->role == SONDE_TCP_ROLE_CLIENT)
+		p.pid = find_server(t, key);
+	if (p.pid)
+		p.kind = SONDE_PEER_PROCESS;
+	*ret = p;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sonde-test.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+#include "model/peer.h"
+
+static void address(const char *text, uint8_t ret[16])
+{
+	memset(ret, 0, 16);
+	if (strchr(text, ':')) {
+		assert_int_equal(inet_pton(AF_INET6, text, ret), 1);
+	} else {
+		ret[10] = ret[11] = 0xff;
+		assert_int_equal(inet_pton(AF_INET, text, ret + 12), 1);
+	}
+}
+
+static struct sonde_tcp_cell_key cell(uint64_t netns, uint32_t pid, uint8_t role, const char *local,
+				      const char *remote, uint16_t port)
+{
+	struct sonde_tcp_cell_key k = {.netns = netns, .pid = pid, .role = role, .port = port};
+
+	address(local, k.laddr);
+	address(remote, k.raddr);
+	return k;
+}
+
+/* Adds @n cells, seals, and resolves the first. */
+static struct sonde_peer resolve(const struct sonde_tcp_cell_key *cells, size_t n,
+				 uint64_t (*group)(void *, uint32_t))
+{
+	_cleanup_(sonde_peer_table_freep) struct sonde_peer_table *t = NULL;
+	struct sonde_peer p = {0};
+
+	assert_ok(sonde_peer_table_new(100, &t));
+	for (size_t i = 0; i < n; i++)
+		assert_ok(sonde_peer_table_add_cell(t, &cells[i]));
+	sonde_peer_table_seal(t, group, NULL);
+	sonde_peer_resolve(t, &cells[0], &p);
+	return p;
+}
+
+static uint64_t tens(void *ctx, uint32_t pid)
+{
+	return pid / 10;
+}
+
+static void the_kernels_word_comes_first(void **state)
+{
+	struct sonde_tcp_cell_key c[] = {
+		cell(1, 10, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.0.0.2", 80),
+		cell(2, 20, SONDE_TCP_ROLE_SERVER, "10.0.0.2", "10.0.0.1", 80),
+	};
+	struct sonde_peer p;
+
+	c[0].peer_pid = 33;
+	p = resolve(c, 2, NULL);
+	assert_int_equal(p.kind, SONDE_PEER_PROCESS);
+	assert_int_equal(p.pid, 33);
+}
+
+static void a_client_finds_its_server_in_another_namespace(void **state)
+{
+	struct sonde_tcp_cell_key c[] = {
+		cell(1, 10, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.0.0.2", 80),
+		cell(2, 21, SONDE_TCP_ROLE_SERVER, "10.0.0.2", "10.0.0.9", 80),
+		cell(2, 22, SONDE_TCP_ROLE_SERVER, "10.0.0.2", "10.0.0.1", 81),
+	};
+	struct sonde_peer p = resolve(c, 3, NULL);
+
+	assert_int_equal(p.kind, SONDE_PEER_PROCESS);
+	assert_int_equal(p.pid, 21);
+	assert_true(p.local); /* the address of a monitored connection */
+}
+
+static void loopback_is_matched_in_the_same_namespace_only(void **state)
+{
+	struct sonde_tcp_cell_key c[] = {
+		cell(1, 10, SONDE_TCP_ROLE_CLIENT, "127.0.0.1", "127.0.0.1", 80),
+		cell(2, 20, SONDE_TCP_ROLE_SERVER, "127.0.0.1", "127.0.0.1", 80),
+	};
+	struct sonde_peer p = resolve(c, 2, NULL);
+
+	assert_int_equal(p.kind, SONDE_PEER_ADDRESS);
+	assert_true(p.local);
+	c[1].netns = 1;
+	p = resolve(c, 2, NULL);
+	assert_int_equal(p.kind, SONDE_PEER_PROCESS);
+	assert_int_equal(p.pid, 20);
+}
+
+static void workers_of_one_process_id_are_no_ambiguity(void **state)
+{
+	struct sonde_tcp_cell_key c[] = {
+		cell(1, 10, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.0.0.2", 80),
+		cell(2, 21, SONDE_TCP_ROLE_SERVER, "10.0.0.2", "10.0.0.9", 80),
+		cell(2, 22, SONDE_TCP_ROLE_SERVER, "10.0.0.2", "10.0.0.9", 80),
+	};
+
+	assert_int_equal(resolve(c, 3, tens).kind, SONDE_PEER_PROCESS);
+	assert_int_equal(resolve(c, 3, NULL).kind, SONDE_PEER_ADDRESS);
+}
+
+static void a_servers_client_is_never_guessed_from_its_address(void **state)
+{
+	struct sonde_tcp_cell_key c[] = {
+		cell(1, 20, SONDE_TCP_ROLE_SERVER, "10.0.0.2", "10.0.0.1", 80),
+		cell(2, 10, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.0.0.2", 80),
+	};
+
+	assert_int_equal(resolve(c, 2, NULL).kind, SONDE_PEER_ADDRESS);
+}
+
+static void a_listener_serves_only_what_stays_in_its_namespace(void **state)
+{
+	_cleanup_(sonde_peer_table_freep) struct sonde_peer_table *t = NULL;
+	struct sonde_tcp_cell_key in = cell(1, 10, SONDE_TCP_ROLE_CLIENT, "::1", "::1", 80);
+	struct sonde_tcp_cell_key out =
+		cell(1, 10, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.0.0.2", 80);
+	const uint8_t any[16] = {0};
+	struct sonde_peer p;
+
+	assert_ok(sonde_peer_table_new(10, &t));
+	assert_ok(sonde_peer_table_add_listener(t, 1, any, 80, 7));
+	sonde_peer_table_seal(t, NULL, NULL);
+	sonde_peer_resolve(t, &in, &p);
+	assert_int_equal(p.kind, SONDE_PEER_PROCESS);
+	assert_int_equal(p.pid, 7);
+	sonde_peer_resolve(t, &out, &p);
+	assert_int_equal(p.kind, SONDE_PEER_ADDRESS);
+	assert_false(p.local);
+	in.netns = 2;
+	sonde_peer_resolve(t, &in, &p);
+	assert_int_equal(p.kind, SONDE_PEER_ADDRESS);
+}
+
+static void the_overflow_cell_has_no_address(void **state)
+{
+	struct sonde_tcp_cell_key c = {.pid = 1, .role = SONDE_TCP_ROLE_CLIENT};
+
+	c.flags = SONDE_TCP_CELL_OTHER;
+	assert_int_equal(resolve(&c, 1, NULL).kind, SONDE_PEER_OTHER);
+}
+
+static void refuses_rows_past_its_limit(void **state)
+{
+	_cleanup_(sonde_peer_table_freep) struct sonde_peer_table *t = NULL;
+	const uint8_t any[16] = {0};
+
+	assert_ok(sonde_peer_table_new(1, &t));
+	assert_ok(sonde_peer_table_add_listener(t, 1, any, 80, 7));
+	assert_err(sonde_peer_table_add_listener(t, 1, any, 81, 7), ENOSPC);
+}
+
+static void addresses_are_written_as_people_write_them(void **state)
+{
+	char text[SONDE_ADDRESS_TEXT_MAX];
+	uint8_t a[16];
+
+	address("10.1.2.3", a);
+	sonde_address_text(a, text);
+	assert_string_equal(text, "10.1.2.3");
+	address("2001:db8::1", a);
+	sonde_address_text(a, text);
+	assert_string_equal(text, "2001:db8::1");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_kernels_word_comes_first),
+		cmocka_unit_test(a_client_finds_its_server_in_another_namespace),
+		cmocka_unit_test(loopback_is_matched_in_the_same_namespace_only),
+		cmocka_unit_test(workers_of_one_process_id_are_no_ambiguity),
+		cmocka_unit_test(a_servers_client_is_never_guessed_from_its_address),
+		cmocka_unit_test(a_listener_serves_only_what_stays_in_its_namespace),
+		cmocka_unit_test(the_overflow_cell_has_no_address),
+		cmocka_unit_test(refuses_rows_past_its_limit),
+		cmocka_unit_test(addresses_are_written_as_people_write_them),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
