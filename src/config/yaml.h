@@ -55,7 +55,7 @@ int sonde_yaml_parse(const char *text, size_t len, const char *name, struct sond
 /* The entry of mapping @node under @key. NULL: no such key, or no mapping. Borrowed. */
 const struct sonde_yaml_node *sonde_yaml_get(const struct sonde_yaml_node *node, const char *key);
 
-/* Reads a whole regular file of at most @max bytes; a NUL follows. Return: 0, -EFBIG, -EISDIR, -errno. */
+/* Reads a whole file (or pipe) of at most @max bytes; a NUL follows. Return: 0, -EFBIG, -ENOMEM, -errno. */
 int sonde_yaml_read_file(const char *path, size_t max, char **ret_text,
 			 size_t *ret_len) _must_check_;
 int sonde_yaml_read_fd(int fd, size_t max, char **ret_text, size_t *ret_len) _must_check_;
