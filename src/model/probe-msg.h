@@ -17,8 +17,10 @@
  * zero-fills, the receiver checks the NUL.
  */
 
+#include <stddef.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
 #include "bpf/tcp/tcp_types.h"
 
 #define SONDE_PROBE_VERSION 1
@@ -197,7 +199,7 @@ struct sonde_probe_listener {
 	uint32_t pid;
 	uint16_t port;
 	uint16_t family;  /* AF_INET, AF_INET6 */
-	uint8_t addr[16]; /* all zero = any */
+	uint8_t addr[16]; /* as in a cell's key; all zero = any */
 };
 
 struct sonde_probe_idle {
@@ -237,3 +239,18 @@ struct sonde_probe_reply {
 	};
 };
 _Static_assert(sizeof(struct sonde_probe_reply) == 1024, "reply layout");
+
+/*
+ * What a receiver asks of a message before it looks at anything else. @n: bytes that recv(2)
+ * gave with MSG_TRUNC. *@ret_why: a literal naming what is wrong, on failure only.
+ * Return: 0, -EBADMSG.
+ */
+/* @last_id: of the request before this one, 0 at first. */
+int sonde_probe_request_check(const struct sonde_probe_request *request, size_t n, uint64_t last_id,
+			      const char **ret_why) _must_check_;
+/* Counts, indexes below their limits, and every text with its NUL; what the numbers mean is not judged. */
+int sonde_probe_reply_check(const struct sonde_probe_reply *reply, size_t n,
+			    const char **ret_why) _must_check_;
+
+/* "TASK_ADMIT", …; "?" for others. */
+const char *sonde_probe_request_name(uint32_t type);

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/probe-msg.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "model/drop-class.h"
+
+static const char *const request_names[] = {
+	[SONDE_PROBE_TASK_ADMIT] = "TASK_ADMIT",
+	[SONDE_PROBE_TARGET_ADD] = "TARGET_ADD",
+	[SONDE_PROBE_TASK_START] = "TASK_START",
+	[SONDE_PROBE_TASK_END] = "TASK_END",
+	[SONDE_PROBE_SNAPSHOT] = "SNAPSHOT",
+	[SONDE_PROBE_LIST_PIDS] = "LIST_PIDS",
+	[SONDE_PROBE_EXE] = "EXE",
+	[SONDE_PROBE_LISTENERS] = "LISTENERS",
+	[SONDE_PROBE_PLAN] = "PLAN",
+	[SONDE_PROBE_IDLE_PROOF] = "IDLE_PROOF",
+};
+_Static_assert(ELEMENTS_OF(request_names) == _SONDE_PROBE_REQUEST_MAX, "a name for each request");
+
+const char *sonde_probe_request_name(uint32_t type)
+{
+	if (type == 0 || type >= _SONDE_PROBE_REQUEST_MAX)
+		return "?";
+	return request_names[type];
+}
+
+static bool needs_slot(uint32_t type)
+{
+	return type == SONDE_PROBE_TASK_ADMIT || type == SONDE_PROBE_TARGET_ADD ||
+	       type == SONDE_PROBE_TASK_START || type == SONDE_PROBE_TASK_END;
+}
+
+static bool needs_pid(uint32_t type)
+{
+	return type == SONDE_PROBE_TARGET_ADD || type == SONDE_PROBE_EXE;
+}
+
+static const char *request_fault(const struct sonde_probe_request *q, size_t n, uint64_t last_id)
+{
+	if (n != sizeof(*q))
+		return "size";
+	if (q->version != SONDE_PROBE_VERSION)
+		return "version";
+	if (q->type == 0 || q->type >= _SONDE_PROBE_REQUEST_MAX)
+		return "type";
+	if (q->id <= last_id)
+		return "id does not grow";
+	if (needs_slot(q->type) && q->task >= SONDE_PROBE_TASKS_MAX)
+		return "task slot";
+	if (needs_pid(q->type) && (q->pid == 0 || q->pid > INT32_MAX))
+		return "pid";
+	if (q->pad != 0)
+		return "padding";
+	for (size_t i = 0; i < ELEMENTS_OF(q->pad2); i++)
+		if (q->pad2[i] != 0)
+			return "padding";
+	return NULL;
+}
+
+int sonde_probe_request_check(const struct sonde_probe_request *request, size_t n, uint64_t last_id,
+			      const char **ret_why)
+{
+	const char *fault;
+
+	assert(request && ret_why);
+
+	fault = request_fault(request, n, last_id);
+	if (!fault)
+		return 0;
+	*ret_why = fault;
+	return -EBADMSG;
+}
+
+#define TERMINATED(text) (memchr((text), '\0', sizeof(text)) != NULL)
+
+/* NULL: nothing wrong in the body of this type. */
+static const char *body_fault(const struct sonde_probe_reply *p)
+{
+	static const char no_nul[] = "text without NUL";
+
+	switch (p->type) {
+	case SONDE_PROBE_HELLO:
+		return TERMINATED(p->hello.missing) ? NULL : no_nul;
+	case SONDE_PROBE_END:
+		if (p->end.error > 0 || p->end.error < -4095)
+			return "error out of range";
+		return TERMINATED(p->end.text) ? NULL : no_nul;
+	case SONDE_PROBE_CELL:
+		if (p->cell.key.role != SONDE_TCP_ROLE_CLIENT &&
+		    p->cell.key.role != SONDE_TCP_ROLE_SERVER)
+			return "role";
+		return NULL;
+	case SONDE_PROBE_HIST:
+		if (p->hist.kind > SONDE_PROBE_HIST_HANDSHAKE)
+			return "histogram kind";
+		if (p->hist.n > SONDE_PROBE_HIST_CHUNK)
+			return "histogram pairs";
+		for (unsigned int i = 0; i < p->hist.n; i++)
+			if (p->hist.pair[i].bucket >= SONDE_HIST_BUCKETS)
+				return "histogram bucket";
+		return NULL;
+	case SONDE_PROBE_DROP:
+		if (p->drop.drop_class >= _SONDE_DROP_CLASS_MAX)
+			return "drop class";
+		if (p->drop.key.direction > SONDE_TCP_DIRECTION_TX)
+			return "direction";
+		return TERMINATED(p->drop.reason) ? NULL : no_nul;
+	case SONDE_PROBE_PROCESS:
+		return p->process.state <= SONDE_PROBE_PROCESS_EXITED ? NULL : "process state";
+	case SONDE_PROBE_COST:
+		return TERMINATED(p->cost.name) ? NULL : no_nul;
+	case SONDE_PROBE_PROBE:
+		return TERMINATED(p->probe.name) && TERMINATED(p->probe.metrics) &&
+				       TERMINATED(p->probe.reason)
+			       ? NULL
+			       : no_nul;
+	case SONDE_PROBE_PID:
+		return p->pids.n <= ELEMENTS_OF(p->pids.pid) ? NULL : "pids";
+	case SONDE_PROBE_EXE_PATH:
+		return TERMINATED(p->exe.path) ? NULL : no_nul;
+	case SONDE_PROBE_TASK_ENDED:
+		if (p->task_ended.task >= SONDE_PROBE_TASKS_MAX)
+			return "task slot";
+		return TERMINATED(p->task_ended.reason) ? NULL : no_nul;
+	default:
+		return NULL;
+	}
+}
+
+static const char *reply_fault(const struct sonde_probe_reply *p, size_t n)
+{
+	bool unasked;
+
+	if (n != sizeof(*p))
+		return "size";
+	if (p->version != SONDE_PROBE_VERSION)
+		return "version";
+	if (p->type == 0 || p->type >= _SONDE_PROBE_REPLY_MAX)
+		return "type";
+	unasked = p->type == SONDE_PROBE_HELLO || p->type == SONDE_PROBE_TASK_ENDED;
+	if (unasked != (p->id == 0))
+		return "id";
+	return body_fault(p);
+}
+
+int sonde_probe_reply_check(const struct sonde_probe_reply *reply, size_t n, const char **ret_why)
+{
+	const char *fault;
+
+	assert(reply && ret_why);
+
+	fault = reply_fault(reply, n);
+	if (!fault)
+		return 0;
+	*ret_why = fault;
+	return -EBADMSG;
+}
