@@ -33,7 +33,11 @@ struct sonde_grpc_method {
 	void (*on_half_close)(void *ctx, struct sonde_grpc_server_call *call);
 	/* Exactly once: the call is gone (finished, reset, connection lost). Free what hangs on user data. May be NULL. */
 	void (*on_close)(void *ctx, struct sonde_grpc_server_call *call);
-	bool single_message; /* unary request: not exactly one message is INVALID_ARGUMENT */
+	/*
+	 * Unary request: anything but exactly one message is INVALID_ARGUMENT; on_message runs when the client has
+	 * half-closed, right before on_half_close, so that nothing is done for a call that is refused.
+	 */
+	bool single_message;
 };
 
 struct sonde_grpc_server_config {
@@ -55,12 +59,15 @@ struct sonde_grpc_server_stats {
 	uint64_t protocol_errors;
 };
 
-/* @methods: {NULL}-ended by path, borrowed for the server's life, called with @ctx. */
+/*
+ * @methods: {NULL}-ended by path, borrowed for the server's life, called with @ctx. @config's strings are copied.
+ * Return: 0, -EINVAL (address or a limit), -ENOMEM, -EADDRINUSE and the like.
+ */
 int sonde_grpc_server_new(sd_event *event, const struct sonde_grpc_server_config *config,
 			  const struct sonde_grpc_method *methods, void *ctx,
 			  struct sonde_grpc_server **ret) _must_check_;
 
-/* Closes everything (on_close of each call runs). NULL is fine. Returns NULL. */
+/* Closes everything (on_close of each call runs). Not from inside a handler. NULL is fine. Returns NULL. */
 struct sonde_grpc_server *sonde_grpc_server_free(struct sonde_grpc_server *s);
 SONDE_DEFINE_CLEANUP(struct sonde_grpc_server *, sonde_grpc_server_free)
 
@@ -70,7 +77,7 @@ void sonde_grpc_server_drain(struct sonde_grpc_server *s);
 uint16_t sonde_grpc_server_port(const struct sonde_grpc_server *s);
 const struct sonde_grpc_server_stats *sonde_grpc_server_stats(const struct sonde_grpc_server *s);
 
-/* Request metadata by lower-case name, NULL if absent. Borrowed, valid for the call. */
+/* Request metadata by lower-case name (":path" too), NULL if absent. Borrowed, valid for the call. */
 const char *sonde_grpc_server_call_metadata(const struct sonde_grpc_server_call *call,
 					    const char *name);
 void sonde_grpc_server_call_set_data(struct sonde_grpc_server_call *call, void *data);

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/grpc-server.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <utlist.h>
+
+#include "base/clock.h"
+#include "io/grpc-server-internal.h"
+
+#define ACCEPTS_A_TURN 16
+#define LISTEN_BACKLOG 128
+#define GREET_TIMEOUT_NS (10 * SONDE_NS_PER_S)
+#define FRAME_TIMEOUT_NS (20 * SONDE_NS_PER_S)
+#define STALL_TIMEOUT_NS (30 * SONDE_NS_PER_S)
+#define CONTROL_BURST 1000 /* a client may cancel hundreds of calls at once */
+#define CONTROL_PER_S 100
+#define ANSWER_BYTES_MIN 65536 /* what a slow reader may have waiting on a stream, at least */
+
+struct sonde_grpc_server_conn *sonde_grpc_server_conn_free(struct sonde_grpc_server_conn *c)
+{
+	if (!c)
+		return NULL;
+	if (c->h2)
+		c->server->stats.protocol_errors += sonde_http2_n_violations(c->h2);
+	DL_DELETE(c->server->conns, c);
+	c->server->n_conns--;
+	c->io = sonde_http2_conn_free(c->io);
+	c->h2 = sonde_http2_free(c->h2);
+	free(c);
+	return NULL;
+}
+
+int sonde_grpc_server_conn_new(struct sonde_grpc_server *s, struct sonde_grpc_server_conn **ret)
+{
+	_cleanup_(sonde_grpc_server_conn_freep) struct sonde_grpc_server_conn *c = NULL;
+	const struct sonde_http2_config config = {
+		.server = true,
+		.max_streams = s->config.max_streams,
+		.max_stream_output_bytes = s->config.max_message_bytes + ANSWER_BYTES_MIN,
+		.control_burst = CONTROL_BURST,
+		.control_per_s = CONTROL_PER_S,
+	};
+	struct sonde_http2_handler handler = sonde_grpc_server_call_events;
+	int r;
+
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->server = s;
+	DL_APPEND(s->conns, c);
+	s->n_conns++;
+	handler.ctx = c;
+	r = sonde_http2_new(&config, &handler, &c->h2);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+static void on_lost(void *ctx, int error)
+{
+	sonde_grpc_server_conn_free(ctx);
+}
+
+static void on_tick(void *ctx, uint64_t now_ns)
+{
+	sonde_grpc_server_calls_tick(ctx, now_ns);
+}
+
+/* Takes @fd on success. */
+static int add_connection(struct sonde_grpc_server *s, int fd)
+{
+	_cleanup_(sonde_grpc_server_conn_freep) struct sonde_grpc_server_conn *c = NULL;
+	static const struct sonde_http2_conn_config config = {
+		.greet_timeout_ns = GREET_TIMEOUT_NS,
+		.frame_timeout_ns = FRAME_TIMEOUT_NS,
+		.stall_timeout_ns = STALL_TIMEOUT_NS,
+	};
+	struct sonde_http2_conn_handler handler = {.on_lost = on_lost, .on_tick = on_tick};
+	int r;
+
+	if (s->n_conns >= s->config.max_connections)
+		return -EUSERS;
+	r = sonde_grpc_server_conn_new(s, &c);
+	if (r < 0)
+		return r;
+	handler.ctx = c;
+	r = sonde_http2_conn_new(s->event, fd, c->h2, &config, &handler, &c->io);
+	if (r < 0)
+		return r;
+	TAKE_PTR(c);
+	return 0;
+}
+
+/* Out of descriptors: the spare one makes room to accept and close, else the loop would spin on the listener. */
+static void shed_connection(struct sonde_grpc_server *s)
+{
+	int fd;
+
+	if (s->spare_fd >= 0)
+		(void)close(TAKE_FD(s->spare_fd));
+	fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0)
+		(void)close(fd);
+	s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	s->stats.connections_refused++;
+}
+
+static int on_accept(sd_event_source *source, int listen_fd, uint32_t revents, void *userdata)
+{
+	struct sonde_grpc_server *s = userdata;
+
+	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+		_cleanup_close_ int fd = -1;
+
+		fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+			shed_connection(s);
+		if (fd < 0)
+			break; /* none left, or one that was gone already */
+		if (add_connection(s, fd) < 0) {
+			s->stats.connections_refused++;
+			continue;
+		}
+		TAKE_FD(fd);
+		s->stats.connections++;
+	}
+	return 0;
+}
+
+/* Return: a bound, listening socket, or -errno. */
+static int listen_on(const char *address, uint16_t port)
+{
+	const struct addrinfo hints = {
+		.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+		.ai_socktype = SOCK_STREAM,
+	};
+	_cleanup_close_ int fd = -1;
+	struct addrinfo *found;
+	const int on = 1;
+	char service[8];
+	int r = 0;
+
+	(void)snprintf(service, sizeof(service), "%u", (unsigned)port);
+	if (getaddrinfo(address, service, &hints, &found) != 0)
+		return -EINVAL;
+	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
+		r = -errno;
+	freeaddrinfo(found);
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
+static int find_port(int fd, uint16_t *ret)
+{
+	struct sockaddr_storage a = {0};
+	socklen_t n = sizeof(a);
+
+	if (getsockname(fd, (struct sockaddr *)&a, &n) < 0)
+		return -errno;
+	*ret = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
+					     : ((struct sockaddr_in *)&a)->sin_port);
+	return 0;
+}
+
+int sonde_grpc_server_alloc(sd_event *event, const struct sonde_grpc_server_config *config,
+			    const struct sonde_grpc_method *methods, void *ctx,
+			    struct sonde_grpc_server **ret)
+{
+	_cleanup_(sonde_grpc_server_freep) struct sonde_grpc_server *s = NULL;
+
+	assert(event && config && methods && ret);
+
+	if (config->max_connections == 0 || config->max_streams == 0 ||
+	    config->max_message_bytes == 0 || config->max_message_bytes > UINT32_MAX / 8)
+		return -EINVAL;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->listen_fd = s->spare_fd = -1;
+	s->event = sd_event_ref(event);
+	s->config = *config;
+	s->config.address = s->config.token = NULL; /* the caller's */
+	s->methods = methods;
+	s->ctx = ctx;
+	if (config->token) {
+		s->token = strdup(config->token);
+		if (!s->token)
+			return -ENOMEM;
+	}
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+int sonde_grpc_server_new(sd_event *event, const struct sonde_grpc_server_config *config,
+			  const struct sonde_grpc_method *methods, void *ctx,
+			  struct sonde_grpc_server **ret)
+{
+	_cleanup_(sonde_grpc_server_freep) struct sonde_grpc_server *s = NULL;
+	int r;
+
+	assert(config && config->address);
+
+	r = sonde_grpc_server_alloc(event, config, methods, ctx, &s);
+	if (r < 0)
+		return r;
+	s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (s->spare_fd < 0)
+		return -errno;
+	s->listen_fd = listen_on(config->address, config->port);
+	if (s->listen_fd < 0)
+		return s->listen_fd;
+	r = find_port(s->listen_fd, &s->port);
+	if (r < 0)
+		return r;
+	r = sd_event_add_io(event, &s->accept, s->listen_fd, EPOLLIN, on_accept, s);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+static void stop_listening(struct sonde_grpc_server *s)
+{
+	s->accept = sd_event_source_disable_unref(s->accept);
+	if (s->listen_fd >= 0)
+		(void)close(TAKE_FD(s->listen_fd));
+	if (s->spare_fd >= 0)
+		(void)close(TAKE_FD(s->spare_fd));
+}
+
+struct sonde_grpc_server *sonde_grpc_server_free(struct sonde_grpc_server *s)
+{
+	struct sonde_grpc_server_conn *c, *tmp;
+
+	if (!s)
+		return NULL;
+	stop_listening(s);
+	DL_FOREACH_SAFE (s->conns, c, tmp)
+		sonde_grpc_server_conn_free(c);
+	sd_event_unref(s->event);
+	if (s->token)
+		explicit_bzero(s->token, strlen(s->token));
+	free(s->token);
+	free(s);
+	return NULL;
+}
+
+void sonde_grpc_server_drain(struct sonde_grpc_server *s)
+{
+	struct sonde_grpc_server_conn *c;
+
+	assert(s);
+
+	stop_listening(s);
+	DL_FOREACH (s->conns, c)
+		sonde_http2_goaway(c->h2);
+}
+
+uint16_t sonde_grpc_server_port(const struct sonde_grpc_server *s)
+{
+	assert(s);
+	return s->port;
+}
+
+const struct sonde_grpc_server_stats *sonde_grpc_server_stats(const struct sonde_grpc_server *s)
+{
+	assert(s);
+	return &s->stats;
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/http2-conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+
+#define READ_BYTES 16384
+#define READS_A_TURN 8 /* then the other sources of the loop have their turn */
+#define WRITE_BYTES 65536
+#define WRITES_A_TURN 8
+#define TICK_US 1000000
+#define TICK_ACCURACY_US 500000
+
+struct sonde_http2_conn {
+	struct sonde_http2 *h2; /* borrowed */
+	struct sonde_http2_conn_config config;
+	struct sonde_http2_conn_handler handler;
+	int fd;
+	sd_event_source *io, *defer, *timer;
+	uint32_t io_events;
+	struct sonde_buf out; /* pulled, not yet taken by the socket */
+	size_t out_at;
+	bool lost;
+	bool ticking;
+
+	uint64_t started_ns;
+	uint64_t frame_mark, frame_since_ns; /* the frame that midway() speaks of */
+	uint64_t sent, sent_mark, sent_since_ns;
+};
+
+static void lose(struct sonde_http2_conn *c, int error)
+{
+	if (c->lost)
+		return;
+	c->lost = true;
+	(void)sd_event_source_set_enabled(c->io, SD_EVENT_OFF);
+	(void)sd_event_source_set_enabled(c->defer, SD_EVENT_OFF);
+	(void)sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
+	c->handler.on_lost(c->handler.ctx, error);
+}
+
+static size_t unsent(const struct sonde_http2_conn *c)
+{
+	return c->out.len - c->out_at;
+}
+
+static void set_io_events(struct sonde_http2_conn *c, uint32_t events)
+{
+	if (c->io_events == events)
+		return;
+	if (sd_event_source_set_io_events(c->io, events) >= 0)
+		c->io_events = events;
+}
+
+/* Something is under way: the peer owes bytes, or we owe some that it must take. */
+static bool busy(const struct sonde_http2_conn *c)
+{
+	return unsent(c) > 0 || sonde_http2_n_streams(c->h2) > 0 || sonde_http2_midway(c->h2) ||
+	       !sonde_http2_greeted(c->h2);
+}
+
+static int keep_ticking(struct sonde_http2_conn *c)
+{
+	bool want = busy(c);
+	int r;
+
+	if (want == c->ticking)
+		return 0;
+	if (want) {
+		r = sd_event_source_set_time_relative(c->timer, TICK_US);
+		if (r < 0)
+			return r;
+		c->frame_since_ns = c->sent_since_ns = 0;
+	}
+	r = sd_event_source_set_enabled(c->timer, want ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+	if (r < 0)
+		return r;
+	c->ticking = want;
+	return 0;
+}
+
+/* Fills the piece for the socket. Return: 0, -errno of the session. */
+static int pull_piece(struct sonde_http2_conn *c)
+{
+	sonde_buf_reset(&c->out);
+	c->out_at = 0;
+	while (c->out.len < WRITE_BYTES / 2) {
+		const uint8_t *data;
+		size_t n;
+		int r;
+
+		r = sonde_http2_pull(c->h2, &data, &n);
+		if (r < 0)
+			return r;
+		if (n == 0)
+			break;
+		r = sonde_buf_append(&c->out, data, n);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Return: 0 with all sent or the socket full, -errno. */
+static int send_some(struct sonde_http2_conn *c)
+{
+	for (int i = 0; i < WRITES_A_TURN; i++) {
+		ssize_t n;
+		int r;
+
+		if (unsent(c) == 0) {
+			r = pull_piece(c);
+			if (r < 0)
+				return r;
+		}
+		if (unsent(c) == 0) {
+			sonde_buf_done(&c->out); /* a connection that waits holds no memory */
+			c->out_at = 0;
+			set_io_events(c, EPOLLIN);
+			return 0;
+		}
+		n = send(c->fd, c->out.data + c->out_at, unsent(c), MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n < 0)
+			return -errno;
+		c->out_at += (size_t)n;
+		c->sent += (uint64_t)n;
+	}
+	set_io_events(c, EPOLLIN | EPOLLOUT);
+	return 0;
+}
+
+static void flush(struct sonde_http2_conn *c)
+{
+	int r;
+
+	r = send_some(c);
+	if (r == 0 && unsent(c) == 0 && sonde_http2_over(c->h2)) {
+		lose(c, 0);
+		return;
+	}
+	if (r == 0)
+		r = keep_ticking(c);
+	if (r < 0)
+		lose(c, r);
+}
+
+/* Return: 0, -errno; -ECONNRESET where the peer closed with streams open. */
+static int read_some(struct sonde_http2_conn *c, bool *ret_closed)
+{
+	uint8_t data[READ_BYTES];
+
+	*ret_closed = false;
+	for (int i = 0; i < READS_A_TURN; i++) {
+		ssize_t n = recv(c->fd, data, sizeof(data), 0);
+		int r;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		if (n == 0) {
+			*ret_closed = true;
+			return 0;
+		}
+		r = sonde_http2_feed(c->h2, data, (size_t)n, sonde_mono_ns());
+		if (r < 0)
+			return r;
+		if ((size_t)n < sizeof(data))
+			return 0;
+	}
+	return 0;
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct sonde_http2_conn *c = userdata;
+	bool closed = false;
+	int r = 0;
+
+	if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		r = read_some(c, &closed);
+	if (r < 0) {
+		(void)send_some(c); /* the GOAWAY that says why, if there is room for it */
+		lose(c, r);
+	} else if (closed) {
+		lose(c, sonde_http2_n_streams(c->h2) > 0 ? -ECONNRESET : 0);
+	} else {
+		flush(c);
+	}
+	return 0;
+}
+
+static int on_defer(sd_event_source *source, void *userdata)
+{
+	flush(userdata);
+	return 0;
+}
+
+/* Return: 0, -ETIMEDOUT when the connection hangs. */
+static int check_hanging(struct sonde_http2_conn *c, uint64_t now_ns)
+{
+	uint64_t n_frames = sonde_http2_n_frames(c->h2);
+
+	if (!sonde_http2_greeted(c->h2) && now_ns - c->started_ns >= c->config.greet_timeout_ns)
+		return -ETIMEDOUT;
+
+	if (!sonde_http2_midway(c->h2)) {
+		c->frame_since_ns = 0;
+	} else if (c->frame_since_ns == 0 || c->frame_mark != n_frames) {
+		c->frame_since_ns = now_ns;
+		c->frame_mark = n_frames;
+	} else if (now_ns - c->frame_since_ns >= c->config.frame_timeout_ns) {
+		return -ETIMEDOUT;
+	}
+
+	if (unsent(c) == 0) {
+		c->sent_since_ns = 0;
+	} else if (c->sent_since_ns == 0 || c->sent_mark != c->sent) {
+		c->sent_since_ns = now_ns;
+		c->sent_mark = c->sent;
+	} else if (now_ns - c->sent_since_ns >= c->config.stall_timeout_ns) {
+		return -ETIMEDOUT;
+	}
+	return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct sonde_http2_conn *c = userdata;
+	uint64_t now_ns = sonde_mono_ns();
+	int r;
+
+	r = check_hanging(c, now_ns);
+	if (r < 0) {
+		lose(c, r);
+		return 0;
+	}
+	sonde_http2_reset_stalled(c->h2, now_ns, c->config.stall_timeout_ns);
+	if (c->handler.on_tick)
+		c->handler.on_tick(c->handler.ctx, now_ns);
+	r = sd_event_source_set_time_relative(c->timer, TICK_US);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
+	if (r < 0) {
+		lose(c, r);
+		return 0;
+	}
+	flush(c);
+	return 0;
+}
+
+/*
+ * A peer whose machine is gone must not hold a connection: the kernel probes idle ones and gives up on
+ * unacknowledged data. Not by HTTP/2 PING, see io/http2.h.
+ */
+static void set_socket_options(int fd)
+{
+	static const struct {
+		int level, name, value;
+	} options[] = {
+		{IPPROTO_TCP, TCP_NODELAY, 1},	 {SOL_SOCKET, SO_KEEPALIVE, 1},
+		{IPPROTO_TCP, TCP_KEEPIDLE, 60}, {IPPROTO_TCP, TCP_KEEPINTVL, 15},
+		{IPPROTO_TCP, TCP_KEEPCNT, 4},	 {IPPROTO_TCP, TCP_USER_TIMEOUT, 30000},
+	};
+
+	for (size_t i = 0; i < ELEMENTS_OF(options); i++) /* helps where it works */
+		(void)setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+				 sizeof(options[i].value));
+}
+
+int sonde_http2_conn_new(sd_event *event, int fd, struct sonde_http2 *h2,
+			 const struct sonde_http2_conn_config *config,
+			 const struct sonde_http2_conn_handler *handler,
+			 struct sonde_http2_conn **ret)
+{
+	_cleanup_(sonde_http2_conn_freep) struct sonde_http2_conn *c = NULL;
+	int r;
+
+	assert(event && fd >= 0 && h2 && config && handler && handler->on_lost && ret);
+
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	*c = (struct sonde_http2_conn){
+		.h2 = h2,
+		.config = *config,
+		.handler = *handler,
+		.fd = -1, /* the caller's until success */
+		.out = SONDE_BUF_INIT(WRITE_BYTES),
+		.started_ns = sonde_mono_ns(),
+		.io_events = EPOLLIN,
+	};
+	r = sd_event_add_io(event, &c->io, fd, EPOLLIN, on_io, c);
+	if (r < 0)
+		return r;
+	r = sd_event_add_defer(event, &c->defer, on_defer, c); /* the first one greets */
+	if (r < 0)
+		return r;
+	r = sd_event_add_time_relative(event, &c->timer, CLOCK_MONOTONIC, TICK_US, TICK_ACCURACY_US,
+				       on_timer, c);
+	if (r < 0)
+		return r;
+	c->ticking = true;
+	set_socket_options(fd);
+	c->fd = fd;
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+struct sonde_http2_conn *sonde_http2_conn_free(struct sonde_http2_conn *c)
+{
+	if (!c)
+		return NULL;
+	(void)sd_event_source_disable_unref(c->io);
+	(void)sd_event_source_disable_unref(c->defer);
+	(void)sd_event_source_disable_unref(c->timer);
+	sonde_buf_done(&c->out);
+	if (c->fd >= 0)
+		(void)close(c->fd);
+	free(c);
+	return NULL;
+}
+
+void sonde_http2_conn_flush_soon(struct sonde_http2_conn *c)
+{
+	assert(c);
+	if (!c->lost)
+		(void)sd_event_source_set_enabled(c->defer, SD_EVENT_ONESHOT);
+}

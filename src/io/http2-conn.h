@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Http2-conn: an HTTP/2 session on a connected TCP socket of the sd-event loop.
+ * Reads and writes a bounded amount a turn, keeps at most one piece that the
+ * socket did not take, and ends connections that hang: no greeting, a frame
+ * that does not end, output that is not read. A connection with nothing under way has no timer. Loop
+ * thread only.
+ */
+
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "base/cleanup.h"
+#include "io/http2.h"
+
+struct sonde_http2_conn;
+
+struct sonde_http2_conn_config {
+	uint64_t greet_timeout_ns; /* from the start to the peer's SETTINGS */
+	uint64_t frame_timeout_ns; /* from a frame's first byte to its last */
+	uint64_t stall_timeout_ns; /* output waits and the peer takes none: stream, or connection */
+};
+
+struct sonde_http2_conn_handler {
+	/*
+	 * The connection is over (@error 0: in order) and does nothing more; free it, here or later. Never
+	 * called from inside an event of the session.
+	 */
+	void (*on_lost)(void *ctx, int error);
+	/* Every second or so while something is under way. May be NULL. */
+	void (*on_tick)(void *ctx, uint64_t now_ns);
+	void *ctx;
+};
+
+/*
+ * @fd (connected, non-blocking) is taken on success; @h2 is borrowed and must outlive it; its want_pull event
+ * must call sonde_http2_conn_flush_soon(). Return: 0, -errno.
+ */
+int sonde_http2_conn_new(sd_event *event, int fd, struct sonde_http2 *h2,
+			 const struct sonde_http2_conn_config *config,
+			 const struct sonde_http2_conn_handler *handler,
+			 struct sonde_http2_conn **ret) _must_check_;
+
+/* Closes the socket. Not from inside an event of the session. NULL is fine. Returns NULL. */
+struct sonde_http2_conn *sonde_http2_conn_free(struct sonde_http2_conn *c);
+SONDE_DEFINE_CLEANUP(struct sonde_http2_conn *, sonde_http2_conn_free)
+
+/* Send what the session has, in this turn of the loop. */
+void sonde_http2_conn_flush_soon(struct sonde_http2_conn *c);
