@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Batch: the MeterDataCollection messages of one report, written as they come
+ * so that a report of a thousand peers needs no tree of them in memory. One
+ * collection holds one (service, instance); the three fields that OAP takes
+ * from any element stand on element 0 only. One thread.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+#define SONDE_BATCH_COLLECTION_MAX (1024UL * 1024) /* bytes; then another one begins */
+#define SONDE_BATCH_COLLECTIONS_MAX 64
+#define SONDE_BATCH_LABELS_MAX 8
+
+struct sonde_batch_label {
+	const char *name;
+	const char *value;
+};
+
+struct sonde_batch_bucket {
+	double lower; /* bound */
+	int64_t count;
+};
+
+struct sonde_batch {
+	int64_t wall_ms;
+	struct sonde_buf messages[SONDE_BATCH_COLLECTIONS_MAX];
+	size_t n;
+	size_t meters;	     /* elements in all */
+	const char *service; /* borrowed; of the collection that is being written */
+	const char *instance;
+};
+
+#define SONDE_BATCH_INIT(now_wall_ms) ((struct sonde_batch){.wall_ms = (now_wall_ms)})
+
+void sonde_batch_done(struct sonde_batch *b);
+
+/* What follows is of this (service, instance): borrowed until the next begin. */
+void sonde_batch_begin(struct sonde_batch *b, const char *service, const char *instance);
+
+/*
+ * One meter. Labels are written in the order given. Return: 0, -EINVAL (a label's name stands twice),
+ * -ENOSPC (SONDE_BATCH_COLLECTIONS_MAX are full), -ENOMEM.
+ */
+int sonde_batch_single(struct sonde_batch *b, const char *name,
+		       const struct sonde_batch_label *labels, size_t n_labels,
+		       double value) _must_check_;
+int sonde_batch_histogram(struct sonde_batch *b, const char *name,
+			  const struct sonde_batch_label *labels, size_t n_labels,
+			  const struct sonde_batch_bucket *buckets, size_t n_buckets) _must_check_;
+
+/* FNV-1a of all messages: the last part of sonde-report-id. */
+uint64_t sonde_batch_hash(const struct sonde_batch *b);

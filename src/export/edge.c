@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "export/edge.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+/* The cell is counters, u64 each, up to its gauges, which begin with epoch. */
+#define COUNTERS (offsetof(struct sonde_tcp_cell, epoch) / sizeof(uint64_t))
+_Static_assert(offsetof(struct sonde_tcp_cell, epoch) % sizeof(uint64_t) == 0, "u64 counters");
+_Static_assert(offsetof(struct sonde_tcp_cell, rtt_min_us) + sizeof(uint64_t) ==
+		       sizeof(struct sonde_tcp_cell),
+	       "gauges are last");
+
+void sonde_edge_done(struct sonde_edge *e)
+{
+	if (!e)
+		return;
+	e->self = sonde_process_unref(e->self);
+	e->other = sonde_process_unref(e->other);
+	sonde_sparse_hist_done(&e->rtt);
+	sonde_sparse_hist_done(&e->handshake);
+	free(e->drops);
+	*e = (struct sonde_edge){0};
+}
+
+void sonde_edges_done(struct sonde_edges *e)
+{
+	if (!e)
+		return;
+	for (size_t i = 0; i < e->n; i++)
+		sonde_edge_done(&e->edges[i]);
+	free(e->edges);
+	*e = (struct sonde_edges){0};
+}
+
+int sonde_edges_add(struct sonde_edges *e, struct sonde_edge **ret)
+{
+	assert(e && ret);
+
+	if (e->n == e->cap) {
+		size_t cap = e->cap ? e->cap * 2 : 16;
+		struct sonde_edge *p = reallocarray(e->edges, cap, sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		e->edges = p;
+		e->cap = cap;
+	}
+	e->edges[e->n] = (struct sonde_edge){0};
+	*ret = &e->edges[e->n++];
+	return 0;
+}
+
+static void merge_gauges(struct sonde_tcp_cell *to, const struct sonde_tcp_cell *from)
+{
+	to->open += from->open;
+	to->rtt_sockets += from->rtt_sockets;
+	to->srtt_sum_us += from->srtt_sum_us;
+	to->rttvar_sum_us += from->rttvar_sum_us;
+	if (from->rtt_min_us && (!to->rtt_min_us || from->rtt_min_us < to->rtt_min_us))
+		to->rtt_min_us = from->rtt_min_us;
+}
+
+bool sonde_cell_add_difference(struct sonde_tcp_cell *to, const struct sonde_tcp_cell *now,
+			       const struct sonde_tcp_cell *then, bool gauges)
+{
+	uint64_t *sum = (uint64_t *)to;
+	const uint64_t *new = (const uint64_t *)now;
+	const uint64_t *old = (const uint64_t *)then;
+	bool grew = false;
+
+	assert(to && now);
+
+	for (size_t i = 0; i < COUNTERS; i++) {
+		uint64_t before = old ? old[i] : 0;
+
+		/* Counters only grow; one that fell would be a fault of the probe, never a huge number. */
+		if (new[i] <= before)
+			continue;
+		sum[i] += new[i] - before;
+		grew = true;
+	}
+	if (gauges)
+		merge_gauges(to, now);
+	return grew;
+}
+
+int sonde_edge_add_drop(struct sonde_edge *e, const struct sonde_edge_drop *drop)
+{
+	struct sonde_edge_drop *p;
+
+	assert(e && drop);
+
+	for (size_t i = 0; i < e->n_drops; i++) {
+		p = &e->drops[i];
+		if (p->direction != drop->direction || p->class != drop->class ||
+		    strcmp(p->reason, drop->reason) != 0)
+			continue;
+		p->drop.skbs += drop->drop.skbs;
+		p->drop.segments += drop->drop.segments;
+		p->drop.bytes += drop->drop.bytes;
+		return 0;
+	}
+	p = reallocarray(e->drops, e->n_drops + 1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	e->drops = p;
+	p[e->n_drops++] = *drop;
+	return 0;
+}
+
+int sonde_edge_merge(struct sonde_edge *to, const struct sonde_edge *from)
+{
+	int r;
+
+	assert(to && from);
+
+	(void)sonde_cell_add_difference(&to->cell, &from->cell, NULL, true);
+	to->changed = to->changed || from->changed;
+	r = sonde_sparse_hist_merge(&to->rtt, &from->rtt);
+	if (r == 0)
+		r = sonde_sparse_hist_merge(&to->handshake, &from->handshake);
+	for (size_t i = 0; r == 0 && i < from->n_drops; i++)
+		r = sonde_edge_add_drop(to, &from->drops[i]);
+	return r;
+}

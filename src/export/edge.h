@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Edge: one side of the traffic between a process and one peer over one
+ * interval, as the meters are made of: counters are differences, gauges are
+ * values at the interval's end. A view gives one edge a cell; the meters merge
+ * them per final peer. One thread.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "model/drop-class.h"
+#include "model/peer.h"
+#include "model/process.h"
+#include "model/sparse-hist.h"
+
+#define SONDE_EDGE_REASON_MAX 64
+
+struct sonde_edge_drop {
+	uint8_t direction; /* enum sonde_tcp_direction */
+	enum sonde_drop_class class;
+	char reason[SONDE_EDGE_REASON_MAX];
+	struct sonde_tcp_drop drop;
+};
+
+struct sonde_edge {
+	struct sonde_process *self; /* one reference; has an id */
+	struct sonde_process
+		*other; /* one reference; NULL unless the peer is a process with an id */
+	struct sonde_peer peer;
+	uint8_t role;  /* enum sonde_tcp_role */
+	uint16_t port; /* of the service */
+	bool changed;  /* false: nothing but gauges, sent only where a merged edge changed */
+	struct sonde_tcp_cell cell;
+	struct sonde_sparse_hist rtt;
+	struct sonde_sparse_hist handshake;
+	struct sonde_edge_drop *drops; /* owned */
+	size_t n_drops;
+};
+
+struct sonde_edges {
+	struct sonde_edge *edges; /* owned */
+	size_t n;
+	size_t cap;
+};
+
+void sonde_edges_done(struct sonde_edges *e);
+
+/* A zeroed edge at the end; borrowed until the next add. Return: 0, -ENOMEM. */
+int sonde_edges_add(struct sonde_edges *e, struct sonde_edge **ret) _must_check_;
+
+/* Frees what it owns; the struct can be used again. */
+void sonde_edge_done(struct sonde_edge *e);
+
+/* Adds counters, gauges, histograms and drops of @from; identity of @to stays. Return: 0, -ENOMEM. */
+int sonde_edge_merge(struct sonde_edge *to, const struct sonde_edge *from) _must_check_;
+
+/* Adds to the row of the same (direction, class, reason). Return: 0, -ENOMEM. */
+int sonde_edge_add_drop(struct sonde_edge *e, const struct sonde_edge_drop *drop) _must_check_;
+
+/*
+ * Counters: @to += @now - @then (NULL: all of @now). Every field up to the gauges is a counter.
+ * Gauges: @to takes @now's, if @gauges. Returns true if any counter grew.
+ */
+bool sonde_cell_add_difference(struct sonde_tcp_cell *to, const struct sonde_tcp_cell *now,
+			       const struct sonde_tcp_cell *then, bool gauges);

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "export/group.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum peer_label {
+	PEER_PROCESS_ID = 0,
+	PEER_LOCAL,
+	PEER_ADDRESS,
+	_PEER_LABEL_MAX,
+};
+
+struct member {
+	const struct sonde_edge *edge;
+	enum peer_label label;
+	uint16_t port; /* 0 where the rule does not tell ports apart */
+	char value[SONDE_GROUP_VALUE_MAX];
+};
+
+static const char *const peer_label_names[2][_PEER_LABEL_MAX] = {
+	{"client_process_id", "client_local", "client_address"},
+	{"server_process_id", "server_local", "server_address"},
+};
+
+static void address_value(const struct sonde_peer *peer, char ret[SONDE_ADDRESS_TEXT_MAX])
+{
+	if (peer->kind == SONDE_PEER_OTHER)
+		(void)snprintf(ret, SONDE_ADDRESS_TEXT_MAX, "other");
+	else
+		sonde_address_text(peer->addr, ret);
+}
+
+static bool same_instance(const struct sonde_process *a, const struct sonde_process *b)
+{
+	return strcmp(a->service, b->service) == 0 && strcmp(a->instance, b->instance) == 0;
+}
+
+static void label_skywalking(struct member *m)
+{
+	const struct sonde_edge *e = m->edge;
+	char text[SONDE_ADDRESS_TEXT_MAX];
+
+	if (e->other && same_instance(e->self, e->other)) {
+		m->label = PEER_PROCESS_ID;
+		(void)snprintf(m->value, sizeof(m->value), "%s", e->other->id);
+	} else if (e->peer.local) {
+		m->label = PEER_LOCAL;
+		(void)snprintf(m->value, sizeof(m->value), "true");
+	} else {
+		m->label = PEER_ADDRESS;
+		address_value(&e->peer, text);
+		(void)snprintf(m->value, sizeof(m->value), "%s:%u", text,
+			       e->role == SONDE_TCP_ROLE_CLIENT ? e->peer.port : 0U);
+	}
+}
+
+static void label_sonde(struct member *m)
+{
+	const struct sonde_edge *e = m->edge;
+	char text[SONDE_ADDRESS_TEXT_MAX];
+
+	m->port = e->port;
+	if (e->other) {
+		m->label = PEER_PROCESS_ID;
+		(void)snprintf(m->value, sizeof(m->value), "%s", e->other->id);
+	} else {
+		m->label = PEER_ADDRESS;
+		address_value(&e->peer, text);
+		(void)snprintf(m->value, sizeof(m->value), "%s", text);
+	}
+}
+
+static int compare_self(const struct sonde_process *a, const struct sonde_process *b)
+{
+	int r = strcmp(a->service, b->service);
+
+	if (r == 0)
+		r = strcmp(a->instance, b->instance);
+	return r ? r : strcmp(a->id, b->id);
+}
+
+static int compare(const void *va, const void *vb)
+{
+	const struct member *a = va, *b = vb;
+	int r = compare_self(a->edge->self, b->edge->self);
+
+	if (r == 0)
+		r = (int)a->edge->role - (int)b->edge->role;
+	if (r == 0)
+		r = (int)a->label - (int)b->label;
+	if (r == 0)
+		r = strcmp(a->value, b->value);
+	return r ? r : (int)a->port - (int)b->port;
+}
+
+static void make_labels(const struct member *m, char port[8], struct sonde_group_labels *ret)
+{
+	bool server = m->edge->role == SONDE_TCP_ROLE_SERVER;
+	size_t n = 0;
+
+	ret->label[n++] = (struct sonde_batch_label){peer_label_names[server][PEER_PROCESS_ID],
+						     m->edge->self->id};
+	ret->label[n++] = (struct sonde_batch_label){peer_label_names[!server][m->label], m->value};
+	if (port[0])
+		ret->label[n++] = (struct sonde_batch_label){"server_port", port};
+	ret->label[n++] = (struct sonde_batch_label){"side", server ? "server" : "client"};
+	ret->n = n;
+}
+
+static int emit_run(struct sonde_batch *b, const struct member *members, size_t n,
+		    enum sonde_group_rule rule, sonde_group_emit_fn emit)
+{
+	_cleanup_(sonde_edge_done) struct sonde_edge merged = {0};
+	struct sonde_group_labels labels;
+	char port[8] = "";
+	int r = 0;
+
+	merged.role = members[0].edge->role;
+	merged.port = members[0].port;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = sonde_edge_merge(&merged, members[i].edge);
+	if (r < 0 || !merged.changed)
+		return r;
+	if (rule == SONDE_GROUP_SONDE)
+		(void)snprintf(port, sizeof(port), "%u", merged.port);
+	make_labels(&members[0], port, &labels);
+	return emit(b, &merged, &labels);
+}
+
+int sonde_group_emit(struct sonde_batch *b, const struct sonde_edges *edges,
+		     enum sonde_group_rule rule, sonde_group_emit_fn emit)
+{
+	_cleanup_free_ struct member *members = NULL;
+	const struct sonde_process *last = NULL;
+	int r = 0;
+
+	assert(b && edges && emit);
+
+	if (edges->n == 0)
+		return 0;
+	members = calloc(edges->n, sizeof(members[0]));
+	if (!members)
+		return -ENOMEM;
+	for (size_t i = 0; i < edges->n; i++) {
+		members[i].edge = &edges->edges[i];
+		if (rule == SONDE_GROUP_SKYWALKING)
+			label_skywalking(&members[i]);
+		else
+			label_sonde(&members[i]);
+	}
+	qsort(members, edges->n, sizeof(members[0]), compare);
+	for (size_t i = 0, end; r == 0 && i < edges->n; i = end) {
+		const struct sonde_process *self = members[i].edge->self;
+
+		for (end = i + 1; end < edges->n && compare(&members[i], &members[end]) == 0;)
+			end++;
+		if (!last || !same_instance(last, self))
+			sonde_batch_begin(b, self->service, self->instance);
+		last = self;
+		r = emit_run(b, &members[i], end - i, rule, emit);
+	}
+	return r;
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "export/skywalking.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "export/group.h"
+
+#define NAME_MAX_ 80
+
+/* "rover_net_p_client_write_counts_counter" */
+static const char *meter_name(char dst[NAME_MAX_], uint8_t role, const char *rest)
+{
+	(void)snprintf(dst, NAME_MAX_, "rover_net_p_%s_%s",
+		       role == SONDE_TCP_ROLE_CLIENT ? "client" : "server", rest);
+	return dst;
+}
+
+uint64_t sonde_skywalking_fold(const struct sonde_sparse_hist *h,
+			       uint64_t ret[SONDE_SKYWALKING_BOUNDS])
+{
+	uint64_t sum = 0;
+
+	assert(h && ret);
+
+	memset(ret, 0, SONDE_SKYWALKING_BOUNDS * sizeof(ret[0]));
+	for (size_t i = 0; i < h->n; i++) {
+		uint64_t us = sonde_sparse_hist_lower_us(h->pairs[i].bucket);
+
+		ret[sonde_skywalking_bucket(us)] += h->pairs[i].count;
+		sum += h->pairs[i].count;
+	}
+	return sum;
+}
+
+/* A counter that is 0 is not sent. */
+static int counter(struct sonde_batch *b, const struct sonde_edge *e,
+		   const struct sonde_group_labels *l, const char *rest, double value)
+{
+	char name[NAME_MAX_];
+
+	if (value == 0)
+		return 0;
+	return sonde_batch_single(b, meter_name(name, e->role, rest), l->label, l->n, value);
+}
+
+/* All buckets, zeros too, when any is not 0. @unit: bounds are microseconds times this. */
+static int histogram(struct sonde_batch *b, const struct sonde_edge *e,
+		     const struct sonde_group_labels *l, const char *rest,
+		     const struct sonde_sparse_hist *h, double unit)
+{
+	struct sonde_batch_bucket buckets[SONDE_SKYWALKING_BOUNDS];
+	uint64_t folded[SONDE_SKYWALKING_BOUNDS];
+	char name[NAME_MAX_];
+
+	if (sonde_skywalking_fold(h, folded) == 0)
+		return 0;
+	for (size_t i = 0; i < SONDE_SKYWALKING_BOUNDS; i++) {
+		buckets[i].lower = sonde_skywalking_bounds_us[i] * unit;
+		buckets[i].count = (int64_t)folded[i];
+	}
+	return sonde_batch_histogram(b, meter_name(name, e->role, rest), l->label, l->n, buckets,
+				     SONDE_SKYWALKING_BOUNDS);
+}
+
+static double average(uint64_t sum, uint64_t n)
+{
+	return n ? (double)sum / (double)n : 0;
+}
+
+static uint64_t closes(const struct sonde_tcp_cell *c)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < SONDE_TCP_CLOSE_MAX; i++)
+		n += c->closed[i];
+	return n;
+}
+
+/* Events, as the replaced agent counts them: one a packet, however many segments it carried. */
+static uint64_t lost_packets(const struct sonde_edge *e)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < e->n_drops; i++) {
+		if (e->drops[i].class == SONDE_DROP_LOSS)
+			n += e->drops[i].drop.skbs;
+	}
+	return n;
+}
+
+static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_group_labels *l)
+{
+	const struct sonde_tcp_cell *c = &e->cell;
+	bool client = e->role == SONDE_TCP_ROLE_CLIENT;
+	const struct {
+		const char *rest;
+		double value;
+	} rows[] = {
+		{"write_counts_counter", (double)c->write_calls},
+		{"write_bytes_counter", (double)c->sent_bytes},
+		{"read_counts_counter", (double)c->read_calls},
+		{"read_bytes_counter", (double)c->received_bytes},
+		{"write_rtt_counts_counter", (double)c->rtt_count},
+		{"write_rtt_exe_time_counter", average(c->rtt_sum_us, c->rtt_count)}, /* us */
+		{"connect_counts_counter", (double)(client ? c->opened : c->accepted)},
+		{"connect_exe_time_counter", /* ns: the handshake, not the call */
+		 average(c->handshake_sum_us, c->handshake_count) * 1000},
+		{"close_counts_counter", (double)closes(c)},
+		{"retransmit_counts_counter", (double)c->retransmitted_segments},
+		{"drop_counts_counter", (double)lost_packets(e)},
+	};
+	size_t n = l->n;
+	int r = 0;
+
+	l->label[l->n++] = (struct sonde_batch_label){"protocol", "unknown"};
+	l->label[l->n++] = (struct sonde_batch_label){"is_ssl", "false"};
+	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(rows); i++)
+		r = counter(b, e, l, rows[i].rest, rows[i].value);
+	if (r == 0)
+		r = histogram(b, e, l, "write_rtt_histogram", &e->rtt, 1);
+	if (r == 0)
+		r = histogram(b, e, l, "connect_exe_time_histogram", &e->handshake, 1000);
+	l->n = n;
+	return r;
+}
+
+int sonde_skywalking_emit(struct sonde_batch *b, const struct sonde_edges *edges)
+{
+	return sonde_group_emit(b, edges, SONDE_GROUP_SKYWALKING, emit);
+}
+
+bool sonde_skywalking_absent(size_t i, bool execution_time_asked, const char **ret_meter,
+			     const char **ret_reason)
+{
+	static const char *const call_time[] = {
+		"rover_net_p_*_write_exe_time_counter",
+		"rover_net_p_*_write_exe_time_histogram",
+		"rover_net_p_*_read_exe_time_counter",
+		"rover_net_p_*_read_exe_time_histogram",
+	};
+	static const char *const close_time[] = {
+		"rover_net_p_*_close_exe_time_counter",
+		"rover_net_p_*_close_exe_time_histogram",
+	};
+
+	assert(ret_meter && ret_reason);
+
+	if (i < ELEMENTS_OF(call_time)) {
+		*ret_meter = call_time[i];
+		*ret_reason = execution_time_asked
+				      ? "not measured: this version has no probe for call times"
+				      : "not requested";
+		return true;
+	}
+	i -= ELEMENTS_OF(call_time);
+	if (i < ELEMENTS_OF(close_time)) {
+		*ret_meter = close_time[i];
+		*ret_reason = "not measured: a close is seen at the socket, not as a call";
+		return true;
+	}
+	return false;
+}

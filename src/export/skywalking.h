@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The SkyWalking set: rover_net_p_* with the names, labels, units and bounds
+ * that OAP's own network-profiling rules read. Averages are made after the
+ * merge per final peer. One thread.
+ */
+
+#include "export/batch.h"
+#include "export/edge.h"
+#include "model/meters.h"
+
+/* Return: 0, -ENOMEM, -ENOSPC, -EINVAL. */
+int sonde_skywalking_emit(struct sonde_batch *b, const struct sonde_edges *edges) _must_check_;
+
+/*
+ * Folds the fine histogram of microseconds into SkyWalking's buckets. Every bound is an edge of the fine
+ * one, so nothing moves across a bound. Return: the sum.
+ */
+uint64_t sonde_skywalking_fold(const struct sonde_sparse_hist *h,
+			       uint64_t ret[SONDE_SKYWALKING_BOUNDS]);
+
+/* Meters of the set that are not sent, and why. @i from 0; false when there is no such row. */
+bool sonde_skywalking_absent(size_t i, bool execution_time_asked, const char **ret_meter,
+			     const char **ret_reason);
