@@ -79,6 +79,8 @@ rig_servers() {
 	mkdir -p "$rig_dir/www"
 	chmod 755 "$rig_dir/www"
 	head -c 1000 /dev/zero | tr '\0' x >"$rig_dir/www/1k"
+	# Think time: the machine is not to be saturated.
+	printf "function delay() return math.random(0, 10) end\n" >"$rig_dir/think.lua"
 	head -c 16000 /dev/zero | tr '\0' x >"$rig_dir/www/16k"
 	rig_nginx backend "server { listen 9090 backlog=1024; root $rig_dir/www; }"
 	# shellcheck disable=SC2016 # no variable of ours

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2154 # rig_dir is the caller's
+# The server and the agent out of build/, in the folder rig_dir: configs, state, logs, pids and ports are files there.
+# Needs rig.bash. stack_grpc_port and stack_http_port ask for ports; where they are 0, stack_config finds free ones.
+
+stack_grpc_port=${stack_grpc_port:-0}
+stack_http_port=${stack_http_port:-0}
+
+stack_config() {
+	local free
+	free=$(python3 -c 'import socket
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*(s.getsockname()[1] for s in held))')
+	[ "$stack_grpc_port" != 0 ] || stack_grpc_port=${free% *}
+	[ "$stack_http_port" != 0 ] || stack_http_port=${free#* }
+	echo "$stack_grpc_port" >"$rig_dir/grpc.port"
+	echo "$stack_http_port" >"$rig_dir/http.port"
+	mkdir -p "$rig_dir/server" "$rig_dir/agent"
+	cat >"$rig_dir/server.yaml" <<-YAML
+		grpc:
+		  listen: 127.0.0.1:$stack_grpc_port
+		http:
+		  listen: 127.0.0.1:$stack_http_port
+		state: $rig_dir/server
+	YAML
+	# One rule a program, by its executable: these copies are nobody else's.
+	cat >"$rig_dir/agent.yaml" <<-YAML
+		backend:
+		  poll: 1s
+		state: $rig_dir/agent
+		processes:
+		  rules:
+		    - { executable: $rig_dir/nginx-proxy, service: nginx-proxy, layer: OS_LINUX }
+		    - { executable: $rig_dir/nginx-backend, service: nginx-backend, layer: OS_LINUX }
+		    - { executable: $rig_dir/redis, service: redis, layer: OS_LINUX }
+	YAML
+}
+
+stack_start_server() {
+	build/sonde-server --config "$rig_dir/server.yaml" >>"$rig_dir/server.log" 2>&1 </dev/null &
+	echo $! >"$rig_dir/server.pid"
+	rig_wait 10 curl -sf -o /dev/null "http://127.0.0.1:$(cat "$rig_dir/http.port")/healthz" || return 1
+}
+
+stack_start_agent() {
+	build/sonde-agent --config "$rig_dir/agent.yaml" >>"$rig_dir/agent.log" 2>&1 </dev/null &
+	echo $! >"$rig_dir/agent.pid"
+}
+
+stack_end() { # PID SECONDS: TERM, and KILL if it takes longer
+	local tries=$(($2 * 10))
+	kill -TERM "$1" 2>/dev/null || return 0
+	while kill -0 "$1" 2>/dev/null && [ "$tries" -gt 0 ]; do
+		tries=$((tries - 1))
+		sleep 0.1
+	done
+	kill -KILL "$1" 2>/dev/null || true
+}
+
+stack_stop() {
+	local name
+	for name in agent server; do
+		[ ! -s "$rig_dir/$name.pid" ] || stack_end "$(cat "$rig_dir/$name.pid")" 5
+		rm -f "$rig_dir/$name.pid"
+	done
+}

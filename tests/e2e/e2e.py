@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the end-to-end tests share: main() runs each function test_*, skips where BPF may not be loaded."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import traceback
+
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(TOP / "tests/tools"))
+import stack  # noqa: E402
+
+SKIP = 77
+BPFTOOL = shutil.which("bpftool", path=os.environ["PATH"] + ":/usr/sbin")
+
+
+def refusal():
+    """Why BPF can't be tested here, or None."""
+    if os.geteuid() != 0:
+        return "needs root"
+    if not pathlib.Path("/sys/kernel/btf/vmlinux").exists():
+        return "the kernel has no BTF"
+    listed = subprocess.run([BPFTOOL, "prog", "list"], capture_output=True, text=True, check=False)
+    return None if listed.returncode == 0 else f"bpf(2) is refused: {listed.stderr.strip()}"
+
+
+def rig(start=True):
+    """A rig in a folder of its own, which goes with it."""
+    class Temporary(stack.Rig):
+        def __exit__(self, *exc):
+            super().__exit__(*exc)
+            shutil.rmtree(self.dir, ignore_errors=True)
+    return Temporary(tempfile.mkdtemp(prefix="sonde-e2e-"), f"sonde-e2e-{os.getpid()}", start)
+
+
+def programs():
+    """id -> name of every BPF program of the machine, but for the bench's."""
+    import json
+    listed = subprocess.run([BPFTOOL, "-j", "prog", "show"], capture_output=True, text=True, check=True)
+    return {p["id"]: p.get("name", "") for p in json.loads(listed.stdout)}
+
+
+def exists(kind, number):
+    """Whether a BPF object of this id is alive; kind is prog, map or link."""
+    return subprocess.run([BPFTOOL, kind, "show", "id", str(number)], capture_output=True, check=False).returncode == 0
+
+
+def noted_ids(folder):
+    """(kind, id) of <state>/bpf-ids: what the worker says that it loaded."""
+    kinds = {"p": "prog", "m": "map", "l": "link"}
+    found = []
+    for line in (pathlib.Path(folder) / "bpf-ids").read_text(encoding="ascii").splitlines():
+        words = line.split()
+        found += [(kinds[k], int(n)) for k, n in zip(words, words[1:]) if k in kinds and n.isdigit()]
+    return found
+
+
+def equal(what, ours, theirs):
+    assert ours == theirs, f"{what}: {ours} is not {theirs}"
+
+
+def sides(topology):
+    """(edge, role, own node, metrics) of each target's end of each edge."""
+    nodes = {n["id"]: n for n in topology["nodes"]}
+    for edge in topology["edges"]:
+        for role in ("client", "server"):
+            if edge.get(f"{role}_side"):
+                yield edge, role, nodes[edge[role]], edge[f"{role}_side"]
+
+
+def total(topology, service, role, key):
+    return sum(m.get(key) or 0 for _, r, n, m in sides(topology) if n.get("service") == service and r == role)
+
+
+def main(namespace):
+    why = refusal()
+    if why:
+        print(why)
+        return SKIP
+    failed = 0
+    for name, test in namespace.items():
+        if not name.startswith("test_"):
+            continue
+        try:
+            test()
+            print(f"ok   {name}", flush=True)
+        except Exception: # each test is told by name, the next one still runs
+            failed += 1
+            traceback.print_exc()
+            print(f"FAIL {name}", flush=True)
+    return 1 if failed else 0
