@@ -92,8 +92,8 @@ int sonde_log_full(enum sonde_log_level level, int err, const char *fmt, ...)
 		return err;
 	at = put_quoted(line, sizeof(line) - 1, (size_t)n, msg);
 	if (err < 0 && at + 8 < sizeof(line) - 1) {
-		memcpy(line + at, " err=", 5);
-		at = put_quoted(line, sizeof(line) - 1, at + 5, strerror(-err));
+		at += (size_t)snprintf(line + at, sizeof(line) - at, " err=");
+		at = put_quoted(line, sizeof(line) - 1, at, strerror(-err));
 	}
 	line[at++] = '\n';
 	(void)!write(STDERR_FILENO, line,
