@@ -26,13 +26,15 @@ print(*(s.getsockname()[1] for s in held))')
 	# One rule a program, by its executable: these copies are nobody else's.
 	cat >"$rig_dir/agent.yaml" <<-YAML
 		backend:
+		  host: 127.0.0.1
+		  port: $stack_grpc_port
 		  poll: 1s
-		state: $rig_dir/agent
-		processes:
+		discovery:
+		  scan: 1s
 		  rules:
-		    - { executable: $rig_dir/nginx-proxy, service: nginx-proxy, layer: OS_LINUX }
-		    - { executable: $rig_dir/nginx-backend, service: nginx-backend, layer: OS_LINUX }
-		    - { executable: $rig_dir/redis, service: redis, layer: OS_LINUX }
+		    - { executable: $rig_dir/nginx-proxy, service: nginx-proxy }
+		    - { executable: $rig_dir/nginx-backend, service: nginx-backend }
+		    - { executable: $rig_dir/redis, service: redis }
 	YAML
 }
 
@@ -43,7 +45,7 @@ stack_start_server() {
 }
 
 stack_start_agent() {
-	build/sonde-agent --config "$rig_dir/agent.yaml" >>"$rig_dir/agent.log" 2>&1 </dev/null &
+	build/sonde-agent --state-dir "$rig_dir/agent" --config "$rig_dir/agent.yaml" >>"$rig_dir/agent.log" 2>&1 </dev/null &
 	echo $! >"$rig_dir/agent.pid"
 }
 
