@@ -5,7 +5,8 @@
  * gRPC client: one HTTP/2 connection (prior knowledge) to one backend on the
  * sd-event loop, many calls at a time. It connects when the first call is
  * made, and again after a loss with jittered back-off (1 s to 60 s); calls made meanwhile
- * fail at once with UNAVAILABLE, sent = false, so that the caller keeps its data.
+ * fail in the next turn of the loop with UNAVAILABLE, not_processed, so that the caller keeps its data.
+ * At most 512 calls and 64 MiB of requests at a time; more fails likewise with RESOURCE_EXHAUSTED.
  * Every call has a deadline. Loop thread only.
  *
  * Encodings: what the peer advertised in grpc-accept-encoding of its last good
@@ -58,11 +59,11 @@ struct sonde_grpc_metadata {
 	const char *name, *value;
 };
 
-/* Copies @config's strings. *@ret on success only. Return: 0, -EINVAL, -ENOMEM. */
+/* Copies @config's strings. *@ret on success only. Return: 0, -EINVAL (a limit of 0, a text no header may hold), -ENOMEM. */
 int sonde_grpc_client_new(sd_event *event, const struct sonde_grpc_client_config *config,
 			  struct sonde_grpc_client **ret) _must_check_;
 
-/* Ends all calls with CANCELLED (their on_done runs). NULL is fine. Returns NULL. */
+/* Ends all calls with CANCELLED (their on_done runs). Not from inside a handler. NULL is fine. Returns NULL. */
 struct sonde_grpc_client *sonde_grpc_client_free(struct sonde_grpc_client *c);
 SONDE_DEFINE_CLEANUP(struct sonde_grpc_client *, sonde_grpc_client_free)
 
@@ -82,8 +83,9 @@ enum sonde_encoding sonde_grpc_client_encoding(const struct sonde_grpc_client *c
  * @metadata: @n_metadata extra request headers, copied; may be NULL
  * @deadline_ns: CLOCK_MONOTONIC, 0 = none (for watch streams only); sent as grpc-timeout too
  *
- * on_done may run before this returns only when < 0 is not returned. *@ret_call (may be NULL) is
- * borrowed, valid until on_done. Return: 0, -ENOMEM, -EMSGSIZE.
+ * on_done never runs before this returns, nor when < 0 is returned. *@ret_call (may be NULL) is borrowed,
+ * valid until on_done. Return: 0, -ENOMEM, -EMSGSIZE (a request over 64 MiB, too much metadata), -EINVAL (a
+ * text no header may hold), -ESHUTDOWN (the client is being freed).
  */
 int sonde_grpc_client_call(struct sonde_grpc_client *c, const char *path,
 			   const struct sonde_buf *messages, size_t n_messages,
@@ -91,5 +93,5 @@ int sonde_grpc_client_call(struct sonde_grpc_client *c, const char *path,
 			   uint64_t deadline_ns, struct sonde_grpc_client_handler handler,
 			   struct sonde_grpc_client_call **ret_call) _must_check_;
 
-/* RST_STREAM(CANCEL); on_done runs with CANCELLED before it returns. */
+/* May be called from inside a handler. RST_STREAM(CANCEL); on_done runs with CANCELLED before it returns. */
 void sonde_grpc_client_cancel(struct sonde_grpc_client_call *call);

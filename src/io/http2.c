@@ -37,6 +37,7 @@ struct sonde_http2_stream {
 	bool ended;    /* by us: what is in out is the last */
 	bool deferred; /* nghttp2 waits for sonde_http2_stream_write() */
 	bool started;  /* our headers went into a frame */
+	bool said_all; /* so did our END_STREAM */
 };
 
 struct sonde_http2 {
@@ -278,7 +279,8 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *u
 	if (!s)
 		return 0;
 	s->started = true;
-	if (h->config.server && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && !s->peer_ended)
+	s->said_all = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+	if (h->config.server && s->said_all && !s->peer_ended)
 		(void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id,
 						NGHTTP2_NO_ERROR);
 	return 0;
@@ -672,4 +674,10 @@ bool sonde_http2_stream_started(const struct sonde_http2_stream *s)
 {
 	assert(s);
 	return s->started;
+}
+
+bool sonde_http2_stream_said_all(const struct sonde_http2_stream *s)
+{
+	assert(s);
+	return s->said_all;
 }

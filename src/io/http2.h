@@ -136,6 +136,7 @@ int sonde_http2_stream_end(struct sonde_http2_stream *s, const struct sonde_http
 /* RST_STREAM; output that waits is dropped. on_close runs from pull() or feed(). */
 void sonde_http2_stream_reset(struct sonde_http2_stream *s, uint32_t error);
 
-/* Bytes of the output that were packed into frames so far, and whether the headers were. */
+/* Bytes of the output that were packed into frames so far, and whether the headers and the end were. */
 uint64_t sonde_http2_stream_taken_bytes(const struct sonde_http2_stream *s);
 bool sonde_http2_stream_started(const struct sonde_http2_stream *s);
+bool sonde_http2_stream_said_all(const struct sonde_http2_stream *s);

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What grpc-client.c (connection, back-off) and grpc-client-call.c (one call) share. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "base/buf.h"
+#include "io/connect.h"
+#include "io/grpc-client.h"
+#include "io/grpc-frame.h"
+#include "io/http2-conn.h"
+#include "io/http2.h"
+
+struct sonde_grpc_client_conn;
+
+struct sonde_grpc_client {
+	sd_event *event;
+	char *host, *token, *authority;
+	uint16_t port;
+	size_t max_message_bytes;
+	uint64_t connect_timeout_ns;
+
+	struct sonde_connect *connect;	      /* being made */
+	struct sonde_grpc_client_conn *conn;  /* takes new calls */
+	struct sonde_grpc_client_conn *conns; /* that one, and those that end after GOAWAY */
+	unsigned failures;		      /* in a row, of the connection */
+	uint64_t next_try_ns;
+	int last_error; /* why there is no connection, -errno */
+
+	struct sonde_grpc_client_call *calls; /* all, those without a connection wait for it */
+	unsigned n_calls;
+	size_t waiting_bytes;	/* framed requests of all calls */
+	sd_event_source *defer; /* tells calls that failed at once */
+
+	enum sonde_encoding encoding; /* the best that the peer can read */
+	bool extension;
+	bool closing;
+};
+
+struct sonde_grpc_client_conn {
+	struct sonde_grpc_client *client;
+	struct sonde_http2 *h2;
+	struct sonde_http2_conn *io;
+	uint64_t started_ns;
+	bool lost;
+	bool answered; /* at least once, in order */
+	struct sonde_grpc_client_conn *prev, *next;
+};
+
+struct sonde_grpc_client_call {
+	struct sonde_grpc_client *client;
+	struct sonde_grpc_client_conn *conn; /* NULL: waits */
+	struct sonde_http2_stream *stream;
+	struct sonde_grpc_client_call *prev, *next;
+	struct sonde_grpc_client_handler handler;
+	struct sonde_grpc_result result;
+	uint64_t deadline_ns; /* 0 = none */
+	sd_event_source *deadline;
+
+	struct sonde_buf metadata; /* ":path\0…\0name\0value\0" … */
+	size_t n_metadata;
+	struct sonde_buf out;	    /* the framed messages, until the stream takes them */
+	size_t out_bytes;	    /* as counted in the client's waiting_bytes */
+	size_t first_message_bytes; /* of out: up to there no message was sent */
+
+	struct sonde_grpc_frames frames;
+	enum sonde_encoding answer_encoding;
+	bool answer_encoding_bad;
+	unsigned http_status;
+	bool is_grpc; /* by content-type */
+	bool got_status;
+	enum sonde_encoding accepts;
+	bool extension;
+
+	bool failed; /* with what result says, on_done is to come */
+	bool done;   /* on_done ran */
+	bool in_event;
+};
+
+/* Sends the call on @conn. Return: 0, -ENOTCONN (it takes no more), -ENOMEM. */
+int sonde_grpc_client_call_start(struct sonde_grpc_client_call *call,
+				 struct sonde_grpc_client_conn *conn) _must_check_;
+
+/* Runs on_done and frees the call. */
+void sonde_grpc_client_call_finish(struct sonde_grpc_client_call *call,
+				   enum sonde_grpc_status status, const char *message);
+
+/* Certainly not processed, told from the loop. */
+void sonde_grpc_client_call_fail_soon(struct sonde_grpc_client_call *call,
+				      enum sonde_grpc_status status, const char *message);
+
+/* Finds or makes the call's connection, or fails it. */
+void sonde_grpc_client_dispatch(struct sonde_grpc_client *c, struct sonde_grpc_client_call *call);
+
+/* The events of a connection's streams; ctx is the connection. */
+extern const struct sonde_http2_handler sonde_grpc_client_call_events;
+
+/* @conn takes no new calls: the peer said GOAWAY. */
+void sonde_grpc_client_conn_retire(struct sonde_grpc_client_conn *conn);
