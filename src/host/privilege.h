@@ -41,4 +41,4 @@ void sonde_privilege_lower(void);
  * Makes @caps (of what is permitted) inheritable and ambient, so that an exec of a program without
  * file capabilities keeps them also when this is not root. For the child that becomes sonde-probe.
  */
-int sonde_privilege_pass_on(uint64_t caps) _must_check_;
+int sonde_privilege_pass_on(uint64_t caps);

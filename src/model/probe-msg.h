@@ -30,27 +30,34 @@
 #define SONDE_PROBE_HIST_CHUNK 112
 
 enum sonde_probe_request_type {
-	/* Admit a task under the node's policy. Attaches nothing. END.error: 0, -EPERM (END.text = rule), -ENOSPC. */
+	/*
+	 * Admit a task under the node's policy. Attaches nothing. An occupied slot: the same task with another
+	 * duration (from its start), its targets stay. END.error: 0, -EPERM, -ENOSPC (END.text = rule).
+	 */
 	SONDE_PROBE_TASK_ADMIT = 1,
-	/* Add a pid to an admitted task's targets. END.error: 0, -ESRCH (gone), -EPERM (END.text = rule). */
+	/* Add a pid to an admitted or started task's targets. END.error: 0, -ESRCH (gone), -EPERM (END.text = rule), -ENOSPC. */
 	SONDE_PROBE_TARGET_ADD = 2,
 	/*
 	 * Attach if nothing is attached yet, seed the task's targets, make cells ready for its first
-	 * snapshot. Records: PROBE. END.numbers: open, load, attach, seed ns; seeded sockets.
+	 * snapshot. Records: PROBE. END.numbers: open, load, attach, seed ns; seeded sockets; PROBE records
+	 * beyond the bound. An error frees the slot, as TASK_END would. END.text may be words on a partial start.
 	 */
 	SONDE_PROBE_TASK_START = 3,
-	/* End a task (detaches after the last one). END.numbers: detach ns. Records: IDLE_PROOF when it was the last. */
+	/* End a task (detaches after the last one). END.numbers: detach ns. Records: IDLE when it was the last. -ENOENT. */
 	SONDE_PROBE_TASK_END = 4,
 	/*
 	 * Read everything: records CELL, HIST (behind their CELL), DROP, PROCESS, LOSS, COST. Only cells
 	 * that changed since the previous snapshot; values are cumulative since attach.
 	 */
 	SONDE_PROBE_SNAPSHOT = 5,
-	/* Records PID: every pid of the probe's PID namespace (for hidepid). */
+	/* Records PID: every pid of the probe's PID namespace (for hidepid). END.numbers[0]: 1 = cut. */
 	SONDE_PROBE_LIST_PIDS = 6,
 	/* Records EXE for request.pid. END.error: 0, -ESRCH, -EACCES. */
 	SONDE_PROBE_EXE = 7,
-	/* Records LISTENER: every listening TCP port of every process, with its network namespace. */
+	/*
+	 * Records LISTENER: every listening TCP port of every process, with its network namespace.
+	 * END.numbers, what was cut: processes, descriptors, namespaces, sockets, listeners; unreadable processes.
+	 */
 	SONDE_PROBE_LISTENERS = 8,
 	/* Records PROBE (what would be attached and why not the rest), no attach. For --doctor and plans. */
 	SONDE_PROBE_PLAN = 9,
