@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "probe/serve-state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "host/cgroup2.h"
+#include "host/identity.h"
+#include "host/privilege.h"
+#include "probe/bpf-ids.h"
+#include "probe/policy.h"
+
+uint64_t serve_task_deadline_ns(const struct serve_task *t)
+{
+	uint64_t at;
+
+	if (__builtin_add_overflow(t->since_ns, t->duration_ns, &at) ||
+	    __builtin_add_overflow(at, SONDE_SERVE_GRACE_NS, &at))
+		return UINT64_MAX;
+	return at;
+}
+
+static uint32_t count_others(const struct sonde_serve *s, uint32_t slot)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < ELEMENTS_OF(s->tasks); i++)
+		n += i != slot && s->tasks[i];
+	return n;
+}
+
+/* An occupied slot: the same task with another duration. Its targets and what runs for it stay. */
+int serve_task_admit(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
+		     struct serve_answer *a)
+{
+	struct serve_task *t = s->tasks[q->task];
+	const char *rule;
+	int r;
+
+	r = sonde_policy_admit(s->config.policy, q, count_others(s, q->task), &rule);
+	if (r < 0)
+		return serve_say(a, r, "%s", rule);
+	if (!t) {
+		t = calloc(1, sizeof(*t));
+		if (!t)
+			return -ENOMEM;
+		t->since_ns = now_ns;
+		s->tasks[q->task] = t;
+	}
+	t->duration_ns = q->duration_ns;
+	if (!t->started) {
+		t->collectors = q->collectors;
+		t->options = q->options;
+		t->max_peers = q->max_peers;
+	}
+	return 0;
+}
+
+static int seed(struct sonde_serve *s, uint32_t collectors, struct sonde_collect_timing *timing)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < ELEMENTS_OF(s->running); i++) {
+		const struct serve_running *run = &s->running[i];
+		int q;
+
+		if (!run->collector || (run->collector->bit & collectors) == 0)
+			continue;
+		q = run->collector->seed(run->state, timing);
+		if (q < 0 && r == 0)
+			r = q;
+	}
+	return r;
+}
+
+/* Return: 0 = every collector of the task has it, else the first -errno. */
+static int hand_target(struct sonde_serve *s, uint32_t slot, uint32_t pid)
+{
+	const struct serve_task *t = s->tasks[slot];
+	int r = 0;
+
+	for (size_t i = 0; i < ELEMENTS_OF(s->running); i++) {
+		const struct serve_running *run = &s->running[i];
+		int q;
+
+		if (!run->collector || (run->collector->bit & t->collectors) == 0)
+			continue;
+		q = run->collector->target_add(run->state, pid, 1ULL << slot);
+		if (q < 0 && r == 0)
+			r = q;
+	}
+	return r;
+}
+
+static bool has_target(const struct serve_task *t, uint32_t pid, uint64_t start_ticks)
+{
+	for (size_t i = 0; i < t->n_targets; i++)
+		if (t->targets[i].pid == pid && t->targets[i].start_ticks == start_ticks)
+			return true;
+	return false;
+}
+
+/* Is it the process that the agent means, and may it be profiled? */
+static int judge(struct sonde_serve *s, const struct sonde_probe_request *q, struct serve_answer *a)
+{
+	_cleanup_free_ struct sonde_identity *id = NULL; /* 12 KiB: not on the stack */
+	const char *rule;
+	int r;
+
+	id = malloc(sizeof(*id));
+	if (!id)
+		return -ENOMEM;
+	r = sonde_identity_read(s->config.proc_fd, q->pid, q->pid_start_ticks, id);
+	if (r == -ESRCH)
+		return serve_say(a, r, "process is gone");
+	if (r < 0)
+		return serve_say(a, r, "cannot read the process");
+	r = sonde_policy_target(s->config.policy, id, &rule);
+	if (r < 0)
+		return serve_say(a, r, "%s", rule);
+	return 0;
+}
+
+int serve_target_add(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
+		     struct serve_answer *a)
+{
+	struct sonde_collect_timing timing = {0};
+	struct serve_task *t = s->tasks[q->task];
+	int r;
+
+	if (!t)
+		return serve_say(a, -ENOENT, "no such task");
+	r = judge(s, q, a);
+	if (r < 0)
+		return r;
+	if (has_target(t, q->pid, q->pid_start_ticks))
+		return 0;
+	if (t->n_targets == SONDE_SERVE_TARGETS_MAX)
+		return serve_say(a, -ENOSPC, "a task has at most %d processes",
+				 SONDE_SERVE_TARGETS_MAX);
+	if (t->started) {
+		r = hand_target(s, q->task, q->pid);
+		if (r < 0)
+			return serve_say(a, r, "the collectors take no further process");
+		r = seed(s, t->collectors, &timing);
+		if (r < 0)
+			return serve_say(a, r, "its open sockets could not be found");
+		a->numbers[3] = timing.seed_ns;
+		a->numbers[4] = timing.seeded_sockets;
+	}
+	t->targets[t->n_targets++] =
+		(struct serve_target){.pid = q->pid, .start_ticks = q->pid_start_ticks};
+	return 0;
+}
+
+static int raise_caps(void *ctx, uint64_t caps)
+{
+	return sonde_privilege_raise(caps);
+}
+
+static void lower_caps(void *ctx)
+{
+	sonde_privilege_lower();
+}
+
+static void note_id(void *ctx, char kind, uint32_t id, const char *tag)
+{
+	struct sonde_serve *s = ctx;
+	struct sonde_bpf_id noted = {.kind = kind, .id = id};
+	int r;
+
+	s->noted.programs += kind == 'p';
+	s->noted.maps += kind == 'm';
+	s->noted.links += kind == 'l';
+	if (s->config.state_fd < 0)
+		return;
+	(void)snprintf(noted.tag, sizeof(noted.tag), "%s", tag ? tag : "-");
+	r = sonde_bpf_ids_note(s->config.state_fd, &noted);
+	if (r < 0)
+		sonde_log_warn(r, "cannot note BPF id %u in '%s', ignoring", id,
+			       SONDE_BPF_IDS_FILE);
+}
+
+static struct sonde_collect_config collect_config(struct sonde_serve *s, const struct serve_task *t,
+						  int cgroup_fd)
+{
+	uint32_t peers = sonde_policy_max_peers(s->config.policy);
+
+	if (t && t->max_peers > 0) /* not above the policy's: serve_task_admit() */
+		peers = t->max_peers;
+	return (struct sonde_collect_config){
+		.max_cells = peers,
+		.max_targets = SONDE_SERVE_TARGET_TABLE_MAX,
+		.options = t ? t->options : 0,
+		.cgroup_fd = cgroup_fd,
+		.raise = raise_caps,
+		.drop = lower_caps,
+		.note_id = note_id,
+		.ctx = s,
+	};
+}
+
+/* A sink that keeps PROBE records: they are told to every task, not only to the one that attached. */
+static int keep_probe(void *ctx, struct sonde_probe_reply *reply)
+{
+	struct sonde_serve *s = ctx;
+
+	if (reply->type != SONDE_PROBE_PROBE)
+		return 0;
+	if (s->n_probes == PROBES_MAX) {
+		s->probes_cut++;
+		return 0;
+	}
+	s->probes[s->n_probes++] = reply->probe;
+	return 0;
+}
+
+static int start_collector(struct sonde_serve *s, const struct sonde_collector *c,
+			   const struct serve_task *t, struct sonde_collect_timing *timing)
+{
+	struct sonde_collect_sink sink = {.emit = keep_probe, .ctx = s};
+	_cleanup_close_ int cgroup_fd = -1;
+	struct serve_running *run = NULL;
+	struct sonde_collect_config config;
+	int r;
+
+	for (size_t i = 0; i < ELEMENTS_OF(s->running); i++) {
+		if (s->running[i].collector == c)
+			return 0;
+		if (!run && !s->running[i].collector)
+			run = &s->running[i];
+	}
+	if (!run)
+		return -ENOSPC;
+	if (!s->probes)
+		s->probes = calloc(PROBES_MAX, sizeof(*s->probes));
+	if (!s->probes)
+		return -ENOMEM;
+	cgroup_fd = sonde_cgroup2_open(
+		s->config.proc_fd); /* below 0: no sockops, the collector says so */
+	config = collect_config(s, t, cgroup_fd < 0 ? -1 : cgroup_fd);
+	r = c->start(&config, sink, timing, &run->state);
+	if (r < 0)
+		return r;
+	run->collector = c;
+	return 0;
+}
+
+static int emit_probes(struct sonde_serve *s, struct serve_answer *a)
+{
+	for (size_t i = 0; i < s->n_probes; i++) {
+		struct sonde_probe_reply reply = {
+			.type = SONDE_PROBE_PROBE,
+			.probe = s->probes[i],
+		};
+		int r = serve_record(a, &reply);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+uint64_t serve_stop_all(struct sonde_serve *s)
+{
+	struct sonde_collect_timing timing = {0};
+	uint64_t ns = 0;
+
+	for (size_t i = 0; i < ELEMENTS_OF(s->running); i++) {
+		struct serve_running *run = &s->running[i];
+
+		if (!run->collector)
+			continue;
+		run->state = run->collector->stop(run->state, &timing);
+		run->collector = NULL;
+		ns += timing.detach_ns;
+	}
+	free(s->probes);
+	s->probes = NULL;
+	s->n_probes = 0;
+	(void)malloc_trim(0); /* the idle process is to be as small as before */
+	return ns;
+}
+
+static bool any_started(const struct sonde_serve *s)
+{
+	for (size_t i = 0; i < ELEMENTS_OF(s->tasks); i++)
+		if (s->tasks[i] && s->tasks[i]->started)
+			return true;
+	return false;
+}
+
+bool serve_drop_task(struct sonde_serve *s, uint32_t slot, uint64_t *ret_detach_ns)
+{
+	struct serve_task *t = TAKE_PTR(s->tasks[slot]);
+	bool started = t && t->started, last;
+
+	*ret_detach_ns = 0;
+	free(t);
+	if (!started)
+		return false;
+	last = !any_started(s);
+	for (size_t i = 0; !last && i < ELEMENTS_OF(s->running); i++) {
+		const struct serve_running *run = &s->running[i];
+		int r = run->collector ? run->collector->task_remove(run->state, 1ULL << slot) : 0;
+
+		if (r < 0)
+			sonde_log_warn(r, "collector %s keeps targets of an ended task, ignoring",
+				       run->collector->name);
+	}
+	if (last)
+		*ret_detach_ns = serve_stop_all(s);
+	return last;
+}
+
+static int start_collectors(struct sonde_serve *s, const struct serve_task *t,
+			    struct sonde_collect_timing *timing)
+{
+	bool any = false;
+	int r = 0;
+
+	for (const struct sonde_collector *const *c = s->config.collectors; *c; c++) {
+		int q;
+
+		if (((*c)->bit & t->collectors) == 0)
+			continue;
+		q = start_collector(s, *c, t, timing);
+		if (q == 0)
+			any = true;
+		else if (r == 0)
+			r = q;
+	}
+	if (any)
+		return 0;
+	return r < 0 ? r : -EOPNOTSUPP;
+}
+
+/* Partial start is a start: one target that can be watched is enough. */
+static int hand_targets(struct sonde_serve *s, uint32_t slot, uint64_t *ret_refused)
+{
+	const struct serve_task *t = s->tasks[slot];
+	uint64_t refused = 0;
+	int first = 0;
+
+	for (size_t i = 0; i < t->n_targets; i++) {
+		int r = hand_target(s, slot, t->targets[i].pid);
+
+		if (r == 0)
+			continue;
+		refused++;
+		if (first == 0)
+			first = r;
+	}
+	*ret_refused = refused;
+	return refused == t->n_targets ? first : 0;
+}
+
+static int start(struct sonde_serve *s, uint32_t slot, struct sonde_collect_timing *timing,
+		 struct serve_answer *a)
+{
+	struct serve_task *t = s->tasks[slot];
+	uint64_t refused = 0;
+	int r;
+
+	r = start_collectors(s, t, timing);
+	if (r < 0)
+		return serve_say(a, r, "no collector could be attached");
+	r = hand_targets(s, slot, &refused);
+	if (r < 0)
+		return serve_say(a, r, "the collectors take no further process");
+	if (refused > 0)
+		(void)serve_say(a, 0, "%llu of %zu processes did not fit the target table",
+				(unsigned long long)refused, t->n_targets);
+	r = seed(s, t->collectors, timing);
+	if (r < 0)
+		return serve_say(a, r, "the open sockets could not be found");
+	return 0;
+}
+
+int serve_task_start(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
+		     struct serve_answer *a)
+{
+	struct sonde_collect_timing timing = {0};
+	struct serve_task *t = s->tasks[q->task];
+	int r, emitted;
+
+	if (!t)
+		return serve_say(a, -ENOENT, "no such task");
+	if (t->n_targets == 0)
+		return serve_say(a, -EINVAL, "a task without a process is refused, never widened");
+	if (t->started)
+		return emit_probes(s, a);
+	if (!any_started(s))
+		s->noted = (struct sonde_probe_idle){0};
+	t->since_ns = now_ns;
+	t->started = true;
+	r = start(s, q->task, &timing, a);
+	emitted = emit_probes(s, a);
+	if (r < 0) { /* takes back what it got, and stops what only it started */
+		uint64_t detach_ns;
+
+		(void)serve_drop_task(s, q->task, &detach_ns);
+		return r;
+	}
+	if (emitted < 0)
+		return emitted;
+	a->numbers[0] = timing.open_ns;
+	a->numbers[1] = timing.load_ns;
+	a->numbers[2] = timing.attach_ns;
+	a->numbers[3] = timing.seed_ns;
+	a->numbers[4] = timing.seeded_sockets;
+	a->numbers[5] = s->probes_cut;
+	return 0;
+}
+
+int serve_task_end(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
+		   struct serve_answer *a)
+{
+	if (!s->tasks[q->task])
+		return serve_say(a, -ENOENT, "no such task");
+	if (serve_drop_task(s, q->task, &a->numbers[0]))
+		return serve_proof_record(a);
+	return 0;
+}
+
+int serve_snapshot(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
+		   struct serve_answer *a)
+{
+	struct sonde_collect_sink sink = {.emit = serve_emit, .ctx = a};
+
+	for (size_t i = 0; i < ELEMENTS_OF(s->running); i++) {
+		const struct serve_running *run = &s->running[i];
+		int r;
+
+		if (!run->collector)
+			continue;
+		r = run->collector->snapshot(run->state, sink);
+		if (r < 0)
+			return serve_say(a, r, "snapshot of collector %s", run->collector->name);
+	}
+	return 0;
+}
+
+int serve_plan(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
+	       struct serve_answer *a)
+{
+	struct sonde_collect_sink sink = {.emit = serve_emit, .ctx = a};
+	_cleanup_close_ int cgroup_fd = -1;
+	struct sonde_collect_config config;
+	int r;
+
+	cgroup_fd = sonde_cgroup2_open(s->config.proc_fd);
+	config = collect_config(s, NULL, cgroup_fd < 0 ? -1 : cgroup_fd);
+	for (const struct sonde_collector *const *c = s->config.collectors; *c; c++) {
+		r = (*c)->plan(&config, sink);
+		if (r < 0)
+			return serve_say(a, r, "plan of collector %s", (*c)->name);
+	}
+	return 0;
+}

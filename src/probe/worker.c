@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "probe/worker.h"
+
+#include <assert.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "probe/bpf-ids.h"
+#include "probe/bpf-try.h"
+#include "probe/channel.h"
+#include "probe/filter.h"
+#include "probe/policy.h"
+#include "probe/serve.h"
+
+static int send_reply(void *ctx, const struct sonde_probe_reply *reply)
+{
+	const struct sonde_worker_config *config = ctx;
+
+	return sonde_channel_send(config->socket, reply);
+}
+
+/* libbpf's words are for who debugs; what failed is told in PROBE records. */
+static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	char line[512];
+	int n;
+
+	if (level == LIBBPF_DEBUG || sonde_log_level() < SONDE_LOG_DEBUG)
+		return 0;
+	n = vsnprintf(line, sizeof(line), fmt, ap);
+	if (n <= 0)
+		return n;
+	line[strcspn(line, "\n")] = '\0';
+	sonde_log_debug("%s", line);
+	return n;
+}
+
+static int end_with_keeper(const struct sonde_worker_config *config)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return -errno;
+	if (getppid() != config->keeper_pid) /* it died before the prctl */
+		return -ESRCH;
+	return 0;
+}
+
+static int timeout_ms(const struct sonde_serve *serve)
+{
+	uint64_t at = sonde_serve_next_deadline_ns(serve), now = sonde_mono_ns();
+	uint64_t ms;
+
+	if (at == UINT64_MAX)
+		return -1;
+	if (at <= now)
+		return 0;
+	ms = (at - now) / SONDE_NS_PER_MS + 1;
+	return ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+static int say_hello(const struct sonde_worker_config *config, struct sonde_serve *serve)
+{
+	struct sonde_probe_hello hello = {
+		.worker_pid = (uint32_t)getpid(),
+		.keeper_pid = (uint32_t)config->keeper_pid,
+		.restarts = config->restarts,
+	};
+	int r;
+
+	r = sonde_bpf_try(hello.missing, sizeof(hello.missing));
+	if (r < 0) {
+		hello.bpf_error = (uint32_t)-r;
+		sonde_log_warn(r, "BPF is refused, missing: %s; no task can run", hello.missing);
+	}
+	return sonde_serve_hello(serve, &hello);
+}
+
+/* Return: exit status. */
+static int fail(int error, const char *what)
+{
+	if (error == -EPIPE)
+		return SONDE_PROBE_EXIT_OK; /* the agent is gone: nothing is wrong */
+	(void)sonde_log_err(error, "%s, detaching", what);
+	return SONDE_PROBE_EXIT_FAILED;
+}
+
+int sonde_worker_loop(const struct sonde_worker_config *config, struct sonde_serve *serve)
+{
+	struct sonde_probe_request request;
+	uint64_t last_id = 0;
+	const char *why;
+	size_t n;
+	int r;
+
+	assert(config && serve);
+
+	r = sonde_channel_drain(config->socket);
+	if (r < 0)
+		return fail(r, "cannot drop the requests to the last worker");
+	r = say_hello(config, serve);
+	if (r < 0)
+		return fail(r, "cannot greet the agent");
+	for (;;) {
+		r = sonde_channel_receive(config->socket, timeout_ms(serve), &request, &n);
+		if (r < 0)
+			return fail(r, "cannot read requests");
+		if (r > 0 && sonde_probe_request_check(&request, n, last_id, &why) < 0) {
+			(void)sonde_log_err(
+				0, "request refused: %s (%zu bytes), detaching and ending", why, n);
+			return SONDE_PROBE_EXIT_PROTOCOL;
+		}
+		if (r > 0) {
+			last_id = request.id;
+			r = sonde_serve_request(serve, &request, sonde_mono_ns());
+			if (r < 0)
+				return fail(r, "cannot answer the agent");
+		}
+		r = sonde_serve_deadlines(serve, sonde_mono_ns());
+		if (r < 0)
+			return fail(r, "cannot tell the agent that a task ended");
+	}
+}
+
+int sonde_worker_run(const struct sonde_worker_config *config)
+{
+	_cleanup_(sonde_policy_freep) struct sonde_policy *policy = NULL;
+	_cleanup_(sonde_serve_freep) struct sonde_serve *serve = NULL;
+	_cleanup_free_ char *words = NULL;
+	struct sonde_serve_config serve_config;
+	size_t ids;
+	int r;
+
+	assert(config);
+
+	r = end_with_keeper(config);
+	if (r < 0)
+		return fail(r, "the keeper is gone");
+	r = sonde_policy_load(config->policy, &policy, &words);
+	if (r < 0) {
+		(void)sonde_log_err(words ? 0 : r, "policy is refused: %s",
+				    words	     ? words
+				    : config->policy ? config->policy
+						     : SONDE_POLICY_FILE);
+		return SONDE_PROBE_EXIT_USAGE;
+	}
+	if (config->state_fd >= 0 && sonde_bpf_ids_tidy(config->state_fd, &ids) < 0)
+		(void)sonde_log_warn(0, "cannot write '%s' in the state folder, ignoring",
+				     SONDE_BPF_IDS_FILE);
+	libbpf_set_print(print_libbpf);
+	r = sonde_filter_load(SONDE_FILTER_WORKER);
+	if (r < 0)
+		return fail(r, "cannot set the seccomp filter");
+
+	serve_config = (struct sonde_serve_config){
+		.collectors = config->collectors,
+		.policy = policy,
+		.proc_fd = config->proc_fd,
+		.state_fd = config->state_fd,
+		.send = send_reply,
+		.ctx = (void *)config,
+	};
+	r = sonde_serve_new(&serve_config, &serve);
+	if (r < 0)
+		return fail(r, "out of memory");
+	return sonde_worker_loop(config, serve);
+}
