@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the end-to-end tests share: main() runs each function test_*, skips where BPF may not be loaded."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -38,7 +39,6 @@ def rig(start=True):
 
 def programs():
     """id -> name of every BPF program of the machine, but for the bench's."""
-    import json
     listed = subprocess.run([BPFTOOL, "-j", "prog", "show"], capture_output=True, text=True, check=True)
     return {p["id"]: p.get("name", "") for p in json.loads(listed.stdout)}
 
@@ -73,6 +73,32 @@ def sides(topology):
 
 def total(topology, service, role, key):
     return sum(m.get(key) or 0 for _, r, n, m in sides(topology) if n.get("service") == service and r == role)
+
+
+def _redis_count(rig, verb):
+    return subprocess.run([TOP / "deploy/lib/redis-count", rig.dir / "redis.sock", verb], check=True,
+                          capture_output=True, text=True).stdout
+
+
+def redis_reset(rig):
+    """Redis counts from zero."""
+    _redis_count(rig, "reset")
+
+
+def redis_counts(rig):
+    """What redis itself counted since then."""
+    return json.loads(_redis_count(rig, "read"))
+
+
+def redis_traffic(rig, requests):
+    rig.inside("client", "redis-benchmark", "-h", "10.77.0.4", "-c", 7, "-n", requests, "-t", "set,get", "-d", 300, "-q")
+
+
+def check_redis(task, *counts):
+    """A task's view of redis is, to the byte, the sum of what redis counted."""
+    topology = task.topology()
+    for ours, theirs in (("accepts", "connections"), ("received_bytes", "received_bytes"), ("sent_bytes", "sent_bytes")):
+        equal(f"task {task.id}: {ours}", total(topology, "redis", "server", ours), sum(c[theirs] for c in counts))
 
 
 def main(namespace):
