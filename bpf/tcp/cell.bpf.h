@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/* Cells: from a key to an index, once a socket; from an index to counters, on every event. */
+
+/* The index that @map holds for the key after we tried to enter @index: ours, or the winner's. */
+static __always_inline bool enter_cell(const struct sonde_tcp_cell_key *key, __u32 *index,
+				       void *spare)
+{
+	struct sonde_tcp_slot *slot;
+	__u32 *winner;
+
+	if (bpf_map_update_elem(&sonde_index, key, index, BPF_NOEXIST) == 0) {
+		slot = bpf_map_lookup_elem(&sonde_cells, index);
+		if (!slot)
+			return false;
+		slot->key = *key;
+		__sync_lock_test_and_set(&slot->used, 1); /* the key before the mark */
+		return true;
+	}
+	/* Another CPU was first, or there is no memory: either way the index is free again. */
+	if (bpf_map_push_elem(spare, index, 0))
+		lose(SONDE_TCP_LOSS_BUSY, 1);
+	winner = bpf_map_lookup_elem(&sonde_index, key);
+	if (!winner)
+		return false;
+	*index = *winner;
+	return true;
+}
+
+static __always_inline bool take_index(__u32 *next, __u32 limit, void *spare, __u32 *ret)
+{
+	if (bpf_map_pop_elem(spare, ret) == 0)
+		return true;
+	/* The counter may run past the limit by one a CPU, never further. */
+	if (*(volatile __u32 *)next >= limit)
+		return false;
+	*ret = __sync_fetch_and_add(next, 1);
+	return *ret < limit;
+}
+
+static __noinline bool other_cell(const struct sonde_tcp_cell_key *like, __u32 *index)
+{
+	struct sonde_tcp_cell_key key = {};
+	__u32 *known;
+
+	key.pid = like->pid;
+	key.role = like->role;
+	key.flags = SONDE_TCP_CELL_OTHER;
+	lose(SONDE_TCP_LOSS_CELL_FULL, 1);
+	known = bpf_map_lookup_elem(&sonde_index, &key);
+	if (known) {
+		*index = *known;
+		return true;
+	}
+	if (take_index(&sonde_next_other, sonde_other_limit, &sonde_spare_others, index)) {
+		*index += sonde_cell_limit;
+		if (enter_cell(&key, index, &sonde_spare_others))
+			return true;
+	}
+	lose(SONDE_TCP_LOSS_OTHER_FULL, 1);
+	return false;
+}
+
+static __noinline bool cell_index(const struct sonde_tcp_cell_key *key, __u32 *index)
+{
+	__u32 *known = bpf_map_lookup_elem(&sonde_index, key);
+
+	if (known) {
+		*index = *known;
+		return true;
+	}
+	if (take_index(&sonde_next_cell, sonde_cell_limit, &sonde_spare_cells, index) &&
+	    enter_cell(key, index, &sonde_spare_cells))
+		return true;
+	return other_cell(key, index);
+}
+
+static __always_inline void tag_key(const struct sonde_tag *tag, struct sonde_tcp_cell_key *key)
+{
+	key->netns = tag->netns;
+	key->pid = tag->pid;
+	key->peer_pid = tag->peer_pid;
+	key->role = tag->role;
+	key->port = tag->role == SONDE_TCP_ROLE_CLIENT ? tag->rport : tag->lport;
+	__builtin_memcpy(key->laddr, tag->laddr, sizeof(key->laddr));
+	__builtin_memcpy(key->raddr, tag->raddr, sizeof(key->raddr));
+}
+
+static __noinline bool resolve_cell(struct sonde_tag *tag, __u32 *index)
+{
+	struct sonde_tcp_cell_key key = {};
+
+	tag_key(tag, &key);
+	if (!cell_index(&key, index))
+		return false;
+	/* A provisional owner's cell is looked up each time: the next I/O may move the socket. */
+	if (!(tag->flags & TAG_PROVISIONAL))
+		tag->cell = *index + 1;
+	return true;
+}
+
+static __always_inline bool tag_index(struct sonde_tag *tag, __u32 *index)
+{
+	__u32 cached = tag->cell;
+
+	if (cached) {
+		*index = cached - 1;
+		return true;
+	}
+	return resolve_cell(tag, index);
+}
+
+static __always_inline struct sonde_tcp_cell *cell_at(__u32 index)
+{
+	struct sonde_tcp_slot *slot = bpf_map_lookup_elem(&sonde_cells, &index);
+
+	return slot ? &slot->cell : NULL;
+}
+
+static __always_inline void hist_add(void *hists, __u32 index, __u64 us)
+{
+	struct sonde_tcp_hist *hist = bpf_map_lookup_elem(hists, &index);
+	__u32 bucket = sonde_hist_bucket(us);
+
+	if (hist && bucket < SONDE_HIST_BUCKETS)
+		__sync_fetch_and_add(&hist->count[bucket], 1);
+}
+
+static __always_inline void handshake_add(struct sonde_tcp_cell *cell, __u32 index, __u32 us)
+{
+	if (!us) {
+		add(&cell->handshake_unknown, 1);
+		return;
+	}
+	add(&cell->handshake_count, 1);
+	add(&cell->handshake_sum_us, us);
+	hist_add(&sonde_handshake, index, us);
+}
+
+/*
+ * What waited for the owner (`accepted`, `seeded`) goes into the cell: at the
+ * first I/O, at a snapshot, at the end; whoever clears the flag adds it.
+ */
+static __always_inline void settle(struct sonde_tag *tag, struct sonde_tcp_cell *cell, __u32 index)
+{
+	__u32 waits = TAG_ACCEPT_WAITS | TAG_SEED_WAITS;
+
+	if (!(tag->flags & waits))
+		return;
+	waits &= __sync_fetch_and_and(&tag->flags, ~waits);
+	if (waits & TAG_ACCEPT_WAITS) {
+		add(&cell->accepted, 1);
+		handshake_add(cell, index, tag->handshake_us);
+	}
+	if (waits & TAG_SEED_WAITS)
+		add(&cell->seeded, 1);
+}
+
+/* The cell of a tagged connection, with everything that waited settled into it. */
+static __always_inline struct sonde_tcp_cell *tag_cell(struct sonde_tag *tag, __u32 *index)
+{
+	struct sonde_tcp_cell *cell;
+
+	if (!tag_index(tag, index))
+		return NULL;
+	cell = cell_at(*index);
+	if (cell)
+		settle(tag, cell, *index);
+	return cell;
+}

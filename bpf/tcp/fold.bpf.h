@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/*
+ * Fold: what tcp_sock counted since the last fold goes into the cell.
+ *
+ * A snapshot and a dying socket fold on two CPUs. A snapshot advances each last
+ * value by compare-and-exchange and adds the difference; the final fold
+ * exchanges it with DEAD, so that nothing follows it.
+ *
+ * Payload is counted by sequence numbers from an anchor at its first byte, which
+ * neither SYN nor FIN can shift; the kernel's 64-bit counters only say which lap
+ * of 2^32 it is. So a read between two of the kernel's stores is never wrong,
+ * where bytes_acked + (write_seq - snd_una) would be for a moment.
+ */
+
+#define FOLD_RETRIES 4
+
+struct payload {
+	__u64 sent;
+	__u64 acked;
+	__u64 received;
+	__u64 arrived;
+};
+
+struct sequence {
+	__u32 sent;	/* end of what the application wrote */
+	__u32 acked;	/* end of what the peer acknowledged */
+	__u32 received; /* end of what the application took */
+	__u32 arrived;	/* end of what arrived in order */
+};
+
+static __always_inline bool fin_arrived(const struct sock *sk)
+{
+	return sk->__sk_common.skc_flags & (1UL << SOCK_DONE);
+}
+
+/* Sequence numbers of payload ends, FINs taken off. */
+static __always_inline void read_sequence(const struct sock *sk, const struct tcp_sock *tp,
+					  const struct sonde_tag *tag, __u32 flags,
+					  struct sequence *seq)
+{
+	seq->sent = *(volatile __u32 *)&tp->write_seq;
+	seq->acked = *(volatile __u32 *)&tp->snd_una;
+	if (flags & TAG_FIN_SENT) {
+		seq->sent = tag->sent_end;
+		if ((__s32)(seq->acked - seq->sent) > 0)
+			seq->acked = seq->sent;
+	}
+	seq->received = *(volatile __u32 *)&tp->copied_seq;
+	seq->arrived = *(volatile __u32 *)&tp->rcv_nxt;
+	if (fin_arrived(sk)) { /* after rcv_nxt: too little for a moment, never too much */
+		seq->arrived--;
+		if ((__s32)(seq->received - seq->arrived) > 0)
+			seq->received = seq->arrived;
+	}
+}
+
+/* The number nearest to @about whose low 32 bits are @low. */
+static __always_inline __u64 nearest(__u64 about, __u32 low)
+{
+	return about + (__s32)(low - (__u32)about);
+}
+
+static __always_inline void read_payload(const struct sock *sk, const struct tcp_sock *tp,
+					 const struct sonde_tag *tag, __u32 flags, struct payload *now)
+{
+	__u64 acked = tp->bytes_acked - tag->acked_raw0;
+	__u64 arrived = tp->bytes_received - tag->received_raw0;
+	struct sequence seq;
+
+	read_sequence(sk, tp, tag, flags, &seq);
+	now->sent = nearest(acked + (seq.sent - seq.acked) - (tag->sent_seq0 - tag->acked_seq0),
+			    seq.sent - tag->sent_seq0);
+	now->acked = nearest(acked, seq.acked - tag->acked_seq0);
+	now->received =
+		nearest(arrived - (seq.arrived - seq.received) + (tag->arrived_seq0 - tag->received_seq0),
+			seq.received - tag->received_seq0);
+	now->arrived = nearest(arrived, seq.arrived - tag->arrived_seq0);
+}
+
+/* A connection whose first byte we know: at ESTABLISHED, or in a fast open before it. */
+static __always_inline void base_new(const struct tcp_sock *tp, struct sonde_tag *tag)
+{
+	__u32 syn = tag->role == SONDE_TCP_ROLE_CLIENT; /* bytes_acked counts ours */
+
+	if (tag->flags & TAG_HAS_BASE)
+		return;
+	tag->acked_raw0 = syn;
+	tag->acked_seq0 = tp->snd_una - (__u32)tp->bytes_acked + syn;
+	tag->sent_seq0 = tag->acked_seq0;
+	tag->received_raw0 = 0;
+	tag->arrived_seq0 = tp->rcv_nxt - (__u32)tp->bytes_received;
+	tag->received_seq0 = tag->arrived_seq0;
+	if (tag->role == SONDE_TCP_ROLE_SERVER) {
+		/* The request's SYN-ACK retransmits: counted at the listener when they happened. */
+		tag->retrans = tp->total_retrans;
+		tag->kind_retrans = tp->total_retrans;
+	}
+	tag->rtt_mstamp = tp->rack.mstamp;
+	tag->blind_delivered = tp->delivered;
+	__sync_fetch_and_or(&tag->flags, TAG_HAS_BASE);
+}
+
+/* A connection met in mid-life: its base line is now. The tag is not published yet. */
+static __always_inline void base_seeded(const struct sock *sk, const struct tcp_sock *tp,
+					struct sonde_tag *tag)
+{
+	struct sequence seq;
+
+	tag->acked_raw0 = tp->bytes_acked;
+	tag->received_raw0 = tp->bytes_received - fin_arrived(sk);
+	read_sequence(sk, tp, tag, tag->flags, &seq);
+	tag->sent_seq0 = seq.sent;
+	tag->acked_seq0 = seq.acked;
+	tag->received_seq0 = seq.received;
+	tag->arrived_seq0 = seq.arrived;
+	tag->segments_out = tp->segs_out;
+	tag->segments_in = tp->segs_in;
+	tag->retrans = tp->total_retrans;
+	tag->kind_retrans = tp->total_retrans;
+	tag->rtt_mstamp = tp->rack.mstamp;
+	tag->blind_delivered = tp->delivered;
+	tag->flags |= TAG_HAS_BASE;
+}
+
+static __always_inline void advance(__u64 *last, __u64 now, bool final, __u64 *sum)
+{
+	__u64 old, seen;
+	int i;
+
+	if (final) {
+		old = __sync_lock_test_and_set(last, DEAD);
+		if (old != DEAD && old != now)
+			add(sum, now - old);
+		return;
+	}
+	old = *(volatile __u64 *)last;
+	for (i = 0; i < FOLD_RETRIES; i++) {
+		if (old == DEAD || (__s64)(now - old) <= 0)
+			return;
+		seen = __sync_val_compare_and_swap(last, old, now);
+		if (seen == old) {
+			add(sum, now - old);
+			return;
+		}
+		old = seen;
+	}
+	lose(SONDE_TCP_LOSS_BUSY, 1);
+}
+
+/* The same for the kernel's 32-bit counters, which may wrap between two folds. */
+static __always_inline void advance32(__u64 *last, __u32 now, bool final, __u64 *sum)
+{
+	__u64 old = *(volatile __u64 *)last;
+
+	if (old != DEAD)
+		advance(last, nearest(old, now), final, sum);
+}
+
+/*
+ * tcp_disconnect() zeroes the counters of a socket that the application keeps.
+ * Everything was folded at its -> CLOSE; only reads of what had arrived could
+ * follow, and those leave the counters as they are.
+ */
+static __always_inline bool counters_reset(const struct tcp_sock *tp, const struct sonde_tag *tag)
+{
+	if ((__s32)(tp->segs_out - (__u32)tag->segments_out) < 0)
+		return true;
+	return tag->flags & TAG_HAS_BASE && (__u32)(tp->bytes_received - tag->received_raw0) !=
+						     tp->rcv_nxt - tag->arrived_seq0;
+}
+
+static __noinline int fold(struct sock *sk, struct sonde_tag *tag, bool final)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	struct sonde_tcp_cell *cell;
+	__u32 index, flags = *(volatile __u32 *)&tag->flags;
+	struct payload now = {};
+	bool took;
+
+	if (!tp)
+		return 0;
+	/* A child that never got to ESTABLISHED has nothing of its own. */
+	if (tag->role == SONDE_TCP_ROLE_SERVER && !(flags & TAG_HAS_BASE))
+		return 0;
+	if (flags & TAG_CLOSED && counters_reset(tp, tag))
+		return 0;
+	if (flags & TAG_HAS_BASE)
+		read_payload(sk, tp, tag, flags, &now);
+	/* A FIN or the end came between our reads: the event folds, or the next snapshot does. */
+	if (!final && (*(volatile __u32 *)&tag->flags ^ flags) & (TAG_FIN_SENT | TAG_CLOSED))
+		return 0;
+	cell = tag_cell(tag, &index);
+	if (!cell)
+		return 0;
+	if (flags & TAG_HAS_BASE) {
+		advance(&tag->sent, now.sent, final, &cell->sent_bytes);
+		advance(&tag->acked, now.acked, final, &cell->acked_bytes);
+		advance(&tag->received, now.received, final, &cell->received_bytes);
+		advance(&tag->arrived, now.arrived, final, &cell->arrived_bytes);
+	}
+	advance32(&tag->segments_out, tp->segs_out, final, &cell->segments_out);
+	advance32(&tag->segments_in, tp->segs_in, final, &cell->segments_in);
+	advance32(&tag->retrans, tp->total_retrans, final, &cell->retransmitted_segments);
+	if (!(flags & TAG_RTT_SOCKOPS)) {
+		took = take_pending_rtt(tp, tag);
+		if (flags & TAG_HAS_BASE && sk->__sk_common.skc_state != TCP_ESTABLISHED)
+			count_missed_rtt(tp, tag, cell, took);
+	}
+	return 0;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/*
+ * Retransmits by kind. The number of segments is the growth of total_retrans
+ * since the last event, which the kernel raised just before: so the sum over
+ * kinds is that of the connection, also where a transmit failed.
+ */
+
+/* In this order: kernel-facts of the design (tlp_high_seq is still 0 here for a TLP). */
+static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct tcp_sock *tp)
+{
+	const struct inet_connection_sock *icsk = &tp->inet_conn;
+	__u32 state = sk->__sk_common.skc_state;
+	__u32 ca_state = BPF_CORE_READ_BITFIELD(icsk, icsk_ca_state);
+	__u32 pending = icsk->icsk_pending;
+
+	if (state == TCP_SYN_SENT || state == TCP_SYN_RECV)
+		return SONDE_TCP_RETRANSMIT_SYN;
+	if (ca_state == TCP_CA_Recovery)
+		return SONDE_TCP_RETRANSMIT_FAST;
+	if (ca_state == TCP_CA_Loss)
+		return pending ? SONDE_TCP_RETRANSMIT_RTO_RECOVERY : SONDE_TCP_RETRANSMIT_RTO;
+	if (pending == ICSK_TIME_LOSS_PROBE)
+		return SONDE_TCP_RETRANSMIT_TLP;
+	return SONDE_TCP_RETRANSMIT_OTHER;
+}
+
+static __always_inline void count_retransmit(struct sonde_tag *tag, const struct tcp_sock *tp,
+					     __u32 kind)
+{
+	__u32 total = tp->total_retrans, grown = total - tag->kind_retrans, index;
+	struct sonde_tcp_cell *cell;
+
+	if (!grown || kind >= SONDE_TCP_RETRANSMIT_MAX)
+		return;
+	tag->kind_retrans = total; /* under the socket's lock */
+	cell = tag_cell(tag, &index);
+	if (cell)
+		add(&cell->retransmit[kind], grown);
+}
+
+static __always_inline void on_retransmit(struct sock *sk)
+{
+	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+	struct tcp_sock *tp;
+
+	if (!tag || tag->kind != TAG_CONNECTION)
+		return;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (tp)
+		count_retransmit(tag, tp, retransmit_kind(sk, tp));
+}
+
+/* What comes to a listener is counted in the cell of the address that it came from. */
+static __always_inline bool listener_cell(const struct sonde_tag *tag, const __u8 *laddr,
+					  const __u8 *raddr, __u32 *index)
+{
+	struct sonde_tcp_cell_key key = {};
+
+	key.netns = tag->netns;
+	key.pid = tag->pid;
+	key.role = SONDE_TCP_ROLE_SERVER;
+	key.port = tag->lport;
+	__builtin_memcpy(key.laddr, laddr, sizeof(key.laddr));
+	__builtin_memcpy(key.raddr, raddr, sizeof(key.raddr));
+	return cell_index(&key, index);
+}
+
+static __always_inline void on_retransmit_synack(struct sock *sk, const struct request_sock *req)
+{
+	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+	struct sonde_tcp_cell *cell;
+	__u8 laddr[16], raddr[16];
+	__u32 index;
+
+	if (!tag)
+		return;
+	if (tag->kind == TAG_CONNECTION) { /* a fast open child: total_retrans is its own */
+		struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+		if (!tp)
+			return;
+		if (!(tag->flags & TAG_HAS_BASE)) {
+			base_new(tp, tag);
+			tag->retrans = tag->kind_retrans = tp->total_retrans - 1;
+		}
+		count_retransmit(tag, tp, SONDE_TCP_RETRANSMIT_SYNACK);
+		return;
+	}
+	if (tag->kind != TAG_LISTENER)
+		return;
+	read_addresses(&req->__req_common, laddr, raddr);
+	if (!listener_cell(tag, laddr, raddr, &index))
+		return;
+	cell = cell_at(index);
+	if (!cell)
+		return;
+	add(&cell->retransmit[SONDE_TCP_RETRANSMIT_SYNACK], 1);
+	add(&cell->retransmitted_segments, 1);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/*
+ * RTT samples. One source a socket: the sockops callback for those that were
+ * established while it is attached (it fires in every state), tcp_probe for the
+ * others. tcp_probe runs before the ACK is processed, so the sample that an ACK
+ * made is seen at the next one; what is pending at a state change, a snapshot or
+ * the end is taken there.
+ */
+
+static __always_inline void rtt_add(struct sonde_tag *tag, __u32 us)
+{
+	struct sonde_tcp_cell *cell;
+	__u32 index;
+
+	cell = tag_cell(tag, &index);
+	if (!cell)
+		return;
+	add(&cell->rtt_count, 1);
+	add(&cell->rtt_sum_us, us);
+	hist_add(&sonde_rtt, index, us);
+}
+
+/* The sample that RACK took and we did not count yet. Whoever moves the stamp counts it. */
+static __always_inline bool take_pending_rtt(const struct tcp_sock *tp, struct sonde_tag *tag)
+{
+	__u64 stamp, old = tag->rtt_mstamp;
+	__u32 us;
+
+	if ((tag->flags & (TAG_RTT_SOCKOPS | TAG_HAS_BASE)) != TAG_HAS_BASE || old == DEAD)
+		return false;
+	us = tp->rack.rtt_us;
+	stamp = tp->rack.mstamp;
+	if (stamp == old || __sync_val_compare_and_swap(&tag->rtt_mstamp, old, stamp) != old)
+		return false;
+	rtt_add(tag, us);
+	return true;
+}
+
+static __always_inline void on_tcp_probe(struct sock *sk)
+{
+	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+	struct tcp_sock *tp;
+
+	if (!tag || tag->kind != TAG_CONNECTION || tag->flags & TAG_RTT_SOCKOPS)
+		return;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (tp)
+		take_pending_rtt(tp, tag);
+}
+
+/*
+ * Outside ESTABLISHED tcp_probe is blind: of the segments that were delivered
+ * since, at most the pending sample was seen.
+ */
+static __always_inline void count_missed_rtt(const struct tcp_sock *tp, struct sonde_tag *tag,
+					     struct sonde_tcp_cell *cell, bool took)
+{
+	__u32 old = tag->blind_delivered, now = tp->delivered;
+	__s32 missed = (__s32)(now - old);
+
+	if (missed <= 0 || __sync_val_compare_and_swap(&tag->blind_delivered, old, now) != old)
+		return;
+	missed -= took;
+	if (missed <= 0)
+		return;
+	add(&cell->rtt_missed, missed);
+	lose(SONDE_TCP_LOSS_RTT_MISSED, missed);
+}
+
+static __always_inline void on_sockops(struct bpf_sock_ops *ops)
+{
+	struct bpf_sock *sk;
+	struct sonde_tag *tag;
+	__u32 op = ops->op;
+
+	/* Never write ops->reply: another program of this host may have answered already. */
+	if (op != BPF_SOCK_OPS_RTT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
+	    op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		return;
+	sk = ops->sk;
+	if (!sk)
+		return;
+	tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+	if (!tag || tag->kind != TAG_CONNECTION)
+		return;
+	if (op == BPF_SOCK_OPS_RTT_CB) {
+		__u32 us = ops->args[0];
+
+		if (!us) { /* no argument before 6.10 */
+			struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+			us = tp ? tp->rack.rtt_us : 0;
+		}
+		if (tag->flags & TAG_RTT_SOCKOPS)
+			rtt_add(tag, us);
+		return;
+	}
+	if (bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_RTT_CB_FLAG) == 0)
+		__sync_fetch_and_or(&tag->flags, TAG_RTT_SOCKOPS);
+}

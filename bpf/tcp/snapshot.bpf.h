@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/*
+ * Snapshot: visits every tagged socket, folds it, and sums the gauges of what is
+ * open. One reader runs it, so gauges need no atomics: a cell whose epoch is not
+ * this snapshot's is begun anew.
+ */
+
+static __always_inline void add_gauges(struct sock *sk, struct sonde_tag *tag)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	struct sonde_tcp_cell *cell;
+	__u32 index, srtt, rtt_min;
+
+	if (!tp || (tag->flags & (TAG_ESTABLISHED | TAG_CLOSED | TAG_CLOSE_COUNTED)) != TAG_ESTABLISHED)
+		return;
+	cell = tag_cell(tag, &index);
+	if (!cell)
+		return;
+	if (cell->epoch != sonde_epoch) {
+		cell->epoch = sonde_epoch;
+		cell->open = 0;
+		cell->rtt_sockets = 0;
+		cell->srtt_sum_us = 0;
+		cell->rttvar_sum_us = 0;
+		cell->rtt_min_us = 0;
+	}
+	cell->open++;
+	srtt = tp->srtt_us >> 3;
+	if (!srtt)
+		return;
+	cell->rtt_sockets++;
+	cell->srtt_sum_us += srtt;
+	cell->rttvar_sum_us += tp->mdev_us >> 2;
+	rtt_min = tp->rtt_min.s[0].v;
+	if (rtt_min != ~0U && rtt_min && (!cell->rtt_min_us || rtt_min < cell->rtt_min_us))
+		cell->rtt_min_us = rtt_min;
+}
+
+static __always_inline void on_tagged_socket(struct sock *sk)
+{
+	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+
+	if (!tag || tag->kind == TAG_BLANK)
+		return;
+	if (sonde_snapshot_mode == SONDE_TCP_SNAPSHOT_RELEASE) {
+		if (bpf_map_lookup_elem(&sonde_targets, &tag->pid))
+			return;
+		if (tag->kind == TAG_CONNECTION) {
+			close_if_shut(sk, tag);
+			fold(sk, tag, true);
+			tuple_leave(tag);
+		}
+		bpf_sk_storage_delete(&sonde_tags, sk);
+		return;
+	}
+	if (tag->kind != TAG_CONNECTION)
+		return;
+	close_if_shut(sk, tag);
+	fold(sk, tag, false);
+	add_gauges(sk, tag);
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/*
+ * A socket's life: tagged at connect or listen, inherited by a listener's child,
+ * established, closed, destroyed. Only connect, listen and I/O run in the task
+ * that does them; everything else may run in softirq, where current is anybody.
+ */
+
+#define ERR_CONNABORTED 103
+#define ERR_NETUNREACH 101
+#define ERR_CONNRESET 104
+#define ERR_TIMEDOUT 110
+#define ERR_CONNREFUSED 111
+#define ERR_HOSTUNREACH 113
+
+#define SHUTDOWN_BOTH 3 /* RCV_SHUTDOWN | SEND_SHUTDOWN */
+#define MSG_PEEK_FLAG 2
+
+/* After everything else of the tag is written. */
+static __always_inline void publish(struct sonde_tag *tag, __u32 kind)
+{
+	__sync_lock_test_and_set(&tag->kind, kind);
+}
+
+/* connect(2) or listen(2): the current task is the owner, if it is a target. */
+static __noinline int tag_new(struct sock *sk, int state)
+{
+	struct sonde_tag *tag;
+	__u32 pid = current_target();
+
+	if (!pid)
+		return 0;
+	if (sk->sk_protocol != PROTOCOL_TCP) {
+		if (sk->sk_protocol == PROTOCOL_MPTCP)
+			lose(SONDE_TCP_LOSS_UNTRACKED_MPTCP, 1);
+		return 0;
+	}
+	tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!tag) {
+		lose(SONDE_TCP_LOSS_TAG_FAILED, 1);
+		return 0;
+	}
+	write_identity(tag, &sk->__sk_common);
+	tag->pid = pid;
+	if (state == TCP_LISTEN) {
+		tag->role = SONDE_TCP_ROLE_SERVER;
+		publish(tag, TAG_LISTENER);
+		return 0;
+	}
+	tag->role = SONDE_TCP_ROLE_CLIENT;
+	tag->lport = 0; /* an auto-bound client has none yet, an older one may be stale */
+	tag->syn_ns = bpf_ktime_get_ns();
+	publish(tag, TAG_CONNECTION);
+	return 0;
+}
+
+/* A tag that a clone inherited: only now is it known to be a child's. */
+static __always_inline void begin_child(struct sonde_tag *tag)
+{
+	tag->flags = TAG_PROVISIONAL;
+	publish(tag, TAG_CONNECTION);
+}
+
+static __always_inline void count_close(struct sonde_tag *tag, __u32 how)
+{
+	struct sonde_tcp_cell *cell;
+	__u32 index;
+
+	if (how >= SONDE_TCP_CLOSE_MAX ||
+	    __sync_fetch_and_or(&tag->flags, TAG_CLOSE_COUNTED) & TAG_CLOSE_COUNTED)
+		return;
+	cell = tag_cell(tag, &index);
+	if (cell)
+		add(&cell->closed[how], 1);
+}
+
+/*
+ * The application closed both ways and the first closer is known. Not at
+ * -> FIN_WAIT1 itself: a CLOSING right behind it would make it a close by both.
+ */
+static __always_inline void close_if_shut(const struct sock *sk, struct sonde_tag *tag)
+{
+	if (tag->closer && sk->sk_shutdown == SHUTDOWN_BOTH)
+		count_close(tag, tag->closer - 1);
+}
+
+static __noinline int established(struct sock *sk, struct sonde_tag *tag)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	struct sonde_tcp_cell *cell;
+	__u64 us = 0;
+	__u32 index;
+
+	if (!tp)
+		return 0;
+	write_identity(tag, &sk->__sk_common);
+	base_new(tp, tag);
+	if (tag->role == SONDE_TCP_ROLE_SERVER) {
+		tag->peer_pid = tuple_peer(tag);
+		tag->handshake_us = tp->srtt_us >> 3; /* SYN-ACK to ACK; 0 after a SYN cookie */
+		__sync_fetch_and_or(&tag->flags, TAG_ESTABLISHED | TAG_ACCEPT_WAITS);
+		return 0;
+	}
+	__sync_fetch_and_or(&tag->flags, TAG_ESTABLISHED);
+	tuple_enter(tag); /* before our ACK lets the server's end look for it */
+	cell = tag_cell(tag, &index);
+	if (!cell)
+		return 0;
+	if (tag->syn_ns)
+		us = (bpf_ktime_get_ns() - tag->syn_ns) / 1000 ?: 1;
+	add(&cell->opened, 1);
+	handshake_add(cell, index, us > 0xffffffff ? 0xffffffff : us);
+	return 0;
+}
+
+static __always_inline __u32 connect_error(const struct sock *sk)
+{
+	struct tcp_sock *tp;
+
+	switch (sk->sk_err) {
+	case 0:
+		/* No SYN went out: the port was refused (EADDRNOTAVAIL), nobody gave up. */
+		tp = bpf_skc_to_tcp_sock((void *)sk);
+		return tp && tp->segs_out ? SONDE_TCP_CONNECT_ABORTED : SONDE_TCP_CONNECT_OTHER;
+	case ERR_CONNREFUSED:
+		return SONDE_TCP_CONNECT_ECONNREFUSED;
+	case ERR_TIMEDOUT:
+		return SONDE_TCP_CONNECT_ETIMEDOUT;
+	case ERR_HOSTUNREACH:
+		return SONDE_TCP_CONNECT_EHOSTUNREACH;
+	case ERR_NETUNREACH:
+		return SONDE_TCP_CONNECT_ENETUNREACH;
+	case ERR_CONNRESET:
+		return SONDE_TCP_CONNECT_ECONNRESET;
+	default:
+		return SONDE_TCP_CONNECT_OTHER;
+	}
+}
+
+static __always_inline void connect_failed(const struct sock *sk, struct sonde_tag *tag)
+{
+	__u32 index, error = connect_error(sk);
+	struct sonde_tcp_cell *cell = tag_cell(tag, &index);
+
+	if (cell && error < SONDE_TCP_CONNECT_ERROR_MAX)
+		add(&cell->connect_failed[error], 1);
+}
+
+/* Without a FIN first: a reset by either end, or an error such as a time-out. */
+static __always_inline __u32 abrupt_closer(const struct sock *sk, const struct sonde_tag *tag)
+{
+	if (tag->flags & TAG_RST_RECEIVED)
+		return SONDE_TCP_CLOSE_REMOTE_RST;
+	if (sk->sk_err && sk->sk_err != ERR_CONNABORTED)
+		return SONDE_TCP_CLOSE_ERROR;
+	return SONDE_TCP_CLOSE_LOCAL_RST;
+}
+
+static __always_inline void closed(struct sock *sk, struct sonde_tag *tag)
+{
+	__u32 before = __sync_fetch_and_or(&tag->flags, TAG_CLOSED);
+
+	if (before & TAG_CLOSED)
+		return;
+	if (before & TAG_ESTABLISHED) {
+		if (!tag->closer)
+			tag->closer = abrupt_closer(sk, tag) + 1;
+		count_close(tag, tag->closer - 1);
+	} else if (tag->role == SONDE_TCP_ROLE_CLIENT) {
+		connect_failed(sk, tag);
+	}
+	/* The application may keep the socket and tcp_disconnect() it, which zeroes what we read. */
+	if (!(sk->__sk_common.skc_flags & (1UL << SOCK_DEAD)))
+		fold(sk, tag, false);
+}
+
+/* Our FIN follows: write_seq is the end of the payload. */
+static __always_inline void fin_follows(struct sock *sk, struct sonde_tag *tag)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+	if (!tp || tag->flags & TAG_FIN_SENT)
+		return;
+	tag->sent_end = tp->write_seq;
+	__sync_fetch_and_or(&tag->flags, TAG_FIN_SENT);
+}
+
+static __always_inline void half_closed(const struct sock *sk, struct sonde_tag *tag)
+{
+	struct sonde_tcp_cell *cell;
+	__u32 index;
+
+	if (sk->sk_shutdown == SHUTDOWN_BOTH ||
+	    __sync_fetch_and_or(&tag->flags, TAG_HALF_COUNTED) & TAG_HALF_COUNTED)
+		return;
+	cell = tag_cell(tag, &index);
+	if (cell)
+		add(&cell->half_closed, 1);
+}
+
+/* ESTABLISHED ends: tcp_probe will not see the sample that is pending. */
+static __always_inline void leave_established(struct sock *sk, struct sonde_tag *tag)
+{
+	struct tcp_sock *tp;
+
+	if (tag->flags & TAG_RTT_SOCKOPS)
+		return;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return;
+	take_pending_rtt(tp, tag);
+	tag->blind_delivered = tp->delivered;
+}
+
+static __noinline int tagged_state(struct sock *sk, struct sonde_tag *tag, int old, int state)
+{
+	if (old == TCP_ESTABLISHED)
+		leave_established(sk, tag);
+	switch (state) {
+	case TCP_ESTABLISHED:
+		established(sk, tag);
+		break;
+	case TCP_FIN_WAIT1:
+		fin_follows(sk, tag);
+		if (!tag->closer)
+			tag->closer = SONDE_TCP_CLOSE_LOCAL_FIN + 1;
+		half_closed(sk, tag);
+		break;
+	case TCP_CLOSING:
+		if (tag->closer == SONDE_TCP_CLOSE_LOCAL_FIN + 1)
+			tag->closer = SONDE_TCP_CLOSE_BOTH + 1;
+		close_if_shut(sk, tag);
+		break;
+	case TCP_FIN_WAIT2:
+		close_if_shut(sk, tag);
+		break;
+	case TCP_CLOSE_WAIT:
+		if (!tag->closer)
+			tag->closer = SONDE_TCP_CLOSE_REMOTE_FIN + 1;
+		break;
+	case TCP_LAST_ACK:
+		fin_follows(sk, tag);
+		count_close(tag, SONDE_TCP_CLOSE_REMOTE_FIN);
+		break;
+	case TCP_CLOSE:
+		closed(sk, tag);
+		break;
+	}
+	return 0;
+}
+
+static __always_inline void on_state(struct sock *sk, int old, int state)
+{
+	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+
+	if (tag && tag->kind == TAG_LISTENER &&
+	    (old == TCP_SYN_RECV || (old == TCP_LISTEN && state == TCP_SYN_RECV)))
+		begin_child(tag);
+	if (state == TCP_SYN_SENT || state == TCP_LISTEN) {
+		/* A new life of the socket; its earlier one was folded at -> CLOSE. */
+		if (tag)
+			bpf_sk_storage_delete(&sonde_tags, sk);
+		tag_new(sk, state);
+		return;
+	}
+	if (tag && tag->kind == TAG_CONNECTION)
+		tagged_state(sk, tag, old, state);
+}
+
+/* The end: after this nothing of the socket is counted. */
+static __always_inline void on_destroy(struct sock *sk)
+{
+	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+
+	if (!tag || tag->kind != TAG_CONNECTION)
+		return;
+	if ((tag->flags & (TAG_ESTABLISHED | TAG_CLOSE_COUNTED)) == TAG_ESTABLISHED)
+		count_close(tag, tag->closer ? tag->closer - 1U : abrupt_closer(sk, tag));
+	fold(sk, tag, true);
+	tuple_leave(tag);
+}
+
+/* The first I/O says whose an inherited connection is. False: nobody's that we measure. */
+static __noinline bool adopt(struct sock *sk, struct sonde_tag *tag)
+{
+	__u32 pid = current_target(), index;
+
+	if (!pid) {
+		lose(SONDE_TCP_LOSS_FOREIGN, 1);
+		tuple_leave(tag);
+		bpf_sk_storage_delete(&sonde_tags, sk);
+		return false;
+	}
+	tag->pid = pid;
+	__sync_fetch_and_and(&tag->flags, ~TAG_PROVISIONAL);
+	tag_cell(tag, &index);
+	return true;
+}
+
+static __always_inline void on_call(struct sock *sk, int ret, int flags, bool write)
+{
+	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+	struct sonde_tcp_cell *cell;
+	__u32 index;
+
+	if (!tag || tag->kind != TAG_CONNECTION)
+		return;
+	if (tag->flags & TAG_PROVISIONAL && !adopt(sk, tag))
+		return;
+	if (ret <= 0 || flags & MSG_PEEK_FLAG)
+		return;
+	cell = tag_cell(tag, &index);
+	if (cell)
+		add(write ? &cell->write_calls : &cell->read_calls, 1);
+}
+
+static __always_inline void on_reset(struct sock *sk, bool received)
+{
+	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+	struct sonde_tcp_cell *cell;
+	__u32 index;
+
+	if (!tag || tag->kind != TAG_CONNECTION)
+		return;
+	if (received)
+		__sync_fetch_and_or(&tag->flags, TAG_RST_RECEIVED);
+	cell = tag_cell(tag, &index);
+	if (cell)
+		add(received ? &cell->resets_received : &cell->resets_sent, 1);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/*
+ * Tag: what we know of one socket, in its socket storage. It is charged to the
+ * application's own option memory, so it is small and holds no histogram.
+ *
+ * Addresses, ports, role and owner are written when the tag is made and are not
+ * read from the socket later: at its death the ports are gone.
+ */
+
+enum tag_kind {
+	TAG_BLANK = 0, /* just created, being filled on some CPU: treated as absent */
+	TAG_LISTENER = 1,
+	TAG_CONNECTION = 2,
+};
+
+enum tag_flag {
+	TAG_PROVISIONAL = 1U << 0, /* owner = the listener's, until the first I/O in task context */
+	TAG_ESTABLISHED = 1U << 1,
+	TAG_HAS_BASE = 1U << 2,	    /* the byte anchors are set */
+	TAG_ACCEPT_WAITS = 1U << 3, /* `accepted` not yet counted: the owner may still change */
+	TAG_SEED_WAITS = 1U << 4,   /* the same for `seeded` */
+	TAG_FIN_SENT = 1U << 5,	    /* sent_end is the end of the payload */
+	TAG_RST_RECEIVED = 1U << 6,
+	TAG_CLOSED = 1U << 7,	      /* -> CLOSE was seen */
+	TAG_CLOSE_COUNTED = 1U << 8,  /* in closed[] */
+	TAG_HALF_COUNTED = 1U << 9,   /* in half_closed */
+	TAG_RTT_SOCKOPS = 1U << 10,   /* this socket's only RTT source; without it tcp_probe is */
+	TAG_IN_TUPLES = 1U << 11,
+};
+
+#define DEAD (~0ULL) /* in a last value: the final fold was done, nothing follows */
+
+struct sonde_tag {
+	__u32 kind;  /* enum tag_kind, written last */
+	__u32 flags; /* atomically */
+	__u32 pid;
+	__u32 peer_pid;
+	__u32 cell; /* index + 1 once the owner is sure; 0 = look it up */
+	__u8 role;
+	__u8 closer; /* enum sonde_tcp_close + 1 of the first closer; 0 = nobody yet */
+	__u16 lport;
+	__u16 rport;
+	__u16 pad;
+	__u32 handshake_us; /* of a child, waiting with TAG_ACCEPT_WAITS; 0 = unknown */
+	__u8 laddr[16];
+	__u8 raddr[16];
+	__u64 netns;
+	__u64 syn_ns; /* when a connect began; 0 = not seen */
+	/* where payload counting starts: sequence numbers, and the kernel's 64-bit counters there */
+	__u64 acked_raw0;
+	__u64 received_raw0;
+	__u32 sent_seq0;
+	__u32 acked_seq0;
+	__u32 received_seq0;
+	__u32 arrived_seq0;
+	__u32 sent_end;
+	__u32 kind_retrans;    /* tcp_sock.total_retrans that retransmit[] already holds */
+	__u32 blind_delivered; /* tcp_sock.delivered that rtt_missed already holds */
+	__u32 pad2;
+	/* last values: what the cells already hold of this socket */
+	__u64 sent;
+	__u64 acked;
+	__u64 received;
+	__u64 arrived;
+	__u64 segments_out;
+	__u64 segments_in;
+	__u64 retrans;
+	__u64 rtt_mstamp; /* tcp_sock.rack.mstamp of the last RTT sample */
+};
+_Static_assert(sizeof(struct sonde_tag) <= 256, "tags are charged to the application");

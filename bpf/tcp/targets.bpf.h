@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/* Targets: which processes are measured, and who joins them by fork. */
+
+static __always_inline bool is_target(__u32 pid)
+{
+	struct sonde_tcp_target *target;
+
+	if (!pid)
+		return false;
+	target = bpf_map_lookup_elem(&sonde_targets, &pid);
+	return target && target->task_mask && target->state != SONDE_TCP_TARGET_EXITED;
+}
+
+/* The current process if it is a target, else 0. Task context only. */
+static __always_inline __u32 current_target(void)
+{
+	__u32 pid = current_pid();
+
+	return is_target(pid) ? pid : 0;
+}
+
+/* A target's child is a target from before its first instruction. */
+static __always_inline void on_fork(struct task_struct *parent, struct task_struct *child)
+{
+	struct sonde_tcp_target *of_parent, entry = {};
+	__u32 pid;
+
+	if (child->pid != child->tgid)
+		return; /* a thread */
+	pid = task_pid(parent);
+	of_parent = bpf_map_lookup_elem(&sonde_targets, &pid);
+	if (!of_parent || !of_parent->task_mask || of_parent->state == SONDE_TCP_TARGET_EXITED)
+		return;
+	entry.task_mask = of_parent->task_mask;
+	entry.root_pid = of_parent->root_pid;
+	entry.state = SONDE_TCP_TARGET_FORKED;
+	pid = task_pid(child);
+	if (!pid || bpf_map_update_elem(&sonde_targets, &pid, &entry, BPF_ANY))
+		lose(SONDE_TCP_LOSS_TARGET_FULL, 1);
+}
+
+static __always_inline void on_exit(struct task_struct *task)
+{
+	struct sonde_tcp_target *target;
+	__u32 pid;
+
+	/* do_exit() has counted this thread out already: 0 = the process ends. */
+	if (task->signal->live.counter > 0)
+		return;
+	pid = task_pid(task);
+	target = bpf_map_lookup_elem(&sonde_targets, &pid);
+	if (target)
+		target->state = SONDE_TCP_TARGET_EXITED;
+}

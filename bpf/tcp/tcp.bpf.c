@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * TCP collector, kernel side: the programs. What each does is in the header of
+ * its topic; here is only which hook calls it, with its cost counted.
+ *
+ * Each begins with the look-up of the socket's tag and ends there for a socket
+ * that no task asked for.
+ */
+#include "vmlinux.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "bpf/tcp/tcp_hist.h"
+#include "bpf/tcp/tcp_private.h"
+#include "bpf/tcp/tcp_types.h"
+
+#define ICSK_TIME_LOSS_PROBE 5
+
+#define SONDE_COST_PROGRAMS SONDE_TCP_PROGRAM_MAX
+#define SONDE_COST_SAMPLE SONDE_TCP_COST_SAMPLE
+#include "bpf/lib/cost.bpf.h"
+#include "bpf/lib/pid.bpf.h"
+
+/* In the order in which they build on each other. */
+#include "bpf/tcp/tag.bpf.h"
+
+#include "bpf/tcp/maps.bpf.h"
+
+#include "bpf/tcp/cell.bpf.h"
+#include "bpf/tcp/identity.bpf.h"
+#include "bpf/tcp/targets.bpf.h"
+
+#include "bpf/tcp/rtt.bpf.h"
+
+#include "bpf/tcp/fold.bpf.h"
+#include "bpf/tcp/retransmit.bpf.h"
+#include "bpf/tcp/state.bpf.h"
+
+#include "bpf/tcp/drop.bpf.h"
+#include "bpf/tcp/seed.bpf.h"
+#include "bpf/tcp/snapshot.bpf.h"
+
+#define COUNTED(program, call)                                                                     \
+	({                                                                                         \
+		struct sonde_cost_run _run = cost_begin(program);                                  \
+		call;                                                                              \
+		cost_end(&_run);                                                                   \
+		0;                                                                                 \
+	})
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(sonde_state, struct sock *sk, int oldstate, int newstate)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_STATE, on_state(sk, oldstate, newstate));
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(sonde_destroy, struct sock *sk)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_DESTROY, on_destroy(sk));
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(sonde_send, struct sock *sk, int ret, int flags)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_SEND, on_call(sk, ret, flags, true));
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(sonde_recv, struct sock *sk, int ret, int flags)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_RECV, on_call(sk, ret, flags, false));
+}
+
+SEC("tp_btf/tcp_probe")
+int BPF_PROG(sonde_probe, struct sock *sk)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_PROBE, on_tcp_probe(sk));
+}
+
+SEC("tp_btf/tcp_retransmit_skb")
+int BPF_PROG(sonde_retransmit, struct sock *sk)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_RETRANSMIT, on_retransmit(sk));
+}
+
+SEC("tp_btf/tcp_retransmit_synack")
+int BPF_PROG(sonde_synack, struct sock *sk, struct request_sock *req)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_SYNACK, on_retransmit_synack(sk, req));
+}
+
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(sonde_reset_sent, struct sock *sk)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_RESET_SENT, on_reset(sk, false));
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(sonde_reset_recv, struct sock *sk)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_RESET_RECEIVED, on_reset(sk, true));
+}
+
+SEC("tp_btf/kfree_skb")
+int sonde_drop(unsigned long long *ctx)
+{
+	struct sk_buff *skb = (struct sk_buff *)ctx[0];
+	struct sock *rx_sk = sonde_drop_has_rx_sk ? (struct sock *)ctx[3] : NULL;
+
+	return COUNTED(SONDE_TCP_PROGRAM_DROP, on_drop(skb, rx_sk, (__u32)ctx[2]));
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(sonde_fork, struct task_struct *parent, struct task_struct *child)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_FORK, on_fork(parent, child));
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(sonde_exit, struct task_struct *task)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_EXIT, on_exit(task));
+}
+
+SEC("sockops")
+int sonde_sockops(struct bpf_sock_ops *ops)
+{
+	(void)COUNTED(SONDE_TCP_PROGRAM_SOCKOPS, on_sockops(ops));
+	return 1;
+}
+
+SEC("iter/task_file")
+int sonde_seed(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+
+	if (!task || !file)
+		return 0;
+	return COUNTED(SONDE_TCP_PROGRAM_SEED, on_file(task, file));
+}
+
+SEC("iter/bpf_sk_storage_map")
+int sonde_snapshot(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock *sk = ctx->sk;
+
+	if (!sk)
+		return 0;
+	return COUNTED(SONDE_TCP_PROGRAM_SNAPSHOT, on_tagged_socket(sk));
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

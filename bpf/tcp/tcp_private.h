@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/*
+ * What the TCP collector's kernel side and src/collect/tcp/ share beyond
+ * tcp_types.h: the layout of their maps. Nobody else includes this.
+ */
+#include "bpf/tcp/tcp_types.h"
+
+/* One slot of the cell array; mapped read-only by user space. A slot with used == 0 has no key yet. */
+struct sonde_tcp_slot {
+	struct sonde_tcp_cell_key key;
+	__u64 used;
+	struct sonde_tcp_cell cell;
+};
+
+/* Target table, by pid. Exited processes stay until their last task is removed. */
+enum sonde_tcp_target_state {
+	SONDE_TCP_TARGET_LIVE = 0,
+	SONDE_TCP_TARGET_FORKED = 1, /* came in mid-task */
+	SONDE_TCP_TARGET_EXITED = 2, /* its pid may belong to somebody else by now: matches nothing */
+};
+struct sonde_tcp_target {
+	__u64 task_mask;
+	__u32 root_pid;
+	__u32 state;
+};
+
+/* Connections of targets by address pair, so that the server's end finds the client's owner. */
+struct sonde_tcp_tuple {
+	__u64 netns; /* net cookie where an address is loopback, else 0: veth pairs cross namespaces */
+	__u8 laddr[16];
+	__u8 raddr[16];
+	__u16 lport;
+	__u16 rport;
+	__u32 pad;
+};
+
+/* Listening (namespace, port) met when seeding. Value: the seed's generation. */
+struct sonde_tcp_listener_key {
+	__u64 netns;
+	__u32 port;
+	__u32 pad;
+};
+
+/* Programs, as indices of the cost table. */
+enum sonde_tcp_program {
+	SONDE_TCP_PROGRAM_STATE = 0,
+	SONDE_TCP_PROGRAM_DESTROY = 1,
+	SONDE_TCP_PROGRAM_SEND = 2,
+	SONDE_TCP_PROGRAM_RECV = 3,
+	SONDE_TCP_PROGRAM_SOCKOPS = 4,
+	SONDE_TCP_PROGRAM_PROBE = 5,
+	SONDE_TCP_PROGRAM_RETRANSMIT = 6,
+	SONDE_TCP_PROGRAM_SYNACK = 7,
+	SONDE_TCP_PROGRAM_RESET_SENT = 8,
+	SONDE_TCP_PROGRAM_RESET_RECEIVED = 9,
+	SONDE_TCP_PROGRAM_DROP = 10,
+	SONDE_TCP_PROGRAM_FORK = 11,
+	SONDE_TCP_PROGRAM_EXIT = 12,
+	SONDE_TCP_PROGRAM_SEED = 13,
+	SONDE_TCP_PROGRAM_SNAPSHOT = 14,
+	SONDE_TCP_PROGRAM_MAX = 15,
+};
+
+enum sonde_tcp_seed_pass {
+	SONDE_TCP_SEED_LEARN = 0, /* listeners of everybody, address pairs of targets */
+	SONDE_TCP_SEED_TAG = 1,
+};
+
+enum sonde_tcp_snapshot_mode {
+	SONDE_TCP_SNAPSHOT_FOLD = 0,
+	SONDE_TCP_SNAPSHOT_RELEASE = 1, /* last fold and removal of the tags whose owner is no target */
+};
+
+#define SONDE_TCP_ACCEPT_WALK_MAX 4096 /* connections of one listener's accept queue */
+#define SONDE_TCP_SPARE_CELLS 64       /* indices that lost a race, waiting to be used */
+#define SONDE_TCP_COST_SAMPLE 1024     /* one run in so many is timed; a power of two */
