@@ -56,7 +56,8 @@ static __always_inline __u32 segments_of(const struct sk_buff *skb)
 	return segments ?: 1;
 }
 
-static __noinline int count_drop(const struct sk_buff *skb, __u32 index, __u32 reason, __u8 direction)
+static __noinline int count_drop(const struct sk_buff *skb, __u32 index, __u32 reason,
+				 __u8 direction)
 {
 	struct sonde_tcp_drop_key key = {.cell = index, .reason = reason, .direction = direction};
 	struct sonde_tcp_drop *drop = bpf_map_lookup_elem(&sonde_drops, &key);

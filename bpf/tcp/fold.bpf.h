@@ -62,7 +62,8 @@ static __always_inline __u64 nearest(__u64 about, __u32 low)
 }
 
 static __always_inline void read_payload(const struct sock *sk, const struct tcp_sock *tp,
-					 const struct sonde_tag *tag, __u32 flags, struct payload *now)
+					 const struct sonde_tag *tag, __u32 flags,
+					 struct payload *now)
 {
 	__u64 acked = tp->bytes_acked - tag->acked_raw0;
 	__u64 arrived = tp->bytes_received - tag->received_raw0;
@@ -72,9 +73,9 @@ static __always_inline void read_payload(const struct sock *sk, const struct tcp
 	now->sent = nearest(acked + (seq.sent - seq.acked) - (tag->sent_seq0 - tag->acked_seq0),
 			    seq.sent - tag->sent_seq0);
 	now->acked = nearest(acked, seq.acked - tag->acked_seq0);
-	now->received =
-		nearest(arrived - (seq.arrived - seq.received) + (tag->arrived_seq0 - tag->received_seq0),
-			seq.received - tag->received_seq0);
+	now->received = nearest(arrived - (seq.arrived - seq.received) +
+					(tag->arrived_seq0 - tag->received_seq0),
+				seq.received - tag->received_seq0);
 	now->arrived = nearest(arrived, seq.arrived - tag->arrived_seq0);
 }
 
@@ -166,8 +167,8 @@ static __always_inline bool counters_reset(const struct tcp_sock *tp, const stru
 {
 	if ((__s32)(tp->segs_out - (__u32)tag->segments_out) < 0)
 		return true;
-	return tag->flags & TAG_HAS_BASE && (__u32)(tp->bytes_received - tag->received_raw0) !=
-						     tp->rcv_nxt - tag->arrived_seq0;
+	return tag->flags & TAG_HAS_BASE &&
+	       (__u32)(tp->bytes_received - tag->received_raw0) != tp->rcv_nxt - tag->arrived_seq0;
 }
 
 static __noinline int fold(struct sock *sk, struct sonde_tag *tag, bool final)

@@ -13,7 +13,7 @@ __u64 sonde_epoch = 1;	/* of the running snapshot: gauges with another number ar
 __u32 sonde_seed_pass;
 __u32 sonde_seed_generation;
 __u32 sonde_snapshot_mode;
-__u64 sonde_seeded; /* sockets tagged by seeding */
+__u64 sonde_seeded;	   /* sockets tagged by seeding */
 __u64 sonde_probe_sockets; /* of those, how many want tcp_probe for their RTT */
 
 struct {

@@ -96,6 +96,7 @@ static __always_inline void on_sockops(struct bpf_sock_ops *ops)
 			rtt_add(tag, us);
 		return;
 	}
-	if (bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_RTT_CB_FLAG) == 0)
+	if (bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_RTT_CB_FLAG) ==
+	    0)
 		__sync_fetch_and_or(&tag->flags, TAG_RTT_SOCKOPS);
 }

@@ -85,8 +85,8 @@ static __noinline int tag_connected(struct sock *sk, __u32 pid, __u32 flags)
 		publish(tag, TAG_CONNECTION);
 		return 0;
 	}
-	tag->role = flags & TAG_PROVISIONAL || is_server_side(tag) ? SONDE_TCP_ROLE_SERVER :
-								       SONDE_TCP_ROLE_CLIENT;
+	tag->role = flags & TAG_PROVISIONAL || is_server_side(tag) ? SONDE_TCP_ROLE_SERVER
+								   : SONDE_TCP_ROLE_CLIENT;
 	tag->peer_pid = tuple_peer(tag);
 	tag->flags = flags | TAG_ESTABLISHED | TAG_SEED_WAITS | TAG_IN_TUPLES;
 	if (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) {

@@ -22,10 +22,10 @@ enum tag_flag {
 	TAG_SEED_WAITS = 1U << 4,   /* the same for `seeded` */
 	TAG_FIN_SENT = 1U << 5,	    /* sent_end is the end of the payload */
 	TAG_RST_RECEIVED = 1U << 6,
-	TAG_CLOSED = 1U << 7,	      /* -> CLOSE was seen */
-	TAG_CLOSE_COUNTED = 1U << 8,  /* in closed[] */
-	TAG_HALF_COUNTED = 1U << 9,   /* in half_closed */
-	TAG_RTT_SOCKOPS = 1U << 10,   /* this socket's only RTT source; without it tcp_probe is */
+	TAG_CLOSED = 1U << 7,	     /* -> CLOSE was seen */
+	TAG_CLOSE_COUNTED = 1U << 8, /* in closed[] */
+	TAG_HALF_COUNTED = 1U << 9,  /* in half_closed */
+	TAG_RTT_SOCKOPS = 1U << 10,  /* this socket's only RTT source; without it tcp_probe is */
 	TAG_IN_TUPLES = 1U << 11,
 };
 

@@ -17,7 +17,8 @@ struct sonde_tcp_slot {
 enum sonde_tcp_target_state {
 	SONDE_TCP_TARGET_LIVE = 0,
 	SONDE_TCP_TARGET_FORKED = 1, /* came in mid-task */
-	SONDE_TCP_TARGET_EXITED = 2, /* its pid may belong to somebody else by now: matches nothing */
+	SONDE_TCP_TARGET_EXITED =
+		2, /* its pid may belong to somebody else by now: matches nothing */
 };
 struct sonde_tcp_target {
 	__u64 task_mask;
@@ -69,7 +70,8 @@ enum sonde_tcp_seed_pass {
 
 enum sonde_tcp_snapshot_mode {
 	SONDE_TCP_SNAPSHOT_FOLD = 0,
-	SONDE_TCP_SNAPSHOT_RELEASE = 1, /* last fold and removal of the tags whose owner is no target */
+	SONDE_TCP_SNAPSHOT_RELEASE =
+		1, /* last fold and removal of the tags whose owner is no target */
 };
 
 #define SONDE_TCP_ACCEPT_WALK_MAX 4096 /* connections of one listener's accept queue */

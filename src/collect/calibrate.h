@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Calibrate: what a hook costs when its program does nothing. Own cost is
+ * estimated as runs x (timed program + this), because the way into a program
+ * costs about as much as ours do.
+ */
+
+#include <stdint.h>
+
+/* Said of a hook that could not be calibrated here: tp_btf over its bare tracepoint, measured on 6.18. */
+#define SONDE_HOOK_DEFAULT_NS_X1000 28000
+
+/*
+ * Runs a cheap call that passes a hook, without and with an empty program on it, a few
+ * milliseconds in all. @attach puts the program on, @detach takes it off.
+ * Return: ns x 1,000 a run of the empty program; SONDE_HOOK_DEFAULT_NS_X1000 where that fails.
+ */
+uint64_t sonde_calibrate_hook(int (*attach)(void *ctx), void (*detach)(void *ctx), void *ctx);
+
+/* ns x 1,000 that bpf_ktime_get_ns() adds to a timed run: about one read of the clock. */
+uint64_t sonde_calibrate_clock(void);

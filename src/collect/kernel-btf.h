@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Kernel BTF: what the running kernel says of its tracepoints and enums, asked
+ * before anything is loaded. Tracepoint arguments move between kernels, and a
+ * program that loads can still read the wrong one.
+ *
+ * Everything is found in one pass over the kernel's types and copied, because the
+ * parsed BTF is 6 MB: it is freed before the questions' answers are used.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+
+struct btf;
+
+#define SONDE_TRACEPOINT_ARGS_MAX 6
+
+/*
+ * A tracepoint question: @name is asked, the rest is answered. An argument is
+ * written as "sock*" (pointer to struct sock), "void*" or, for a number, as its
+ * size in bytes ("4").
+ */
+struct sonde_tracepoint {
+	const char *name; /* "tcp_probe"; borrowed */
+	bool found;
+	uint32_t n_args; /* without the leading void * of btf_trace_*; more than MAX are not kept */
+	char args[SONDE_TRACEPOINT_ARGS_MAX][32];
+};
+
+struct sonde_enum_names {
+	char **names; /* by value; NULL where a value has none. Owned */
+	size_t n;
+};
+
+void sonde_enum_names_done(struct sonde_enum_names *names);
+
+/*
+ * Answers @tracepoints (in place) and, for the enum called @enum_name, its names by value (values from
+ * 1,024 up are left out). @ret_names may be NULL. Return: 0, -ENOMEM. What is not there is not found.
+ */
+int sonde_kernel_btf_ask(const struct btf *btf, struct sonde_tracepoint *tracepoints, size_t n,
+			 const char *enum_name, struct sonde_enum_names *ret_names) _must_check_;
+
+/* The running kernel's. Return: 0, -EOPNOTSUPP when it has no BTF, -ENOMEM. */
+int sonde_kernel_btf_load(struct btf **ret) _must_check_;

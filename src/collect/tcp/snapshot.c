@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Snapshot: fold in the kernel, then tell what changed. */
+#include <assert.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "collect/tcp/state.h"
+#include "tcp.skel.h"
+
+#define COUNTERS (offsetof(struct sonde_tcp_cell, epoch) / sizeof(uint64_t))
+
+/* Room for indices below @n; cells are given out in order, so it grows with use. */
+static int reserve_told(struct tcp_state *s, size_t n)
+{
+	struct sonde_tcp_cell *grown;
+	size_t wanted = s->n_told ? s->n_told : 64;
+
+	if (n <= s->n_told)
+		return 0;
+	while (wanted < n)
+		wanted *= 2;
+	grown = reallocarray(s->told, wanted, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	memset(grown + s->n_told, 0, (wanted - s->n_told) * sizeof(*grown));
+	s->told = grown;
+	s->n_told = wanted;
+	return 0;
+}
+
+/*
+ * A copy of the live cell in which no counter is below what was told before (a
+ * FIN that was seen as payload for a moment is taken back) and gauges are of this
+ * snapshot: a cell that it did not visit has nothing open.
+ */
+static void copy_cell(const struct tcp_state *s, const struct sonde_tcp_cell *live,
+		      const struct sonde_tcp_cell *before, struct sonde_tcp_cell *now)
+{
+	const uint64_t *b = (const uint64_t *)before;
+	uint64_t *n = (uint64_t *)now;
+
+	*now = *live;
+	for (size_t i = 0; i < COUNTERS; i++) {
+		if (n[i] < b[i])
+			n[i] = b[i];
+	}
+	if (now->epoch != s->epoch)
+		memset(&now->epoch, 0, sizeof(*now) - offsetof(struct sonde_tcp_cell, epoch));
+	now->epoch = s->epoch;
+}
+
+static bool cell_changed(const struct sonde_tcp_cell *before, struct sonde_tcp_cell *now)
+{
+	uint64_t epoch = now->epoch;
+	bool changed;
+
+	now->epoch = before->epoch;
+	changed = memcmp(before, now, sizeof(*now)) != 0;
+	now->epoch = epoch;
+	return changed;
+}
+
+static int emit_hist(const struct tcp_table *hists, uint32_t index, enum sonde_probe_hist_kind kind,
+		     struct sonde_collect_sink sink)
+{
+	const struct sonde_tcp_hist *hist = tcp_table_at(hists, index);
+	struct sonde_probe_reply reply = {.type = SONDE_PROBE_HIST};
+	int r;
+
+	reply.hist.index = index;
+	reply.hist.kind = (uint16_t)kind;
+	for (uint32_t i = 0; i < SONDE_HIST_BUCKETS; i++) {
+		uint32_t count = *(const volatile uint32_t *)&hist->count[i];
+
+		if (count == 0)
+			continue;
+		reply.hist.pair[reply.hist.n].bucket = (uint16_t)i;
+		reply.hist.pair[reply.hist.n].count = count;
+		if (++reply.hist.n < SONDE_PROBE_HIST_CHUNK)
+			continue;
+		r = sink.emit(sink.ctx, &reply);
+		if (r < 0)
+			return r;
+		reply = (struct sonde_probe_reply){.type = SONDE_PROBE_HIST};
+		reply.hist.index = index;
+		reply.hist.kind = (uint16_t)kind;
+	}
+	return reply.hist.n > 0 ? sink.emit(sink.ctx, &reply) : 0;
+}
+
+static int emit_cell(struct tcp_state *s, uint32_t index, struct sonde_collect_sink sink)
+{
+	const struct sonde_tcp_slot *slot = tcp_table_at(&s->cells, index);
+	struct sonde_tcp_cell *before = &s->told[index];
+	struct sonde_probe_reply reply = {.type = SONDE_PROBE_CELL};
+	struct sonde_tcp_cell *now = &reply.cell.cell;
+	bool rtt, handshake;
+	int r;
+
+	if (!__atomic_load_n(&slot->used, __ATOMIC_ACQUIRE))
+		return 0;
+	copy_cell(s, &slot->cell, before, now);
+	if (!cell_changed(before, now))
+		return 0;
+	rtt = now->rtt_count != before->rtt_count;
+	handshake = now->handshake_count != before->handshake_count;
+	*before = *now;
+	reply.cell.index = index;
+	reply.cell.key = slot->key;
+	r = sink.emit(sink.ctx, &reply);
+	if (r == 0 && rtt)
+		r = emit_hist(&s->rtt, index, SONDE_PROBE_HIST_RTT, sink);
+	if (r == 0 && handshake)
+		r = emit_hist(&s->handshake, index, SONDE_PROBE_HIST_HANDSHAKE, sink);
+	return r;
+}
+
+static int emit_range(struct tcp_state *s, uint32_t first, uint32_t end,
+		      struct sonde_collect_sink sink)
+{
+	int r;
+
+	if (first == end)
+		return 0;
+	r = reserve_told(s, end);
+	if (r == 0)
+		r = tcp_table_map(&s->cells, end);
+	if (r == 0)
+		r = tcp_table_map(&s->rtt, end);
+	if (r == 0)
+		r = tcp_table_map(&s->handshake, end);
+	for (uint32_t i = first; i < end && r == 0; i++)
+		r = emit_cell(s, i, sink);
+	return r;
+}
+
+static uint32_t at_most(uint32_t n, uint32_t limit)
+{
+	return n < limit ? n : limit;
+}
+
+static int emit_cells(struct tcp_state *s, struct sonde_collect_sink sink)
+{
+	uint32_t cells, others;
+	int r;
+
+	cells = at_most(__atomic_load_n(&s->skel->bss->sonde_next_cell, __ATOMIC_ACQUIRE),
+			s->cell_limit);
+	others = at_most(__atomic_load_n(&s->skel->bss->sonde_next_other, __ATOMIC_ACQUIRE),
+			 s->other_limit);
+	r = emit_range(s, 0, cells, sink);
+	if (r == 0)
+		r = emit_range(s, s->cell_limit, s->cell_limit + others, sink);
+	return r;
+}
+
+static int emit_losses(struct tcp_state *s, struct sonde_collect_sink sink)
+{
+	_cleanup_free_ uint64_t *by_cpu = calloc(s->n_cpus, sizeof(*by_cpu));
+	struct sonde_probe_reply reply = {.type = SONDE_PROBE_LOSS};
+	int fd = bpf_map__fd(s->skel->maps.sonde_losses);
+
+	if (!by_cpu)
+		return -ENOMEM;
+	for (uint32_t site = 0; site < SONDE_TCP_LOSS_MAX; site++) {
+		if (bpf_map_lookup_elem(fd, &site, by_cpu) < 0)
+			return -errno;
+		for (uint32_t cpu = 0; cpu < s->n_cpus; cpu++)
+			reply.loss.count[site] += by_cpu[cpu];
+	}
+	return sink.emit(sink.ctx, &reply);
+}
+
+static int emit_costs(struct tcp_state *s, struct sonde_collect_sink sink)
+{
+	_cleanup_free_ struct sonde_bpf_cost *by_cpu = calloc(s->n_cpus, sizeof(*by_cpu));
+	int fd = bpf_map__fd(s->skel->maps.sonde_cost), r = 0;
+
+	if (!by_cpu)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX && r == 0; i++) {
+		struct sonde_probe_reply reply = {.type = SONDE_PROBE_COST};
+		uint64_t clock_ns;
+
+		if (bpf_map_lookup_elem(fd, &i, by_cpu) < 0)
+			return -errno;
+		(void)snprintf(reply.cost.name, sizeof(reply.cost.name), "%s", tcp_program_name(i));
+		for (uint32_t cpu = 0; cpu < s->n_cpus; cpu++) {
+			reply.cost.runs += by_cpu[cpu].runs;
+			reply.cost.sampled_runs += by_cpu[cpu].sampled_runs;
+			reply.cost.sampled_ns += by_cpu[cpu].sampled_ns;
+		}
+		/* A timed run holds one reading of the clock that is no part of the others. */
+		clock_ns = reply.cost.sampled_runs * s->clock_ns_x1000 / 1000;
+		reply.cost.sampled_ns -=
+			reply.cost.sampled_ns < clock_ns ? reply.cost.sampled_ns : clock_ns;
+		reply.cost.hook_ns_x1000 = s->hook_ns_x1000;
+		if (i == 0)
+			reply.cost.map_bytes = s->map_bytes;
+		r = sink.emit(sink.ctx, &reply);
+	}
+	return r;
+}
+
+int tcp_snapshot(void *state, struct sonde_collect_sink sink)
+{
+	struct tcp_state *s = state;
+	int r;
+
+	assert(s);
+
+	r = s->config.raise(s->config.ctx, TCP_CAP_BPF);
+	if (r < 0)
+		return r;
+	s->epoch++;
+	__atomic_store_n(&s->skel->data->sonde_epoch, s->epoch, __ATOMIC_RELEASE);
+	r = tcp_programs_run_iterator(s, SONDE_TCP_PROGRAM_SNAPSHOT);
+	if (r == 0)
+		r = emit_cells(s, sink);
+	if (r == 0)
+		r = tcp_emit_drops(s, sink);
+	if (r == 0)
+		r = tcp_emit_processes(s, sink);
+	if (r == 0)
+		r = emit_losses(s, sink);
+	if (r == 0)
+		r = emit_costs(s, sink);
+	s->config.drop(s->config.ctx);
+	return r;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the TCP collector's files share. Nobody outside this folder includes it. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/tcp/tcp_private.h"
+#include "collect/collector.h"
+#include "collect/kernel-btf.h"
+
+struct bpf_link;
+struct tcp_bpf;
+
+/* An mmap of the used head of a BPF array; grows with it. Read-only. */
+struct tcp_table {
+	int fd; /* of the map; borrowed from the skeleton */
+	size_t entry_bytes;
+	size_t entries; /* of the map */
+	void *map;	/* owned; NULL until the first use */
+	size_t mapped;	/* entries */
+	size_t mapped_bytes;
+};
+
+/* What was last told of a drop counter, sorted by key. */
+struct tcp_drop_seen {
+	struct sonde_tcp_drop_key key;
+	uint64_t skbs;
+};
+
+struct tcp_state {
+	struct sonde_collect_config config;
+	struct tcp_bpf *skel;			       /* owned */
+	struct bpf_link *links[SONDE_TCP_PROGRAM_MAX]; /* owned; NULL = not attached */
+	char *refused[SONDE_TCP_PROGRAM_MAX];	       /* owned; why a program is absent */
+	struct sonde_enum_names reasons;	       /* of enum skb_drop_reason here */
+	uint32_t cell_limit, other_limit;
+	struct tcp_table cells, rtt, handshake;
+	struct sonde_tcp_cell *told; /* owned; by index: the cell as it was last emitted */
+	size_t n_told;
+	struct tcp_drop_seen *drops; /* owned */
+	size_t n_drops;
+	uint32_t n_cpus;
+	uint64_t hook_ns_x1000, clock_ns_x1000, map_bytes;
+	uint64_t epoch;
+};
+
+#define TCP_CAP_BPF (1ULL << 39)
+#define TCP_CAP_PERFMON (1ULL << 38)
+#define TCP_CAP_NET_ADMIN (1ULL << 12)
+
+/* programs.c */
+
+/* Asks the kernel which programs fit; fills refused[] and reasons. */
+int tcp_programs_check(struct tcp_state *s) _must_check_;
+/* Opens and loads what fits; a program that the kernel refuses is left out. The capabilities are raised inside. */
+int tcp_programs_load(struct tcp_state *s, struct sonde_collect_timing *timing) _must_check_;
+int tcp_programs_attach(struct tcp_state *s) _must_check_;
+/* tcp_probe costs every socket of the machine: attached when a tagged one needs it. */
+int tcp_programs_attach_probe(struct tcp_state *s) _must_check_;
+int tcp_programs_tell(const struct tcp_state *s, struct sonde_collect_sink sink) _must_check_;
+const char *tcp_program_name(uint32_t program);
+/* Runs an iterator to its end. */
+int tcp_programs_run_iterator(struct tcp_state *s, uint32_t program) _must_check_;
+
+/* targets.c */
+int tcp_target_add(void *state, uint32_t pid, uint64_t task_mask) _must_check_;
+int tcp_task_remove(void *state, uint64_t task_mask) _must_check_;
+int tcp_seed(void *state, struct sonde_collect_timing *timing) _must_check_;
+int tcp_emit_processes(struct tcp_state *s, struct sonde_collect_sink sink) _must_check_;
+
+/* snapshot.c */
+int tcp_snapshot(void *state, struct sonde_collect_sink sink) _must_check_;
+
+/* drops.c */
+int tcp_emit_drops(struct tcp_state *s, struct sonde_collect_sink sink) _must_check_;
+/* The kernel's name without SKB_DROP_REASON_; "SUBSYS_n" for what its BTF does not name. */
+void tcp_drop_reason_name(const struct sonde_enum_names *reasons, uint32_t reason, char *dst,
+			  size_t size);
+
+/* table.c */
+void tcp_table_init(struct tcp_table *t, int fd, size_t entry_bytes, size_t entries);
+void tcp_table_done(struct tcp_table *t);
+/* Entries [0, n) become readable at *@ret. */
+int tcp_table_map(struct tcp_table *t, size_t n) _must_check_;
+const void *tcp_table_at(const struct tcp_table *t, size_t i);

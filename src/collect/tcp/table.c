@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "collect/tcp/state.h"
+
+void tcp_table_init(struct tcp_table *t, int fd, size_t entry_bytes, size_t entries)
+{
+	*t = (struct tcp_table){.fd = fd, .entry_bytes = entry_bytes, .entries = entries};
+}
+
+void tcp_table_done(struct tcp_table *t)
+{
+	if (t->map)
+		(void)munmap(t->map, t->mapped_bytes);
+	*t = (struct tcp_table){.fd = -1};
+}
+
+/* Doubles, so that the whole of a large table only counts as ours when it is used. */
+int tcp_table_map(struct tcp_table *t, size_t n)
+{
+	size_t wanted = t->mapped ? t->mapped : 64, page = (size_t)sysconf(_SC_PAGESIZE), bytes;
+	void *map;
+
+	if (n > t->entries)
+		return -EINVAL;
+	if (n <= t->mapped)
+		return 0;
+	while (wanted < n)
+		wanted *= 2;
+	if (wanted > t->entries)
+		wanted = t->entries;
+	bytes = (wanted * t->entry_bytes + page - 1) / page * page;
+	map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, t->fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	if (t->map)
+		(void)munmap(t->map, t->mapped_bytes);
+	t->map = map;
+	t->mapped = wanted;
+	t->mapped_bytes = bytes;
+	return 0;
+}
+
+const void *tcp_table_at(const struct tcp_table *t, size_t i)
+{
+	assert(i < t->mapped);
+	return (const char *)t->map + i * t->entry_bytes;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The TCP collector's descriptor: start, plan and stop. */
+#include <assert.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "collect/calibrate.h"
+#include "collect/tcp/state.h"
+#include "tcp.skel.h"
+
+#define CELLS_MIN 16
+#define CELLS_MAX 65536
+#define OTHERS_MAX 256 /* 128 processes in both roles */
+#define TARGETS_MAX 65536
+
+static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
+{
+	struct tcp_state *s = state;
+	uint64_t start = sonde_mono_ns();
+
+	if (!s)
+		return NULL;
+	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++) {
+		(void)bpf_link__destroy(s->links[i]);
+		free(s->refused[i]);
+	}
+	tcp_table_done(&s->cells);
+	tcp_table_done(&s->rtt);
+	tcp_table_done(&s->handshake);
+	tcp_bpf__destroy(s->skel);
+	sonde_enum_names_done(&s->reasons);
+	free(s->told);
+	free(s->drops);
+	free(s);
+	if (timing)
+		timing->detach_ns = sonde_mono_ns() - start;
+	return NULL;
+}
+
+static void tcp_stopp(struct tcp_state **s)
+{
+	(void)tcp_stop(*s, NULL);
+}
+
+static uint32_t clamp(uint32_t n, uint32_t low, uint32_t high)
+{
+	if (n < low)
+		return low;
+	return n < high ? n : high;
+}
+
+/* Everything before the kernel is asked to change. */
+static int new_state(const struct sonde_collect_config *config, struct tcp_state **ret)
+{
+	_cleanup_(tcp_stopp) struct tcp_state *s = calloc(1, sizeof(*s));
+	int n, r;
+
+	assert(config->raise && config->drop);
+
+	if (!s)
+		return -ENOMEM;
+	s->config = *config;
+	s->config.max_targets = clamp(config->max_targets, 1, TARGETS_MAX);
+	s->cell_limit = clamp(config->max_cells, CELLS_MIN, CELLS_MAX);
+	s->other_limit = clamp(2 * s->config.max_targets, 2, OTHERS_MAX);
+	tcp_table_done(&s->cells);
+	tcp_table_done(&s->rtt);
+	tcp_table_done(&s->handshake);
+	n = libbpf_num_possible_cpus();
+	if (n < 0)
+		return n;
+	s->n_cpus = (uint32_t)n;
+	r = tcp_programs_check(s);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+/* What the kernel says that a map takes; 0 where it does not say. */
+static uint64_t map_memory(int fd)
+{
+	char path[64], line[128];
+	uint64_t bytes = 0;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f)) {
+		if (strncmp(line, "memlock:", 8) != 0)
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		if (sonde_parse_u64(line + 8 + strspn(line + 8, " \t"), 0, UINT64_MAX, &bytes) < 0)
+			bytes = 0;
+		break;
+	}
+	(void)fclose(f);
+	return bytes;
+}
+
+static void add_up_maps(struct tcp_state *s)
+{
+	struct bpf_map *m;
+
+	bpf_object__for_each_map (m, s->skel->obj)
+		s->map_bytes += map_memory(bpf_map__fd(m));
+}
+
+struct empty_hook {
+	struct bpf_program *program;
+	struct bpf_link *link;
+};
+
+static int attach_empty(void *ctx)
+{
+	struct empty_hook *hook = ctx;
+
+	hook->link = bpf_program__attach(hook->program);
+	return hook->link ? 0 : -errno;
+}
+
+static void detach_empty(void *ctx)
+{
+	struct empty_hook *hook = ctx;
+
+	(void)bpf_link__destroy(TAKE_PTR(hook->link));
+}
+
+static int calibrate(struct tcp_state *s)
+{
+	struct empty_hook hook = {.program = s->skel->progs.sonde_empty};
+	int r;
+
+	r = s->config.raise(s->config.ctx, TCP_CAP_BPF | TCP_CAP_PERFMON);
+	if (r < 0)
+		return r;
+	s->hook_ns_x1000 = sonde_calibrate_hook(attach_empty, detach_empty, &hook);
+	s->config.drop(s->config.ctx);
+	s->clock_ns_x1000 = sonde_calibrate_clock();
+	return 0;
+}
+
+static void init_tables(struct tcp_state *s)
+{
+	size_t n = (size_t)s->cell_limit + s->other_limit;
+
+	tcp_table_init(&s->cells, bpf_map__fd(s->skel->maps.sonde_cells),
+		       sizeof(struct sonde_tcp_slot), n);
+	tcp_table_init(&s->rtt, bpf_map__fd(s->skel->maps.sonde_rtt), sizeof(struct sonde_tcp_hist),
+		       n);
+	tcp_table_init(&s->handshake, bpf_map__fd(s->skel->maps.sonde_handshake),
+		       sizeof(struct sonde_tcp_hist), n);
+}
+
+static int tcp_start(const struct sonde_collect_config *config, struct sonde_collect_sink sink,
+		     struct sonde_collect_timing *timing, void **ret_state)
+{
+	_cleanup_(tcp_stopp) struct tcp_state *s = NULL;
+	uint64_t start = sonde_mono_ns();
+	int r;
+
+	assert(config && ret_state);
+
+	r = new_state(config, &s);
+	if (r < 0)
+		return r;
+	if (timing)
+		timing->open_ns = sonde_mono_ns() - start;
+	r = tcp_programs_load(s, timing);
+	if (r < 0)
+		return r;
+	init_tables(s);
+	add_up_maps(s);
+	r = calibrate(s);
+	if (r < 0)
+		return r;
+	start = sonde_mono_ns();
+	r = tcp_programs_attach(s);
+	if (r < 0)
+		return r;
+	if (timing)
+		timing->attach_ns = sonde_mono_ns() - start;
+	r = tcp_programs_tell(s, sink);
+	if (r < 0)
+		return r;
+	*ret_state = TAKE_PTR(s);
+	return 0;
+}
+
+static int tcp_plan(const struct sonde_collect_config *config, struct sonde_collect_sink sink)
+{
+	_cleanup_(tcp_stopp) struct tcp_state *s = NULL;
+	int r;
+
+	assert(config);
+
+	r = new_state(config, &s);
+	return r < 0 ? r : tcp_programs_tell(s, sink);
+}
+
+const struct sonde_collector sonde_collector_tcp = {
+	.name = "tcp",
+	.bit = SONDE_PROBE_COLLECT_TCP,
+	.plan = tcp_plan,
+	.start = tcp_start,
+	.stop = tcp_stop,
+	.target_add = tcp_target_add,
+	.task_remove = tcp_task_remove,
+	.seed = tcp_seed,
+	.snapshot = tcp_snapshot,
+};

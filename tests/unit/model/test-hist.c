@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sonde-test.h"
+
+#include "base/cleanup.h"
+#include "bpf/tcp/tcp_types.h"
+#include "model/hist.h"
+
+static void an_edge_falls_in_its_own_bucket_and_one_less_in_the_one_below(void **state)
+{
+	for (uint32_t i = 0; i < SONDE_HIST_BUCKETS; i++) {
+		uint64_t lower = sonde_hist_lower_us(i);
+
+		assert_int_equal(sonde_hist_bucket_of(lower), i);
+		if (i > 0)
+			assert_int_equal(sonde_hist_bucket_of(lower - 1), i - 1);
+	}
+}
+
+static void everything_larger_goes_into_the_last(void **state)
+{
+	assert_int_equal(sonde_hist_bucket_of(99999999), SONDE_HIST_BUCKETS - 1);
+	assert_int_equal(sonde_hist_bucket_of(100000000), SONDE_HIST_BUCKETS - 1);
+	assert_int_equal(sonde_hist_bucket_of(1ULL << 32), SONDE_HIST_BUCKETS - 1);
+	assert_int_equal(sonde_hist_bucket_of(UINT64_MAX), SONDE_HIST_BUCKETS - 1);
+	assert_int_equal(sonde_hist_lower_us(SONDE_HIST_BUCKETS + 5), 99000000);
+}
+
+/* skywalking-wire 4: the bounds of its histograms, in microseconds. */
+static void skywalkings_bounds_are_edges(void **state)
+{
+	static const uint64_t bounds_us[] = {
+		1,	2,	5,	 10,	  20,	   50,	    100,      200,    500,
+		1000,	1200,	1500,	 2000,	  5000,	   7000,    10000,    13000,  15000,
+		20000,	25000,	30000,	 40000,	  45000,   50000,   70000,    100000, 150000,
+		200000, 500000, 1000000, 1200000, 2000000, 5000000, 10000000,
+	};
+
+	for (size_t i = 0; i < ELEMENTS_OF(bounds_us); i++)
+		assert_int_equal(sonde_hist_lower_us(sonde_hist_bucket_of(bounds_us[i])),
+				 bounds_us[i]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_edge_falls_in_its_own_bucket_and_one_less_in_the_one_below),
+		cmocka_unit_test(everything_larger_goes_into_the_last),
+		cmocka_unit_test(skywalkings_bounds_are_edges),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
