@@ -135,6 +135,26 @@ int sonde_config_parse(const struct sonde_config_spec *spec, const char *text, s
 	return 0;
 }
 
+int sonde_config_set(const struct sonde_config_spec *spec, void *config, const char *key,
+		     const char *text, const char *where, char **ret_error)
+{
+	_cleanup_(sonde_config_faults_done) struct sonde_config_faults f = SONDE_CONFIG_FAULTS_INIT;
+	int r;
+
+	assert(spec && config && key && text && where && ret_error);
+
+	for (const struct sonde_option *o = spec->options; o->key; o++) {
+		if (strcmp(o->key, key) != 0)
+			continue;
+		r = sonde_option_set(o, config, text);
+		if (r == 0 || r == -ENOMEM)
+			return r;
+		sonde_config_expected(&f, where, o, text);
+		return sonde_config_verdict(&f, ret_error);
+	}
+	return -ENOENT;
+}
+
 /* What needs no config. Return: 1 with *@ret_exit, 0 = not such a request. */
 static int answer_request(const struct sonde_config_args *args, int *ret_exit)
 {

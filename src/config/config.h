@@ -173,6 +173,13 @@ int sonde_config_load(const struct sonde_config_spec *spec, const struct sonde_c
 int sonde_config_parse(const struct sonde_config_spec *spec, const char *text, size_t len,
 		       const char *name, void **ret, char **ret_error) _must_check_;
 
+/*
+ * Sets one key from text, as a flag does, for a program that takes its command line apart itself.
+ * @ret_error: "WHERE: expected …", to be freed. Return: 0, -ENOENT (no such key), -EINVAL, -ENOMEM.
+ */
+int sonde_config_set(const struct sonde_config_spec *spec, void *config, const char *key,
+		     const char *text, const char *where, char **ret_error) _must_check_;
+
 /* Frees what the table says @config owns, and itself. NULL is fine. Always returns NULL. */
 void *sonde_config_free(const struct sonde_config_spec *spec, void *config);
 
