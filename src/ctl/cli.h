@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Cli: what every command of `sonde` is given. Data goes to stdout, all else to
+ * stderr; a command returns its exit status. One thread.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+
+/* Exit statuses, told to scripts: never renumber. 130 and 143 are for SIGINT and SIGTERM. */
+enum sonde_cli_exit {
+	SONDE_CLI_OK = 0,
+	SONDE_CLI_NO = 1,	   /* the answer is "no" */
+	SONDE_CLI_USAGE = 2,	   /* a wrong flag, argument, file or config */
+	SONDE_CLI_NOT_FOUND = 3,   /* no such task, target, preset */
+	SONDE_CLI_REFUSED = 4,	   /* by the backend or the agent; its words are printed */
+	SONDE_CLI_UNREACHABLE = 5, /* no backend at the URL */
+	SONDE_CLI_TIMEOUT = 6,
+	SONDE_CLI_LOSS = 7,	   /* more lost than --max-loss allows */
+	SONDE_CLI_UNSUPPORTED = 8, /* privilege or kernel lacks a feature */
+	SONDE_CLI_INTERNAL = 9,
+	SONDE_CLI_SIGINT = 130,
+	SONDE_CLI_SIGTERM = 143,
+};
+
+enum sonde_cli_output {
+	SONDE_CLI_TABLE = 0,
+	SONDE_CLI_WIDE,
+	SONDE_CLI_JSON,
+	SONDE_CLI_DOT,
+	SONDE_CLI_MERMAID,
+};
+
+enum sonde_cli_color {
+	SONDE_CLI_COLOR_AUTO = 0,
+	SONDE_CLI_COLOR_ALWAYS,
+	SONDE_CLI_COLOR_NEVER,
+};
+
+/* ~/.config/sonde/config.yaml < SONDE_* < flags. */
+struct sonde_cli_settings {
+	char *server;
+	char *tasks_dir;
+	uint64_t request_timeout_ns;
+	int output; /* enum sonde_cli_output */
+	int color;  /* enum sonde_cli_color */
+	bool utc;
+};
+
+/* A flag of a command. Tables end with an all-zero row. */
+struct sonde_cli_flag {
+	const char *name; /* without dashes */
+	char letter;	  /* 0 = none */
+	const char *arg;  /* name of its value in --help, NULL = none */
+	const char *help;
+};
+
+struct sonde_cli;
+
+struct sonde_cli_command {
+	const char *name;     /* one or two words */
+	const char *operands; /* "TASK [EDGE]" for --help */
+	const char *summary;
+	const struct sonde_cli_flag *flags; /* NULL = only the global ones */
+	size_t min_operands;
+	size_t max_operands;
+	bool offline;			   /* needs no server */
+	int (*run)(struct sonde_cli *cli); /* an exit status */
+};
+
+#define SONDE_CLI_OPERANDS_MAX 256
+#define SONDE_CLI_FLAGS_MAX 64
+
+struct sonde_cli_given {
+	const struct sonde_cli_flag *flag;
+	const char *value; /* borrowed from argv; "" for a flag without value */
+};
+
+struct sonde_rest;
+
+struct sonde_cli {
+	FILE *out;
+	FILE *err;
+	bool out_tty;
+	bool err_tty;
+	bool out_color;
+	bool err_color;
+	unsigned int width; /* columns of the table; 0 = nothing is cut */
+	bool headers;
+	bool quiet;
+	bool verbose;
+	struct sonde_cli_settings *settings; /* owned */
+	struct sonde_rest *rest;	     /* owned; NULL for an offline command */
+	const struct sonde_cli_command *command;
+	const char *program_dir; /* folder of the executable, "" = unknown; borrowed */
+	/* what the command line gave */
+	struct sonde_cli_given given[SONDE_CLI_FLAGS_MAX];
+	size_t n_given;
+	const char *operands[SONDE_CLI_OPERANDS_MAX];
+	size_t n_operands;
+};
+
+/* All of `sonde` but the process: main() calls it, and so do tests. Returns the exit status. */
+int sonde_cli_main(struct sonde_cli *cli, int argc, char *const *argv);
+
+/* All commands, for help, completion and tests. Ends with an all-zero row. */
+extern const struct sonde_cli_command sonde_cli_commands[];
+extern const struct sonde_cli_flag sonde_cli_global_flags[];
+
+/* The value of --@name as given last ("" for one without a value); NULL: not given. */
+const char *sonde_cli_flag(const struct sonde_cli *cli, const char *name);
+
+static inline enum sonde_cli_output sonde_cli_output(const struct sonde_cli *cli)
+{
+	return (enum sonde_cli_output)cli->settings->output;
+}
+
+/* "sonde: WORDS" on stderr, control bytes escaped. Returns @status. */
+int sonde_cli_fail(struct sonde_cli *cli, int status, const char *fmt, ...) _printf_(3, 4);
+
+/* The same for a note that --quiet silences. */
+void sonde_cli_note(struct sonde_cli *cli, const char *fmt, ...) _printf_(2, 3);
+
+/* fail() for -errno of our own making: memory and writing. */
+int sonde_cli_broken(struct sonde_cli *cli, int err);
+
+/* The commands, one function each. */
+int sonde_cli_targets_list(struct sonde_cli *cli);
+int sonde_cli_agents_list(struct sonde_cli *cli);
+int sonde_cli_task_create(struct sonde_cli *cli);
+int sonde_cli_task_get(struct sonde_cli *cli);
+int sonde_cli_task_list(struct sonde_cli *cli);
+int sonde_cli_task_stop(struct sonde_cli *cli);
+int sonde_cli_task_extend(struct sonde_cli *cli);
+int sonde_cli_task_wait(struct sonde_cli *cli);
+int sonde_cli_run(struct sonde_cli *cli);
+int sonde_cli_topology(struct sonde_cli *cli);
+int sonde_cli_metrics(struct sonde_cli *cli);
+int sonde_cli_loss(struct sonde_cli *cli);
+int sonde_cli_version(struct sonde_cli *cli);

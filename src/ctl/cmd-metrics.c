@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sonde metrics: totals over a task, or a series */
+#include <errno.h>
+#include <string.h>
+
+#include "ctl/fetch.h"
+#include "ctl/view.h"
+
+/* "kind=fast reason=X" */
+static void cell_labels(struct sonde_table *t, const json_t *labels)
+{
+	_cleanup_buf_ struct sonde_buf text = SONDE_BUF_INIT(1024);
+	json_t *value,
+		*object = (json_t *)labels; /* the loop's macro is not const-clean; it only reads */
+	const char *name;
+	int r = 0;
+
+	json_object_foreach(object, name, value)
+	{
+		const char *s = json_string_value(value);
+
+		if (r == 0)
+			r = sonde_buf_printf(&text, "%s%s=%s", text.len > 0 ? " " : "", name,
+					     s ? s : "?");
+	}
+	sonde_table_add(t, text.len > 0 ? sonde_buf_str(&text) : NULL);
+}
+
+/* Numbers in the unit that stands beside them, never scaled: they are for further reckoning. */
+static void cell_number(struct sonde_table *t, const json_t *value)
+{
+	if (json_is_integer(value))
+		sonde_table_addf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	else if (json_is_real(value))
+		sonde_table_addf(t, "%.6g", json_real_value(value));
+	else
+		sonde_table_add(t, NULL);
+}
+
+static int print_totals(struct sonde_cli *cli, const json_t *metrics)
+{
+	static const struct sonde_column columns[] = {{"METRIC", false, false},
+						      {"EDGE", false, true},
+						      {"SIDE", false, false},
+						      {"LABELS", false, true},
+						      {"VALUE", true, false},
+						      {"UNIT", false, false},
+						      {NULL}};
+	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
+	const char *only = sonde_cli_flag(cli, "metric");
+	int r;
+
+	r = sonde_table_new(columns, &t);
+	if (r < 0)
+		return sonde_cli_broken(cli, r);
+	for (size_t i = 0; i < json_array_size(metrics); i++) {
+		const json_t *row = json_array_get(metrics, i);
+		const char *name = json_string_value(json_object_get(row, "metric"));
+
+		if (only && (!name || strcmp(name, only) != 0))
+			continue;
+		sonde_cell_text(t, row, "metric");
+		sonde_cell_text(t, row, "edge");
+		sonde_cell_text(t, row, "side");
+		cell_labels(t, json_object_get(row, "labels"));
+		cell_number(t, json_object_get(row, "value"));
+		sonde_cell_text(t, row, "unit");
+	}
+	if (sonde_table_rows(t) == 0)
+		sonde_cli_note(cli, "no metric%s",
+			       only ? " of that name" : " has been counted yet");
+	return sonde_view_table(cli, t);
+}
+
+static int print_series(struct sonde_cli *cli, const json_t *answer)
+{
+	static const struct sonde_column columns[] = {{"AT", false, false},
+						      {"EDGE", false, true},
+						      {"SIDE", false, false},
+						      {"LABELS", false, true},
+						      {"VALUE", true, false},
+						      {"UNIT", false, false},
+						      {NULL}};
+	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
+	const json_t *series = json_object_get(answer, "series");
+	int r;
+
+	r = sonde_table_new(columns, &t);
+	if (r < 0)
+		return sonde_cli_broken(cli, r);
+	for (size_t i = 0; i < json_array_size(series); i++) {
+		const json_t *one = json_array_get(series, i);
+		const json_t *points = json_object_get(one, "points");
+
+		for (size_t p = 0; p < json_array_size(points); p++) {
+			const json_t *point = json_array_get(points, p);
+			json_t *row = json_pack("{s:O?}", "at", json_array_get(point, 0));
+
+			sonde_cell_time(t, cli, row, "at");
+			json_decref(row);
+			sonde_cell_text(t, one, "edge");
+			sonde_cell_text(t, one, "side");
+			cell_labels(t, json_object_get(one, "labels"));
+			cell_number(t, json_array_get(point, 1));
+			sonde_cell_text(t, answer, "unit");
+		}
+	}
+	return sonde_view_table(cli, t);
+}
+
+static int append_parameter(struct sonde_buf *path, const char *name, const char *value)
+{
+	bool first = !strchr(sonde_buf_str(path), '?');
+	int r = 0;
+
+	if (value)
+		r = sonde_buf_printf(path, "%c%s=", first ? '?' : '&', name);
+	return value && r == 0 ? sonde_rest_escape(value, path) : r;
+}
+
+static int metrics_path(struct sonde_cli *cli, struct sonde_buf *path)
+{
+	const char *edge = cli->n_operands > 1 ? cli->operands[1] : NULL;
+	const char *step = sonde_cli_flag(cli, "step");
+	int r;
+
+	r = sonde_cli_task_path(cli->operands[0], step ? "/series" : "/metrics", path);
+	if (r == 0 && step)
+		r = append_parameter(path, "metric", sonde_cli_flag(cli, "metric"));
+	if (r == 0)
+		r = append_parameter(path, "edge", edge);
+	if (r == 0)
+		r = append_parameter(path, "step", step);
+	return r;
+}
+
+int sonde_cli_metrics(struct sonde_cli *cli)
+{
+	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	_cleanup_buf_ struct sonde_buf path = SONDE_BUF_INIT(8192);
+	const char *step = sonde_cli_flag(cli, "step");
+	int r;
+
+	if (step && strcmp(step, "10s") != 0 && strcmp(step, "1m") != 0)
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
+				      "--step: expected 10s or 1m, got '%.64s'", step);
+	if (step && !sonde_cli_flag(cli, "metric"))
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "--step: expected --metric with it");
+	r = metrics_path(cli, &path);
+	if (r == -EINVAL || r == -EMSGSIZE)
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "'%.64s' is no task id",
+				      cli->operands[0]);
+	if (r < 0)
+		return sonde_cli_broken(cli, r);
+	r = sonde_cli_request(cli, sonde_buf_str(&path), NULL, &answer);
+	if (r != 0)
+		return r;
+	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
+		return sonde_cli_print_json(cli, &answer);
+	return step ? print_series(cli, answer.json)
+		    : print_totals(cli, json_object_get(answer.json, "metrics"));
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sonde run: create, follow, summarise */
+#include <errno.h>
+#include <string.h>
+
+#include "ctl/spec.h"
+#include "ctl/view.h"
+#include "ctl/wait.h"
+
+struct summary {
+	struct sonde_rest_answer task;
+	struct sonde_rest_answer topology;
+	struct sonde_rest_answer ledger;
+};
+
+static void summary_done(struct summary *s)
+{
+	sonde_rest_answer_done(&s->task);
+	sonde_rest_answer_done(&s->topology);
+	sonde_rest_answer_done(&s->ledger);
+}
+#define _cleanup_summary_ _cleanup_(summary_done)
+
+static int create(struct sonde_cli *cli, char **ret_id)
+{
+	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	_cleanup_free_ char *body = NULL;
+	const char *id;
+	json_t *spec;
+	int status;
+
+	status = sonde_cli_build_spec(cli, &spec);
+	if (status != 0)
+		return status;
+	body = json_dumps(spec, JSON_COMPACT);
+	json_decref(spec);
+	if (!body)
+		return sonde_cli_broken(cli, -ENOMEM);
+	status = sonde_cli_request(cli, "/api/v1/tasks", body, &answer);
+	if (status != 0)
+		return status;
+	id = json_string_value(json_object_get(answer.json, "id"));
+	if (!id)
+		return sonde_cli_fail(cli, SONDE_CLI_INTERNAL, "the server gave no task id");
+	*ret_id = strdup(id);
+	return *ret_id ? 0 : sonde_cli_broken(cli, -ENOMEM);
+}
+
+static int fetch_summary(struct sonde_cli *cli, const char *id, struct summary *s)
+{
+	int status;
+
+	/* once more: the last look may be older than the last report */
+	status = sonde_cli_get_task(cli, id, "", &s->task);
+	if (status == 0)
+		status = sonde_cli_get_task(cli, id, "/topology", &s->topology);
+	if (status == 0)
+		status = sonde_cli_get_task(cli, id, "/ledger", &s->ledger);
+	return status;
+}
+
+static int print_summary(struct sonde_cli *cli, const struct summary *s)
+{
+	const char *id = json_string_value(json_object_get(s->task.json, "id"));
+	int status;
+
+	if (sonde_cli_output(cli) == SONDE_CLI_JSON) {
+		/* the three answers as they are, so that their key order is the server's */
+		(void)fputs("{\"task\":", cli->out);
+		(void)sonde_cli_print_json(cli, &s->task);
+		(void)fputs(",\"topology\":", cli->out);
+		(void)sonde_cli_print_json(cli, &s->topology);
+		(void)fputs(",\"ledger\":", cli->out);
+		(void)sonde_cli_print_json(cli, &s->ledger);
+		(void)fputs("}\n", cli->out);
+		return SONDE_CLI_OK;
+	}
+	(void)fputs("Task ", cli->out);
+	sonde_view_text(cli, id ? id : "?");
+	(void)fputc('\n', cli->out);
+	sonde_view_heading(cli, "Time line");
+	status = sonde_view_timeline(cli, s->task.json);
+	if (status == 0) {
+		sonde_view_heading(cli, "Edges");
+		status = sonde_view_edges(cli, s->topology.json);
+	}
+	if (status == 0)
+		status = sonde_view_ledger(cli, s->ledger.json);
+	if (status == 0)
+		status = sonde_view_cost(cli, json_object_get(s->task.json, "cost"));
+	if (status == 0)
+		status = sonde_view_idle_proof(cli, json_object_get(s->task.json, "idle_proof"));
+	return status == 0 ? sonde_view_absent(cli, s->task.json) : status;
+}
+
+static int summarise(struct sonde_cli *cli, const char *id)
+{
+	_cleanup_summary_ struct summary s = {.task = SONDE_REST_ANSWER_INIT,
+					      .topology = SONDE_REST_ANSWER_INIT,
+					      .ledger = SONDE_REST_ANSWER_INIT};
+	int status;
+
+	status = fetch_summary(cli, id, &s);
+	if (status == 0)
+		status = print_summary(cli, &s);
+	if (status == 0)
+		status = sonde_wait_verdict(cli, s.task.json);
+	return status == 0 ? sonde_wait_check_loss(cli, s.ledger.json) : status;
+}
+
+static int detach(struct sonde_cli *cli, const char *id, int status)
+{
+	sonde_cli_note(cli, "detached; the task goes on by itself. Again: sonde task wait %s", id);
+	sonde_cli_note(cli, "then: sonde topology %s; to end it: sonde task stop %s", id, id);
+	return status;
+}
+
+/* The task is told to stop, and its last report is waited for; a second signal quits at once. */
+static int stop_and_wait(struct sonde_cli *cli, struct sonde_wait *w, int by_signal)
+{
+	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	struct sonde_signals *signals = w->signals;
+	int status;
+
+	status = sonde_cli_post_task(cli, w->id, "/stop",
+				     "{\"reason\":\"interrupted by the person who "
+				     "ran it\"}",
+				     &answer);
+	if (status != 0)
+		return status;
+	sonde_cli_note(cli, "stopping task %s; once more to quit at once", w->id);
+	signals->interrupts = 0;
+	signals->terminated = false;
+	w->progress.ctrl_c = "stopping";
+	status = sonde_wait_run(w);
+	if (status == SONDE_CLI_SIGINT || status == SONDE_CLI_SIGTERM)
+		return detach(cli, w->id, status);
+	if (status != 0)
+		return status;
+	status = summarise(cli, w->id);
+	return status == 0 ? by_signal : status;
+}
+
+static int follow(struct sonde_cli *cli, const char *id, struct sonde_signals *signals)
+{
+	bool stop = sonde_cli_flag(cli, "stop-on-exit");
+	struct sonde_wait w = {
+		.cli = cli,
+		.id = id,
+		.live = true,
+		.signals = signals,
+		.progress = {.cli = cli, .ctrl_c = stop ? "Ctrl-C to stop" : "Ctrl-C to detach"},
+		.task = SONDE_REST_ANSWER_INIT,
+	};
+	int status;
+
+	status = sonde_wait_run(&w);
+	if (status == 0)
+		status = summarise(cli, id);
+	else if ((status == SONDE_CLI_SIGINT || status == SONDE_CLI_SIGTERM) && stop)
+		status = stop_and_wait(cli, &w, status);
+	else if (status == SONDE_CLI_SIGINT || status == SONDE_CLI_SIGTERM)
+		status = detach(cli, id, status);
+	sonde_rest_answer_done(&w.task);
+	return status;
+}
+
+int sonde_cli_run(struct sonde_cli *cli)
+{
+	_cleanup_signals_ struct sonde_signals signals = SONDE_SIGNALS_NONE;
+	_cleanup_free_ char *id = NULL;
+	int status, r;
+
+	status = sonde_wait_check_flag(cli);
+	if (status != 0)
+		return status;
+	/* before the task exists, so that none is created and then forgotten */
+	r = sonde_signals_watch(&signals);
+	if (r < 0)
+		return sonde_cli_broken(cli, r);
+	status = create(cli, &id);
+	if (status != 0)
+		return status;
+	return follow(cli, id, &signals);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sonde topology, sonde loss */
+#include "ctl/fetch.h"
+#include "ctl/graph.h"
+#include "ctl/view.h"
+#include "ctl/wait.h"
+
+static int print_graph(struct sonde_cli *cli, const json_t *topology, bool dot)
+{
+	_cleanup_(sonde_graph_freep) struct sonde_graph *graph = NULL;
+	int r;
+
+	r = sonde_graph_new(topology, &graph);
+	if (r == 0)
+		r = dot ? sonde_graph_dot(graph, cli->out) : sonde_graph_mermaid(graph, cli->out);
+	return r < 0 ? sonde_cli_broken(cli, r) : SONDE_CLI_OK;
+}
+
+int sonde_cli_topology(struct sonde_cli *cli)
+{
+	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	int status;
+
+	status = sonde_cli_get_task(cli, cli->operands[0], "/topology", &answer);
+	if (status != 0)
+		return status;
+	switch (sonde_cli_output(cli)) {
+	case SONDE_CLI_JSON:
+		return sonde_cli_print_json(cli, &answer);
+	case SONDE_CLI_DOT:
+	case SONDE_CLI_MERMAID:
+		return print_graph(cli, answer.json, sonde_cli_output(cli) == SONDE_CLI_DOT);
+	case SONDE_CLI_TABLE:
+	case SONDE_CLI_WIDE:
+		break;
+	}
+	if (json_array_size(json_object_get(answer.json, "edges")) == 0)
+		sonde_cli_note(
+			cli, "no edge: the targets had no TCP traffic in the task's window so far");
+	return sonde_view_edges(cli, answer.json);
+}
+
+static int print_ledger(struct sonde_cli *cli, const json_t *ledger)
+{
+	int status;
+
+	status = sonde_view_ledger(cli, ledger);
+	if (status == 0)
+		status = sonde_view_cost(cli, json_object_get(ledger, "cost"));
+	if (status == 0)
+		status = sonde_view_idle_proof(cli, json_object_get(ledger, "idle_proof"));
+	return status;
+}
+
+int sonde_cli_loss(struct sonde_cli *cli)
+{
+	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	int status;
+
+	status = sonde_wait_check_flag(cli);
+	if (status == 0)
+		status = sonde_cli_get_task(cli, cli->operands[0], "/ledger", &answer);
+	if (status != 0)
+		return status;
+	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
+		status = sonde_cli_print_json(cli, &answer);
+	else
+		status = print_ledger(cli, answer.json);
+	return status == 0 ? sonde_wait_check_loss(cli, answer.json) : status;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one table of commands: dispatch, help and completion come from it. */
+#include "ctl/cli.h"
+
+const struct sonde_cli_flag sonde_cli_global_flags[] = {
+	{"server", 0, "URL", "the server's REST address"},
+	{"output", 'o', "FORMAT", "table, wide or json; of topology also dot and mermaid"},
+	{"no-headers", 0, NULL, "tables without their heading"},
+	{"color", 0, "WHEN", "auto, always or never; NO_COLOR is obeyed"},
+	{"utc", 0, NULL, "times of tables in UTC"},
+	{"quiet", 'q', NULL, "no progress and no notes on stderr"},
+	{"verbose", 'v', NULL, "each request on stderr"},
+	{"request-timeout", 0, "TIME", "longest wait for one answer"},
+	{"tasks-dir", 0, "PATH", "folder of presets"},
+	{"config", 0, "FILE", "read this file instead of ~/.config/sonde/config.yaml"},
+	{"help", 'h', NULL, "this text"},
+	{0},
+};
+
+#define SPEC_FLAGS                                                                                 \
+	{"preset", 'p', "NAME", "tasks/NAME.yaml (default network)"},                              \
+		{"file", 'f', "FILE", "a TaskSpec as YAML or JSON; - is stdin"},                   \
+		{"duration", 'd', "TIME", "how long it runs, 1s to 30m"},                          \
+		{"interval", 'i', "TIME", "how often the agent reports"},                          \
+		{"name", 0, "TEXT", "a name for people"},                                          \
+		{"at", 0, "TIME", "start: RFC 3339, HH:MM[:SS] local, or +5m"},                    \
+		{"agent", 0, "ID", "only processes of this agent"},                                \
+		{"execution-time", 0, NULL, "time calls too (if the agent can)"},                  \
+	{                                                                                          \
+		"max-peers", 0, "N", "cells of its own at most; 0 = the policy's limit"            \
+	}
+
+#define LOSS_FLAG                                                                                  \
+	{                                                                                          \
+		"max-loss", 0, "N", "exit 7 if more than N entries were lost; 0 = none may be"     \
+	}
+
+static const struct sonde_cli_flag create_flags[] = {
+	SPEC_FLAGS,
+	{"dry-run", 0, NULL, "print the TaskSpec, create nothing"},
+	{0},
+};
+
+static const struct sonde_cli_flag run_flags[] = {
+	SPEC_FLAGS,
+	LOSS_FLAG,
+	{"stop-on-exit", 0, NULL, "Ctrl-C stops the task instead of leaving it running"},
+	{0},
+};
+
+static const struct sonde_cli_flag targets_flags[] = {
+	{"search", 0, "TEXT", "only rows that contain TEXT"},
+	{0},
+};
+
+static const struct sonde_cli_flag wait_flags[] = {
+	{"for", 0, "STATE", "running or done (default; any final state ends the wait)"},
+	{"timeout", 0, "TIME", "give up after TIME, exit 6"},
+	LOSS_FLAG,
+	{0},
+};
+
+static const struct sonde_cli_flag stop_flags[] = {
+	{"reason", 0, "TEXT", "why, for the task's time line"},
+	{0},
+};
+
+static const struct sonde_cli_flag metrics_flags[] = {
+	{"metric", 'm', "NAME", "only this metric"},
+	{"step", 0, "STEP", "its series, 10s or 1m, instead of totals"},
+	{0},
+};
+
+static const struct sonde_cli_flag loss_flags[] = {
+	LOSS_FLAG,
+	{0},
+};
+
+const struct sonde_cli_command sonde_cli_commands[] = {
+	{"run", "TARGET...", "create a task, watch it, print what it saw", run_flags, 0,
+	 SONDE_CLI_OPERANDS_MAX, false, sonde_cli_run},
+	{"targets list", "", "processes that agents report", targets_flags, 0, 0, false,
+	 sonde_cli_targets_list},
+	{"agents list", "", "agents and when they were last heard", NULL, 0, 0, false,
+	 sonde_cli_agents_list},
+	{"task create", "TARGET...", "create a task and print its id", create_flags, 0,
+	 SONDE_CLI_OPERANDS_MAX, false, sonde_cli_task_create},
+	{"task list", "", "all tasks, newest first", NULL, 0, 0, false, sonde_cli_task_list},
+	{"task get", "TASK", "a task's states, targets, probes and cost", NULL, 1, 1, false,
+	 sonde_cli_task_get},
+	{"task wait", "TASK", "wait until it runs or has ended", wait_flags, 1, 1, false,
+	 sonde_cli_task_wait},
+	{"task stop", "TASK", "end it now; what it saw is kept", stop_flags, 1, 1, false,
+	 sonde_cli_task_stop},
+	{"task extend", "TASK TIME", "let it run longer", NULL, 2, 2, false, sonde_cli_task_extend},
+	{"topology", "TASK", "who talks to whom, and how well", NULL, 1, 1, false,
+	 sonde_cli_topology},
+	{"metrics", "TASK [EDGE]", "totals or series of a task's metrics", metrics_flags, 1, 2,
+	 false, sonde_cli_metrics},
+	{"loss", "TASK", "what was not counted, and why", loss_flags, 1, 1, false, sonde_cli_loss},
+	{"version", "", "the version", NULL, 0, 0, true, sonde_cli_version},
+	{0},
+};

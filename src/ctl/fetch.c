@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/fetch.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+int sonde_cli_status_of(long http_status)
+{
+	if (http_status == 404 || http_status == 410)
+		return SONDE_CLI_NOT_FOUND;
+	if (http_status == 408 || http_status == 504)
+		return SONDE_CLI_TIMEOUT;
+	if (http_status >= 400 && http_status < 500)
+		return SONDE_CLI_REFUSED;
+	return SONDE_CLI_INTERNAL;
+}
+
+static int fail_request(struct sonde_cli *cli, int err)
+{
+	const char *words = sonde_rest_error(cli->rest), *server = sonde_rest_server(cli->rest);
+
+	switch (err) {
+	case -ECONNREFUSED:
+	case -EPROTO:
+		return sonde_cli_fail(cli, SONDE_CLI_UNREACHABLE,
+				      "cannot reach the server at %s: %s", server, words);
+	case -ETIMEDOUT:
+		return sonde_cli_fail(cli, SONDE_CLI_TIMEOUT, "%s did not answer in time: %s",
+				      server, words);
+	case -EINTR:
+		return SONDE_CLI_SIGINT;
+	case -EMSGSIZE:
+	case -EBADMSG:
+		return sonde_cli_fail(cli, SONDE_CLI_INTERNAL, "%s: %s", server, words);
+	default:
+		return sonde_cli_broken(cli, err);
+	}
+}
+
+/* RFC 9457: its own words, and the field that they are about. */
+static int fail_problem(struct sonde_cli *cli, const struct sonde_rest_answer *answer)
+{
+	const char *title = json_string_value(json_object_get(answer->json, "title"));
+	const char *detail = json_string_value(json_object_get(answer->json, "detail"));
+	const char *field = json_string_value(json_object_get(answer->json, "field"));
+	const char *words = detail ? detail : title;
+	int status = sonde_cli_status_of(answer->status);
+
+	if (!words)
+		return sonde_cli_fail(cli, status, "%s answered with HTTP status %ld",
+				      sonde_rest_server(cli->rest), answer->status);
+	if (field && strncmp(words, field, strlen(field)) != 0)
+		return sonde_cli_fail(cli, status, "%s: %s", field, words);
+	return sonde_cli_fail(cli, status, "%s", words);
+}
+
+int sonde_cli_tell(struct sonde_cli *cli, int r, const struct sonde_rest_answer *answer)
+{
+	if (r < 0)
+		return fail_request(cli, r);
+	if (answer->status < 200 || answer->status > 299)
+		return fail_problem(cli, answer);
+	return 0;
+}
+
+int sonde_cli_request(struct sonde_cli *cli, const char *path, const char *body,
+		      struct sonde_rest_answer *ret)
+{
+	int r = sonde_rest_request(cli->rest, path, body, ret);
+
+	return sonde_cli_tell(cli, r, ret);
+}
+
+int sonde_cli_task_path(const char *id, const char *suffix, struct sonde_buf *out)
+{
+	int r;
+
+	/* "." and ".." would be taken out of the path on the way */
+	if (!*id || strcmp(id, ".") == 0 || strcmp(id, "..") == 0)
+		return -EINVAL;
+	r = sonde_buf_printf(out, "/api/v1/tasks/");
+	if (r == 0)
+		r = sonde_rest_escape(id, out);
+	return r < 0 ? r : sonde_buf_printf(out, "%s", suffix);
+}
+
+int sonde_cli_post_task(struct sonde_cli *cli, const char *id, const char *suffix, const char *body,
+			struct sonde_rest_answer *ret)
+{
+	_cleanup_buf_ struct sonde_buf path = SONDE_BUF_INIT(4096);
+	int r;
+
+	r = sonde_cli_task_path(id, suffix, &path);
+	if (r == -EMSGSIZE || r == -EINVAL)
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "'%.64s' is no task id", id);
+	if (r < 0)
+		return sonde_cli_broken(cli, r);
+	return sonde_cli_request(cli, sonde_buf_str(&path), body, ret);
+}
+
+int sonde_cli_get_task(struct sonde_cli *cli, const char *id, const char *suffix,
+		       struct sonde_rest_answer *ret)
+{
+	return sonde_cli_post_task(cli, id, suffix, NULL, ret);
+}
+
+int sonde_cli_print_json(struct sonde_cli *cli, const struct sonde_rest_answer *answer)
+{
+	const unsigned char *p = answer->body.data;
+	size_t len = answer->body.len;
+
+	/* C0 cannot be here: the parser refuses it in strings. DEL and C1 can. */
+	for (size_t i = 0; i < len; i++) {
+		if (p[i] == 0x7f)
+			(void)fprintf(cli->out, "\\u007f");
+		else if (p[i] == 0xc2 && i + 1 < len && p[i + 1] >= 0x80 && p[i + 1] < 0xa0)
+			(void)fprintf(cli->out, "\\u%04x", p[++i]);
+		else
+			(void)fputc(p[i], cli->out);
+	}
+	if (len > 0 && p[len - 1] != '\n')
+		(void)fputc('\n', cli->out);
+	return SONDE_CLI_OK;
+}

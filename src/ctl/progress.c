@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/progress.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "ctl/term.h"
+#include "ctl/units.h"
+#include "ctl/view.h"
+
+#define BAR 24
+
+static const char *text(const json_t *object, const char *key)
+{
+	const char *s = json_string_value(json_object_get(object, key));
+
+	return s ? s : "";
+}
+
+static int append_safe(struct sonde_buf *out, const char *s)
+{
+	size_t len = strlen(s);
+
+	return sonde_term_escape(s, len > 128 ? 128 : len, out);
+}
+
+/* Milliseconds since it began, 0 before. */
+static int64_t elapsed_ms(const json_t *task, int64_t now_wall_ms)
+{
+	int64_t start, end;
+
+	if (sonde_time_parse(text(task, "started"), &start) < 0)
+		return 0;
+	if (sonde_time_parse(text(task, "ended"), &end) < 0)
+		end = now_wall_ms;
+	return end > start ? end - start : 0;
+}
+
+/* "(shop/cart, 2 processes)" */
+static int append_targets(const json_t *task, struct sonde_buf *out)
+{
+	const json_t *targets = json_object_get(task, "targets");
+	size_t n = json_array_size(targets);
+	int r;
+
+	if (n == 0)
+		return 0;
+	r = sonde_buf_printf(out, " (");
+	if (r == 0)
+		r = append_safe(out, text(json_array_get(targets, 0), "name"));
+	if (r == 0 && n > 1)
+		r = sonde_buf_printf(out, ", %zu targets", n);
+	return r < 0 ? r : sonde_buf_printf(out, ")");
+}
+
+static int append_bar(int64_t elapsed, int64_t duration, struct sonde_buf *out)
+{
+	int64_t filled = duration > 0 ? elapsed * BAR / duration : 0;
+	char bar[BAR + 1];
+
+	if (filled > BAR)
+		filled = BAR;
+	memset(bar, '.', BAR);
+	memset(bar, '#', (size_t)filled);
+	bar[BAR] = '\0';
+	return sonde_buf_printf(out, " [%s]", bar);
+}
+
+int sonde_progress_line(const json_t *task, int64_t now_wall_ms, struct sonde_buf *ret)
+{
+	int64_t duration = json_integer_value(json_object_get(task, "duration_ms"));
+	int64_t elapsed = elapsed_ms(task, now_wall_ms);
+	char a[SONDE_UNIT_MAX], b[SONDE_UNIT_MAX], state[16] = "";
+	int r;
+
+	/* the bar's arithmetic must not overflow on a hostile number: a day is beyond any policy */
+	if (duration < 0 || duration > 86400000)
+		duration = 0;
+	if (elapsed > 86400000)
+		elapsed = 86400000;
+	(void)snprintf(state, sizeof(state), "%s", text(task, "state"));
+	for (char *p = state; *p; p++)
+		*p = (char)toupper((unsigned char)*p);
+	r = sonde_buf_printf(ret, "Task ");
+	if (r == 0)
+		r = append_safe(ret, text(task, "id"));
+	if (r == 0)
+		r = append_targets(task, ret);
+	if (r == 0)
+		r = sonde_buf_printf(ret, "   ");
+	if (r == 0)
+		r = append_safe(ret, state);
+	if (r == 0)
+		r = sonde_buf_printf(ret, "  %s/%s", sonde_unit_clock(elapsed, a),
+				     sonde_unit_clock(duration, b));
+	return r < 0 ? r : append_bar(elapsed, duration, ret);
+}
+
+static int append_traffic(const json_t *topology, struct sonde_buf *ret)
+{
+	struct sonde_view_totals sum;
+	char a[SONDE_UNIT_MAX], b[SONDE_UNIT_MAX];
+	double share;
+
+	sonde_view_sum(topology, &sum);
+	share = sum.sent_segments > 0 ? 100.0 * (double)sum.retransmits / (double)sum.sent_segments
+				      : 0;
+	return sonde_buf_printf(
+		ret, "edges %zu  %s  retrans %s (%.1f%%)  drops %" PRIi64, sum.edges,
+		sonde_unit_bytes((double)sum.sent_bytes + (double)sum.received_bytes, a),
+		sonde_unit_count(sum.retransmits, b), share, sum.drops);
+}
+
+static int append_loss(const json_t *ledger, struct sonde_buf *ret)
+{
+	int64_t lost = sonde_view_lost(ledger);
+	char a[SONDE_UNIT_MAX];
+
+	if (lost < 0)
+		return sonde_buf_printf(ret, "   reports missing");
+	return sonde_buf_printf(ret, "   %s lost", sonde_unit_count(lost, a));
+}
+
+int sonde_progress_numbers(const json_t *task, const json_t *topology, const json_t *ledger,
+			   int64_t now_wall_ms, struct sonde_buf *ret)
+{
+	double agent_ns =
+		json_number_value(json_object_get(json_object_get(task, "cost"), "agent_cpu_ns"));
+	double probe_ns =
+		json_number_value(json_object_get(json_object_get(task, "cost"), "probe_cpu_ns"));
+	int64_t elapsed = elapsed_ms(task, now_wall_ms);
+	int r = 0;
+
+	if (topology)
+		r = append_traffic(topology, ret);
+	else
+		r = sonde_buf_printf(ret, "no report yet");
+	if (r == 0 && ledger)
+		r = append_loss(ledger, ret);
+	if (r == 0 && elapsed > 0)
+		r = sonde_buf_printf(ret, "   agent cpu %.1f%%",
+				     (agent_ns + probe_ns) / ((double)elapsed * 1e4));
+	return r;
+}
+
+static unsigned int columns(void)
+{
+	struct winsize size = {0};
+
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < 20)
+		return 80;
+	return size.ws_col;
+}
+
+/* One line that cannot wrap: a wrapped one could not be drawn over. */
+static void draw(struct sonde_progress *p, const char *line, enum sonde_style style)
+{
+	size_t n = sonde_term_fit(line, columns() - 1);
+
+	(void)fprintf(p->cli->err, "\r\033[K%s%.*s%s\n",
+		      p->cli->err_color ? sonde_style_start(style) : "", (int)n, line,
+		      p->cli->err_color ? SONDE_STYLE_END : "");
+}
+
+static void show_terminal(struct sonde_progress *p, const json_t *task, const json_t *topology,
+			  const json_t *ledger, int64_t now_wall_ms)
+{
+	_cleanup_buf_ struct sonde_buf first = SONDE_BUF_INIT(4096), second = SONDE_BUF_INIT(4096);
+
+	if (sonde_progress_line(task, now_wall_ms, &first) < 0 ||
+	    sonde_buf_printf(&first, "  %s", p->ctrl_c) < 0 ||
+	    sonde_progress_numbers(task, topology, ledger, now_wall_ms, &second) < 0)
+		return; /* out of memory: the next look may do better */
+	sonde_progress_clear(p);
+	draw(p, sonde_buf_str(&first), sonde_view_state_style(text(task, "state")));
+	draw(p, sonde_buf_str(&second), SONDE_STYLE_NONE);
+	(void)fflush(p->cli->err);
+	p->drawn = true;
+}
+
+static void show_lines(struct sonde_progress *p, const json_t *task)
+{
+	const json_t *states = json_object_get(task, "states");
+
+	for (; p->states_shown < json_array_size(states); p->states_shown++) {
+		const json_t *row = json_array_get(states, p->states_shown);
+		const char *words = text(row, "words");
+
+		sonde_cli_note(p->cli, "%s task %s %s%s%s", text(row, "at"), text(task, "id"),
+			       text(row, "state"), *words ? ": " : "", words);
+	}
+}
+
+void sonde_progress_show(struct sonde_progress *p, const json_t *task, const json_t *topology,
+			 const json_t *ledger, int64_t now_wall_ms)
+{
+	if (p->cli->quiet)
+		return;
+	if (p->cli->err_tty)
+		show_terminal(p, task, topology, ledger, now_wall_ms);
+	else
+		show_lines(p, task);
+}
+
+void sonde_progress_clear(struct sonde_progress *p)
+{
+	if (!p->drawn)
+		return;
+	(void)fprintf(p->cli->err, "\033[2A\r\033[J");
+	(void)fflush(p->cli->err);
+	p->drawn = false;
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/rest.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include <curl/curl.h>
+
+#include "base/clock.h"
+
+struct sonde_rest {
+	CURL *curl;
+	struct curl_slist *headers;
+	char *server; /* without a slash at its end */
+	bool (*interrupted)(void *ctx);
+	void *ctx;
+	FILE *trace;
+	char error[CURL_ERROR_SIZE + 64];
+	bool too_big;
+};
+
+static void set_error(struct sonde_rest *rest, const char *words)
+{
+	(void)snprintf(rest->error, sizeof(rest->error), "%s", words);
+}
+
+struct sonde_rest *sonde_rest_free(struct sonde_rest *rest)
+{
+	if (!rest)
+		return NULL;
+	if (rest->curl)
+		curl_easy_cleanup(rest->curl);
+	curl_slist_free_all(rest->headers);
+	free(rest->server);
+	free(rest);
+	return NULL;
+}
+
+void sonde_rest_set_interrupted(struct sonde_rest *rest, bool (*interrupted)(void *ctx), void *ctx)
+{
+	rest->interrupted = interrupted;
+	rest->ctx = ctx;
+}
+
+const char *sonde_rest_error(const struct sonde_rest *rest)
+{
+	return rest->error;
+}
+
+const char *sonde_rest_server(const struct sonde_rest *rest)
+{
+	return rest->server;
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *ctx)
+{
+	struct sonde_rest_answer *answer = ctx;
+
+	/* size is 1 by curl's contract; less than n tells it to stop */
+	return sonde_buf_append(&answer->body, data, size * n) < 0 ? 0 : size * n;
+}
+
+static int on_progress(void *ctx, curl_off_t dl_total, curl_off_t dl, curl_off_t ul_total,
+		       curl_off_t ul)
+{
+	struct sonde_rest *rest = ctx;
+
+	return rest->interrupted && rest->interrupted(rest->ctx);
+}
+
+static bool is_http(const char *url)
+{
+	return (strncmp(url, "http://", 7) == 0 && url[7]) ||
+	       (strncmp(url, "https://", 8) == 0 && url[8]);
+}
+
+static int set_options(struct sonde_rest *rest, uint64_t timeout_ns)
+{
+	uint64_t ms = timeout_ns / SONDE_NS_PER_MS;
+	long timeout_ms = ms > 3600000 ? 3600000 : (long)ms;
+	CURL *c = rest->curl;
+
+	if (curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK ||
+	    curl_easy_setopt(c, CURLOPT_USERAGENT, "sonde/" SONDE_VERSION) != CURLE_OK ||
+	    curl_easy_setopt(c, CURLOPT_HTTPHEADER, rest->headers) != CURLE_OK)
+		return -ENOMEM;
+	(void)curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
+	/* the server is a neighbour: http_proxy of the environment is for other things */
+	(void)curl_easy_setopt(c, CURLOPT_PROXY, "");
+	(void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+	(void)curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, timeout_ms);
+	(void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms);
+	(void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, rest->error);
+	(void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+	(void)curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
+	(void)curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
+	(void)curl_easy_setopt(c, CURLOPT_XFERINFODATA, rest);
+	return 0;
+}
+
+static int add_header(struct sonde_rest *rest, const char *line)
+{
+	struct curl_slist *grown = curl_slist_append(rest->headers, line);
+
+	if (!grown)
+		return -ENOMEM;
+	rest->headers = grown;
+	return 0;
+}
+
+int sonde_rest_new(const struct sonde_rest_options *options, struct sonde_rest **ret)
+{
+	_cleanup_(sonde_rest_freep) struct sonde_rest *rest = NULL;
+	size_t n;
+	int r;
+
+	assert(options && options->server && ret);
+
+	if (!is_http(options->server))
+		return -EINVAL;
+	rest = calloc(1, sizeof(*rest));
+	if (!rest)
+		return -ENOMEM;
+	rest->server = strdup(options->server);
+	rest->curl = curl_easy_init();
+	if (!rest->server || !rest->curl)
+		return -ENOMEM;
+	n = strlen(rest->server);
+	while (rest->server[n - 1] == '/')
+		rest->server[--n] = '\0';
+	rest->interrupted = options->interrupted;
+	rest->ctx = options->ctx;
+	rest->trace = options->trace;
+	r = add_header(rest, "Accept: application/json, application/problem+json");
+	if (r == 0)
+		r = add_header(rest, "Content-Type: application/json");
+	if (r == 0) /* no 100-continue round trip */
+		r = add_header(rest, "Expect:");
+	if (r == 0)
+		r = set_options(rest, options->timeout_ns);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(rest);
+	return 0;
+}
+
+void sonde_rest_answer_done(struct sonde_rest_answer *answer)
+{
+	json_decref(answer->json);
+	answer->json = NULL;
+	sonde_buf_done(&answer->body);
+}
+
+bool sonde_json_shallow(const char *text, size_t len, unsigned int depth)
+{
+	unsigned int level = 0;
+	bool in_string = false;
+
+	for (size_t i = 0; i < len; i++) {
+		if (in_string) {
+			if (text[i] == '\\')
+				i++;
+			else if (text[i] == '"')
+				in_string = false;
+		} else if (text[i] == '"') {
+			in_string = true;
+		} else if (text[i] == '{' || text[i] == '[') {
+			if (++level > depth)
+				return false;
+		} else if ((text[i] == '}' || text[i] == ']') && level > 0) {
+			level--;
+		}
+	}
+	return true;
+}
+
+static int parse_answer(struct sonde_rest *rest, struct sonde_rest_answer *answer)
+{
+	const char *body = sonde_buf_str(&answer->body);
+	bool good = answer->status >= 200 && answer->status < 300;
+	json_error_t error;
+
+	if (sonde_json_shallow(body, answer->body.len, SONDE_REST_DEPTH_MAX))
+		answer->json = json_loadb(body, answer->body.len, JSON_REJECT_DUPLICATES, &error);
+	if (answer->json && !json_is_object(answer->json)) {
+		json_decref(answer->json);
+		answer->json = NULL;
+	}
+	if (good && !answer->json) {
+		set_error(rest, "the answer is no JSON object that could be read");
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+static bool connected(struct sonde_rest *rest)
+{
+	curl_off_t us = 0;
+
+	(void)curl_easy_getinfo(rest->curl, CURLINFO_CONNECT_TIME_T, &us);
+	return us > 0;
+}
+
+static int to_errno(struct sonde_rest *rest, CURLcode code)
+{
+	if (!rest->error[0])
+		set_error(rest, curl_easy_strerror(code));
+	switch (code) {
+	case CURLE_OUT_OF_MEMORY:
+		return -ENOMEM;
+	case CURLE_COULDNT_RESOLVE_PROXY:
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_CONNECT:
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_URL_MALFORMAT:
+		return -ECONNREFUSED;
+	case CURLE_OPERATION_TIMEDOUT:
+		return connected(rest) ? -ETIMEDOUT : -ECONNREFUSED;
+	case CURLE_ABORTED_BY_CALLBACK:
+		set_error(rest, "interrupted");
+		return -EINTR;
+	case CURLE_WRITE_ERROR:
+		set_error(rest, "the answer is larger than 32 MiB");
+		return -EMSGSIZE;
+	default:
+		return -EPROTO;
+	}
+}
+
+static int set_request(struct sonde_rest *rest, const char *url, const char *body,
+		       struct sonde_rest_answer *answer)
+{
+	CURL *c = rest->curl;
+
+	if (curl_easy_setopt(c, CURLOPT_URL, url) != CURLE_OK)
+		return -ENOMEM;
+	(void)curl_easy_setopt(c, CURLOPT_WRITEDATA, answer);
+	if (!body) {
+		(void)curl_easy_setopt(c, CURLOPT_HTTPGET, 1L);
+		return 0;
+	}
+	(void)curl_easy_setopt(c, CURLOPT_POST, 1L);
+	(void)curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE, (long)strlen(body));
+	if (curl_easy_setopt(c, CURLOPT_COPYPOSTFIELDS, body) != CURLE_OK)
+		return -ENOMEM;
+	return 0;
+}
+
+int sonde_rest_request(struct sonde_rest *rest, const char *path, const char *body,
+		       struct sonde_rest_answer *ret)
+{
+	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	_cleanup_buf_ struct sonde_buf url = SONDE_BUF_INIT(8192);
+	uint64_t start_ns = sonde_mono_ns();
+	CURLcode code;
+	int r;
+
+	assert(rest && path && ret);
+
+	r = sonde_buf_printf(&url, "%s%s", rest->server, path);
+	if (r == 0)
+		r = set_request(rest, sonde_buf_str(&url), body, &answer);
+	if (r < 0)
+		return r;
+	rest->error[0] = '\0';
+	code = curl_easy_perform(rest->curl);
+	if (code != CURLE_OK)
+		return to_errno(rest, code);
+	(void)curl_easy_getinfo(rest->curl, CURLINFO_RESPONSE_CODE, &answer.status);
+	if (rest->trace)
+		(void)fprintf(rest->trace, "%s %s: %ld, %zu bytes, %llu ms\n",
+			      body ? "POST" : "GET", path, answer.status, answer.body.len,
+			      (sonde_mono_ns() - start_ns) / SONDE_NS_PER_MS);
+	r = parse_answer(rest, &answer);
+	if (r < 0)
+		return r;
+	sonde_rest_answer_done(ret);
+	*ret = answer;
+	answer = SONDE_REST_ANSWER_INIT; /* handed over */
+	return 0;
+}
+
+int sonde_rest_escape(const char *text, struct sonde_buf *out)
+{
+	int r = 0;
+
+	for (const char *p = text; r == 0 && *p; p++) {
+		if (isalnum((unsigned char)*p) || strchr("-._~", *p))
+			r = sonde_buf_append(out, p, 1);
+		else
+			r = sonde_buf_printf(out, "%%%02X", (unsigned char)*p);
+	}
+	return r;
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Preset or file, flags and TARGETs -> the request of a command. */
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "ctl/fetch.h"
+#include "ctl/spec.h"
+#include "ctl/target.h"
+
+#define DEFAULT_PRESET "network"
+
+static bool is_preset_name(const char *name)
+{
+	for (const char *p = name; *p; p++) {
+		if (!islower((unsigned char)*p) && !isdigit((unsigned char)*p) && *p != '-')
+			return false;
+	}
+	return *name && strlen(name) <= 64;
+}
+
+/* The folders of presets, nearest first; NULL behind the last. "" entries are skipped. */
+static int preset_dirs(const struct sonde_cli *cli, char **dirs)
+{
+	static const char *const beside[] = {
+		"/../tasks",		 /* build/sonde in the source tree */
+		"/../share/sonde/tasks", /* PREFIX/bin/sonde */
+	};
+	size_t n = 0;
+
+	if (*cli->settings->tasks_dir) {
+		dirs[0] = strdup(cli->settings->tasks_dir);
+		return dirs[0] ? 0 : -ENOMEM;
+	}
+	for (size_t i = 0; i < ELEMENTS_OF(beside) && cli->program_dir && *cli->program_dir; i++) {
+		if (asprintf(&dirs[n], "%s%s", cli->program_dir, beside[i]) < 0)
+			return -ENOMEM;
+		n++;
+	}
+	return 0;
+}
+
+static int load_preset(struct sonde_cli *cli, const char *name, struct sonde_spec **ret)
+{
+	_cleanup_free_ char *first = NULL, *second = NULL, *error = NULL;
+	char *dirs[3] = {NULL};
+	int r;
+
+	if (!is_preset_name(name))
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
+				      "--preset: expected a name such as network, got '%.64s'",
+				      name);
+	r = preset_dirs(cli, dirs);
+	first = dirs[0];
+	second = dirs[1];
+	if (r < 0)
+		return sonde_cli_broken(cli, r);
+	for (size_t i = 0; dirs[i]; i++) {
+		_cleanup_free_ char *path = NULL;
+
+		if (asprintf(&path, "%s/%s.yaml", dirs[i], name) < 0) {
+			path = NULL;
+			return sonde_cli_broken(cli, -ENOMEM);
+		}
+		r = sonde_spec_load(path, ret, &error);
+		if (r == 0)
+			return 0;
+		if (r == -ENOENT)
+			continue;
+		if (r == -EINVAL)
+			return sonde_cli_fail(cli, SONDE_CLI_USAGE, "%s", error);
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "%s: %s", path, strerror(-r));
+	}
+	return sonde_cli_fail(cli, SONDE_CLI_NOT_FOUND, "no preset '%s' in %s%s%s", name,
+			      first ? first : "any folder (see --tasks-dir)", second ? " or " : "",
+			      second ? second : "");
+}
+
+static int load_file(struct sonde_cli *cli, const char *path, struct sonde_spec **ret)
+{
+	_cleanup_free_ char *error = NULL;
+	int r;
+
+	r = sonde_spec_load(path, ret, &error);
+	if (r == 0)
+		return 0;
+	if (r == -ENOMEM)
+		return sonde_cli_broken(cli, r);
+	if (error)
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "%s", error);
+	return sonde_cli_fail(cli, SONDE_CLI_USAGE, "%s: %s", path, strerror(-r));
+}
+
+static int load_base(struct sonde_cli *cli, struct sonde_spec **ret)
+{
+	const char *preset = sonde_cli_flag(cli, "preset"), *file = sonde_cli_flag(cli, "file");
+
+	if (preset && file)
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
+				      "--preset and --file exclude each other");
+	if (file)
+		return load_file(cli, file, ret);
+	return load_preset(cli, preset ? preset : DEFAULT_PRESET, ret);
+}
+
+/* Sets key @key of the file's table from flag --@flag. */
+static int override(struct sonde_cli *cli, struct sonde_spec *spec, const char *flag,
+		    const char *key)
+{
+	const char *value = sonde_cli_flag(cli, flag);
+	_cleanup_free_ char *error = NULL;
+	char where[32];
+	int r;
+
+	if (!value)
+		return 0;
+	(void)snprintf(where, sizeof(where), "--%s", flag);
+	r = sonde_config_set(&sonde_spec_file, spec, key, value, where, &error);
+	if (r == 0)
+		return 0;
+	return error ? sonde_cli_fail(cli, SONDE_CLI_USAGE, "%s", error) : sonde_cli_broken(cli, r);
+}
+
+static int override_all(struct sonde_cli *cli, struct sonde_spec *spec)
+{
+	static const struct {
+		const char *flag, *key;
+	} rows[] = {
+		{"duration", "duration"},
+		{"interval", "reportInterval"},
+		{"name", "name"},
+		{"max-peers", "limits.maxPeers"},
+	};
+	const char *at = sonde_cli_flag(cli, "at");
+	int64_t start_ms;
+
+	for (size_t i = 0; i < ELEMENTS_OF(rows); i++) {
+		int status = override(cli, spec, rows[i].flag, rows[i].key);
+
+		if (status != 0)
+			return status;
+	}
+	if (sonde_cli_flag(cli, "duration"))
+		spec->duration_ms = 0;
+	if (sonde_cli_flag(cli, "interval"))
+		spec->report_interval_ms = 0;
+	if (sonde_cli_flag(cli, "execution-time"))
+		spec->execution_time = true;
+	if (!at)
+		return 0;
+	if (sonde_spec_start(at, sonde_wall_ms(), &start_ms) < 0)
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
+				      "--at: expected RFC 3339, HH:MM[:SS] or +5m, got '%.64s'",
+				      at);
+	spec->start_wall_ms = (uint64_t)start_ms;
+	return 0;
+}
+
+static int explain_word(struct sonde_cli *cli, const char *text, struct sonde_target *target,
+			struct sonde_rest_answer *answer)
+{
+	const char *near;
+	json_t *targets;
+	int r;
+
+	if (!answer->json) { /* asked once for all words */
+		r = sonde_cli_request(cli, "/api/v1/targets", NULL, answer);
+		if (r != 0)
+			return r;
+	}
+	targets = json_object_get(answer->json, "targets");
+	r = sonde_target_resolve(target, targets);
+	if (r == 0)
+		return 0;
+	if (r == -ENOTUNIQ)
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
+				      "'%s' is a service and the name of other processes: say "
+				      "service:%s or process:%s",
+				      text, text, text);
+	near = sonde_target_hint(text, targets);
+	return sonde_cli_fail(cli, SONDE_CLI_NOT_FOUND,
+			      "no agent reports a service or process '%s'%s%s%s", text,
+			      near ? "; did you mean '" : "; see sonde targets list",
+			      near ? near : "", near ? "'?" : "");
+}
+
+static int add_operands(struct sonde_cli *cli, json_t *list)
+{
+	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	const char *agent = sonde_cli_flag(cli, "agent");
+
+	for (size_t i = 0; i < cli->n_operands; i++) {
+		const char *text = cli->operands[i], *words;
+		struct sonde_target target;
+
+		if (sonde_target_parse(text, &target, &words) < 0)
+			return sonde_cli_fail(cli, SONDE_CLI_USAGE, "target '%.64s': %s", text,
+					      words);
+		if (target.kind == SONDE_TARGET_WORD) {
+			int status = explain_word(cli, text, &target, &answer);
+
+			if (status != 0)
+				return status;
+		}
+		if (sonde_target_append(&target, agent, list) < 0)
+			return sonde_cli_broken(cli, -ENOMEM);
+	}
+	return 0;
+}
+
+static int finish(struct sonde_cli *cli, const struct sonde_spec *spec, json_t **ret)
+{
+	json_t *object, *list;
+	int status;
+
+	if (sonde_spec_json(spec, &object) < 0)
+		return sonde_cli_broken(cli, -ENOMEM);
+	list = json_object_get(object, "targets");
+	if (cli->n_operands > 0)
+		(void)json_array_clear(list);
+	status = add_operands(cli, list);
+	if (status == 0 && json_array_size(list) == 0)
+		status = sonde_cli_fail(
+			cli, SONDE_CLI_USAGE,
+			"expected a TARGET, such as service:shop; see sonde targets list");
+	if (status != 0) {
+		json_decref(object);
+		return status;
+	}
+	*ret = object;
+	return 0;
+}
+
+int sonde_cli_build_spec(struct sonde_cli *cli, json_t **ret)
+{
+	_cleanup_(sonde_spec_freep) struct sonde_spec *spec = NULL;
+	int status;
+
+	status = load_base(cli, &spec);
+	if (status == 0)
+		status = override_all(cli, spec);
+	if (status != 0)
+		return status;
+	return finish(cli, spec, ret);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Spec: the TaskSpec (proto/sonde/v1/task.proto) that a command sends: a preset
+ * or a file, then flags, then targets.
+ */
+
+#include <jansson.h>
+
+#include "config/config.h"
+#include "ctl/cli.h"
+
+struct sonde_spec_target {
+	char *process_id;
+	uint64_t pid;
+	char *process_name;
+	char *service;
+	char *agent_id;
+};
+
+/* The file's keys: proto3 JSON names, and duration, reportInterval in words. */
+struct sonde_spec {
+	char *name;
+	char *preset;
+	struct sonde_spec_target *targets;
+	size_t n_targets;
+	uint64_t start_wall_ms;
+	uint64_t duration_ms;
+	uint64_t duration_ns; /* the same, written "60s" */
+	uint64_t report_interval_ms;
+	uint64_t report_interval_ns;
+	char **collectors;
+	bool execution_time;
+	uint64_t max_peers;
+};
+
+extern const struct sonde_config_spec sonde_spec_file;
+
+/*
+ * Reads a file of at most SONDE_CONFIG_FILE_MAX bytes, "-" = stdin. @ret_error: words, to be freed.
+ * Return: 0, -EINVAL, -ENOMEM, -errno of reading.
+ */
+int sonde_spec_load(const char *path, struct sonde_spec **ret, char **ret_error) _must_check_;
+
+/* Parses a text (for tests and fuzzing). */
+int sonde_spec_parse(const char *text, size_t len, const char *name, struct sonde_spec **ret,
+		     char **ret_error) _must_check_;
+struct sonde_spec *sonde_spec_free(struct sonde_spec *spec);
+SONDE_DEFINE_CLEANUP(struct sonde_spec *, sonde_spec_free)
+
+/* The body of POST /tasks, but for targets of the command line. Return: 0, -ENOMEM. */
+int sonde_spec_json(const struct sonde_spec *spec, json_t **ret) _must_check_;
+
+/*
+ * "2026-11-21T14:30:00Z", "14:30", "14:30:15" (local, the next one), "+5m".
+ * Return: 0, -EINVAL.
+ */
+int sonde_spec_start(const char *text, int64_t now_wall_ms, int64_t *ret_wall_ms) _must_check_;
+
+/*
+ * The whole request of a command with the flags of `task create` and `run`: asks the server when a
+ * bare word must be explained. Return: 0 with a new reference, or an exit status (already told).
+ */
+int sonde_cli_build_spec(struct sonde_cli *cli, json_t **ret) _must_check_;

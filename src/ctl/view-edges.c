@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl/graph.h"
+#include "ctl/units.h"
+#include "ctl/view.h"
+
+#define LIST_MAX 1024 /* bytes of a cell that lists kinds or reasons */
+
+static const struct sonde_column short_columns[] = {
+	{"CLIENT", false, true},  {"SERVER", false, true},     {"PORT", true, false},
+	{"SIDE", false, false},	  {"RTT P50", true, false},    {"P90", true, false},
+	{"P99", true, false},	  {"RETRANSMITS", true, true}, {"DROPS", true, true},
+	{"SENT", true, false},	  {"RECEIVED", true, false},   {"CONNECTS", true, true},
+	{"ACCEPTS", true, false}, {"CLOSES", true, true},      {NULL},
+};
+
+static const struct sonde_column wide_columns[] = {
+	{"CLIENT", false, false},	{"SERVER", false, false},
+	{"PORT", true, false},		{"SIDE", false, false},
+	{"RTT P50", true, false},	{"P90", true, false},
+	{"P99", true, false},		{"RETRANSMITS", true, false},
+	{"DROPS", true, false},		{"SENT", true, false},
+	{"RECEIVED", true, false},	{"CONNECTS", true, false},
+	{"ACCEPTS", true, false},	{"CLOSES", true, false},
+	{"RTT N", true, false},		{"RTT MIN", true, false},
+	{"SMOOTHED", true, false},	{"DEVIATION", true, false},
+	{"HANDSHAKE P50", true, false}, {"P99", true, false},
+	{"SEGMENTS OUT", true, false},	{"IN", true, false},
+	{"ACKED", true, false},		{"ARRIVED", true, false},
+	{"WRITES", true, false},	{"READS", true, false},
+	{"HALF-CLOSED", true, false},	{"RST OUT", true, false},
+	{"RST IN", true, false},	{"OPEN", true, false},
+	{"EDGE", false, false},		{NULL},
+};
+
+static json_int_t whole(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+/* Growing text of a bounded cell; what does not fit is told by an ellipsis. */
+struct list {
+	char text[LIST_MAX];
+	size_t len;
+	bool full;
+};
+
+static void list_add(struct list *l, const char *fmt, ...) _printf_(2, 3);
+static void list_add(struct list *l, const char *fmt, ...)
+{
+	size_t room = sizeof(l->text) - l->len;
+	va_list ap;
+	int n;
+
+	if (l->full)
+		return;
+	va_start(ap, fmt);
+	n = vsnprintf(l->text + l->len, room, fmt, ap);
+	va_end(ap);
+	if (n < 0 || (size_t)n >= room) {
+		l->text[l->len] = '\0';
+		l->full = true;
+		return;
+	}
+	l->len += (size_t)n;
+}
+
+static void cell_list(struct sonde_table *t, const struct list *l)
+{
+	if (l->full)
+		sonde_table_addf(t, "%.200s…", l->text);
+	else
+		sonde_table_add(t, l->text);
+}
+
+/* "12 (fast 10, tlp 2)" of {"fast": 10, "tlp": 2}; @total: null = the sum. */
+static void cell_kinds(struct sonde_table *t, const json_t *kinds, const json_t *total)
+{
+	json_int_t sum = 0;
+	struct list l = {.len = 0};
+	const char *name;
+	json_t *value,
+		*object = (json_t *)kinds; /* the loop's macro is not const-clean; it only reads */
+
+	if (!json_is_object(kinds) && !json_is_integer(total)) {
+		sonde_table_add(t, NULL);
+		return;
+	}
+	json_object_foreach(object, name, value) sum =
+		sonde_view_add(sum, json_integer_value(value));
+	list_add(&l, "%" JSON_INTEGER_FORMAT,
+		 json_is_integer(total) ? json_integer_value(total) : sum);
+	if (sum > 0) {
+		const char *joint = " (";
+
+		json_object_foreach(object, name, value)
+		{
+			if (json_integer_value(value) == 0)
+				continue;
+			list_add(&l, "%s%.64s %" JSON_INTEGER_FORMAT, joint, name,
+				 json_integer_value(value));
+			joint = ", ";
+		}
+		list_add(&l, ")");
+	}
+	cell_list(t, &l);
+}
+
+static void cell_drops(struct sonde_table *t, const json_t *drops)
+{
+	json_int_t sum = 0;
+	struct list l = {.len = 0};
+
+	if (!json_is_array(drops)) {
+		sonde_table_add(t, NULL);
+		return;
+	}
+	for (size_t i = 0; i < json_array_size(drops); i++)
+		sum = sonde_view_add(sum, whole(json_array_get(drops, i), "segments"));
+	list_add(&l, "%" JSON_INTEGER_FORMAT, sum);
+	for (size_t i = 0; i < json_array_size(drops); i++) {
+		const json_t *d = json_array_get(drops, i);
+		const char *reason = json_string_value(json_object_get(d, "reason"));
+		const char *direction = json_string_value(json_object_get(d, "direction"));
+		bool out = direction && strcmp(direction, "transmit") == 0;
+
+		list_add(&l, "%s%.64s %" JSON_INTEGER_FORMAT "%s", i == 0 ? " (" : ", ",
+			 reason ? reason : "no reason", whole(d, "segments"), out ? " out" : "");
+	}
+	if (json_array_size(drops) > 0)
+		list_add(&l, ")");
+	cell_list(t, &l);
+}
+
+/* "5 (local fin 4, remote rst 1)" */
+static void cell_closes(struct sonde_table *t, const json_t *closes)
+{
+	json_int_t sum = 0;
+	struct list l = {.len = 0};
+
+	if (!json_is_array(closes)) {
+		sonde_table_add(t, NULL);
+		return;
+	}
+	for (size_t i = 0; i < json_array_size(closes); i++)
+		sum = sonde_view_add(sum, whole(json_array_get(closes, i), "count"));
+	list_add(&l, "%" JSON_INTEGER_FORMAT, sum);
+	for (size_t i = 0; i < json_array_size(closes); i++) {
+		const json_t *c = json_array_get(closes, i);
+		const char *closer = json_string_value(json_object_get(c, "closer"));
+		const char *kind = json_string_value(json_object_get(c, "kind"));
+
+		list_add(&l, "%s%.32s %.32s %" JSON_INTEGER_FORMAT, i == 0 ? " (" : ", ",
+			 closer ? closer : "?", kind ? kind : "?", whole(c, "count"));
+	}
+	if (json_array_size(closes) > 0)
+		list_add(&l, ")");
+	cell_list(t, &l);
+}
+
+/* Connects, with the failed ones behind: "10, failed 2 (ECONNREFUSED 2)". */
+static void cell_connects(struct sonde_table *t, const json_t *side)
+{
+	const json_t *failures = json_object_get(side, "connect_failures");
+	const json_t *connects = json_object_get(side, "connects");
+	json_t *value, *object = (json_t *)failures; /* as in cell_kinds() */
+	json_int_t failed = 0;
+	struct list l = {.len = 0};
+	const char *name, *joint = " (";
+
+	if (!json_is_integer(connects)) {
+		sonde_table_add(t, NULL);
+		return;
+	}
+	list_add(&l, "%" JSON_INTEGER_FORMAT, json_integer_value(connects));
+	json_object_foreach(object, name, value) failed =
+		sonde_view_add(failed, json_integer_value(value));
+	if (failed > 0) {
+		list_add(&l, ", failed %" JSON_INTEGER_FORMAT, failed);
+		json_object_foreach(object, name, value)
+		{
+			list_add(&l, "%s%.32s %" JSON_INTEGER_FORMAT, joint, name,
+				 json_integer_value(value));
+			joint = ", ";
+		}
+		list_add(&l, ")");
+	}
+	cell_list(t, &l);
+}
+
+static void wide_cells(struct sonde_table *t, const json_t *side, const json_t *edge)
+{
+	const json_t *rtt = json_object_get(side, "rtt_us");
+	const json_t *handshake = json_object_get(side, "handshake_us");
+
+	sonde_cell_count(t, rtt, "count");
+	sonde_cell_us(t, side, "rtt_min_us");
+	sonde_cell_us(t, side, "smoothed_rtt_us");
+	sonde_cell_us(t, side, "rtt_deviation_us");
+	sonde_cell_us(t, handshake, "p50");
+	sonde_cell_us(t, handshake, "p99");
+	sonde_cell_count(t, side, "sent_segments");
+	sonde_cell_count(t, side, "received_segments");
+	sonde_cell_bytes(t, side, "acked_bytes");
+	sonde_cell_bytes(t, side, "arrived_bytes");
+	sonde_cell_count(t, side, "write_calls");
+	sonde_cell_count(t, side, "read_calls");
+	sonde_cell_count(t, side, "half_closed");
+	sonde_cell_count(t, side, "resets_sent");
+	sonde_cell_count(t, side, "resets_received");
+	sonde_cell_count(t, side, "open_at_end");
+	sonde_cell_text(t, edge, "id");
+}
+
+static void side_row(struct sonde_table *t, const struct sonde_graph *graph, const json_t *edge,
+		     const char *side_name, const json_t *side, bool wide)
+{
+	const json_t *rtt = json_object_get(side, "rtt_us");
+	const json_t *port = json_object_get(edge, "port");
+
+	sonde_table_add(t, sonde_graph_label(graph, edge, "client"));
+	sonde_table_add(t, sonde_graph_label(graph, edge, "server"));
+	if (json_is_integer(port))
+		sonde_table_addf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(port));
+	else
+		sonde_table_add(t, NULL);
+	sonde_table_add(t, side_name);
+	sonde_cell_us(t, rtt, "p50");
+	sonde_cell_us(t, rtt, "p90");
+	sonde_cell_us(t, rtt, "p99");
+	cell_kinds(t, json_object_get(side, "retransmits"),
+		   json_object_get(side, "retransmitted_segments"));
+	cell_drops(t, json_object_get(side, "drops"));
+	sonde_cell_bytes(t, side, "sent_bytes");
+	sonde_cell_bytes(t, side, "received_bytes");
+	cell_connects(t, side);
+	sonde_cell_count(t, side, "accepts");
+	cell_closes(t, json_object_get(side, "closes"));
+	if (wide)
+		wide_cells(t, side, edge);
+}
+
+int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
+{
+	_cleanup_(sonde_graph_freep) struct sonde_graph *graph = NULL;
+	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
+	const json_t *edges = json_object_get(topology, "edges");
+	bool wide = sonde_cli_output(cli) == SONDE_CLI_WIDE;
+	int r;
+
+	r = sonde_graph_new(topology, &graph);
+	if (r == 0)
+		r = sonde_table_new(wide ? wide_columns : short_columns, &t);
+	if (r < 0)
+		return sonde_cli_broken(cli, r);
+	for (size_t i = 0; i < json_array_size(edges); i++) {
+		const json_t *edge = json_array_get(edges, i);
+		const json_t *client = json_object_get(edge, "client_side");
+		const json_t *server = json_object_get(edge, "server_side");
+
+		if (json_is_object(client))
+			side_row(t, graph, edge, "client", client, wide);
+		if (json_is_object(server))
+			side_row(t, graph, edge, "server", server, wide);
+	}
+	return sonde_view_table(cli, t);
+}
+
+void sonde_view_sum(const json_t *topology, struct sonde_view_totals *ret)
+{
+	const json_t *edges = json_object_get(topology, "edges");
+
+	*ret = (struct sonde_view_totals){.edges = json_array_size(edges)};
+	for (size_t i = 0; i < json_array_size(edges); i++) {
+		const json_t *edge = json_array_get(edges, i), *drops;
+		const json_t *side = json_object_get(edge, "client_side");
+
+		if (!json_is_object(side))
+			side = json_object_get(edge, "server_side");
+		drops = json_object_get(side, "drops");
+		ret->sent_bytes = sonde_view_add(ret->sent_bytes, whole(side, "sent_bytes"));
+		ret->received_bytes =
+			sonde_view_add(ret->received_bytes, whole(side, "received_bytes"));
+		ret->sent_segments =
+			sonde_view_add(ret->sent_segments, whole(side, "sent_segments"));
+		ret->retransmits =
+			sonde_view_add(ret->retransmits, whole(side, "retransmitted_segments"));
+		for (size_t d = 0; d < json_array_size(drops); d++)
+			ret->drops = sonde_view_add(ret->drops,
+						    whole(json_array_get(drops, d), "segments"));
+	}
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl/units.h"
+#include "ctl/view.h"
+
+static int new_table(struct sonde_cli *cli, const struct sonde_column *columns,
+		     struct sonde_table **ret)
+{
+	int r = sonde_table_new(columns, ret);
+
+	return r < 0 ? sonde_cli_broken(cli, r) : 0;
+}
+
+int sonde_view_timeline(struct sonde_cli *cli, const json_t *task)
+{
+	static const struct sonde_column columns[] = {{"AT", false, false},
+						      {"AFTER", true, false},
+						      {"STATE", false, false},
+						      {"WORDS", false, true},
+						      {NULL}};
+	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
+	const json_t *states = json_object_get(task, "states");
+	int64_t first_ms = -1, at_ms;
+	int status;
+
+	status = new_table(cli, columns, &t);
+	if (status != 0)
+		return status;
+	for (size_t i = 0; i < json_array_size(states); i++) {
+		const json_t *row = json_array_get(states, i);
+		const char *at = json_string_value(json_object_get(row, "at"));
+
+		sonde_cell_time(t, cli, row, "at");
+		if (at && sonde_time_parse(at, &at_ms) == 0) {
+			if (first_ms < 0)
+				first_ms = at_ms;
+			sonde_table_addf(t, "+%.3f s", (double)(at_ms - first_ms) / 1000);
+		} else {
+			sonde_table_add(t, NULL);
+		}
+		sonde_cell_state(t, row, "state");
+		sonde_cell_text(t, row, "words");
+	}
+	return sonde_view_table(cli, t);
+}
+
+int sonde_view_targets(struct sonde_cli *cli, const json_t *task)
+{
+	static const struct sonde_column columns[] = {
+		{"TARGET", false, true}, {"PID", true, false},	  {"STATE", false, false},
+		{"SINCE", false, false}, {"REASON", false, true}, {NULL}};
+	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
+	const json_t *targets = json_object_get(task, "targets");
+	int status;
+
+	if (json_array_size(targets) == 0)
+		return 0;
+	sonde_view_heading(cli, "Targets");
+	status = new_table(cli, columns, &t);
+	if (status != 0)
+		return status;
+	for (size_t i = 0; i < json_array_size(targets); i++) {
+		const json_t *row = json_array_get(targets, i);
+		const json_t *pid = json_object_get(row, "pid");
+
+		sonde_cell_text(t, row, "name");
+		if (json_integer_value(pid) > 0)
+			sonde_table_addf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(pid));
+		else
+			sonde_table_add(t, NULL);
+		sonde_cell_text(t, row, "state");
+		sonde_cell_time(t, cli, row, "since");
+		sonde_cell_text(t, row, "reason");
+	}
+	return sonde_view_table(cli, t);
+}
+
+int sonde_view_probes(struct sonde_cli *cli, const json_t *task)
+{
+	static const struct sonde_column columns[] = {
+		{"PROBE", false, true},	  {"STATE", false, false}, {"OPEN", true, false},
+		{"LOAD", true, false},	  {"ATTACH", true, false}, {"DETACH", true, false},
+		{"METRICS", false, true}, {"REASON", false, true}, {NULL}};
+	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
+	const json_t *probes = json_object_get(task, "probes");
+	int status;
+
+	if (json_array_size(probes) == 0)
+		return 0;
+	sonde_view_heading(cli, "Probes");
+	status = new_table(cli, columns, &t);
+	if (status != 0)
+		return status;
+	for (size_t i = 0; i < json_array_size(probes); i++) {
+		static const char *const times[] = {"open_ns", "load_ns", "attach_ns", "detach_ns"};
+		const json_t *row = json_array_get(probes, i);
+
+		sonde_cell_text(t, row, "name");
+		sonde_cell_text(t, row, "state");
+		for (size_t n = 0; n < ELEMENTS_OF(times); n++) {
+			/* told once, at the collector's first probe */
+			if (json_integer_value(json_object_get(row, times[n])) > 0)
+				sonde_cell_ns(t, row, times[n]);
+			else
+				sonde_table_add(t, NULL);
+		}
+		sonde_cell_text(t, row, "metrics");
+		sonde_cell_text(t, row, "reason");
+	}
+	return sonde_view_table(cli, t);
+}
+
+int sonde_view_absent(struct sonde_cli *cli, const json_t *task)
+{
+	static const struct sonde_column columns[] = {
+		{"ABSENT METER", false, false}, {"REASON", false, true}, {NULL}};
+	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
+	const json_t *absent = json_object_get(task, "absent");
+	int status;
+
+	if (json_array_size(absent) == 0)
+		return 0;
+	sonde_view_heading(cli, "Not measured");
+	status = new_table(cli, columns, &t);
+	if (status != 0)
+		return status;
+	for (size_t i = 0; i < json_array_size(absent); i++) {
+		const json_t *row = json_array_get(absent, i);
+
+		sonde_cell_text(t, row, "meter");
+		sonde_cell_text(t, row, "reason");
+	}
+	return sonde_view_table(cli, t);
+}
+
+static void cost_line(struct sonde_cli *cli, const json_t *cost, const char *label, const char *key,
+		      const char *(*unit)(double, char *))
+{
+	const json_t *value = json_object_get(cost, key);
+	char text[SONDE_UNIT_MAX];
+
+	if (json_is_number(value))
+		(void)fprintf(cli->out, "%-28s %s\n", label, unit(json_number_value(value), text));
+}
+
+static void cost_upload(struct sonde_cli *cli, const json_t *cost)
+{
+	double raw = json_number_value(json_object_get(cost, "report_bytes"));
+	double wire = json_number_value(json_object_get(cost, "report_bytes_compressed"));
+	const char *encoding = json_string_value(json_object_get(cost, "encoding"));
+	char a[SONDE_UNIT_MAX], b[SONDE_UNIT_MAX], n[SONDE_UNIT_MAX];
+
+	if (!json_is_number(json_object_get(cost, "reports")))
+		return;
+	(void)fprintf(cli->out, "%-28s %s of %s, ", "reports",
+		      sonde_unit_count(json_integer_value(json_object_get(cost, "reports")), n),
+		      sonde_unit_bytes(raw, a));
+	(void)fprintf(cli->out, "%s on the wire", sonde_unit_bytes(wire, b));
+	if (wire > 0)
+		(void)fprintf(cli->out, " (%.1f : 1)", raw / wire);
+	(void)fputs(", ", cli->out);
+	sonde_view_text(cli, encoding && *encoding ? encoding : "identity");
+	(void)fputc('\n', cli->out);
+}
+
+static int cost_programs(struct sonde_cli *cli, const json_t *programs)
+{
+	static const struct sonde_column columns[] = {{"PROGRAM", false, true},
+						      {"RUNS", true, false},
+						      {"OWN TIME/RUN", true, false},
+						      {"HOOK/RUN", true, false},
+						      {NULL}};
+	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
+	int status;
+
+	if (json_array_size(programs) == 0)
+		return 0;
+	status = new_table(cli, columns, &t);
+	if (status != 0)
+		return status;
+	for (size_t i = 0; i < json_array_size(programs); i++) {
+		const json_t *row = json_array_get(programs, i);
+
+		sonde_cell_text(t, row, "name");
+		sonde_cell_count(t, row, "runs");
+		sonde_cell_ns(t, row, "sampled_ns_per_run");
+		sonde_cell_ns(t, row, "hook_ns_per_run");
+	}
+	return sonde_view_table(cli, t);
+}
+
+int sonde_view_cost(struct sonde_cli *cli, const json_t *cost)
+{
+	if (!json_is_object(cost) || json_object_size(cost) == 0)
+		return 0;
+	sonde_view_heading(cli, "Own cost");
+	cost_line(cli, cost, "in the kernel (estimated)", "bpf_estimated_ns", sonde_unit_ns);
+	cost_line(cli, cost, "sonde-agent CPU", "agent_cpu_ns", sonde_unit_ns);
+	cost_line(cli, cost, "sonde-probe CPU", "probe_cpu_ns", sonde_unit_ns);
+	cost_line(cli, cost, "sonde-agent memory", "agent_rss_anon_bytes", sonde_unit_bytes);
+	cost_line(cli, cost, "sonde-probe memory", "probe_rss_anon_bytes", sonde_unit_bytes);
+	cost_line(cli, cost, "BPF maps", "map_bytes", sonde_unit_bytes);
+	cost_upload(cli, cost);
+	return cost_programs(cli, json_object_get(cost, "programs"));
+}
+
+static json_int_t whole(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+int sonde_view_idle_proof(struct sonde_cli *cli, const json_t *proof)
+{
+	bool asked = json_is_true(json_object_get(proof, "ids_asked"));
+	char wait[SONDE_UNIT_MAX];
+
+	if (!json_is_object(proof) || json_object_size(proof) == 0)
+		return 0;
+	sonde_view_heading(cli, "Idle proof");
+	(void)fprintf(cli->out,
+		      "loaded %" JSON_INTEGER_FORMAT " programs, %" JSON_INTEGER_FORMAT
+		      " maps, %" JSON_INTEGER_FORMAT " links; left: %" JSON_INTEGER_FORMAT
+		      " BPF descriptors",
+		      whole(proof, "programs"), whole(proof, "maps"), whole(proof, "links"),
+		      whole(proof, "bpf_fds_left"));
+	if (asked)
+		(void)fprintf(cli->out,
+			      ", %" JSON_INTEGER_FORMAT " ids alive (the last went after %s)\n",
+			      whole(proof, "ids_alive"),
+			      sonde_unit_ns((double)whole(proof, "wait_ns"), wait));
+	else
+		(void)fprintf(cli->out,
+			      "; ids not asked (needs CAP_SYS_ADMIN: sonde-agent --idle-proof)\n");
+	return 0;
+}
+
+int64_t sonde_view_lost(const json_t *ledger)
+{
+	const json_t *entries = json_object_get(ledger, "entries");
+	int64_t lost = 0;
+
+	for (size_t i = 0; i < json_array_size(entries); i++) {
+		const json_t *row = json_array_get(entries, i);
+
+		if (json_is_true(json_object_get(row, "weakens")))
+			lost = sonde_view_add(lost, whole(row, "count"));
+	}
+	if (lost == 0 && json_is_false(json_object_get(ledger, "complete")))
+		return -1;
+	return lost;
+}
+
+static int ledger_entries(struct sonde_cli *cli, const json_t *entries)
+{
+	static const struct sonde_column columns[] = {{"SITE", false, false},
+						      {"COUNT", true, false},
+						      {"NUMBERS ARE", false, false},
+						      {"WORDS", false, true},
+						      {NULL}};
+	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
+	int status;
+
+	if (json_array_size(entries) == 0)
+		return 0;
+	status = new_table(cli, columns, &t);
+	if (status != 0)
+		return status;
+	for (size_t i = 0; i < json_array_size(entries); i++) {
+		const json_t *row = json_array_get(entries, i);
+		bool weakens = json_is_true(json_object_get(row, "weakens"));
+
+		sonde_cell_text(t, row, "site");
+		sonde_cell_count(t, row, "count");
+		sonde_table_add_styled(t, weakens ? SONDE_STYLE_YELLOW : SONDE_STYLE_NONE,
+				       weakens ? "lower bounds" : "exact");
+		sonde_cell_text(t, row, "words");
+	}
+	return sonde_view_table(cli, t);
+}
+
+int sonde_view_ledger(struct sonde_cli *cli, const json_t *ledger)
+{
+	const json_t *reports = json_object_get(ledger, "reports");
+	int64_t lost = sonde_view_lost(ledger);
+	char text[SONDE_UNIT_MAX];
+
+	sonde_view_heading(cli, "Loss ledger");
+	if (lost == 0)
+		(void)fprintf(cli->out, "nothing was lost: every number is exact");
+	else if (lost < 0)
+		(void)fprintf(cli->out, "not complete: reports are missing");
+	else
+		(void)fprintf(cli->out, "%s lost: numbers are lower bounds",
+			      sonde_unit_count(lost, text));
+	if (json_is_object(reports))
+		(void)fprintf(cli->out,
+			      "; reports %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+			      ", %" JSON_INTEGER_FORMAT " duplicates, %" JSON_INTEGER_FORMAT
+			      " missing",
+			      whole(reports, "received"), whole(reports, "sequence"),
+			      whole(reports, "duplicates"), whole(reports, "missing"));
+	(void)fputc('\n', cli->out);
+	return ledger_entries(cli, json_object_get(ledger, "entries"));
+}

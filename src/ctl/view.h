@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * View: the server's JSON as tables and lines on cli->out. A missing or odd
+ * member is "-", never a fault: an older or hostile server cannot break it.
+ * All return an exit status (already told).
+ */
+
+#include <jansson.h>
+
+#include "ctl/cli.h"
+#include "ctl/table.h"
+
+/* Prints with the look that flags and terminal ask for. */
+int sonde_view_table(struct sonde_cli *cli, const struct sonde_table *table);
+
+/* "HEADING" in bold behind an empty line; none with --no-headers. */
+void sonde_view_heading(struct sonde_cli *cli, const char *heading);
+
+/* Escapes @text on its way to the output. */
+void sonde_view_text(struct sonde_cli *cli, const char *text);
+
+enum sonde_style sonde_view_state_style(const char *state);
+
+/* Cells. NULL or null = "-". */
+void sonde_cell_text(struct sonde_table *t, const json_t *object, const char *key);
+void sonde_cell_count(struct sonde_table *t, const json_t *object, const char *key);
+void sonde_cell_bytes(struct sonde_table *t, const json_t *object, const char *key);
+void sonde_cell_us(struct sonde_table *t, const json_t *object, const char *key);
+void sonde_cell_ns(struct sonde_table *t, const json_t *object, const char *key);
+void sonde_cell_time(struct sonde_table *t, const struct sonde_cli *cli, const json_t *object,
+		     const char *key);
+void sonde_cell_state(struct sonde_table *t, const json_t *object, const char *key);
+
+/* Of a task as GET /tasks/{id} gives it. */
+int sonde_view_timeline(struct sonde_cli *cli, const json_t *task);
+int sonde_view_targets(struct sonde_cli *cli, const json_t *task);
+int sonde_view_probes(struct sonde_cli *cli, const json_t *task);
+int sonde_view_absent(struct sonde_cli *cli, const json_t *task);
+int sonde_view_cost(struct sonde_cli *cli, const json_t *cost);
+int sonde_view_idle_proof(struct sonde_cli *cli, const json_t *proof);
+
+/* Of GET …/ledger. */
+int sonde_view_ledger(struct sonde_cli *cli, const json_t *ledger);
+
+/* Of GET …/topology. */
+int sonde_view_edges(struct sonde_cli *cli, const json_t *topology);
+
+/* Sum of counts that a server sent: never negative, never wrapped. */
+static inline int64_t sonde_view_add(int64_t a, int64_t b)
+{
+	int64_t sum;
+
+	if (b < 0)
+		return a;
+	return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
+struct sonde_view_totals {
+	size_t edges;
+	int64_t sent_bytes;
+	int64_t received_bytes;
+	int64_t sent_segments;
+	int64_t retransmits;
+	int64_t drops;
+};
+
+/* Each edge from one side only, so that nothing is counted twice. */
+void sonde_view_sum(const json_t *topology, struct sonde_view_totals *ret);
+
+/* Entries that weaken numbers, summed; -1 = the ledger says it is not complete without a count. */
+int64_t sonde_view_lost(const json_t *ledger);

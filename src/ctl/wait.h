@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Following a task until it has ended: `run` and `task wait`. */
+
+#include "ctl/fetch.h"
+#include "ctl/progress.h"
+#include "ctl/signals.h"
+
+struct sonde_wait {
+	struct sonde_cli *cli;
+	const char *id;
+	const char *state;   /* wait for this state; NULL = any final one */
+	uint64_t timeout_ns; /* 0 = none */
+	bool live;	     /* fetch topology and ledger for the progress */
+	struct sonde_signals *signals;
+	struct sonde_progress progress;
+	struct sonde_rest_answer
+		task;	   /* as last seen; SONDE_REST_ANSWER_INIT, freed by the caller */
+	unsigned int away; /* looks in a row without an answer */
+};
+
+/*
+ * Return: 0 = the state is reached, or the task has ended and all its reports are in;
+ * SONDE_CLI_SIGINT, SONDE_CLI_SIGTERM (also by -EINTR), SONDE_CLI_TIMEOUT, or what a request gave.
+ */
+int sonde_wait_run(struct sonde_wait *w);
+
+/* Exit status of a task that has ended: done and stopped 0, refused 4, expired 6, failed 8 or 9. */
+int sonde_wait_verdict(struct sonde_cli *cli, const json_t *task);
+
+/* --max-loss of the command against the ledger. Return: 0, SONDE_CLI_LOSS, SONDE_CLI_USAGE. */
+int sonde_wait_check_loss(struct sonde_cli *cli, const json_t *ledger);
+/* Is the flag's value well-formed? To be asked before anything is started. */
+int sonde_wait_check_flag(struct sonde_cli *cli);
