@@ -56,7 +56,7 @@ struct sonde_grpc_server_stats {
 	uint64_t calls, calls_failed;
 	uint64_t messages, message_bytes, message_bytes_compressed;
 	uint64_t messages_refused; /* too large, bomb, bad encoding, bad frame */
-	uint64_t protocol_errors;
+	uint64_t protocol_errors;  /* HTTP/2 rules broken; added when the connection ends */
 };
 
 /*

@@ -50,6 +50,7 @@ struct sonde_http2 {
 	uint64_t violations;
 	unsigned inside; /* feed() or pull() run: no want_pull, no free */
 	bool greeted;
+	bool broken; /* the peer broke the connection's rules: counted */
 };
 
 static void want_pull(struct sonde_http2 *h)
@@ -268,11 +269,38 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	return 0;
 }
 
+/* A connection breaks the rules once, whoever saw it first. */
+static void count_broken(struct sonde_http2 *h)
+{
+	if (!h->broken)
+		h->violations++;
+	h->broken = true;
+}
+
+/* nghttp2 answers what breaks the rules by itself; what it answers shows that. */
+static void count_violation(struct sonde_http2 *h, const nghttp2_frame *frame)
+{
+	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
+		count_broken(h);
+	if (frame->hd.type != NGHTTP2_RST_STREAM)
+		return;
+	switch (frame->rst_stream.error_code) {
+	case NGHTTP2_NO_ERROR:
+	case NGHTTP2_CANCEL:
+	case NGHTTP2_REFUSED_STREAM:
+	case NGHTTP2_INTERNAL_ERROR: /* ours */
+		return;
+	default:
+		h->violations++;
+	}
+}
+
 static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct sonde_http2 *h = user;
 	struct sonde_http2_stream *s;
 
+	count_violation(h, frame);
 	if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
 		return 0;
 	s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
@@ -311,15 +339,6 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
 	return 0;
 }
 
-static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error,
-			    void *user)
-{
-	struct sonde_http2 *h = user;
-
-	h->violations++;
-	return 0;
-}
-
 static int make_callbacks(nghttp2_session_callbacks **ret)
 {
 	nghttp2_session_callbacks *cb;
@@ -333,7 +352,6 @@ static int make_callbacks(nghttp2_session_callbacks **ret)
 	nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_sent);
 	nghttp2_session_callbacks_set_on_frame_not_send_callback(cb, on_not_sent);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
-	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cb, on_invalid_frame);
 	*ret = cb;
 	return 0;
 }
@@ -353,6 +371,9 @@ static int open_session(struct sonde_http2 *h)
 	}
 	nghttp2_option_set_max_outbound_ack(option, OUTBOUND_ACKS_MAX);
 	nghttp2_option_set_no_closed_streams(option, 1); /* no tree of priorities to feed */
+	/* Our own count of control frames is the stricter one and says why. */
+	nghttp2_option_set_stream_reset_rate_limit(option, (uint64_t)h->config.control_burst * 2,
+						   (uint64_t)h->config.control_per_s * 2);
 	r = h->config.server ? nghttp2_session_server_new2(&h->session, cb, h, option)
 			     : nghttp2_session_client_new2(&h->session, cb, h, option);
 	nghttp2_option_del(option);
@@ -426,7 +447,7 @@ int sonde_http2_feed(struct sonde_http2 *h, const uint8_t *data, size_t n, uint6
 	assert(h && (data || n == 0));
 
 	if (sonde_http2_bounds_feed(&h->bounds, data, n, now_ns) < 0) {
-		h->violations++;
+		count_broken(h);
 		(void)nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
 		return -EPROTO;
 	}
@@ -436,7 +457,7 @@ int sonde_http2_feed(struct sonde_http2 *h, const uint8_t *data, size_t n, uint6
 	if (used == NGHTTP2_ERR_NOMEM || used == NGHTTP2_ERR_CALLBACK_FAILURE)
 		return -ENOMEM;
 	if (used < 0) {
-		h->violations++;
+		count_broken(h);
 		return -EPROTO;
 	}
 	return 0;

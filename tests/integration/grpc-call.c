@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * grpc-call PORT PATH BYTES COUNT DEADLINE_MS: COUNT calls one after the other on one client, each with
+ * one message of BYTES bytes; a JSON line each. For servers that misbehave (tests/integration/grpc-peer.py).
+ */
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-event.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "io/grpc-client.h"
+
+#define MESSAGE_BYTES_MAX (16 << 20)
+
+struct run {
+	struct sonde_grpc_client *client;
+	unsigned messages;
+	bool done;
+};
+
+static void on_message(void *ctx, const uint8_t *data, size_t n)
+{
+	struct run *run = ctx;
+
+	run->messages++;
+}
+
+static void on_done(void *ctx, const struct sonde_grpc_result *r)
+{
+	struct run *run = ctx;
+
+	printf("{\"status\": \"%s\", \"message\": \"%s\", \"not_processed\": %s, \"messages\": %u, "
+	       "\"encoding\": \"%s\", \"extension\": %s}\n",
+	       sonde_grpc_status_name(r->status), r->message, r->not_processed ? "true" : "false",
+	       run->messages, sonde_encoding_name(r->encoding),
+	       sonde_grpc_client_has_extension(run->client) ? "true" : "false");
+	run->done = true;
+}
+
+static int call_once(struct run *run, sd_event *event, const char *path,
+		     const struct sonde_buf *message, uint64_t deadline_ms)
+{
+	struct sonde_grpc_client_handler handler = {on_message, on_done, run};
+	int r;
+
+	run->messages = 0;
+	run->done = false;
+	r = sonde_grpc_client_call(run->client, path, message, 1, NULL, 0,
+				   sonde_mono_ns() + deadline_ms * SONDE_NS_PER_MS, handler, NULL);
+	while (r >= 0 && !run->done)
+		r = sd_event_run(event, UINT64_MAX);
+	return r < 0 ? r : 0;
+}
+
+static int run_calls(sd_event *event, char **argv)
+{
+	_cleanup_(sonde_grpc_client_freep) struct sonde_grpc_client *client = NULL;
+	_cleanup_buf_ struct sonde_buf message = SONDE_BUF_INIT(MESSAGE_BYTES_MAX);
+	struct sonde_grpc_client_config config = {
+		.host = "127.0.0.1",
+		.max_message_bytes = 1 << 20,
+		.connect_timeout_ns = 5 * SONDE_NS_PER_S,
+	};
+	uint64_t port, n_bytes, count, deadline_ms;
+	struct run run = {0};
+	int r;
+
+	if (sonde_parse_u64(argv[1], 1, UINT16_MAX, &port) < 0 ||
+	    sonde_parse_u64(argv[3], 0, MESSAGE_BYTES_MAX, &n_bytes) < 0 ||
+	    sonde_parse_u64(argv[4], 1, 100, &count) < 0 ||
+	    sonde_parse_u64(argv[5], 1, 60000, &deadline_ms) < 0)
+		return -EINVAL;
+	config.port = (uint16_t)port;
+	r = sonde_grpc_client_new(event, &config, &client);
+	if (r < 0)
+		return r;
+	r = sonde_buf_reserve(&message, n_bytes);
+	if (r < 0)
+		return r;
+	memset(message.data, 'm', n_bytes);
+	message.len = n_bytes;
+	run.client = client;
+	for (uint64_t i = 0; r == 0 && i < count; i++)
+		r = call_once(&run, event, argv[2], &message, deadline_ms);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	sd_event *event = NULL;
+	int r;
+
+	if (argc != 6)
+		return 2;
+	r = sd_event_new(&event);
+	if (r >= 0)
+		r = run_calls(event, argv);
+	sd_event_unref(event);
+	return r < 0;
+}
