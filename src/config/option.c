@@ -318,7 +318,7 @@ bool sonde_option_env(const struct sonde_config_spec *spec, const struct sonde_o
 
 	if (!spec->env_prefix || o->type == SONDE_OPTION_TYPE_LIST)
 		return false;
-	n = (size_t)snprintf(ret, SONDE_CONFIG_KEY_MAX * 2, "%s%s", spec->env_prefix, o->key);
+	n = (size_t)snprintf(ret, SONDE_CONFIG_KEY_MAX * 2UL, "%s%s", spec->env_prefix, o->key);
 	for (size_t i = 0; i < n && ret[i]; i++)
 		ret[i] = ret[i] == '.' ? '_' : (char)toupper((unsigned char)ret[i]);
 	return true;

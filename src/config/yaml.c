@@ -79,7 +79,7 @@ static int add_child(struct sonde_yaml_node *parent, struct sonde_yaml_node **ch
 		struct sonde_yaml_node **grown;
 
 		/* at most SONDE_YAML_NODES_MAX children: no overflow */
-		grown = realloc(parent->children, cap * sizeof(*grown));
+		grown = reallocarray(parent->children, cap, sizeof(struct sonde_yaml_node *));
 		if (!grown)
 			return -ENOMEM;
 		parent->children = grown;
@@ -131,11 +131,13 @@ static int build_scalar(struct builder *b, const yaml_event_t *event, struct son
 	r = copy_scalar(b, event, &node->text);
 	if (r < 0)
 		return r;
+	assert(node->text); /* r was 0 */
 	node->quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
 	node->kind = SONDE_YAML_SCALAR;
 	if (is_null(node)) {
 		node->kind = SONDE_YAML_NULL;
-		free(TAKE_PTR(node->text));
+		free(node->text);
+		node->text = NULL;
 	}
 	return 0;
 }
@@ -158,6 +160,7 @@ static int build_key(struct builder *b, const struct sonde_yaml_node *mapping,
 	r = copy_scalar(b, event, &key);
 	if (r < 0)
 		return r;
+	assert(key);
 	for (size_t i = 0; i < mapping->n_children; i++) {
 		if (strcmp(mapping->children[i]->key, key) == 0)
 			return complain(b, event->start_mark.line,

@@ -63,6 +63,8 @@ int sonde_cli_fail(struct sonde_cli *cli, int status, const char *fmt, ...)
 		words = NULL;
 		return status;
 	}
+	(void)fflush(
+		cli->out); /* where both are one file, words stand behind what they are about */
 	rest = words;
 	while ((line = strsep(&rest, "\n"))) /* a config's faults are one a line */
 		say(cli->err, "sonde: ", line);

@@ -95,6 +95,7 @@ struct sonde_cli {
 	bool headers;
 	bool quiet;
 	bool verbose;
+	bool headed;			     /* something stands above the next heading */
 	struct sonde_cli_settings *settings; /* owned */
 	struct sonde_rest *rest;	     /* owned; NULL for an offline command */
 	const struct sonde_cli_command *command;

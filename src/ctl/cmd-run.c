@@ -75,6 +75,7 @@ static int print_summary(struct sonde_cli *cli, const struct summary *s)
 		(void)fputs("}\n", cli->out);
 		return SONDE_CLI_OK;
 	}
+	cli->headed = true;
 	(void)fputs("Task ", cli->out);
 	sonde_view_text(cli, id ? id : "?");
 	(void)fputc('\n', cli->out);
@@ -144,13 +145,13 @@ static int stop_and_wait(struct sonde_cli *cli, struct sonde_wait *w, int by_sig
 static int follow(struct sonde_cli *cli, const char *id, struct sonde_signals *signals)
 {
 	bool stop = sonde_cli_flag(cli, "stop-on-exit");
-	struct sonde_wait w = {
+	_cleanup_wait_ struct sonde_wait w = {
 		.cli = cli,
 		.id = id,
 		.live = true,
 		.signals = signals,
 		.progress = {.cli = cli, .ctrl_c = stop ? "Ctrl-C to stop" : "Ctrl-C to detach"},
-		.task = SONDE_REST_ANSWER_INIT,
+		SONDE_WAIT_ANSWERS_INIT,
 	};
 	int status;
 
@@ -161,7 +162,6 @@ static int follow(struct sonde_cli *cli, const char *id, struct sonde_signals *s
 		status = stop_and_wait(cli, &w, status);
 	else if (status == SONDE_CLI_SIGINT || status == SONDE_CLI_SIGTERM)
 		status = detach(cli, id, status);
-	sonde_rest_answer_done(&w.task);
 	return status;
 }
 

@@ -114,6 +114,7 @@ static int print_task(struct sonde_cli *cli, const json_t *task)
 {
 	int status;
 
+	cli->headed = true;
 	head_line(cli, task, "task", "id");
 	head_line(cli, task, "name", "name");
 	head_line(cli, task, "preset", "preset");
@@ -228,12 +229,12 @@ static int wait_finish(struct sonde_cli *cli, struct sonde_wait *w)
 int sonde_cli_task_wait(struct sonde_cli *cli)
 {
 	_cleanup_signals_ struct sonde_signals signals = SONDE_SIGNALS_NONE;
-	struct sonde_wait w = {
+	_cleanup_wait_ struct sonde_wait w = {
 		.cli = cli,
 		.id = cli->operands[0],
 		.signals = &signals,
 		.progress = {.cli = cli, .ctrl_c = "Ctrl-C to leave it"},
-		.task = SONDE_REST_ANSWER_INIT,
+		SONDE_WAIT_ANSWERS_INIT,
 	};
 	int status;
 
@@ -247,6 +248,5 @@ int sonde_cli_task_wait(struct sonde_cli *cli)
 		status = wait_finish(cli, &w);
 	else if (status == SONDE_CLI_TIMEOUT && w.task.json)
 		status = sonde_cli_fail(cli, status, "task %s is still going on", w.id);
-	sonde_rest_answer_done(&w.task);
 	return status;
 }

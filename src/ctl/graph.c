@@ -142,7 +142,7 @@ const char *sonde_graph_label(const struct sonde_graph *graph, const json_t *edg
 /* Within double quotes of both languages: nothing but letters that cannot end them. */
 static int print_quoted(const char *s, FILE *out)
 {
-	_cleanup_buf_ struct sonde_buf safe = SONDE_BUF_INIT(SONDE_GRAPH_LABEL_MAX * 8);
+	_cleanup_buf_ struct sonde_buf safe = SONDE_BUF_INIT(SONDE_GRAPH_LABEL_MAX * 8UL);
 	int r;
 
 	r = sonde_term_escape(s, strlen(s), &safe);

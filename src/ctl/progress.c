@@ -10,7 +10,7 @@
 #include "ctl/units.h"
 #include "ctl/view.h"
 
-#define BAR 24
+#define BAR_MAX 64
 
 static const char *text(const json_t *object, const char *key)
 {
@@ -55,20 +55,23 @@ static int append_targets(const json_t *task, struct sonde_buf *out)
 	return r < 0 ? r : sonde_buf_printf(out, ")");
 }
 
-static int append_bar(int64_t elapsed, int64_t duration, struct sonde_buf *out)
+static int append_bar(int64_t elapsed, int64_t duration, unsigned int width, struct sonde_buf *out)
 {
-	int64_t filled = duration > 0 ? elapsed * BAR / duration : 0;
-	char bar[BAR + 1];
+	int64_t filled = duration > 0 ? elapsed * width / duration : 0;
+	char bar[BAR_MAX + 1];
 
-	if (filled > BAR)
-		filled = BAR;
-	memset(bar, '.', BAR);
+	if (width == 0)
+		return 0;
+	if (filled > width)
+		filled = width;
+	memset(bar, '.', width);
 	memset(bar, '#', (size_t)filled);
-	bar[BAR] = '\0';
+	bar[width] = '\0';
 	return sonde_buf_printf(out, " [%s]", bar);
 }
 
-int sonde_progress_line(const json_t *task, int64_t now_wall_ms, struct sonde_buf *ret)
+int sonde_progress_line(const json_t *task, int64_t now_wall_ms, unsigned int bar,
+			struct sonde_buf *ret)
 {
 	int64_t duration = json_integer_value(json_object_get(task, "duration_ms"));
 	int64_t elapsed = elapsed_ms(task, now_wall_ms);
@@ -95,7 +98,7 @@ int sonde_progress_line(const json_t *task, int64_t now_wall_ms, struct sonde_bu
 	if (r == 0)
 		r = sonde_buf_printf(ret, "  %s/%s", sonde_unit_clock(elapsed, a),
 				     sonde_unit_clock(duration, b));
-	return r < 0 ? r : append_bar(elapsed, duration, ret);
+	return r < 0 ? r : append_bar(elapsed, duration, bar > BAR_MAX ? BAR_MAX : bar, ret);
 }
 
 static int append_traffic(const json_t *topology, struct sonde_buf *ret)
@@ -164,13 +167,30 @@ static void draw(struct sonde_progress *p, const char *line, enum sonde_style st
 		      p->cli->err_color ? SONDE_STYLE_END : "");
 }
 
+/* The longest bar that leaves room for the words behind it. */
+static int first_line(struct sonde_progress *p, const json_t *task, int64_t now_wall_ms,
+		      struct sonde_buf *ret)
+{
+	static const unsigned int bars[] = {24, 12, 0};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(bars); i++) {
+		sonde_buf_reset(ret);
+		r = sonde_progress_line(task, now_wall_ms, bars[i], ret);
+		if (r == 0)
+			r = sonde_buf_printf(ret, "  %s", p->ctrl_c);
+		if (r == 0 && sonde_term_width(sonde_buf_str(ret)) < columns())
+			break;
+	}
+	return r;
+}
+
 static void show_terminal(struct sonde_progress *p, const json_t *task, const json_t *topology,
 			  const json_t *ledger, int64_t now_wall_ms)
 {
 	_cleanup_buf_ struct sonde_buf first = SONDE_BUF_INIT(4096), second = SONDE_BUF_INIT(4096);
 
-	if (sonde_progress_line(task, now_wall_ms, &first) < 0 ||
-	    sonde_buf_printf(&first, "  %s", p->ctrl_c) < 0 ||
+	if (first_line(p, task, now_wall_ms, &first) < 0 ||
 	    sonde_progress_numbers(task, topology, ledger, now_wall_ms, &second) < 0)
 		return; /* out of memory: the next look may do better */
 	sonde_progress_clear(p);

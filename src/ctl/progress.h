@@ -25,7 +25,8 @@ void sonde_progress_show(struct sonde_progress *p, const json_t *task, const jso
 /* Takes the two lines away, so that what follows stands alone. */
 void sonde_progress_clear(struct sonde_progress *p);
 
-/* The first line, without its colour (for tests). @ret is escaped text. */
-int sonde_progress_line(const json_t *task, int64_t now_wall_ms, struct sonde_buf *ret);
+/* The two lines, escaped; @bar: columns of the bar, 0 = none. Return: 0, -ENOMEM, -EMSGSIZE. */
+int sonde_progress_line(const json_t *task, int64_t now_wall_ms, unsigned int bar,
+			struct sonde_buf *ret);
 int sonde_progress_numbers(const json_t *task, const json_t *topology, const json_t *ledger,
 			   int64_t now_wall_ms, struct sonde_buf *ret);

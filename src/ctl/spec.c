@@ -257,7 +257,7 @@ int sonde_spec_start(const char *text, int64_t now_wall_ms, int64_t *ret_wall_ms
 	if (*text == '+') {
 		/* a year ahead is a typing error */
 		if (sonde_parse_duration_ns(text + 1, &ns) < 0 ||
-		    ns > 366 * 24 * 3600 * SONDE_NS_PER_S)
+		    ns > 366ULL * 24 * 3600 * SONDE_NS_PER_S)
 			return -EINVAL;
 		*ret_wall_ms = now_wall_ms + (int64_t)(ns / SONDE_NS_PER_MS);
 		return 0;

@@ -71,9 +71,10 @@ static int grow(struct sonde_table *table)
 
 static int add(struct sonde_table *table, enum sonde_style style, const char *text)
 {
-	_cleanup_buf_ struct sonde_buf out = SONDE_BUF_INIT(SONDE_TABLE_CELL_MAX * 8);
+	_cleanup_buf_ struct sonde_buf out = SONDE_BUF_INIT(SONDE_TABLE_CELL_MAX * 8UL);
 	size_t len = strlen(text);
 	bool cut = len > SONDE_TABLE_CELL_MAX;
+	struct cell cell = {.style = style};
 	int r;
 
 	r = grow(table);
@@ -84,11 +85,9 @@ static int add(struct sonde_table *table, enum sonde_style style, const char *te
 		r = sonde_buf_append(&out, "…", cut ? strlen("…") : 0);
 	if (r < 0)
 		return r;
-	table->cells[table->n_cells++] = (struct cell){
-		.width = sonde_term_width((const char *)out.data),
-		.style = style,
-		.text = (char *)TAKE_PTR(out.data),
-	};
+	cell.width = sonde_term_width(sonde_buf_str(&out));
+	cell.text = (char *)TAKE_PTR(out.data);
+	table->cells[table->n_cells++] = cell;
 	return 0;
 }
 

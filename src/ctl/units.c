@@ -152,7 +152,7 @@ int sonde_time_parse(const char *rfc3339, int64_t *ret_wall_ms)
 	/* SkyWalking and our server never go beyond: also keeps the product in range */
 	if (t < 0 || t > 253402300799)
 		return -EINVAL;
-	*ret_wall_ms = ((int64_t)t - minutes * 60) * 1000 + ms;
+	*ret_wall_ms = ((int64_t)t - minutes * 60LL) * 1000 + ms;
 	return 0;
 }
 
@@ -168,7 +168,7 @@ const char *sonde_time_local(int64_t wall_ms, bool utc, char ret[static SONDE_UN
 		(void)localtime_r(&t, &tm);
 	if (strftime(day, sizeof(day), "%Y-%m-%d %H:%M:%S", &tm) == 0 ||
 	    strftime(zone, sizeof(zone), "%Z", &tm) == 0)
-		return strcpy(ret, "-");
+		day[0] = zone[0] = '\0';
 	(void)snprintf(ret, SONDE_UNIT_MAX, "%s.%03d %s", day, (int)(wall_ms % 1000),
 		       utc ? "UTC" : zone);
 	return ret;

@@ -9,21 +9,21 @@
 #define LIST_MAX 1024 /* bytes of a cell that lists kinds or reasons */
 
 static const struct sonde_column short_columns[] = {
-	{"CLIENT", false, true},  {"SERVER", false, true},     {"PORT", true, false},
-	{"SIDE", false, false},	  {"RTT P50", true, false},    {"P90", true, false},
-	{"P99", true, false},	  {"RETRANSMITS", true, true}, {"DROPS", true, true},
-	{"SENT", true, false},	  {"RECEIVED", true, false},   {"CONNECTS", true, true},
-	{"ACCEPTS", true, false}, {"CLOSES", true, true},      {NULL},
+	{"CLIENT", false, true},  {"SERVER", false, true},	{"PORT", true, false},
+	{"SIDE", false, false},	  {"RTT P50", true, false},	{"P90", true, false},
+	{"P99", true, false},	  {"RETRANSMITS", false, true}, {"DROPS", false, true},
+	{"SENT", true, false},	  {"RECEIVED", true, false},	{"CONNECTS", false, true},
+	{"ACCEPTS", true, false}, {"CLOSES", false, true},	{NULL},
 };
 
 static const struct sonde_column wide_columns[] = {
 	{"CLIENT", false, false},	{"SERVER", false, false},
 	{"PORT", true, false},		{"SIDE", false, false},
 	{"RTT P50", true, false},	{"P90", true, false},
-	{"P99", true, false},		{"RETRANSMITS", true, false},
-	{"DROPS", true, false},		{"SENT", true, false},
-	{"RECEIVED", true, false},	{"CONNECTS", true, false},
-	{"ACCEPTS", true, false},	{"CLOSES", true, false},
+	{"P99", true, false},		{"RETRANSMITS", false, false},
+	{"DROPS", false, false},	{"SENT", true, false},
+	{"RECEIVED", true, false},	{"CONNECTS", false, false},
+	{"ACCEPTS", true, false},	{"CLOSES", false, false},
 	{"RTT N", true, false},		{"RTT MIN", true, false},
 	{"SMOOTHED", true, false},	{"DEVIATION", true, false},
 	{"HANDSHAKE P50", true, false}, {"P99", true, false},
@@ -242,6 +242,44 @@ static void side_row(struct sonde_table *t, const struct sonde_graph *graph, con
 		wide_cells(t, side, edge);
 }
 
+/* Adds "meter (reason)" of a side once for all sides. */
+static void note_absent(json_t *seen, struct list *l, const json_t *side)
+{
+	json_t *value, *object = json_object_get(side, "absent");
+	const char *meter;
+
+	json_object_foreach(object, meter, value)
+	{
+		const char *reason = json_string_value(value);
+
+		if (json_object_get(seen, meter) ||
+		    json_object_set_new(seen, meter, json_true()) < 0)
+			continue;
+		list_add(l, "%s%.64s (%.128s)", l->len > 0 ? ", " : "", meter,
+			 reason && *reason ? reason : "no reason given");
+	}
+}
+
+/* What "-" stands for: a number is absent with its reason, never zero. */
+static void print_absent(struct sonde_cli *cli, const json_t *edges)
+{
+	json_t *seen = json_object();
+	struct list l = {.len = 0};
+
+	for (size_t i = 0; i < json_array_size(edges); i++) {
+		const json_t *edge = json_array_get(edges, i);
+
+		note_absent(seen, &l, json_object_get(edge, "client_side"));
+		note_absent(seen, &l, json_object_get(edge, "server_side"));
+	}
+	json_decref(seen);
+	if (l.len == 0 || !cli->headers)
+		return;
+	(void)fputs("not measured: ", cli->out);
+	sonde_view_text(cli, l.text);
+	(void)fputs(l.full ? ", …\n" : "\n", cli->out);
+}
+
 int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
 {
 	_cleanup_(sonde_graph_freep) struct sonde_graph *graph = NULL;
@@ -265,7 +303,10 @@ int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
 		if (json_is_object(server))
 			side_row(t, graph, edge, "server", server, wide);
 	}
-	return sonde_view_table(cli, t);
+	r = sonde_view_table(cli, t);
+	if (r == SONDE_CLI_OK)
+		print_absent(cli, edges);
+	return r;
 }
 
 void sonde_view_sum(const json_t *topology, struct sonde_view_totals *ret)

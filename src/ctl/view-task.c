@@ -225,14 +225,14 @@ int sonde_view_idle_proof(struct sonde_cli *cli, const json_t *proof)
 		      " BPF descriptors",
 		      whole(proof, "programs"), whole(proof, "maps"), whole(proof, "links"),
 		      whole(proof, "bpf_fds_left"));
-	if (asked)
-		(void)fprintf(cli->out,
-			      ", %" JSON_INTEGER_FORMAT " ids alive (the last went after %s)\n",
-			      whole(proof, "ids_alive"),
-			      sonde_unit_ns((double)whole(proof, "wait_ns"), wait));
-	else
+	if (!asked) {
 		(void)fprintf(cli->out,
 			      "; ids not asked (needs CAP_SYS_ADMIN: sonde-agent --idle-proof)\n");
+		return 0;
+	}
+	(void)fprintf(cli->out, ", %" JSON_INTEGER_FORMAT " ids alive (the last went after %s)\n",
+		      whole(proof, "ids_alive"),
+		      sonde_unit_ns((double)whole(proof, "wait_ns"), wait));
 	return 0;
 }
 
@@ -284,23 +284,23 @@ int sonde_view_ledger(struct sonde_cli *cli, const json_t *ledger)
 {
 	const json_t *reports = json_object_get(ledger, "reports");
 	int64_t lost = sonde_view_lost(ledger);
-	char text[SONDE_UNIT_MAX];
+	char text[SONDE_UNIT_MAX] = "";
 
 	sonde_view_heading(cli, "Loss ledger");
-	if (lost == 0)
-		(void)fprintf(cli->out, "nothing was lost: every number is exact");
-	else if (lost < 0)
-		(void)fprintf(cli->out, "not complete: reports are missing");
-	else
-		(void)fprintf(cli->out, "%s lost: numbers are lower bounds",
-			      sonde_unit_count(lost, text));
-	if (json_is_object(reports))
+	if (lost > 0)
+		(void)sonde_unit_count(lost, text);
+	(void)fprintf(cli->out, "%s%s", text,
+		      lost == 0	 ? "nothing was lost: every number is exact"
+		      : lost < 0 ? "not complete: reports are missing"
+				 : " lost: numbers are lower bounds");
+	if (json_is_object(reports)) {
 		(void)fprintf(cli->out,
 			      "; reports %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
 			      ", %" JSON_INTEGER_FORMAT " duplicates, %" JSON_INTEGER_FORMAT
 			      " missing",
 			      whole(reports, "received"), whole(reports, "sequence"),
 			      whole(reports, "duplicates"), whole(reports, "missing"));
+	}
 	(void)fputc('\n', cli->out);
 	return ledger_entries(cli, json_object_get(ledger, "entries"));
 }

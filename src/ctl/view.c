@@ -25,7 +25,7 @@ void sonde_view_heading(struct sonde_cli *cli, const char *heading)
 {
 	if (!cli->headers)
 		return;
-	(void)fprintf(cli->out, "\n%s%s%s\n",
+	(void)fprintf(cli->out, "%s%s%s%s\n", cli->headed ? "\n" : "",
 		      cli->out_color ? sonde_style_start(SONDE_STYLE_BOLD) : "", heading,
 		      cli->out_color ? SONDE_STYLE_END : "");
 }

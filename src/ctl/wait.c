@@ -56,16 +56,11 @@ static void peek(struct sonde_wait *w, const char *suffix, struct sonde_rest_ans
 
 static void show(struct sonde_wait *w, unsigned int look)
 {
-	_cleanup_answer_ struct sonde_rest_answer topology = SONDE_REST_ANSWER_INIT;
-	_cleanup_answer_ struct sonde_rest_answer ledger = SONDE_REST_ANSWER_INIT;
-
-	if (w->live && w->cli->err_tty && !w->cli->quiet) {
-		if (look % LIVE_EVERY != 0)
-			return;
-		peek(w, "/topology", &topology);
-		peek(w, "/ledger", &ledger);
+	if (w->live && w->cli->err_tty && !w->cli->quiet && look % LIVE_EVERY == 0) {
+		peek(w, "/topology", &w->topology);
+		peek(w, "/ledger", &w->ledger);
 	}
-	sonde_progress_show(&w->progress, w->task.json, topology.json, ledger.json,
+	sonde_progress_show(&w->progress, w->task.json, w->topology.json, w->ledger.json,
 			    sonde_wall_ms());
 }
 
@@ -138,6 +133,13 @@ static int wait_loop(struct sonde_wait *w)
 		if (status != 0)
 			return status;
 	}
+}
+
+void sonde_wait_done(struct sonde_wait *w)
+{
+	sonde_rest_answer_done(&w->task);
+	sonde_rest_answer_done(&w->topology);
+	sonde_rest_answer_done(&w->ledger);
 }
 
 int sonde_wait_run(struct sonde_wait *w)

@@ -16,7 +16,9 @@ struct sonde_wait {
 	struct sonde_signals *signals;
 	struct sonde_progress progress;
 	struct sonde_rest_answer
-		task;	   /* as last seen; SONDE_REST_ANSWER_INIT, freed by the caller */
+		task; /* as last seen; the answers start as SONDE_WAIT_ANSWERS_INIT */
+	struct sonde_rest_answer topology; /* as last seen, for the progress; as task */
+	struct sonde_rest_answer ledger;
 	unsigned int away; /* looks in a row without an answer */
 };
 
@@ -25,6 +27,13 @@ struct sonde_wait {
  * SONDE_CLI_SIGINT, SONDE_CLI_SIGTERM (also by -EINTR), SONDE_CLI_TIMEOUT, or what a request gave.
  */
 int sonde_wait_run(struct sonde_wait *w);
+
+/* Frees the answers. */
+void sonde_wait_done(struct sonde_wait *w);
+#define _cleanup_wait_ _cleanup_(sonde_wait_done)
+#define SONDE_WAIT_ANSWERS_INIT                                                                    \
+	.task = SONDE_REST_ANSWER_INIT, .topology = SONDE_REST_ANSWER_INIT,                        \
+	.ledger = SONDE_REST_ANSWER_INIT
 
 /* Exit status of a task that has ended: done and stopped 0, refused 4, expired 6, failed 8 or 9. */
 int sonde_wait_verdict(struct sonde_cli *cli, const json_t *task);
