@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fixture.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#define CGROUP2 "/sys/fs/cgroup/unified"
+#define CGROUP2_ONLY "/sys/fs/cgroup"
+
+static int raise_nothing(void *ctx, uint64_t caps)
+{
+	return 0;
+}
+
+static void drop_nothing(void *ctx)
+{
+}
+
+static void note_id(void *ctx, char kind, uint32_t id, const char *tag)
+{
+	struct fixture *f = ctx;
+
+	if (f->n_ids == FIXTURE_IDS_MAX)
+		return;
+	f->ids[f->n_ids].kind = kind;
+	f->ids[f->n_ids].id = id;
+	f->n_ids++;
+}
+
+static int keep_cell(struct fixture *f, const struct sonde_probe_cell *cell)
+{
+	if (cell->index >= FIXTURE_CELLS_MAX)
+		return -ENOSPC;
+	f->cells[cell->index].known = true;
+	f->cells[cell->index].key = cell->key;
+	f->cells[cell->index].now = cell->cell;
+	if (cell->index >= f->n_cells)
+		f->n_cells = cell->index + 1U;
+	return 0;
+}
+
+static int keep_hist(struct fixture *f, const struct sonde_probe_hist *hist)
+{
+	struct sonde_tcp_hist *to;
+
+	if (hist->index >= FIXTURE_CELLS_MAX || hist->n > SONDE_PROBE_HIST_CHUNK)
+		return -EINVAL;
+	to = hist->kind == SONDE_PROBE_HIST_RTT ? &f->cells[hist->index].rtt
+						: &f->cells[hist->index].handshake;
+	for (uint32_t i = 0; i < hist->n; i++) {
+		if (hist->pair[i].bucket >= SONDE_HIST_BUCKETS)
+			return -EINVAL;
+		to->count[hist->pair[i].bucket] = hist->pair[i].count;
+	}
+	return 0;
+}
+
+static int keep_drop(struct fixture *f, const struct sonde_probe_drop *drop)
+{
+	for (size_t i = 0; i < f->n_drops; i++) {
+		if (memcmp(&f->drops[i].key, &drop->key, sizeof(drop->key)) == 0) {
+			f->drops[i] = *drop;
+			return 0;
+		}
+	}
+	if (f->n_drops == FIXTURE_DROPS_MAX)
+		return -ENOSPC;
+	f->drops[f->n_drops++] = *drop;
+	return 0;
+}
+
+static int keep(void *ctx, struct sonde_probe_reply *reply)
+{
+	struct fixture *f = ctx;
+
+	switch (reply->type) {
+	case SONDE_PROBE_CELL:
+		return keep_cell(f, &reply->cell);
+	case SONDE_PROBE_HIST:
+		return keep_hist(f, &reply->hist);
+	case SONDE_PROBE_DROP:
+		return keep_drop(f, &reply->drop);
+	case SONDE_PROBE_PROCESS:
+		if (f->n_processes < FIXTURE_PROCESSES_MAX)
+			f->processes[f->n_processes++] = reply->process;
+		return 0;
+	case SONDE_PROBE_LOSS:
+		f->loss = reply->loss;
+		return 0;
+	case SONDE_PROBE_COST:
+		if (f->n_costs < FIXTURE_PROBES_MAX)
+			f->costs[f->n_costs++] = reply->cost;
+		return 0;
+	case SONDE_PROBE_PROBE:
+		if (f->n_probes < FIXTURE_PROBES_MAX)
+			f->probes[f->n_probes++] = reply->probe;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int open_cgroup(void)
+{
+	int fd = open(CGROUP2, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd >= 0 ? fd : open(CGROUP2_ONLY, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int fixture_open(struct fixture *f, const struct fixture_options *options)
+{
+	_cleanup_close_ int cgroup_fd = options->without_sockops ? -1 : open_cgroup();
+	struct sonde_collect_config config = {
+		.max_cells = options->max_cells ? options->max_cells : 1024,
+		.max_targets = options->max_targets ? options->max_targets : 256,
+		.cgroup_fd = cgroup_fd,
+		.raise = raise_nothing,
+		.drop = drop_nothing,
+		.note_id = note_id,
+		.ctx = f,
+	};
+	int r;
+
+	*f = (struct fixture){.cells = calloc(FIXTURE_CELLS_MAX, sizeof(*f->cells))};
+	if (!f->cells)
+		return -ENOMEM;
+	if (getenv("SONDE_TEST_DEBUG"))
+		sonde_log_set_level(SONDE_LOG_DEBUG);
+	r = sonde_collector_tcp.start(&config, (struct sonde_collect_sink){keep, f}, &f->timing,
+				      &f->state);
+	if (r < 0)
+		fixture_close(f);
+	return r;
+}
+
+void fixture_close(struct fixture *f)
+{
+	f->state = sonde_collector_tcp.stop(f->state, &f->timing);
+	free(f->cells);
+	f->cells = NULL;
+}
+
+static struct fixture shared;
+
+int fixture_setup(void **state)
+{
+	int r = fixture_open(&shared, &(struct fixture_options){0});
+
+	if (r < 0)
+		return r;
+	*state = &shared;
+	return sonde_collector_tcp.target_add(shared.state, (uint32_t)getpid(), 1);
+}
+
+int fixture_teardown(void **state)
+{
+	fixture_close(&shared);
+	return 0;
+}
+
+static bool bpf_is_refused(void)
+{
+	struct fixture f;
+	int r = fixture_open(&f, &(struct fixture_options){.max_cells = 16, .max_targets = 16});
+
+	if (r == 0)
+		fixture_close(&f);
+	if (r < 0)
+		(void)fprintf(stderr, "skipped: BPF is refused here: %s\n", strerror(-r));
+	return r == -EPERM || r == -EACCES || r == -EOPNOTSUPP;
+}
+
+int fixture_main_(const char *name, const struct CMUnitTest *tests, size_t n)
+{
+	if (geteuid() != 0 || bpf_is_refused())
+		return SONDE_EXIT_SKIP;
+	return _cmocka_run_group_tests(name, tests, n, fixture_setup, fixture_teardown);
+}
+
+void fixture_target(struct fixture *f, pid_t pid, uint64_t task_mask)
+{
+	assert_ok(sonde_collector_tcp.target_add(f->state, (uint32_t)pid, task_mask));
+}
+
+void fixture_seed(struct fixture *f)
+{
+	assert_ok(sonde_collector_tcp.seed(f->state, &f->timing));
+}
+
+void fixture_snapshot(struct fixture *f)
+{
+	f->n_processes = 0;
+	f->n_costs = 0;
+	assert_ok(sonde_collector_tcp.snapshot(f->state, (struct sonde_collect_sink){keep, f}));
+}
+
+static bool matches(const struct fixture_cell *cell, pid_t pid, enum sonde_tcp_role role,
+		    uint16_t port)
+{
+	return cell->known && cell->key.role == role && cell->key.port == port &&
+	       (pid == 0 || cell->key.pid == (uint32_t)pid);
+}
+
+struct sonde_tcp_cell fixture_sum(const struct fixture *f, pid_t pid, enum sonde_tcp_role role,
+				  uint16_t port)
+{
+	struct sonde_tcp_cell sum = {0};
+	uint64_t *to = (uint64_t *)&sum;
+
+	for (size_t i = 0; i < f->n_cells; i++) {
+		const uint64_t *from = (const uint64_t *)&f->cells[i].now;
+
+		if (!matches(&f->cells[i], pid, role, port))
+			continue;
+		for (size_t j = 0; j < sizeof(sum) / sizeof(uint64_t); j++)
+			to[j] += from[j];
+	}
+	return sum;
+}
+
+const struct fixture_cell *fixture_cell(const struct fixture *f, pid_t pid,
+					enum sonde_tcp_role role, uint16_t port)
+{
+	const struct fixture_cell *found = NULL;
+
+	for (size_t i = 0; i < f->n_cells; i++) {
+		if (!matches(&f->cells[i], pid, role, port))
+			continue;
+		assert_null(found);
+		found = &f->cells[i];
+	}
+	return found;
+}
+
+uint64_t fixture_hist_total(const struct sonde_tcp_hist *hist)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < SONDE_HIST_BUCKETS; i++)
+		total += hist->count[i];
+	return total;
+}
+
+uint64_t fixture_retransmits(const struct sonde_tcp_cell *cell)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < SONDE_TCP_RETRANSMIT_MAX; i++)
+		total += cell->retransmit[i];
+	return total;
+}
+
+uint64_t fixture_loss(const struct fixture *f, enum sonde_tcp_loss site)
+{
+	return f->loss.count[site];
+}
+
+static socklen_t loopback(int family, uint16_t port, struct sockaddr_storage *ret)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
+
+	memset(ret, 0, sizeof(*ret));
+	if (family == AF_INET) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(port);
+		v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		return sizeof(*v4);
+	}
+	v6->sin6_family = AF_INET6;
+	v6->sin6_port = htons(port);
+	v6->sin6_addr = in6addr_loopback;
+	return sizeof(*v6);
+}
+
+int fixture_listen(int family, int backlog, uint16_t *ret_port)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage addr;
+	socklen_t len = loopback(family, 0, &addr);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, len), 0);
+	assert_int_equal(listen(fd, backlog), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+	*ret_port = ntohs(family == AF_INET ? ((struct sockaddr_in *)&addr)->sin_port
+					    : ((struct sockaddr_in6 *)&addr)->sin6_port);
+	return fd;
+}
+
+int fixture_connect(int family, uint16_t port)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage addr;
+	socklen_t len = loopback(family, port, &addr);
+
+	assert_true(fd >= 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, len), 0);
+	return fd;
+}
+
+int fixture_accept(int listener)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+struct fixture_pair fixture_pair(int family)
+{
+	struct fixture_pair pair;
+
+	pair.listener = fixture_listen(family, 128, &pair.port);
+	pair.client = fixture_connect(family, pair.port);
+	pair.server = fixture_accept(pair.listener);
+	return pair;
+}
+
+struct fixture_pair fixture_again(const struct fixture_pair *pair)
+{
+	struct fixture_pair again = {.listener = -1, .port = pair->port};
+	struct sockaddr_storage addr;
+	socklen_t len = sizeof(addr);
+
+	assert_int_equal(getsockname(pair->listener, (struct sockaddr *)&addr, &len), 0);
+	again.client = fixture_connect(addr.ss_family, pair->port);
+	again.server = fixture_accept(pair->listener);
+	return again;
+}
+
+void fixture_close_fd(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
+void fixture_pair_done(struct fixture_pair *pair)
+{
+	fixture_close_fd(&pair->client);
+	fixture_close_fd(&pair->server);
+	fixture_close_fd(&pair->listener);
+}
+
+void fixture_abort_on_close(int fd)
+{
+	struct linger linger = {.l_onoff = 1};
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+}
+
+void fixture_send(int fd, size_t n)
+{
+	static const char bytes[16384];
+
+	while (n > 0) {
+		ssize_t r = send(fd, bytes, n < sizeof(bytes) ? n : sizeof(bytes), MSG_NOSIGNAL);
+
+		assert_true(r > 0);
+		n -= (size_t)r;
+	}
+}
+
+void fixture_recv(int fd, size_t n)
+{
+	char bytes[16384];
+
+	while (n > 0) {
+		ssize_t r = recv(fd, bytes, n < sizeof(bytes) ? n : sizeof(bytes), 0);
+
+		assert_true(r > 0);
+		n -= (size_t)r;
+	}
+}
+
+size_t fixture_drain(int fd)
+{
+	char bytes[16384];
+	size_t total = 0;
+	ssize_t r;
+
+	while ((r = recv(fd, bytes, sizeof(bytes), 0)) > 0)
+		total += (size_t)r;
+	return total;
+}
+
+uint32_t fixture_total_retrans(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	return info.tcpi_total_retrans;
+}
+
+void fixture_wait_acked(int fd)
+{
+	int queued = 0;
+
+	for (int i = 0; i < 5000; i++) {
+		assert_int_equal(ioctl(fd, SIOCOUTQ, &queued), 0);
+		if (queued == 0)
+			return;
+		fixture_wait_ms(1);
+	}
+	fail_msg("%d bytes were never acknowledged", queued);
+}
+
+void fixture_wait_ms(unsigned int ms)
+{
+	struct timespec ts = {ms / 1000, (long)(ms % 1000) * 1000000};
+
+	(void)nanosleep(&ts, NULL);
+}
+
+bool fixture_run(const char *fmt, ...)
+{
+	char command[1024];
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(command, sizeof(command), fmt, args);
+	va_end(args);
+	assert_true(n > 0 && (size_t)n < sizeof(command));
+	return system(command) == 0; /* NOLINT(cert-env33-c): the tests' own words */
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Fixture of the kernel tests: the TCP collector run in this process, a sink that
+ * keeps what it tells, and real sockets on loopback. Everything is a difference
+ * from the mark, so that tests can share one collector.
+ *
+ * One collector a test program: open it in the group's set-up. A test that may
+ * not load BPF here exits with SONDE_EXIT_SKIP (fixture_main()).
+ */
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "sonde-test.h"
+
+#include "collect/collector.h"
+
+#define FIXTURE_CELLS_MAX 4096
+#define FIXTURE_DROPS_MAX 256
+#define FIXTURE_PROCESSES_MAX 256
+#define FIXTURE_PROBES_MAX 32
+#define FIXTURE_IDS_MAX 128
+
+struct fixture_cell {
+	bool known;
+	struct sonde_tcp_cell_key key;
+	struct sonde_tcp_cell now;
+	struct sonde_tcp_hist rtt, handshake;
+};
+
+struct fixture {
+	void *state;
+	struct sonde_collect_timing timing;
+	struct fixture_cell *cells; /* by index */
+	size_t n_cells;		    /* highest index seen + 1 */
+	struct sonde_probe_drop drops[FIXTURE_DROPS_MAX];
+	size_t n_drops;
+	struct sonde_probe_process processes[FIXTURE_PROCESSES_MAX]; /* of the last snapshot */
+	size_t n_processes;
+	struct sonde_probe_loss loss;
+	struct sonde_probe_cost costs[FIXTURE_PROBES_MAX];
+	size_t n_costs;
+	struct sonde_probe_probe probes[FIXTURE_PROBES_MAX];
+	size_t n_probes;
+	struct {
+		char kind;
+		uint32_t id;
+	} ids[FIXTURE_IDS_MAX];
+	size_t n_ids;
+};
+
+/* Values of 0 mean the default: 1,024 cells, 256 targets, the host's cgroup v2. */
+struct fixture_options {
+	uint32_t max_cells;
+	uint32_t max_targets;
+	bool without_sockops;
+};
+
+/* Return: 0, or what start() refused with. */
+int fixture_open(struct fixture *f, const struct fixture_options *options);
+void fixture_close(struct fixture *f);
+/* fixture_open() with defaults, this process as target of task 0; *state = the fixture. */
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+/* Runs the tests with that set-up; SONDE_EXIT_SKIP when BPF is refused here. */
+int fixture_main_(const char *name, const struct CMUnitTest *tests, size_t n);
+#define fixture_main(tests) fixture_main_(#tests, tests, sizeof(tests) / sizeof((tests)[0]))
+
+void fixture_target(struct fixture *f, pid_t pid, uint64_t task_mask);
+void fixture_seed(struct fixture *f);
+void fixture_snapshot(struct fixture *f);
+
+/*
+ * Sum over the cells of one role and service port; @pid 0 = of every process.
+ * Counters and this snapshot's gauges.
+ */
+struct sonde_tcp_cell fixture_sum(const struct fixture *f, pid_t pid, enum sonde_tcp_role role,
+				  uint16_t port);
+/* The only cell of a (pid, role, port); NULL when there is none, and a failed test when several. */
+const struct fixture_cell *fixture_cell(const struct fixture *f, pid_t pid,
+					enum sonde_tcp_role role, uint16_t port);
+uint64_t fixture_hist_total(const struct sonde_tcp_hist *hist);
+uint64_t fixture_retransmits(const struct sonde_tcp_cell *cell);
+uint64_t fixture_loss(const struct fixture *f, enum sonde_tcp_loss site);
+
+/* Sockets. @family AF_INET or AF_INET6, loopback. A failed call fails the test. */
+int fixture_listen(int family, int backlog, uint16_t *ret_port);
+int fixture_connect(int family, uint16_t port);
+int fixture_accept(int listener);
+
+struct fixture_pair {
+	int listener;
+	int client;
+	int server;
+	uint16_t port;
+};
+
+struct fixture_pair fixture_pair(int family);
+/* A second connection to the same listener. */
+struct fixture_pair fixture_again(const struct fixture_pair *pair);
+/* Closes what is open (-1 = closed already), the listener too. */
+void fixture_pair_done(struct fixture_pair *pair);
+void fixture_close_fd(int *fd);
+/* The next close() of @fd sends an RST. */
+void fixture_abort_on_close(int fd);
+
+/* Every byte or a failed test. */
+void fixture_send(int fd, size_t n);
+void fixture_recv(int fd, size_t n);
+/* Reads until end of file; returns how much. */
+size_t fixture_drain(int fd);
+/* TCP_INFO's total_retrans. */
+uint32_t fixture_total_retrans(int fd);
+/* Bounded wait until all that was sent is acknowledged. */
+void fixture_wait_acked(int fd);
+void fixture_wait_ms(unsigned int ms);
+
+/* Runs a shell command; false when it fails. */
+bool fixture_run(const char *fmt, ...) __attribute__((__format__(__printf__, 1, 2)));
