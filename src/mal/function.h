@@ -5,8 +5,8 @@
  * Storage functions: what one (metric, entity, time bucket) remembers, and the number shown for it.
  * An accumulator takes emitted values, adds up with another of the same function (10 s into a
  * minute, minute into an hour) and survives as bytes. Sums and counts are kept apart until the end, so
- * combining never rounds. Values are what SkyWalking's functions give, but max and min, which there
- * keep the first arrival in a merge (a bug), are correct here. Not shared between threads.
+ * combining never rounds. Values are what SkyWalking's functions give, but for two of its bugs: there max and
+ * min keep the first arrival in a merge, and sumHistogram ignores one with other buckets. Not shared between threads.
  */
 
 #include <stdbool.h>

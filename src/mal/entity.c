@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mal/entity.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "mal/closure.h"
+#include "mal/javatext.h"
+
+#define KEYS_MAX 64
+#define NAME_UNITS 70 /* service and instance names, in UTF-16 units */
+#define ENDPOINT_UNITS 150
+
+/* org.apache.skywalking.oap.server.core.analysis.Layer */
+static const char *const layers[] = {
+#define LAYER(name) #name,
+#include "mal/layers.def"
+#undef LAYER
+};
+
+const char *mal_layer_name(const char *name, const char *const *extra)
+{
+	for (size_t i = 0; i < ELEMENTS_OF(layers); i++)
+		if (strcmp(layers[i], name) == 0)
+			return layers[i];
+	for (; extra && *extra; extra++)
+		if (strcmp(*extra, name) == 0)
+			return *extra;
+	return "UNDEFINED";
+}
+
+/* An entity call with its keys as batch ids. */
+struct shape {
+	enum sonde_mal_scope scope;
+	const struct mal_arg *args;
+	uint32_t keys[KEYS_MAX];
+	size_t n_keys;
+	size_t at[4], n[4];				   /* ranges of the name lists in keys */
+	uint32_t delim[2];				   /* of the first and the second name */
+	uint32_t component, side, source, dest, layer_tag; /* keys, MAL_STR_NULL: none */
+	int detect;
+	uint32_t layer; /* its name */
+	const struct mal_closure *properties;
+};
+
+static int add_key(struct mal_eval *ev, struct shape *s, uint32_t id, uint32_t *ret)
+{
+	uint32_t key;
+	int r = mal_eval_const(ev, id, &key);
+
+	if (r < 0)
+		return r;
+	if (ret)
+		*ret = key;
+	for (size_t i = 0; i < s->n_keys; i++)
+		if (s->keys[i] == key && s->scope == SONDE_MAL_SCOPE_INSTANCE_RELATION)
+			return 0;
+	if (s->n_keys == KEYS_MAX)
+		return mal_eval_fail(ev, "more than %d labels in an entity", KEYS_MAX);
+	s->keys[s->n_keys++] = key;
+	return 0;
+}
+
+/* --- the arguments of each function, in their order --- */
+
+static const char *const forms[] = {
+	/*
+	 * L the next name list, d the delimiter of both, 1 and 2 that of one name, Y layer, D detect point,
+	 * C component label, S side label, < and > process id labels, T layer label, P properties
+	 */
+	[MAL_FN_SERVICE - MAL_FN_SERVICE] = "LY|LdY",
+	[MAL_FN_INSTANCE - MAL_FN_SERVICE] = "LLY|L1L2YP",
+	[MAL_FN_ENDPOINT - MAL_FN_SERVICE] = "LLY|LLdY",
+	[MAL_FN_PROCESS - MAL_FN_SERVICE] = "LLLT",
+	[MAL_FN_SERVICE_RELATION - MAL_FN_SERVICE] = "DLLY|DLLdYC",
+	[MAL_FN_INSTANCE_RELATION - MAL_FN_SERVICE] = "DLLLLY|DLLLLdYC",
+	[MAL_FN_PROCESS_RELATION - MAL_FN_SERVICE] = "SLL<>C",
+};
+
+static const char *form_of(const struct mal_expr *call)
+{
+	const char *form = forms[call->call.fn - MAL_FN_SERVICE];
+
+	return strcspn(form, "|") == call->call.n_args ? form : strchr(form, '|') + 1;
+}
+
+static int read_list(struct mal_eval *ev, const struct mal_arg *a, struct shape *s, size_t list)
+{
+	int r = 0;
+
+	s->at[list] = (size_t)(a - s->args);
+	s->n[list] = a->strings.n;
+	for (size_t i = 0; i < a->strings.n && r == 0; i++)
+		r = add_key(ev, s, a->strings.ids[i], NULL);
+	return r;
+}
+
+static int read_arg(struct mal_eval *ev, char kind, const struct mal_arg *a, struct shape *s,
+		    size_t *lists)
+{
+	switch (kind) {
+	case 'L':
+		return read_list(ev, a, s, (*lists)++);
+	case 'd':
+	case '1':
+	case '2':
+		if (a->kind != MAL_ARG_STRING || a->string == MAL_STR_EMPTY)
+			return 0;
+		if (kind != '2')
+			s->delim[0] = a->string;
+		if (kind != '1')
+			s->delim[1] = a->string;
+		return 0;
+	case 'Y':
+		s->layer = a->en.name;
+		return 0;
+	case 'D':
+		s->detect = a->en.member;
+		return 0;
+	case 'P':
+		s->properties = a->kind == MAL_ARG_CLOSURE ? a->closure : NULL;
+		return 0;
+	case 'C':
+		return add_key(ev, s, a->string, &s->component);
+	case 'S':
+		return add_key(ev, s, a->string, &s->side);
+	case '<':
+		return add_key(ev, s, a->string, &s->source);
+	case '>':
+		return add_key(ev, s, a->string, &s->dest);
+	default:
+		return add_key(ev, s, a->string, &s->layer_tag);
+	}
+}
+
+static int read_shape(struct mal_eval *ev, const struct mal_expr *call, struct shape *s)
+{
+	const char *form = form_of(call);
+	size_t lists = 0;
+	int r = 0;
+
+	s->scope = (enum sonde_mal_scope)(call->call.fn - MAL_FN_SERVICE);
+	s->args = call->call.args;
+	for (size_t i = 0; i < call->call.n_args && r == 0; i++)
+		r = read_arg(ev, form[i], &call->call.args[i], s, &lists);
+	return r;
+}
+
+/* --- names --- */
+
+static int cut_name(struct mal_eval *ev, const char *text, size_t len, size_t units, uint32_t *ret)
+{
+	if (ev->cut_names && mal_utf16_len(text, len) > units)
+		len = mal_utf16_offset(text, len, units);
+	return mal_value_intern(ev, text, len, ret);
+}
+
+/* The values of list @list in @first, empty ones left out, joined. */
+static int name_of(struct mal_eval *ev, const struct shape *s, size_t list, size_t delim_at,
+		   const struct mal_sample *first, size_t units, uint32_t *ret)
+{
+	const struct mal_arg *a = &s->args[s->at[list]];
+	const char *delim = ".";
+	uint32_t key, value;
+	int r = 0;
+
+	if (s->delim[delim_at] != MAL_STR_NULL)
+		delim = mal_strings_text(&ev->program->strings, s->delim[delim_at]);
+	sonde_buf_reset(&ev->scratch);
+	for (size_t i = 0; i < a->strings.n && r == 0; i++) {
+		r = mal_eval_const(ev, a->strings.ids[i], &key);
+		if (r < 0)
+			return r;
+		value = mal_label_or_empty(first, key);
+		if (value == MAL_STR_EMPTY)
+			continue;
+		if (ev->scratch.len > 0)
+			r = sonde_buf_append(&ev->scratch, delim, strlen(delim));
+		if (r == 0)
+			r = sonde_buf_append(&ev->scratch, mal_strings_text(ev->strings, value),
+					     mal_strings_len(ev->strings, value));
+	}
+	if (r < 0)
+		return mal_eval_fail(ev, "an entity's name longer than %d bytes",
+				     SONDE_MAL_TEXT_MAX);
+	return cut_name(ev, sonde_buf_str(&ev->scratch), ev->scratch.len, units, ret);
+}
+
+static int component_of(struct mal_eval *ev, const struct shape *s, const struct mal_sample *first,
+			int32_t *ret)
+{
+	uint32_t v = s->component == MAL_STR_NULL ? MAL_STR_EMPTY
+						  : mal_label_or_empty(first, s->component);
+
+	*ret = 0;
+	if (v == MAL_STR_EMPTY || mal_java_int(mal_strings_text(ev->strings, v), ret) == 0)
+		return 0;
+	return mal_eval_fail(ev, "the component id is no integer: '%.40s'",
+			     mal_strings_text(ev->strings, v));
+}
+
+static int set_layer(struct mal_eval *ev, const char *name, struct mal_entity *e)
+{
+	name = mal_layer_name(name, ev->layers);
+	return mal_value_intern(ev, name, strlen(name), &e->layer);
+}
+
+static int properties_of(struct mal_eval *ev, const struct shape *s, const struct mal_sample *first,
+			 struct mal_entity *e)
+{
+	struct mal_labels l = {.n = first->n_labels};
+	struct mal_pair *v;
+	int r;
+
+	if (l.n > SONDE_MAL_LABELS_MAX)
+		return mal_eval_fail(ev, "more than %d labels", SONDE_MAL_LABELS_MAX);
+	if (l.n > 0)
+		memcpy(l.v, first->labels, l.n * sizeof(*l.v));
+	r = mal_closure_run(ev, s->properties, MAL_STR_NULL, &l);
+	if (r < 0)
+		return r;
+	v = mal_arena_array(ev->arena, l.n ? l.n : 1, sizeof(*v));
+	if (!v)
+		return mal_eval_no_memory(ev);
+	for (uint32_t i = 0; i < l.n; i++)
+		if (l.v[i].value == MAL_STR_NULL)
+			return mal_eval_fail(ev, "a property of an instance was set to null");
+	memcpy(v, l.v, l.n * sizeof(*v));
+	e->properties = v;
+	e->n_properties = l.n;
+	return 0;
+}
+
+static int name_entity(struct mal_eval *ev, const struct shape *s, const struct mal_sample *first,
+		       struct mal_entity *e)
+{
+	bool cut = s->scope != SONDE_MAL_SCOPE_PROCESS_RELATION;
+	uint32_t *const plain[3] = {
+		&e->service, s->scope == SONDE_MAL_SCOPE_ENDPOINT ? &e->endpoint : &e->instance,
+		&e->process};
+	uint32_t *const relation[2] = {&e->source_service, &e->dest_service};
+	uint32_t *const instances[4] = {&e->source_service, &e->source_instance, &e->dest_service,
+					&e->dest_instance};
+	uint32_t *const *names = plain;
+	int r = 0;
+
+	if (s->scope == SONDE_MAL_SCOPE_SERVICE_RELATION)
+		names = relation;
+	else if (s->scope == SONDE_MAL_SCOPE_INSTANCE_RELATION)
+		names = instances;
+	for (size_t i = 0; i < ELEMENTS_OF(s->n) && s->n[i] > 0 && r == 0; i++) {
+		size_t units = names[i] == &e->endpoint ? ENDPOINT_UNITS : NAME_UNITS;
+
+		if (!cut || names[i] == &e->process)
+			units = SIZE_MAX;
+		r = name_of(ev, s, i, i & 1, first, units, names[i]);
+	}
+	return r;
+}
+
+static int make_entity(struct mal_eval *ev, const struct shape *s, const struct mal_sample *first,
+		       struct mal_entity *e)
+{
+	const char *text;
+	int r;
+
+	*e = (struct mal_entity){.scope = s->scope, .side = (enum sonde_mal_side)s->detect};
+	r = name_entity(ev, s, first, e);
+	if (r == 0)
+		r = component_of(ev, s, first, &e->component);
+	if (r < 0)
+		return r;
+	if (s->scope == SONDE_MAL_SCOPE_PROCESS_RELATION) {
+		text = mal_strings_text(ev->strings, mal_label_or_empty(first, s->side));
+		e->side = strcasecmp(text, "server") == 0 ? SONDE_MAL_SERVER : SONDE_MAL_CLIENT;
+		e->source_process = mal_label_or_empty(first, s->source);
+		e->dest_process = mal_label_or_empty(first, s->dest);
+		return 0;
+	}
+	if (s->layer_tag != MAL_STR_NULL)
+		text = mal_strings_text(ev->strings, mal_label_or_empty(first, s->layer_tag));
+	else
+		text = mal_strings_text(&ev->program->strings, s->layer);
+	r = set_layer(ev, text, e);
+	return r < 0 || !s->properties ? r : properties_of(ev, s, first, e);
+}
+
+/* --- groups --- */
+
+/* The samples of each group lie one behind the other, without the entity's labels. */
+static int split_samples(struct mal_eval *ev, const struct shape *s, const struct mal_family *in,
+			 const struct mal_grouping *g, struct mal_sample **ret,
+			 uint32_t **ret_start)
+{
+	struct mal_sample *v = mal_arena_array(ev->arena, in->n, sizeof(*v));
+	uint32_t *start = mal_arena_zalloc(ev->arena, (g->n_groups + 2) * sizeof(*start));
+
+	if (!v || !start)
+		return mal_eval_no_memory(ev);
+	for (size_t i = 0; i < in->n; i++)
+		start[g->group_of[i] + 2]++;
+	for (size_t i = 0; i < g->n_groups; i++)
+		start[i + 2] += start[i + 1];
+	for (size_t i = 0; i < in->n; i++) {
+		struct mal_sample *out = &v[start[g->group_of[i] + 1]++];
+		struct mal_pair *left;
+		uint32_t n = 0;
+
+		*out = in->v[i];
+		left = mal_arena_array(ev->arena, out->n_labels ? out->n_labels : 1, sizeof(*left));
+		if (!left)
+			return mal_eval_no_memory(ev);
+		for (uint32_t l = 0; l < in->v[i].n_labels; l++) {
+			size_t k = 0;
+
+			while (k < s->n_keys && s->keys[k] != in->v[i].labels[l].key)
+				k++;
+			if (k == s->n_keys)
+				left[n++] = in->v[i].labels[l];
+		}
+		out->labels = left;
+		out->n_labels = n;
+	}
+	*ret = v;
+	*ret_start = start;
+	return 0;
+}
+
+static uint64_t hash_entity(const struct mal_entity *e)
+{
+	const uint32_t ids[] = {e->service,	   e->instance,	      e->endpoint,
+				e->process,	   e->source_service, e->source_instance,
+				e->source_process, e->dest_service,   e->dest_instance,
+				e->dest_process,   e->layer,	      (uint32_t)e->component,
+				(uint32_t)e->side};
+	uint64_t h = e->scope;
+
+	for (size_t i = 0; i < ELEMENTS_OF(ids); i++)
+		h = ((h ^ ids[i]) * 0x9e3779b97f4a7c15ULL) ^ (h >> 31);
+	return h ^ (h >> 32);
+}
+
+static bool equal_entity(const struct mal_entity *a, const struct mal_entity *b)
+{
+	return a->scope == b->scope && a->side == b->side && a->component == b->component &&
+	       a->service == b->service && a->instance == b->instance &&
+	       a->endpoint == b->endpoint && a->process == b->process &&
+	       a->source_service == b->source_service && a->source_instance == b->source_instance &&
+	       a->source_process == b->source_process && a->dest_service == b->dest_service &&
+	       a->dest_instance == b->dest_instance && a->dest_process == b->dest_process &&
+	       a->layer == b->layer;
+}
+
+static int check_keys(struct mal_eval *ev, const struct shape *s)
+{
+	for (size_t i = 0; i < s->n_keys; i++)
+		for (size_t j = i + 1; j < s->n_keys; j++)
+			if (s->keys[i] == s->keys[j])
+				return mal_eval_fail(ev, "label '%.64s' twice in an entity",
+						     mal_strings_text(ev->strings, s->keys[i]));
+	return 0;
+}
+
+int mal_family_entities(struct mal_eval *ev, const struct mal_expr *call,
+			const struct mal_family *in, struct mal_family *ret)
+{
+	struct shape s = {0};
+	struct mal_entity_group *groups;
+	struct mal_grouping g;
+	struct mal_sample *v = NULL;
+	uint32_t *start = NULL, *table;
+	size_t cap = 16, n = 0, slot;
+	int r;
+
+	r = read_shape(ev, call, &s);
+	if (r == 0)
+		r = check_keys(ev, &s);
+	if (r == 0)
+		r = mal_group(ev, in, s.keys, s.n_keys, &g);
+	if (r == 0)
+		r = split_samples(ev, &s, in, &g, &v, &start);
+	if (r < 0)
+		return r;
+	while (cap < g.n_groups * 2)
+		cap *= 2;
+	table = mal_arena_zalloc(ev->arena, cap * sizeof(*table));
+	groups = mal_arena_array(ev->arena, g.n_groups, sizeof(*groups));
+	if (!table || !groups)
+		return mal_eval_no_memory(ev);
+	for (size_t i = 0; i < g.n_groups; i++) {
+		uint32_t group = g.order[i];
+		struct mal_entity_group *out = &groups[n];
+
+		r = make_entity(ev, &s, &in->v[g.first[group]], &out->entity);
+		if (r < 0)
+			return r;
+		out->v = v + start[group];
+		out->n = start[group + 1] - start[group];
+		slot = hash_entity(&out->entity) & (cap - 1);
+		while (table[slot] && !equal_entity(&groups[table[slot] - 1].entity, &out->entity))
+			slot = (slot + 1) & (cap - 1);
+		if (table[slot]) /* the later group of an equal entity takes its place */
+			groups[table[slot] - 1] = *out;
+		else
+			table[slot] = (uint32_t)++n;
+	}
+	*ret = *in;
+	ret->groups = groups;
+	ret->n_groups = n;
+	return 0;
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Eval: one expression over one batch. What fails returns -EINVAL and leaves its words in the
+ * message; the caller drops the rule's result. Folder-private, and the conformance test's.
+ */
+
+#include "base/buf.h"
+#include "mal/ast.h"
+#include "mal/entity.h"
+#include "mal/family.h"
+#include "mal/run.h"
+#include "mal/window.h"
+
+struct mal_memo; /* answers of the host in this run */
+
+/* What is the same for all rules of a run. Embedded by the engine. */
+struct mal_eval {
+	struct sonde_mal_batch
+		*batch; /* borrowed, as all pointers here that are not said to be owned */
+	struct mal_strings *strings; /* the batch's */
+	const struct mal_program *program;
+	uint32_t *consts; /* program's string id to the batch's, 0 = not asked yet; in run_arena */
+	struct mal_arena run_arena;  /* owned; lives for a run: prefix and filter results */
+	struct mal_arena rule_arena; /* owned; lives for a rule */
+	struct mal_arena *arena;     /* the one of the two that results go to */
+	const struct sonde_mal_host *host;
+	struct mal_window *window;
+	struct mal_memo *memo; /* owned; memory of run_arena */
+	size_t memo_cap, memo_n;
+	bool milliseconds; /* default unit of histogram() */
+	bool cut_names;	   /* name control of entities */
+	bool need_address; /* a remote process without address fails, as in OAP; its stub takes any */
+	struct mal_family head;
+	/* How a metric reference is answered: the engine filters, and puts the prefix behind it. NULL: from the batch. */
+	int (*metric)(struct mal_eval *ev, const struct mal_expr *e, struct mal_family *ret);
+	void *metric_ctx;
+	const char *const *layers; /* names that Layer knows beyond the built-in ones, NULL-ended */
+	struct sonde_buf scratch;  /* owned; text under construction */
+	pcre2_match_data *match;   /* owned */
+	pcre2_match_context *match_context; /* owned */
+	char message[256];
+};
+
+int mal_eval_init(struct mal_eval *ev) _must_check_;
+void mal_eval_done(struct mal_eval *ev);
+
+/* Before each run: forgets the arenas and the memo. Return: 0, -ENOMEM. */
+int mal_eval_begin(struct mal_eval *ev, struct sonde_mal_batch *b,
+		   const struct mal_program *p) _must_check_;
+
+int mal_eval_fail(struct mal_eval *ev, const char *fmt, ...) _printf_(2, 3);
+int mal_eval_no_memory(struct mal_eval *ev);
+
+/* A string of the program as the batch's id. */
+int mal_eval_const(struct mal_eval *ev, uint32_t id, uint32_t *ret) _must_check_;
+
+int mal_eval_expr(struct mal_eval *ev, const struct mal_expr *e,
+		  struct mal_family *ret) _must_check_;
+
+/* 1 match, 0 none. @full: the whole text has to match. Captures are in ev->match. */
+int mal_eval_regex(struct mal_eval *ev, const struct mal_regex *re, const char *text, size_t len,
+		   size_t from, bool full) _must_check_;
+
+/* --- closures --- */
+
+struct mal_labels {
+	struct mal_pair v[SONDE_MAL_LABELS_MAX];
+	uint32_t n;
+};
+
+/* tag, forEach: @labels are worked on in place. @element: MAL_STR_NULL unless forEach. */
+int mal_closure_run(struct mal_eval *ev, const struct mal_closure *c, uint32_t element,
+		    struct mal_labels *labels) _must_check_;
+
+/* filter: 1 keep, 0 drop. */
+int mal_closure_filter(struct mal_eval *ev, const struct mal_closure *c,
+		       const struct mal_sample *s) _must_check_;
+
+/* decorate. */
+int mal_closure_decorate(struct mal_eval *ev, const struct mal_closure *c,
+			 struct mal_entity *e) _must_check_;
+
+/* --- function groups, each over a family that is not EMPTY --- */
+
+int mal_family_filter_tags(struct mal_eval *ev, const struct mal_expr *call,
+			   const struct mal_family *in, struct mal_family *ret) _must_check_;
+int mal_family_aggregate(struct mal_eval *ev, const struct mal_expr *call,
+			 const struct mal_family *in, struct mal_family *ret) _must_check_;
+int mal_family_count(struct mal_eval *ev, const struct mal_expr *call, const struct mal_family *in,
+		     struct mal_family *ret) _must_check_;
+int mal_family_histogram(struct mal_eval *ev, const struct mal_expr *call,
+			 const struct mal_family *in, struct mal_family *ret) _must_check_;
+int mal_family_relabel(struct mal_eval *ev, const struct mal_expr *call,
+		       const struct mal_family *in, struct mal_family *ret) _must_check_;
+int mal_family_join(struct mal_eval *ev, char op, const struct mal_family *lhs,
+		    const struct mal_family *rhs, struct mal_family *ret) _must_check_;
+int mal_family_entities(struct mal_eval *ev, const struct mal_expr *call,
+			const struct mal_family *in, struct mal_family *ret) _must_check_;
+
+/* --- grouping, shared by aggregations and entities --- */
+
+struct mal_grouping {
+	uint32_t *group_of; /* by sample */
+	uint32_t *first;    /* by group: index of its first sample */
+	uint32_t *values;   /* by group: n_keys values each, absent = "" */
+	uint32_t *order;    /* groups in the order in which OAP walks them */
+	size_t n_groups, n_keys;
+};
+
+int mal_group(struct mal_eval *ev, const struct mal_family *in, const uint32_t *keys, size_t n_keys,
+	      struct mal_grouping *ret) _must_check_;
+
+/* List argument as batch ids, in the current arena. */
+int mal_eval_keys(struct mal_eval *ev, const struct mal_arg *arg, uint32_t **ret,
+		  size_t *ret_n) _must_check_;

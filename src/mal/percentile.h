@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Percentiles of a histogram, number for number as OAP's: float32 where it uses float. Folder-private. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct mal_bucket {
+	int64_t bound;
+	int64_t count;
+};
+
+/*
+ * @v ascending by bound. @values[i] gets the bound at which ranks[i] is reached. Ranks are resolved in
+ * their order, so the walk stops at the first that is not reached. Returns how many were.
+ */
+size_t mal_percentiles(const struct mal_bucket *v, size_t n, const int32_t *ranks, size_t n_ranks,
+		       int64_t *values);

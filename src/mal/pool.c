@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mal/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+static uint32_t hash_text(uint64_t seed, const char *text, size_t len)
+{
+	uint64_t h = seed ^ (len * 0x9e3779b97f4a7c15ULL), w;
+
+	for (; len >= 8; len -= 8, text += 8) {
+		memcpy(&w, text, 8);
+		h = (h ^ w) * 0xff51afd7ed558ccdULL;
+		h ^= h >> 32;
+	}
+	w = 0;
+	memcpy(&w, text, len);
+	h = (h ^ w) * 0xc4ceb9fe1a85ec53ULL;
+	return (uint32_t)(h ^ (h >> 29));
+}
+
+/* One code point of UTF-8; bytes that are none stand for themselves. */
+static uint32_t next_char(const char *text, size_t len, size_t *pos)
+{
+	const uint8_t *p = (const uint8_t *)text + *pos;
+	size_t left = len - *pos, n;
+	uint32_t c = p[0];
+
+	if (c < 0x80) {
+		n = 1;
+	} else if (c >= 0xc2 && c < 0xe0) {
+		n = 2;
+		c &= 0x1f;
+	} else if (c >= 0xe0 && c < 0xf0) {
+		n = 3;
+		c &= 0x0f;
+	} else if (c >= 0xf0 && c < 0xf5) {
+		n = 4;
+		c &= 0x07;
+	} else {
+		n = 1;
+	}
+	if (n > left) {
+		*pos += 1;
+		return p[0];
+	}
+	for (size_t i = 1; i < n; i++) {
+		if ((p[i] & 0xc0) != 0x80) {
+			*pos += 1;
+			return p[0];
+		}
+		c = (c << 6) | (p[i] & 0x3f);
+	}
+	*pos += n;
+	return c;
+}
+
+int32_t mal_java_hash(const char *text, size_t len)
+{
+	uint32_t h = 0;
+
+	for (size_t pos = 0; pos < len;) {
+		uint32_t c = next_char(text, len, &pos);
+
+		if (c >= 0x10000) {
+			c -= 0x10000;
+			h = h * 31 + (0xd800 + (c >> 10));
+			c = 0xdc00 + (c & 0x3ff);
+		}
+		h = h * 31 + c;
+	}
+	return (int32_t)h;
+}
+
+size_t mal_utf16_len(const char *text, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t pos = 0; pos < len;)
+		n += next_char(text, len, &pos) >= 0x10000 ? 2 : 1;
+	return n;
+}
+
+size_t mal_utf16_offset(const char *text, size_t len, size_t unit)
+{
+	size_t n = 0, pos = 0;
+
+	while (pos < len && n < unit)
+		n += next_char(text, len, &pos) >= 0x10000 ? 2 : 1;
+	return pos;
+}
+
+int mal_strings_init(struct mal_strings *s, size_t max_bytes)
+{
+	assert(s);
+
+	*s = (struct mal_strings){.arena = MAL_ARENA_INIT(max_bytes)};
+	if (getrandom(&s->seed, sizeof(s->seed), GRND_NONBLOCK) != (ssize_t)sizeof(s->seed))
+		s->seed = (uintptr_t)s; /* early boot: address space layout has to do */
+	s->cap = 256;
+	s->table_cap = 1024;
+	s->v = calloc(s->cap, sizeof(*s->v));
+	s->table = calloc(s->table_cap, sizeof(*s->table));
+	if (!s->v || !s->table) {
+		mal_strings_done(s);
+		return -ENOMEM;
+	}
+	mal_strings_reset(s);
+	return 0;
+}
+
+void mal_strings_done(struct mal_strings *s)
+{
+	if (!s)
+		return;
+	mal_arena_done(&s->arena);
+	free(s->v);
+	free(s->table);
+	s->v = NULL;
+	s->table = NULL;
+	s->n = s->cap = s->table_cap = 0;
+}
+
+static void place(struct mal_strings *s, uint32_t id)
+{
+	uint32_t mask = s->table_cap - 1, i = s->v[id].hash & mask;
+
+	while (s->table[i])
+		i = (i + 1) & mask;
+	s->table[i] = id;
+}
+
+void mal_strings_reset(struct mal_strings *s)
+{
+	assert(s && s->v);
+
+	mal_arena_reset(&s->arena);
+	memset(s->table, 0, s->table_cap * sizeof(*s->table));
+	s->v[MAL_STR_NULL] = (struct mal_string){.text = ""};
+	s->v[MAL_STR_EMPTY] = (struct mal_string){.text = "", .hash = hash_text(s->seed, "", 0)};
+	s->n = 2;
+	place(s, MAL_STR_EMPTY);
+}
+
+static int grow(struct mal_strings *s)
+{
+	if (s->n == s->cap) {
+		struct mal_string *v = reallocarray(s->v, (size_t)s->cap * 2, sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		s->v = v;
+		s->cap *= 2;
+	}
+	if (s->n >= s->table_cap / 2) {
+		uint32_t *table = calloc((size_t)s->table_cap * 2, sizeof(*table));
+
+		if (!table)
+			return -ENOMEM;
+		free(s->table);
+		s->table = table;
+		s->table_cap *= 2;
+		for (uint32_t id = 1; id < s->n; id++)
+			place(s, id);
+	}
+	return 0;
+}
+
+static uint32_t find(const struct mal_strings *s, uint32_t hash, const char *text, size_t len)
+{
+	uint32_t mask = s->table_cap - 1;
+
+	for (uint32_t i = hash & mask; s->table[i]; i = (i + 1) & mask) {
+		const struct mal_string *e = &s->v[s->table[i]];
+
+		if (e->hash == hash && e->len == len && memcmp(e->text, text, len) == 0)
+			return s->table[i];
+	}
+	return MAL_STR_NULL;
+}
+
+uint32_t mal_strings_find(const struct mal_strings *s, const char *text, size_t len)
+{
+	return find(s, hash_text(s->seed, text, len), text, len);
+}
+
+int mal_strings_put(struct mal_strings *s, const char *text, size_t len, uint32_t *ret)
+{
+	uint32_t hash = hash_text(s->seed, text, len), id = find(s, hash, text, len);
+	char *copy;
+	int r;
+
+	if (id != MAL_STR_NULL) {
+		*ret = id;
+		return 0;
+	}
+	if (len > UINT32_MAX || s->n >= MAL_STRINGS_MAX)
+		return -E2BIG;
+	r = grow(s);
+	if (r < 0)
+		return r;
+	copy = mal_arena_strndup(&s->arena, text, len);
+	if (!copy)
+		return s->arena.used + len >= s->arena.max ? -E2BIG : -ENOMEM;
+	s->v[s->n] = (struct mal_string){.text = copy,
+					 .len = (uint32_t)len,
+					 .hash = hash,
+					 .java_hash = mal_java_hash(copy, len)};
+	place(s, s->n);
+	*ret = s->n++;
+	return 0;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Window: what increase, rate and irate remember of each series between batches. A series is keyed by
+ * name and labels as text, so it outlives the batch's ids. Bounded: when all series are taken the one
+ * that was silent longest makes room; OAP keeps them for ever. Folder-private.
+ */
+
+#include <stdint.h>
+
+#include "mal/family.h"
+
+struct mal_window;
+
+int mal_window_new(struct mal_window **ret) _must_check_;
+struct mal_window *mal_window_free(struct mal_window *w);
+SONDE_DEFINE_CLEANUP(struct mal_window *, mal_window_free)
+
+void mal_window_clear(struct mal_window *w);
+
+/* Series and points that had to make room so far. */
+uint64_t mal_window_refused(const struct mal_window *w);
+
+/* Adds the sample and gives the lower bound of the last @range_ms, which may be the sample itself. */
+int mal_window_push(struct mal_window *w, const struct mal_strings *strings,
+		    const struct mal_sample *s, int64_t range_ms, int64_t *ret_ts_ms,
+		    double *ret_value) _must_check_;
+
+/* Remembers the sample and gives the one before it, or itself. */
+int mal_window_last(struct mal_window *w, const struct mal_strings *strings,
+		    const struct mal_sample *s, int64_t *ret_ts_ms, double *ret_value) _must_check_;
