@@ -19,19 +19,30 @@ void sonde_batch_done(struct sonde_batch *b)
 	*b = (struct sonde_batch){.wall_ms = b->wall_ms};
 }
 
+static void open_message(struct sonde_batch *b, const char *service, const char *instance)
+{
+	b->at = b->n;
+	if (b->n == SONDE_BATCH_COLLECTIONS_MAX)
+		return; /* every further meter is refused */
+	b->messages[b->n] = SONDE_BUF_INIT(SONDE_BATCH_COLLECTION_MAX);
+	b->names[b->n].service = service;
+	b->names[b->n].instance = instance;
+	b->n++;
+}
+
 void sonde_batch_begin(struct sonde_batch *b, const char *service, const char *instance)
 {
 	assert(b && service && instance);
 
-	b->service = service;
-	b->instance = instance;
-	/* The next meter opens a message of its own. */
-	if (b->n && b->messages[b->n - 1].len == 0)
+	/* The last one of these names: earlier ones are full. */
+	for (size_t i = b->n; i > 0; i--) {
+		if (strcmp(b->names[i - 1].service, service) != 0 ||
+		    strcmp(b->names[i - 1].instance, instance) != 0)
+			continue;
+		b->at = i - 1;
 		return;
-	if (b->n < SONDE_BATCH_COLLECTIONS_MAX)
-		b->messages[b->n++] = SONDE_BUF_INIT(SONDE_BATCH_COLLECTION_MAX);
-	else
-		b->service = NULL; /* full: every meter of it is refused */
+	}
+	open_message(b, service, instance);
 }
 
 /* protobuf-c's fields are not const; nothing writes through them here. */
@@ -89,15 +100,16 @@ static size_t element_header(size_t n, uint8_t ret[11])
 	return at;
 }
 
-static int append_to(struct sonde_batch *b, struct sonde_buf *buf, Skywalking__V3__MeterData *m)
+static int append_here(struct sonde_batch *b, Skywalking__V3__MeterData *m)
 {
+	struct sonde_buf *buf = &b->messages[b->at];
 	uint8_t header[11];
 	size_t n, header_len;
 	int r;
 
 	if (buf->len == 0) {
-		m->service = unconst(b->service);
-		m->serviceinstance = unconst(b->instance);
+		m->service = unconst(b->names[b->at].service);
+		m->serviceinstance = unconst(b->names[b->at].instance);
 		m->timestamp = b->wall_ms;
 	}
 	n = skywalking__v3__meter_data__get_packed_size(m);
@@ -116,15 +128,15 @@ static int append(struct sonde_batch *b, Skywalking__V3__MeterData *m)
 {
 	int r;
 
-	if (!b->service)
+	if (b->at >= b->n)
 		return -ENOSPC;
-	r = append_to(b, &b->messages[b->n - 1], m);
+	r = append_here(b, m);
 	if (r != -EMSGSIZE)
 		return r;
-	if (b->n == SONDE_BATCH_COLLECTIONS_MAX)
+	open_message(b, b->names[b->at].service, b->names[b->at].instance);
+	if (b->at >= b->n)
 		return -ENOSPC;
-	b->messages[b->n++] = SONDE_BUF_INIT(SONDE_BATCH_COLLECTION_MAX);
-	r = append_to(b, &b->messages[b->n - 1], m);
+	r = append_here(b, m);
 	return r == -EMSGSIZE ? -ENOSPC : r;
 }
 

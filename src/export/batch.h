@@ -30,17 +30,22 @@ struct sonde_batch_bucket {
 struct sonde_batch {
 	int64_t wall_ms;
 	struct sonde_buf messages[SONDE_BATCH_COLLECTIONS_MAX];
+	struct {
+		const char *service, *instance; /* borrowed while meters are written */
+	} names[SONDE_BATCH_COLLECTIONS_MAX];
 	size_t n;
-	size_t meters;	     /* elements in all */
-	const char *service; /* borrowed; of the collection that is being written */
-	const char *instance;
+	size_t at;     /* the message that is being written; n: none, all are full */
+	size_t meters; /* elements in all */
 };
 
 #define SONDE_BATCH_INIT(now_wall_ms) ((struct sonde_batch){.wall_ms = (now_wall_ms)})
 
 void sonde_batch_done(struct sonde_batch *b);
 
-/* What follows is of this (service, instance): borrowed until the next begin. */
+/*
+ * What follows is of this (service, instance), both borrowed until the last meter is written: goes on
+ * with its collection, or opens one.
+ */
 void sonde_batch_begin(struct sonde_batch *b, const char *service, const char *instance);
 
 /*

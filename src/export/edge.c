@@ -86,6 +86,21 @@ bool sonde_cell_add_difference(struct sonde_tcp_cell *to, const struct sonde_tcp
 	return grew;
 }
 
+int sonde_edge_drops_append(struct sonde_edge_drop **drops, size_t *n,
+			    const struct sonde_edge_drop *drop)
+{
+	struct sonde_edge_drop *p;
+
+	assert(drops && n && drop);
+
+	p = reallocarray(*drops, *n + 1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p[(*n)++] = *drop;
+	*drops = p;
+	return 0;
+}
+
 int sonde_edge_add_drop(struct sonde_edge *e, const struct sonde_edge_drop *drop)
 {
 	struct sonde_edge_drop *p;
@@ -102,12 +117,7 @@ int sonde_edge_add_drop(struct sonde_edge *e, const struct sonde_edge_drop *drop
 		p->drop.bytes += drop->drop.bytes;
 		return 0;
 	}
-	p = reallocarray(e->drops, e->n_drops + 1, sizeof(*p));
-	if (!p)
-		return -ENOMEM;
-	e->drops = p;
-	p[e->n_drops++] = *drop;
-	return 0;
+	return sonde_edge_drops_append(&e->drops, &e->n_drops, drop);
 }
 
 int sonde_edge_merge(struct sonde_edge *to, const struct sonde_edge *from)

@@ -62,6 +62,10 @@ int sonde_edge_merge(struct sonde_edge *to, const struct sonde_edge *from) _must
 /* Adds to the row of the same (direction, class, reason). Return: 0, -ENOMEM. */
 int sonde_edge_add_drop(struct sonde_edge *e, const struct sonde_edge_drop *drop) _must_check_;
 
+/* Appends without looking. Return: 0, -ENOMEM. */
+int sonde_edge_drops_append(struct sonde_edge_drop **drops, size_t *n,
+			    const struct sonde_edge_drop *drop) _must_check_;
+
 /*
  * Counters: @to += @now - @then (NULL: all of @now). Every field up to the gauges is a counter.
  * Gauges: @to takes @now's, if @gauges. Returns true if any counter grew.

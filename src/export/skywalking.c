@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "export/group.h"
+#include "model/hist.h"
 
 #define NAME_MAX_ 80
 
@@ -26,7 +27,7 @@ uint64_t sonde_skywalking_fold(const struct sonde_sparse_hist *h,
 
 	memset(ret, 0, SONDE_SKYWALKING_BOUNDS * sizeof(ret[0]));
 	for (size_t i = 0; i < h->n; i++) {
-		uint64_t us = sonde_sparse_hist_lower_us(h->pairs[i].bucket);
+		uint64_t us = sonde_hist_lower_us(h->pairs[i].bucket);
 
 		ret[sonde_skywalking_bucket(us)] += h->pairs[i].count;
 		sum += h->pairs[i].count;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "export/group.h"
+#include "model/hist.h"
 #include "model/meters.h"
 
 struct out {
@@ -83,7 +84,7 @@ static int histogram(struct out *o, enum sonde_meter m, const struct sonde_spars
 	for (size_t i = 0; i < h->n && n < SONDE_HIST_BUCKETS; i++) {
 		if (!h->pairs[i].count)
 			continue;
-		buckets[n].lower = (double)sonde_sparse_hist_lower_us(h->pairs[i].bucket);
+		buckets[n].lower = (double)sonde_hist_lower_us(h->pairs[i].bucket);
 		buckets[n++].count = (int64_t)h->pairs[i].count;
 	}
 	if (n == 0)

@@ -150,17 +150,3 @@ uint64_t sonde_sparse_hist_total(const struct sonde_sparse_hist *h)
 		sum += h->pairs[i].count;
 	return sum;
 }
-
-uint64_t sonde_sparse_hist_lower_us(uint32_t bucket)
-{
-	uint64_t us;
-
-	if (bucket >= SONDE_HIST_BUCKETS)
-		bucket = SONDE_HIST_BUCKETS - 1;
-	if (bucket < 10)
-		return bucket;
-	us = 10 + (bucket - 10) % 90;
-	for (uint32_t decade = (bucket - 10) / 90; decade; decade--)
-		us *= 10;
-	return us;
-}

@@ -49,6 +49,3 @@ int sonde_sparse_hist_add_difference(struct sonde_sparse_hist *h,
 				     const struct sonde_sparse_hist *then) _must_check_;
 
 uint64_t sonde_sparse_hist_total(const struct sonde_sparse_hist *h);
-
-/* Smallest number of microseconds that goes into @bucket; of one out of range the last's. */
-uint64_t sonde_sparse_hist_lower_us(uint32_t bucket);

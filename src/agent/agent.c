@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/agent.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include "agent/control.h"
+#include "agent/finder.h"
+#include "agent/registrar.h"
+#include "agent/rpc.h"
+#include "agent/rules.h"
+#include "agent/tasks.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "export/delivery.h"
+#include "host/proc.h"
+#include "io/grpc-client.h"
+#include "skywalking/v3/profile.pb-c.h"
+
+#define DRAIN_NS (2800 * SONDE_NS_PER_MS) /* SIGTERM's 3 s, with room for the exit itself */
+#define RETRY_MIN_NS (250 * SONDE_NS_PER_MS)
+#define RETRY_MAX_NS (15 * SONDE_NS_PER_S)
+
+struct agent {
+	const struct sonde_agent_config *config;
+	char id[SONDE_AGENT_ID_MAX];
+	char host[256];
+	char instance[SONDE_PROCESS_NAME_MAX];
+	int proc_fd;
+	sd_event *event;
+	struct sonde_probe_client *probe;
+	struct sonde_grpc_client *client;
+	struct sonde_rules *rules;
+	struct sonde_finder *finder;
+	struct sonde_registrar *registrar;
+	struct sonde_control *control;
+	struct sonde_delivery *delivery;
+	struct sonde_tasks *tasks;
+	sd_event_source *poll, *scan, *retry, *drain;
+	bool polling; /* a query is under way */
+	bool poll_said;
+	bool draining;
+};
+
+/* UUID v4. */
+static int make_id(char dst[SONDE_AGENT_ID_MAX])
+{
+	uint8_t b[16];
+	ssize_t n;
+
+	do
+		n = getrandom(b, sizeof(b), 0);
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)sizeof(b))
+		return n < 0 ? -errno : -EIO;
+	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+	(void)snprintf(dst, SONDE_AGENT_ID_MAX,
+		       "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+		       b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
+		       b[13], b[14], b[15]);
+	return 0;
+}
+
+/* "{host}" in the agent's own instance name. */
+static void make_instance(struct agent *a)
+{
+	const char *t = a->config->instance, *at = strstr(t, "{host}");
+	char text[600];
+
+	if (at)
+		(void)snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - t), t, a->host, at + 6);
+	else
+		(void)snprintf(text, sizeof(text), "%s", t);
+	sonde_process_set_name(a->instance, sizeof(a->instance), text);
+}
+
+static void end_if_drained(struct agent *a)
+{
+	if (a->draining && sonde_tasks_idle(a->tasks) && sonde_delivery_idle(a->delivery))
+		(void)sd_event_exit(a->event, 0);
+}
+
+/* tasks */
+
+static bool has_extension(void *ctx)
+{
+	const struct agent *a = ctx;
+
+	return sonde_grpc_client_has_extension(a->client);
+}
+
+static void on_tasks_idle(void *ctx)
+{
+	end_if_drained(ctx);
+}
+
+/* delivery */
+
+struct call {
+	struct agent *a;
+	struct sonde_delivery *d;
+};
+
+static void on_sent(void *ctx, const struct sonde_grpc_result *result)
+{
+	_cleanup_free_ struct call *c = ctx;
+	struct agent *a = c->a;
+	const struct sonde_delivery_result r = {
+		.status = result->status,
+		.not_processed = result->not_processed,
+		.bytes = result->bytes,
+		.bytes_compressed = result->bytes_compressed,
+		.encoding = result->encoding,
+	};
+
+	if (result->status != SONDE_GRPC_OK)
+		sonde_log_debug("report: %s %s", sonde_grpc_status_name(result->status),
+				result->message);
+	if (!a->delivery) /* being freed */
+		return;
+	sonde_delivery_answer(c->d, &r);
+	end_if_drained(a);
+}
+
+static int send_report(void *ctx, struct sonde_delivery *d, const char *path,
+		       const struct sonde_buf *messages, size_t n, const char *report_id)
+{
+	const struct sonde_grpc_metadata metadata = {"sonde-report-id", report_id};
+	struct agent *a = ctx;
+	struct call *c;
+	int r;
+
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->a = a;
+	c->d = d;
+	r = sonde_grpc_client_call(a->client, path, messages, n, &metadata, 1,
+				   sonde_mono_ns() + a->config->backend_deadline_ns,
+				   (struct sonde_grpc_client_handler){NULL, on_sent, c}, NULL);
+	if (r < 0)
+		free(c);
+	return r;
+}
+
+static bool backend_adds(void *ctx)
+{
+	return !has_extension(ctx);
+}
+
+static void on_outcome(void *ctx, const struct sonde_report *report,
+		       enum sonde_delivery_outcome outcome)
+{
+	struct agent *a = ctx;
+
+	if (a->tasks)
+		sonde_tasks_outcome(a->tasks, report, outcome, sonde_mono_ns());
+}
+
+static void retry_in(void *ctx, uint64_t delay_ns)
+{
+	struct agent *a = ctx;
+	uint32_t salt = 0;
+
+	/* A quarter more or less: many agents lost the same server. */
+	if (getrandom(&salt, sizeof(salt), GRND_NONBLOCK) == (ssize_t)sizeof(salt))
+		delay_ns += delay_ns / 4 * (salt % 1000) / 500 - delay_ns / 4;
+	(void)sd_event_source_set_time_relative(a->retry, delay_ns / SONDE_NS_PER_US);
+	(void)sd_event_source_set_enabled(a->retry, SD_EVENT_ONESHOT);
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct agent *a = userdata;
+
+	sonde_delivery_kick(a->delivery);
+	end_if_drained(a);
+	return 0;
+}
+
+/* processes */
+
+static void on_scan_done(void *ctx, bool changed)
+{
+	struct agent *a = ctx;
+
+	if (changed)
+		sonde_registrar_report_new(a->registrar);
+	/* Also unchanged: targets may have ended. */
+	sonde_tasks_processes_changed(a->tasks);
+}
+
+static void on_ids(void *ctx)
+{
+	struct agent *a = ctx;
+
+	sonde_tasks_processes_changed(a->tasks);
+}
+
+static int on_scan(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct agent *a = userdata;
+	int r = sonde_finder_scan(a->finder);
+
+	if (r < 0)
+		(void)sonde_log_warn(r, "cannot look through %s, trying again", a->config->proc);
+	(void)sd_event_source_set_time_relative(source, a->config->scan_ns / SONDE_NS_PER_US);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* poll */
+
+static void take_command(struct agent *a, const Skywalking__V3__Command *c)
+{
+	_cleanup_(sonde_spec_done) struct sonde_spec spec = {0};
+	char words[SONDE_SPEC_WORDS_MAX] = "";
+	int r;
+
+	r = sonde_spec_from_command(c, &spec, words);
+	if (r == 0)
+		sonde_tasks_accept(a->tasks, &spec);
+	else if (r == -EINVAL)
+		sonde_tasks_refuse(a->tasks, &spec, words);
+	else if (r != -EOPNOTSUPP)
+		(void)sonde_log_warn(r, "a task could not be taken, asking again");
+}
+
+static void on_commands(void *ctx, const struct sonde_grpc_result *result,
+			const ProtobufCMessage *answer)
+{
+	const Skywalking__V3__Commands *commands = (const void *)answer;
+	struct agent *a = ctx;
+
+	a->polling = false;
+	if (result->status != SONDE_GRPC_OK && result->status != SONDE_GRPC_CANCELLED &&
+	    !a->poll_said)
+		(void)sonde_log_warn(0, "cannot ask for tasks: %s %s, trying again",
+				     sonde_grpc_status_name(result->status), result->message);
+	a->poll_said = result->status != SONDE_GRPC_OK;
+	for (size_t i = 0; commands && i < commands->n_commands; i++)
+		take_command(a, commands->commands[i]);
+	if (commands)
+		sonde_control_keep(a->control);
+}
+
+static void query_tasks(struct agent *a)
+{
+	Skywalking__V3__EBPFProfilingTaskQuery q = SKYWALKING__V3__EBPFPROFILING_TASK_QUERY__INIT;
+
+	q.roverinstanceid = a->id;
+	q.latestupdatetime = sonde_tasks_latest_update_ms(a->tasks);
+	a->polling = true;
+	if (sonde_rpc(a->client, "/skywalking.v3.EBPFProfilingService/queryTasks", &q.base,
+		      &skywalking__v3__commands__descriptor, a->config->backend_deadline_ns,
+		      on_commands, a) < 0)
+		a->polling = false;
+}
+
+static int on_poll(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct agent *a = userdata;
+
+	if (!a->polling && !a->draining)
+		query_tasks(a);
+	(void)sd_event_source_set_time_relative(source, a->config->poll_ns / SONDE_NS_PER_US);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static void on_stop(void *ctx, const char *task_id, const char *reason)
+{
+	struct agent *a = ctx;
+
+	sonde_tasks_stop(a->tasks, task_id, reason);
+}
+
+static void on_extend(void *ctx, const char *task_id, int64_t end_wall_ms)
+{
+	struct agent *a = ctx;
+
+	sonde_tasks_extend(a->tasks, task_id, end_wall_ms);
+}
+
+/* probe */
+
+static void say_hello(const struct sonde_probe_hello *hello)
+{
+	sonde_log_info("sonde-probe is ready: worker %u, keeper %u", hello->worker_pid,
+		       hello->keeper_pid);
+	if (hello->bpf_error)
+		(void)sonde_log_warn(-(int)hello->bpf_error,
+				     "BPF is refused (%s): tasks will fail with this reason",
+				     hello->missing);
+}
+
+static void on_hello(void *ctx, const struct sonde_probe_hello *hello)
+{
+	say_hello(hello);
+}
+
+static void on_restart(void *ctx, const struct sonde_probe_hello *hello)
+{
+	struct agent *a = ctx;
+
+	(void)sonde_log_warn(0, "the probe's worker died and was replaced (%u times now)",
+			     hello->restarts);
+	say_hello(hello);
+	sonde_tasks_probe_restarted(a->tasks, hello);
+}
+
+static void on_task_ended(void *ctx, const struct sonde_probe_task_ended *ended)
+{
+	struct agent *a = ctx;
+
+	sonde_tasks_probe_ended(a->tasks, ended);
+}
+
+static void on_gone(void *ctx, const char *words)
+{
+	struct agent *a = ctx;
+
+	(void)sonde_log_full(SONDE_LOG_ERROR, 0, "sonde-probe is gone: %s; tasks will fail", words);
+	sonde_tasks_probe_gone(a->tasks, words);
+}
+
+/* signals */
+
+static int on_drained_late(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct agent *a = userdata;
+	struct sonde_delivery_stats s;
+
+	sonde_delivery_stats(a->delivery, &s);
+	(void)sonde_log_warn(0, "ending with %zu reports that were not delivered", s.waiting);
+	return sd_event_exit(a->event, 0);
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+{
+	struct agent *a = userdata;
+
+	if (a->draining) /* the second one means now */
+		return sd_event_exit(a->event, 0);
+	a->draining = true;
+	sonde_log_info("signal %u: draining", si->ssi_signo);
+	(void)sd_event_add_time_relative(a->event, &a->drain, CLOCK_MONOTONIC,
+					 DRAIN_NS / SONDE_NS_PER_US, 1000, on_drained_late, a);
+	sonde_tasks_drain(a->tasks);
+	sonde_delivery_kick(a->delivery);
+	end_if_drained(a);
+	return 0;
+}
+
+/* set-up */
+
+static int add_timer(struct agent *a, sd_event_source **ret, uint64_t delay_ns,
+		     sd_event_time_handler_t fn)
+{
+	return sd_event_add_time_relative(a->event, ret, CLOCK_MONOTONIC,
+					  delay_ns / SONDE_NS_PER_US, 0, fn, a);
+}
+
+static int make_delivery(struct agent *a)
+{
+	const struct sonde_delivery_config config = {
+		.max_reports = a->config->queue_reports,
+		.max_bytes = a->config->queue_bytes,
+		.retry_min_ns = RETRY_MIN_NS,
+		.retry_max_ns = RETRY_MAX_NS,
+		.resend_unknown = a->config->on_unknown == SONDE_AGENT_ON_UNKNOWN_RESEND,
+	};
+	const struct sonde_delivery_sink sink = {
+		.send = send_report,
+		.adds = backend_adds,
+		.outcome = on_outcome,
+		.retry_in = retry_in,
+		.ctx = a,
+	};
+	int r;
+
+	r = add_timer(a, &a->retry, RETRY_MAX_NS, on_retry);
+	if (r < 0)
+		return r;
+	(void)sd_event_source_set_enabled(a->retry, SD_EVENT_OFF);
+	return sonde_delivery_new(&config, sink, &a->delivery);
+}
+
+static int make_client(struct agent *a)
+{
+	const struct sonde_grpc_client_config config = {
+		.host = a->config->backend_host,
+		.port = a->config->backend_port,
+		.token = a->config->backend_token[0] ? a->config->backend_token : NULL,
+		.max_message_bytes = SONDE_RPC_MESSAGE_MAX,
+		.connect_timeout_ns = a->config->backend_connect_timeout_ns,
+	};
+
+	return sonde_grpc_client_new(a->event, &config, &a->client);
+}
+
+static int make_processes(struct agent *a)
+{
+	const struct sonde_finder_config finder = {
+		.proc_fd = a->proc_fd,
+		.probe = a->probe,
+		.rules = a->rules,
+		.max_processes = a->config->max_processes,
+		.on_scan = on_scan_done,
+		.ctx = a,
+	};
+	int r;
+
+	r = sonde_finder_new(&finder, &a->finder);
+	if (r == 0) {
+		const struct sonde_registrar_config registrar = {
+			.event = a->event,
+			.client = a->client,
+			.finder = a->finder,
+			.agent_id = a->id,
+			.service = a->config->service,
+			.instance = a->instance,
+			.host = a->host,
+			.heartbeat_ns = a->config->heartbeat_ns,
+			.deadline_ns = a->config->backend_deadline_ns,
+			.on_ids = on_ids,
+			.ctx = a,
+		};
+
+		r = sonde_registrar_new(&registrar, &a->registrar);
+	}
+	return r;
+}
+
+static int make_tasks(struct agent *a)
+{
+	const struct sonde_tasks_config tasks = {
+		.event = a->event,
+		.probe = a->probe,
+		.finder = a->finder,
+		.delivery = a->delivery,
+		.agent_id = a->id,
+		.proc_fd = a->proc_fd,
+		.has_extension = has_extension,
+		.on_idle = on_tasks_idle,
+		.ctx = a,
+	};
+	const struct sonde_control_config control = {
+		.client = a->client,
+		.agent_id = a->id,
+		.on_stop = on_stop,
+		.on_extend = on_extend,
+		.ctx = a,
+	};
+	int r;
+
+	r = sonde_tasks_new(&tasks, &a->tasks);
+	return r < 0 ? r : sonde_control_new(&control, &a->control);
+}
+
+static int add_signals(struct agent *a)
+{
+	sigset_t set;
+	int r;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	r = sd_event_add_signal(a->event, NULL, SIGTERM, on_signal, a);
+	return r < 0 ? r : sd_event_add_signal(a->event, NULL, SIGINT, on_signal, a);
+}
+
+static int set_up(struct agent *a)
+{
+	const struct sonde_probe_client_handlers handlers = {
+		.on_hello = on_hello,
+		.on_restart = on_restart,
+		.on_task_ended = on_task_ended,
+		.on_gone = on_gone,
+		.ctx = a,
+	};
+	int r;
+
+	if (gethostname(a->host, sizeof(a->host) - 1) < 0)
+		return -errno;
+	r = make_id(a->id);
+	if (r < 0)
+		return r;
+	make_instance(a);
+	a->proc_fd = sonde_proc_open(a->config->proc);
+	if (a->proc_fd < 0)
+		return a->proc_fd;
+	r = sd_event_new(&a->event);
+	if (r >= 0)
+		r = add_signals(a);
+	if (r >= 0)
+		r = sonde_rules_new(a->config->rules, a->config->n_rules, a->host, &a->rules);
+	if (r >= 0)
+		r = make_client(a);
+	if (r >= 0)
+		r = make_delivery(a);
+	if (r >= 0)
+		r = make_processes(a);
+	if (r >= 0)
+		r = make_tasks(a);
+	if (r >= 0)
+		r = sonde_probe_client_attach(a->probe, a->event, handlers);
+	if (r >= 0)
+		r = add_timer(a, &a->scan, 0, on_scan);
+	/* The first poll behind the first heartbeat: a server knows the agent then. */
+	if (r >= 0)
+		r = add_timer(a, &a->poll, 200 * SONDE_NS_PER_MS, on_poll);
+	return r < 0 ? r : 0;
+}
+
+/* What ends calls goes first, then who waited for them. */
+static void tear_down(struct agent *a)
+{
+	a->probe = sonde_probe_client_free(a->probe);
+	a->delivery = sonde_delivery_free(a->delivery);
+	a->client = sonde_grpc_client_free(a->client);
+	a->control = sonde_control_free(a->control);
+	a->tasks = sonde_tasks_free(a->tasks);
+	a->registrar = sonde_registrar_free(a->registrar);
+	a->finder = sonde_finder_free(a->finder);
+	a->rules = sonde_rules_free(a->rules);
+	(void)sd_event_source_disable_unref(a->poll);
+	(void)sd_event_source_disable_unref(a->scan);
+	(void)sd_event_source_disable_unref(a->retry);
+	(void)sd_event_source_disable_unref(a->drain);
+	(void)sd_event_unref(a->event);
+	if (a->proc_fd >= 0)
+		(void)close(a->proc_fd);
+}
+
+int sonde_agent_run(const struct sonde_agent_config *config, struct sonde_probe_client *probe)
+{
+	struct agent a = {.config = config, .probe = probe, .proc_fd = -1};
+	int r;
+
+	assert(config && probe);
+
+	r = set_up(&a);
+	if (r < 0)
+		(void)sonde_log_err(r, "cannot start");
+	else
+		sonde_log_info("agent %s for %s:%u", a.id, config->backend_host,
+			       config->backend_port);
+	(void)malloc_trim(0);
+	if (r == 0) {
+		r = sd_event_loop(a.event);
+		if (r < 0)
+			(void)sonde_log_err(r, "event loop");
+	}
+	tear_down(&a);
+	return r < 0 ? r : 0;
+}

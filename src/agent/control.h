@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Control: the standing call TaskControlService.watch to a server with our
+ * extension: stop and extend reach a task at once, not at the next poll. Loop
+ * thread only.
+ */
+
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "io/grpc-client.h"
+
+struct sonde_control;
+
+struct sonde_control_config {
+	struct sonde_grpc_client *client; /* borrowed; freed before the control */
+	const char *agent_id;		  /* borrowed */
+	void (*on_stop)(void *ctx, const char *task_id, const char *reason);
+	void (*on_extend)(void *ctx, const char *task_id, int64_t end_wall_ms);
+	void *ctx;
+};
+
+int sonde_control_new(const struct sonde_control_config *config,
+		      struct sonde_control **ret) _must_check_;
+struct sonde_control *sonde_control_free(struct sonde_control *c);
+SONDE_DEFINE_CLEANUP(struct sonde_control *, sonde_control_free)
+
+/* Opens the call if the server has the extension and none stands. The poll's timer calls it. */
+void sonde_control_keep(struct sonde_control *c);

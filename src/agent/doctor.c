@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/doctor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-event.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define PROBES_MAX 64
+#define WAIT_NS (15 * SONDE_NS_PER_S)
+
+struct doctor {
+	struct sonde_probe_client *probe;
+	sd_event *event;
+	bool plan; /* ask for it */
+	bool has_hello;
+	struct sonde_probe_hello hello;
+	struct sonde_probe_probe probes[PROBES_MAX];
+	size_t n;
+	int error;
+};
+
+static void on_record(void *ctx, const struct sonde_probe_reply *reply)
+{
+	struct doctor *d = ctx;
+
+	if (reply->type == SONDE_PROBE_PROBE && d->n < PROBES_MAX)
+		d->probes[d->n++] = reply->probe;
+}
+
+static void on_end(void *ctx, int error, const struct sonde_probe_end *end)
+{
+	struct doctor *d = ctx;
+
+	if (error == -ECANCELED)
+		return;
+	d->error = error;
+	(void)sd_event_exit(d->event, 0);
+}
+
+static void on_hello(void *ctx, const struct sonde_probe_hello *hello)
+{
+	const struct sonde_probe_request q = {.type = SONDE_PROBE_PLAN};
+	struct doctor *d = ctx;
+
+	d->has_hello = true;
+	d->hello = *hello;
+	d->error = 0;
+	if (d->plan)
+		d->error = sonde_probe_client_request(
+			d->probe, &q, 0, (struct sonde_probe_call){on_record, on_end, d});
+	if (!d->plan || d->error < 0)
+		(void)sd_event_exit(d->event, 0);
+}
+
+static void on_gone(void *ctx, const char *words)
+{
+	struct doctor *d = ctx;
+
+	(void)sonde_log_full(SONDE_LOG_ERROR, 0, "sonde-probe is gone: %s", words);
+	d->error = -EPIPE;
+	(void)sd_event_exit(d->event, 0);
+}
+
+static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct doctor *d = userdata;
+
+	d->error = sonde_log_err(-ETIMEDOUT, "sonde-probe does not answer");
+	return sd_event_exit(d->event, 0);
+}
+
+static void event_unrefp(sd_event **e)
+{
+	(void)sd_event_unref(*e);
+}
+
+/* Return: 0 = d is filled in, else -errno, logged. */
+static int consult(struct doctor *d)
+{
+	const struct sonde_probe_client_handlers handlers = {
+		.on_hello = on_hello, .on_gone = on_gone, .ctx = d};
+	_cleanup_(event_unrefp) sd_event *event = NULL;
+	int r;
+
+	r = sd_event_new(&event);
+	if (r < 0)
+		return sonde_log_err(r, "cannot make an event loop");
+	d->event = event;
+	d->error = -ETIMEDOUT;
+	r = sonde_probe_client_attach(d->probe, event, handlers);
+	if (r == 0)
+		r = sd_event_add_time_relative(event, NULL, CLOCK_MONOTONIC,
+					       WAIT_NS / SONDE_NS_PER_US, 0, on_timeout, d);
+	if (r >= 0)
+		r = sd_event_loop(event);
+	if (r < 0)
+		return sonde_log_err(r, "cannot run the event loop");
+	return d->error;
+}
+
+/* The next of a comma separated list; NULL behind the last. */
+static const char *next_metric(const char **at, char dst[96])
+{
+	size_t n;
+
+	while (**at == ',' || **at == ' ')
+		(*at)++;
+	n = strcspn(*at, ",");
+	if (n == 0)
+		return NULL;
+	if (n > 95)
+		n = 95;
+	memcpy(dst, *at, n);
+	dst[n] = '\0';
+	*at += n;
+	return dst;
+}
+
+static bool measured(const struct doctor *d, const char *metric)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		const char *at = d->probes[i].metrics;
+		char name[96];
+
+		while (d->probes[i].attached && next_metric(&at, name)) {
+			if (strcmp(name, metric) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Every metric is core but the options, whose probes say so in their reason. */
+static bool is_core(const struct sonde_probe_probe *p)
+{
+	return strstr(p->reason, "not requested") == NULL && strstr(p->reason, "option") == NULL;
+}
+
+static bool all_core_measured(const struct doctor *d)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		const char *at = d->probes[i].metrics;
+		char name[96];
+
+		while (is_core(&d->probes[i]) && next_metric(&at, name)) {
+			if (!measured(d, name))
+				return false;
+		}
+	}
+	return d->n > 0;
+}
+
+static json_t *bpf_json(const struct doctor *d)
+{
+	json_t *bpf = json_object();
+
+	(void)json_object_set_new(bpf, "allowed", json_boolean(d->hello.bpf_error == 0));
+	(void)json_object_set_new(
+		bpf, "error",
+		d->hello.bpf_error ? json_string(strerror((int)d->hello.bpf_error)) : json_null());
+	(void)json_object_set_new(
+		bpf, "missing", d->hello.missing[0] ? json_string(d->hello.missing) : json_null());
+	return bpf;
+}
+
+static void print_json(json_t *o)
+{
+	(void)json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	(void)fputc('\n', stdout);
+	json_decref(o);
+}
+
+static void print_plan_json(const struct doctor *d, bool ok)
+{
+	json_t *root = json_object(), *list = json_array();
+
+	(void)json_object_set_new(root, "ok", json_boolean(ok));
+	(void)json_object_set_new(root, "bpf", bpf_json(d));
+	for (size_t i = 0; i < d->n; i++) {
+		json_t *o = json_object();
+
+		(void)json_object_set_new(o, "probe", json_string(d->probes[i].name));
+		(void)json_object_set_new(o, "metrics", json_string(d->probes[i].metrics));
+		(void)json_object_set_new(o, "available", json_boolean(d->probes[i].attached));
+		(void)json_object_set_new(o, "reason", json_string(d->probes[i].reason));
+		(void)json_array_append_new(list, o);
+	}
+	(void)json_object_set_new(root, "probes", list);
+	print_json(root);
+}
+
+static void print_bpf(const struct doctor *d)
+{
+	if (d->hello.bpf_error)
+		(void)printf("BPF is refused: %s (%s)\n", strerror((int)d->hello.bpf_error),
+			     d->hello.missing);
+	else
+		(void)printf("BPF may be used.\n");
+}
+
+static void print_plan(const struct doctor *d, bool ok)
+{
+	(void)printf("%-36s %-9s %-44s %s\n", "PROBE", "AVAILABLE", "METRICS", "REASON");
+	for (size_t i = 0; i < d->n; i++)
+		(void)printf("%-36s %-9s %-44s %s\n", d->probes[i].name,
+			     d->probes[i].attached ? "yes" : "no", d->probes[i].metrics,
+			     d->probes[i].reason[0] ? d->probes[i].reason : "-");
+	(void)printf("\n");
+	print_bpf(d);
+	(void)printf("%s\n",
+		     ok ? "Every core metric has a probe." : "A core metric has no probe here.");
+}
+
+int sonde_doctor_run(struct sonde_probe_client *probe, bool json)
+{
+	_cleanup_free_ struct doctor *d = NULL;
+	bool ok;
+
+	assert(probe);
+
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return 1;
+	d->probe = probe;
+	d->plan = true;
+	if (consult(d) < 0)
+		return 1;
+	ok = d->hello.bpf_error == 0 && all_core_measured(d);
+	if (json)
+		print_plan_json(d, ok);
+	else
+		print_plan(d, ok);
+	return ok ? 0 : SONDE_DOCTOR_EXIT_REFUSED;
+}
+
+int sonde_doctor_check_bpf(struct sonde_probe_client *probe, bool json)
+{
+	_cleanup_free_ struct doctor *d = NULL;
+
+	assert(probe);
+
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return 1;
+	d->probe = probe;
+	if (consult(d) < 0)
+		return 1;
+	if (json)
+		print_json(bpf_json(d));
+	else
+		print_bpf(d);
+	return d->hello.bpf_error ? SONDE_DOCTOR_EXIT_REFUSED : 0;
+}

@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/finder.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host/proc.h"
+
+#define EXE_PENDING_MAX 64 /* of the probe client's 512 */
+#define PORTS_MAX 64	   /* of one process that rules look at */
+
+/* One process of the last scan, named or not. */
+struct entry {
+	uint32_t pid;
+	uint32_t ppid;
+	uint64_t start_ticks;
+	uint64_t command_hash; /* with the comm: changes at an exec */
+	char comm[SONDE_PROC_COMM_MAX];
+	bool judged;		       /* the rules have seen it */
+	bool adopted;		       /* named by a task: stays named whatever the rules say */
+	struct sonde_process *process; /* one reference; NULL = no rule names it */
+};
+
+struct exe_call {
+	struct sonde_finder *f;
+	uint32_t pid;
+	char path[SONDE_PROBE_PATH_MAX];
+};
+
+struct sonde_finder {
+	struct sonde_finder_config config;
+	struct entry *entries; /* ascending by pid */
+	size_t n;
+	struct sonde_probe_listener *listeners;
+	size_t n_listeners, cap_listeners;
+	uint32_t *pids; /* of LIST_PIDS while it answers */
+	size_t n_pids;
+	size_t next;	/* entry to be judged */
+	size_t pending; /* EXE calls */
+	bool scanning, changed, want_listeners, had_ports;
+	struct sonde_finder_stats stats;
+};
+
+static uint64_t hash_text(const char *s)
+{
+	uint64_t h = 0xcbf29ce484222325ULL;
+
+	for (; *s; s++)
+		h = (h ^ (unsigned char)*s) * 0x100000001b3ULL;
+	return h;
+}
+
+static void entry_done(struct entry *e)
+{
+	e->process = sonde_process_unref(e->process);
+}
+
+int sonde_finder_new(const struct sonde_finder_config *config, struct sonde_finder **ret)
+{
+	struct sonde_finder *f;
+
+	assert(config && config->rules && config->on_scan && config->max_processes && ret);
+
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->config = *config;
+	*ret = f;
+	return 0;
+}
+
+struct sonde_finder *sonde_finder_free(struct sonde_finder *f)
+{
+	if (!f)
+		return NULL;
+	assert(f->pending == 0);
+	for (size_t i = 0; i < f->n; i++)
+		entry_done(&f->entries[i]);
+	free(f->entries);
+	free(f->listeners);
+	free(f->pids);
+	free(f);
+	return NULL;
+}
+
+static struct entry *find(const struct sonde_finder *f, uint32_t pid)
+{
+	size_t lo = 0, hi = f->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (f->entries[mid].pid == pid)
+			return &f->entries[mid];
+		if (f->entries[mid].pid < pid)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
+/* What listens in @pid, as far as known. Returns how many. */
+static size_t ports_of(const struct sonde_finder *f, uint32_t pid, uint16_t ports[PORTS_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->n_listeners && n < PORTS_MAX; i++) {
+		if (f->listeners[i].pid == pid)
+			ports[n++] = f->listeners[i].port;
+	}
+	return n;
+}
+
+static bool same_names(const struct sonde_process *a, const struct sonde_process *b)
+{
+	return strcmp(a->service, b->service) == 0 && strcmp(a->instance, b->instance) == 0 &&
+	       strcmp(a->name, b->name) == 0 && strcmp(a->layer, b->layer) == 0;
+}
+
+/* Puts @p in the place of what the process was named before, if that was different. */
+static void name_entry(struct sonde_finder *f, struct entry *e, struct sonde_process **p)
+{
+	if (*p && e->process && same_names(*p, e->process))
+		return;
+	if (!*p && !e->process)
+		return;
+	(void)sonde_process_unref(e->process);
+	e->process = TAKE_PTR(*p);
+	f->changed = true;
+}
+
+static void read_facts(const struct sonde_finder *f, const struct entry *e, const char *path,
+		       char command[SONDE_PROCESS_COMMAND_MAX], uint16_t ports[PORTS_MAX],
+		       struct sonde_rules_facts *ret)
+{
+	if (sonde_proc_read_cmdline(f->config.proc_fd, e->pid, command, SONDE_PROCESS_COMMAND_MAX,
+				    NULL) < 0)
+		command[0] = '\0';
+	*ret = (struct sonde_rules_facts){
+		.pid = e->pid, .executable = path, .comm = e->comm, .command = command};
+	ret->ports = ports;
+	ret->n_ports = ports_of(f, e->pid, ports);
+}
+
+static void judge(struct sonde_finder *f, struct entry *e, const char *path)
+{
+	_cleanup_(sonde_process_unrefp) struct sonde_process *p = NULL;
+	char command[SONDE_PROCESS_COMMAND_MAX];
+	struct sonde_rules_facts facts;
+	uint16_t ports[PORTS_MAX];
+
+	e->judged = true;
+	if (e->adopted || sonde_process_new(e->pid, e->start_ticks, &p) < 0)
+		return;
+	read_facts(f, e, path, command, ports, &facts);
+	if (!(f->config.name && f->config.name(f->config.ctx, e->pid, p)) &&
+	    !sonde_rules_apply(f->config.rules, &facts, p))
+		p = sonde_process_unref(p);
+	name_entry(f, e, &p);
+}
+
+static void go_on(struct sonde_finder *f);
+
+static void on_exe(void *ctx, const struct sonde_probe_reply *reply)
+{
+	struct exe_call *c = ctx;
+
+	if (reply->type == SONDE_PROBE_EXE_PATH)
+		(void)snprintf(c->path, sizeof(c->path), "%s", reply->exe.path);
+}
+
+static void on_exe_end(void *ctx, int error, const struct sonde_probe_end *end)
+{
+	_cleanup_free_ struct exe_call *c = ctx;
+	struct sonde_finder *f = c->f;
+	struct entry *e;
+
+	f->pending--;
+	if (error == -ECANCELED) /* the client is being freed */
+		return;
+	e = find(f, c->pid);
+	if (e && !e->judged)
+		judge(f, e, c->path);
+	go_on(f);
+}
+
+/* Return: 0 = its path is under way, else it must be judged without. */
+static int ask_exe(struct sonde_finder *f, uint32_t pid)
+{
+	const struct sonde_probe_request q = {.type = SONDE_PROBE_EXE, .pid = pid};
+	struct exe_call *c;
+	int r;
+
+	if (!f->config.probe)
+		return -ENOTCONN;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->f = f;
+	c->pid = pid;
+	r = sonde_probe_client_request(f->config.probe, &q, 0,
+				       (struct sonde_probe_call){on_exe, on_exe_end, c});
+	if (r < 0) {
+		free(c);
+		return r;
+	}
+	f->pending++;
+	return 0;
+}
+
+/* Judges what is left, a few at a time; ends the scan behind the last. */
+static void go_on(struct sonde_finder *f)
+{
+	while (f->scanning && f->next < f->n && f->pending < EXE_PENDING_MAX) {
+		struct entry *e = &f->entries[f->next++];
+
+		if (e->judged)
+			continue;
+		if (ask_exe(f, e->pid) == 0)
+			continue;
+		f->stats.unasked++;
+		judge(f, e, "");
+	}
+	if (!f->scanning || f->pending || f->next < f->n)
+		return;
+	f->scanning = false;
+	f->config.on_scan(f->config.ctx, f->changed);
+}
+
+/* Is it one that the rules can name: not a zombie, not a kernel thread? */
+static bool read_entry(struct sonde_finder *f, uint32_t pid, struct entry *ret)
+{
+	char command[SONDE_PROCESS_COMMAND_MAX] = "";
+	struct sonde_proc_stat s;
+	int r;
+
+	*ret = (struct entry){.pid = pid};
+	r = sonde_proc_read_stat(f->config.proc_fd, pid, &s);
+	if (r == 0) {
+		if (s.state == 'Z' || s.state == 'X' || pid == 2 || s.ppid == 2)
+			return false;
+		ret->ppid = s.ppid;
+		ret->start_ticks = s.start_ticks;
+		memcpy(ret->comm, s.comm, sizeof(ret->comm));
+	} else if (f->n_pids == 0) {
+		return false; /* gone; under hidepid the probe's word that it lives is enough */
+	}
+	if (sonde_proc_read_cmdline(f->config.proc_fd, pid, command, sizeof(command), NULL) < 0)
+		command[0] = '\0';
+	ret->command_hash = hash_text(command) ^ hash_text(ret->comm);
+	return true;
+}
+
+static int compare_pids(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* What is known of it stays known, unless it is another process or another program now. */
+static void carry_over(struct sonde_finder *f, struct entry *e, bool judge_again)
+{
+	struct entry *old = find(f, e->pid);
+
+	if (!old || old->start_ticks != e->start_ticks)
+		return;
+	e->process = TAKE_PTR(old->process);
+	e->adopted = old->adopted;
+	e->judged = old->judged && old->command_hash == e->command_hash && !judge_again;
+}
+
+static int take_pids(struct sonde_finder *f, uint32_t *pids, size_t n)
+{
+	struct entry *entries;
+	size_t kept = 0;
+
+	entries = calloc(n ? n : 1, sizeof(entries[0]));
+	if (!entries)
+		return -ENOMEM;
+	if (n)
+		qsort(pids, n, sizeof(pids[0]), compare_pids);
+	for (size_t i = 0; i < n; i++) {
+		if (i && pids[i] == pids[i - 1])
+			continue;
+		if (!read_entry(f, pids[i], &entries[kept]))
+			continue;
+		/* Ports come and go without an exec: such rules look again each time. */
+		carry_over(f, &entries[kept], f->had_ports);
+		kept++;
+	}
+	for (size_t i = 0; i < f->n; i++) {
+		f->changed = f->changed || f->entries[i].process; /* not carried over: gone */
+		entry_done(&f->entries[i]);
+	}
+	free(f->entries);
+	f->entries = entries;
+	f->n = kept;
+	f->next = 0;
+	f->stats.seen = kept;
+	return 0;
+}
+
+static void end_of_list(struct sonde_finder *f, uint32_t *pids, size_t n)
+{
+	if (take_pids(f, pids, n) < 0) {
+		f->scanning = false; /* what was known stays */
+		return;
+	}
+	f->stats.scans++;
+	go_on(f);
+}
+
+static void on_pids(void *ctx, const struct sonde_probe_reply *reply)
+{
+	struct sonde_finder *f = ctx;
+	uint32_t n;
+	uint32_t *p;
+
+	if (reply->type != SONDE_PROBE_PID)
+		return;
+	n = reply->pids.n;
+	if (n > ELEMENTS_OF(reply->pids.pid))
+		n = ELEMENTS_OF(reply->pids.pid);
+	if (n > f->config.max_processes - f->n_pids) {
+		n = (uint32_t)(f->config.max_processes - f->n_pids);
+		f->stats.cut++;
+	}
+	p = n ? reallocarray(f->pids, f->n_pids + n, sizeof(*p)) : NULL;
+	if (!p)
+		return;
+	memcpy(p + f->n_pids, reply->pids.pid, n * sizeof(*p));
+	f->pids = p;
+	f->n_pids += n;
+}
+
+static void on_pids_end(void *ctx, int error, const struct sonde_probe_end *end)
+{
+	struct sonde_finder *f = ctx;
+
+	if (error == -ECANCELED)
+		return;
+	if (error < 0)
+		f->scanning = false;
+	else
+		end_of_list(f, f->pids, f->n_pids);
+	free(f->pids);
+	f->pids = NULL;
+	f->n_pids = 0;
+}
+
+/* hidepid shows nobody else's: then pid 1 cannot be read. */
+static bool pids_are_hidden(const struct sonde_finder *f)
+{
+	struct sonde_proc_stat s;
+
+	return sonde_proc_read_stat(f->config.proc_fd, 1, &s) < 0;
+}
+
+static int list(struct sonde_finder *f)
+{
+	_cleanup_free_ uint32_t *pids = NULL;
+	size_t n = 0;
+	int r;
+
+	if (f->config.probe && pids_are_hidden(f)) {
+		const struct sonde_probe_request q = {.type = SONDE_PROBE_LIST_PIDS};
+
+		if (sonde_probe_client_request(
+			    f->config.probe, &q, 0,
+			    (struct sonde_probe_call){on_pids, on_pids_end, f}) == 0)
+			return 0;
+	}
+	r = sonde_proc_list(f->config.proc_fd, f->config.max_processes, &pids, &n);
+	if (r == -ENOSPC)
+		f->stats.cut++;
+	else if (r < 0)
+		return r;
+	end_of_list(f, pids, n);
+	return 0;
+}
+
+static void on_listener(void *ctx, const struct sonde_probe_reply *reply)
+{
+	struct sonde_finder *f = ctx;
+
+	if (reply->type != SONDE_PROBE_LISTENER || f->n_listeners == SONDE_FINDER_LISTENERS_MAX)
+		return;
+	if (f->n_listeners == f->cap_listeners) {
+		size_t cap = f->cap_listeners ? f->cap_listeners * 2 : 32;
+		struct sonde_probe_listener *p = reallocarray(f->listeners, cap, sizeof(*p));
+
+		if (!p)
+			return;
+		f->listeners = p;
+		f->cap_listeners = cap;
+	}
+	f->listeners[f->n_listeners++] = reply->listener;
+}
+
+static void on_listeners_end(void *ctx, int error, const struct sonde_probe_end *end)
+{
+	struct sonde_finder *f = ctx;
+
+	if (error == -ECANCELED)
+		return;
+	if (list(f) < 0)
+		f->scanning = false;
+}
+
+int sonde_finder_scan(struct sonde_finder *f)
+{
+	const struct sonde_probe_request q = {.type = SONDE_PROBE_LISTENERS};
+	int r;
+
+	assert(f);
+
+	if (f->scanning || f->pending)
+		return 0;
+	f->scanning = true;
+	f->changed = false;
+	f->had_ports = sonde_rules_want_ports(f->config.rules);
+	if (f->config.probe && (f->had_ports || f->want_listeners)) {
+		f->n_listeners = 0;
+		if (sonde_probe_client_request(
+			    f->config.probe, &q, 0,
+			    (struct sonde_probe_call){on_listener, on_listeners_end, f}) == 0)
+			return 0;
+	}
+	r = list(f);
+	if (r < 0)
+		f->scanning = false;
+	return r;
+}
+
+void sonde_finder_want_listeners(struct sonde_finder *f, bool want)
+{
+	assert(f);
+
+	f->want_listeners = want;
+	if (want || sonde_rules_want_ports(f->config.rules))
+		return;
+	free(f->listeners); /* nothing is kept for tasks that are over */
+	f->listeners = NULL;
+	f->n_listeners = f->cap_listeners = 0;
+}
+
+struct sonde_process *sonde_finder_next(const struct sonde_finder *f, size_t *cursor)
+{
+	assert(f && cursor);
+
+	while (*cursor < f->n) {
+		struct sonde_process *p = f->entries[(*cursor)++].process;
+
+		if (p)
+			return p;
+	}
+	return NULL;
+}
+
+struct sonde_process *sonde_finder_by_pid(const struct sonde_finder *f, uint32_t pid)
+{
+	const struct entry *e;
+
+	assert(f);
+
+	e = find(f, pid);
+	return e ? e->process : NULL;
+}
+
+static int insert(struct sonde_finder *f, const struct entry *e, struct entry **ret)
+{
+	struct entry *p;
+	size_t at = 0;
+
+	if (f->n == f->config.max_processes)
+		return -ENOSPC;
+	p = reallocarray(f->entries, f->n + 1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	f->entries = p;
+	while (at < f->n && p[at].pid < e->pid)
+		at++;
+	memmove(&p[at + 1], &p[at], (f->n - at) * sizeof(*p));
+	p[at] = *e;
+	f->n++;
+	if (f->next > at)
+		f->next++;
+	*ret = &p[at];
+	return 0;
+}
+
+int sonde_finder_adopt(struct sonde_finder *f, uint32_t pid, struct sonde_process **ret)
+{
+	_cleanup_(sonde_process_unrefp) struct sonde_process *p = NULL;
+	char command[SONDE_PROCESS_COMMAND_MAX];
+	struct sonde_rules_facts facts;
+	uint16_t ports[PORTS_MAX];
+	struct entry *e, now;
+	int r;
+
+	assert(f && ret);
+
+	if (!read_entry(f, pid, &now))
+		return -ESRCH;
+	e = find(f, pid);
+	if (e && e->start_ticks != now.start_ticks)
+		return -EAGAIN; /* another process under this pid: the next scan sees it */
+	if (!e) {
+		r = insert(f, &now, &e);
+		if (r < 0)
+			return r;
+	}
+	if (!e->process) {
+		r = sonde_process_new(pid, e->start_ticks, &p);
+		if (r < 0)
+			return r;
+		read_facts(f, e, "", command, ports, &facts);
+		/* Its path is the probe's to read; the comm names it as well. */
+		sonde_rules_adopt(f->config.rules, &facts, p);
+		name_entry(f, e, &p);
+		e->adopted = true;
+	}
+	e->judged = true;
+	*ret = e->process;
+	return 0;
+}
+
+const struct sonde_probe_listener *sonde_finder_listeners(const struct sonde_finder *f,
+							  size_t *ret_n)
+{
+	assert(f && ret_n);
+
+	*ret_n = f->n_listeners;
+	return f->listeners;
+}
+
+void sonde_finder_stats(const struct sonde_finder *f, struct sonde_finder_stats *ret)
+{
+	assert(f && ret);
+
+	*ret = f->stats;
+}

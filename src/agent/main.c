@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sonde-agent: the probe first, with what argv says alone; then every capability goes; only then is
+ * anything from outside read.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/doctor.h"
+#include "agent/options.h"
+#include "agent/probe-client.h"
+#include "base/log.h"
+#include "host/privilege.h"
+
+/* --NAME VALUE or --NAME=VALUE, before the config's own reading of argv, which checks it again. */
+static const char *flag_value(int argc, char *const *argv, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (int i = 1; i < argc; i++) {
+		const char *a = argv[i];
+
+		if (strcmp(a, "--") == 0)
+			break;
+		if (strncmp(a, "--", 2) != 0 || strncmp(a + 2, name, n) != 0)
+			continue;
+		if (a[2 + n] == '=')
+			return a + 2 + n + 1;
+		if (a[2 + n] == '\0')
+			return i + 1 < argc ? argv[i + 1] : NULL;
+	}
+	return NULL;
+}
+
+static bool has_flag(int argc, char *const *argv, const char *name)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Answers of the config's own, for which no probe is needed. */
+static bool needs_probe(int argc, char *const *argv)
+{
+	static const char *const alone[] = {"help",	   "version",	     "check-config",
+					    "dump-config", "dump-reference", "idle-proof"};
+
+	for (size_t i = 0; i < ELEMENTS_OF(alone); i++) {
+		if (has_flag(argc, argv, alone[i]))
+			return false;
+	}
+	return !has_flag(argc, argv, "h") && !(argc > 1 && strcmp(argv[1], "-h") == 0);
+}
+
+/* sonde-probe makes the proof by itself: it takes this process's place. */
+static int exec_idle_proof(int argc, char *const *argv)
+{
+	const char *path = flag_value(argc, argv, "probe"),
+		   *state = flag_value(argc, argv, "state-dir");
+	char beside[4096];
+	ssize_t n;
+
+	if (!path) {
+		n = readlink("/proc/self/exe", beside, sizeof(beside) - sizeof("sonde-probe"));
+		if (n <= 0)
+			return sonde_log_err(-errno, "cannot read /proc/self/exe");
+		beside[n] = '\0';
+		(void)snprintf(strrchr(beside, '/') + 1, sizeof("sonde-probe"), "sonde-probe");
+		path = beside;
+	}
+	if (state)
+		(void)execl(path, "sonde-probe", "--idle-proof", "--state", state, (char *)NULL);
+	else
+		(void)execl(path, "sonde-probe", "--idle-proof", (char *)NULL);
+	return sonde_log_err(-errno, "cannot run '%s'", path);
+}
+
+static int start_probe(int argc, char *const *argv, struct sonde_probe_client **ret)
+{
+	const struct sonde_probe_client_config config = {
+		.path = flag_value(argc, argv, "probe"),
+		.policy = flag_value(argc, argv, "policy"),
+		.state_dir = flag_value(argc, argv, "state-dir"),
+	};
+	int r;
+
+	r = sonde_probe_client_start(&config, ret);
+	return r < 0 ? sonde_log_err(r, "cannot start sonde-probe") : 0;
+}
+
+static void set_log_level(const struct sonde_agent_config *c)
+{
+	static const enum sonde_log_level levels[] = {SONDE_LOG_ERROR, SONDE_LOG_WARNING,
+						      SONDE_LOG_INFO, SONDE_LOG_DEBUG};
+
+	sonde_log_set_level(levels[c->log_level]);
+}
+
+static int run(const struct sonde_agent_config *config, const struct sonde_config_args *args,
+	       struct sonde_probe_client **probe)
+{
+	bool json = sonde_config_args_action(args, "json") != NULL;
+
+	set_log_level(config);
+	if (sonde_config_args_action(args, "doctor"))
+		return sonde_doctor_run(*probe, json);
+	if (sonde_config_args_action(args, "check-bpf"))
+		return sonde_doctor_check_bpf(*probe, json);
+	return sonde_agent_run(config, TAKE_PTR(*probe)) < 0 ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	_cleanup_(sonde_probe_client_freep) struct sonde_probe_client *probe = NULL;
+	_cleanup_(sonde_config_args_freep) struct sonde_config_args *args = NULL;
+	void *config = NULL;
+	int r, status = 1;
+
+	sonde_log_set_program("sonde-agent");
+	if (has_flag(argc, argv, "idle-proof") && !has_flag(argc, argv, "help"))
+		return exec_idle_proof(argc, argv) < 0 ? 1 : 0;
+	if (needs_probe(argc, argv) && start_probe(argc, argv, &probe) < 0)
+		return 1;
+	r = sonde_privilege_drop_all();
+	if (r < 0) {
+		(void)sonde_log_err(r, "cannot drop the capabilities");
+		return 1;
+	}
+	r = sonde_config_start(&sonde_agent_config_spec, argc, argv, &config, &args, &status);
+	if (r != 0)
+		return r < 0 ? 1 : status;
+	/* An abbreviated --help or the like would have got here without one. */
+	if (probe)
+		status = run(config, args, &probe);
+	config = sonde_config_free(&sonde_agent_config_spec, config);
+	return status;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/rules.h"
+
+#define C struct sonde_agent_config
+#define R struct sonde_agent_rule
+
+static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const char *const on_unknown[] = {"drop", "resend", NULL};
+
+static const struct sonde_option rule_options[] = {
+	SONDE_OPTION_STRING(R, "executable", executable, "", "255",
+			    "glob over the path of the executable"),
+	SONDE_OPTION_STRING(R, "command", command, "", "255",
+			    "regular expression that the command line contains"),
+	SONDE_OPTION_PORT(R, "port", port, "0", "0", "TCP port that the process listens on"),
+	SONDE_OPTION_STRING(R, "service", service, "{exe}", "255",
+			    "name of the service; {exe}, {pid}, {host} and {port} are filled in"),
+	SONDE_OPTION_STRING(R, "instance", instance, "{host}", "255", "name of the instance"),
+	SONDE_OPTION_STRING(R, "process_name", process_name, "{exe}", "255",
+			    "name of the process; processes of one name are one to the backend"),
+	SONDE_OPTION_STRING(R, "layer", layer, "GENERAL", "32", "SkyWalking layer"),
+	{0},
+};
+
+static const struct sonde_option options[] = {
+	SONDE_OPTION_STRING(C, "backend.host", backend_host, "127.0.0.1", "255",
+			    "name or address of sonde-server or of an OAP"),
+	SONDE_OPTION_PORT(C, "backend.port", backend_port, "11800", "1", "its gRPC port"),
+	SONDE_OPTION_STRING(C, "backend.token", backend_token, "", "1024",
+			    "sent as metadata `authentication` with every call",
+			    .flags = SONDE_OPTION_SECRET),
+	SONDE_OPTION_DURATION(C, "backend.connect_timeout", backend_connect_timeout_ns, "5s",
+			      "100ms", "1m", "how long a connection may take"),
+	SONDE_OPTION_DURATION(C, "backend.deadline", backend_deadline_ns, "10s", "100ms", "5m",
+			      "how long a call may take"),
+	SONDE_OPTION_DURATION(C, "backend.poll", poll_ns, "10s", "100ms", "5m",
+			      "how often tasks are asked for"),
+	SONDE_OPTION_DURATION(
+		C, "backend.heartbeat", heartbeat_ns, "20s", "1s", "2m",
+		"how often processes are kept alive; every tenth time all are reported"),
+	SONDE_OPTION_DURATION(C, "processes.scan", scan_ns, "5s", "500ms", "10m",
+			      "how often /proc is looked through"),
+	SONDE_OPTION_UINT(C, "processes.max", max_processes, "32768", "1", "1000000",
+			  "processes that are looked at; the rest is not seen"),
+	SONDE_OPTION_LIST(
+		C, "processes.rules", rules, n_rules, rule_options, "256",
+		"which processes are reported and under which names; the first match wins"),
+	SONDE_OPTION_UINT(C, "report.queue_reports", queue_reports, "256", "1", "100000",
+			  "reports kept in memory while the backend is away"),
+	SONDE_OPTION_BYTES(C, "report.queue_bytes", queue_bytes, "8MiB", "64KiB", "1GiB",
+			   "their bytes together"),
+	SONDE_OPTION_ENUM(C, "report.on_unknown", on_unknown, "drop", on_unknown,
+			  "a report that an OAP may have taken: drop it, or send it again"),
+	SONDE_OPTION_STRING(C, "agent.service", service, "sonde-agent", "70",
+			    "the service that the agent itself is registered under"),
+	SONDE_OPTION_STRING(C, "agent.instance", instance, "{host}", "70",
+			    "its instance; {host} is filled in"),
+	SONDE_OPTION_PATH(C, "agent.proc", proc, "/proc", "where the process file system is"),
+	SONDE_OPTION_ENUM(C, "log.level", log_level, "info", log_levels, "what is logged"),
+	{0},
+};
+
+static const struct sonde_config_action actions[] = {
+	{"probe", "FILE", "the sonde-probe to start (default: beside this program)"},
+	{"policy", "FILE", "the node's policy file, for the probe (default: its own)"},
+	{"state-dir", "DIR", "where the probe notes the ids of what it loads"},
+	{"doctor", NULL, "say which metric has which probe on this kernel, and why not"},
+	{"idle-proof", NULL, "ask the kernel whether anything of ours is left loaded"},
+	{"check-bpf", NULL, "say whether BPF may be used; exit status 8 if not"},
+	{"json", NULL, "with --doctor, --idle-proof and --check-bpf: answer in JSON"},
+	{0},
+};
+
+static int check(const void *vc, char **ret_error)
+{
+	const C *c = vc;
+
+	for (size_t i = 0; i < c->n_rules; i++) {
+		const R *r = &c->rules[i];
+		char words[SONDE_RULES_WORDS_MAX] = "";
+
+		if (sonde_rules_check(r, words) == 0)
+			continue;
+		if (asprintf(ret_error, "processes.rules[%zu]: %s", i, words) < 0)
+			*ret_error = NULL;
+		return -EINVAL;
+	}
+	return 0;
+}
+
+const struct sonde_config_spec sonde_agent_config_spec = {
+	.program = "sonde-agent",
+	.summary = "Runs on each node: takes tasks, names processes, reports what their TCP does.",
+	.env_prefix = "SONDE_AGENT_",
+	.default_file = "/etc/sonde/agent.yaml",
+	.size = sizeof(C),
+	.options = options,
+	.check = check,
+	.actions = actions,
+};

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/registrar.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/rpc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "skywalking/v3/management.pb-c.h"
+#include "skywalking/v3/process.pb-c.h"
+
+#define FULL_EVERY 10	/* heartbeats */
+#define REQUEST_MAX 500 /* processes of one call */
+
+struct sonde_registrar {
+	struct sonde_registrar_config config;
+	sd_event_source *timer;
+	unsigned beats;
+	unsigned in_flight;
+	bool again;    /* something new came while a report was under way */
+	bool full_due; /* the backend may have forgotten us */
+	bool said;     /* the failure was logged */
+	char host_ip[INET6_ADDRSTRLEN];
+};
+
+/* protobuf-c's fields are not const; nothing writes through them here. */
+static char *unconst(const char *s)
+{
+	union {
+		const char *in;
+		char *out;
+	} u = {.in = s};
+
+	return u.out;
+}
+
+static void find_host_ip(char dst[INET6_ADDRSTRLEN])
+{
+	struct ifaddrs *list = NULL;
+
+	(void)snprintf(dst, INET6_ADDRSTRLEN, "127.0.0.1");
+	if (getifaddrs(&list) < 0)
+		return;
+	for (const struct ifaddrs *a = list; a; a = a->ifa_next) {
+		struct sockaddr_in in;
+
+		if (!a->ifa_addr || a->ifa_addr->sa_family != AF_INET ||
+		    (a->ifa_flags & IFF_LOOPBACK) || !(a->ifa_flags & IFF_UP))
+			continue;
+		memcpy(&in, a->ifa_addr, sizeof(in));
+		(void)inet_ntop(AF_INET, &in.sin_addr, dst, INET6_ADDRSTRLEN);
+		break;
+	}
+	freeifaddrs(list);
+}
+
+static void note_result(struct sonde_registrar *r, const char *what,
+			const struct sonde_grpc_result *result)
+{
+	if (result->status == SONDE_GRPC_OK) {
+		if (r->said)
+			sonde_log_info("backend answers again");
+		r->said = false;
+		return;
+	}
+	r->full_due = true;
+	if (!r->said && result->status != SONDE_GRPC_CANCELLED)
+		(void)sonde_log_warn(0, "%s failed: %s %s, trying again at each heartbeat", what,
+				     sonde_grpc_status_name(result->status), result->message);
+	r->said = true;
+}
+
+static void on_plain_done(void *ctx, const struct sonde_grpc_result *result,
+			  const ProtobufCMessage *answer)
+{
+	note_result(ctx, "keep-alive", result);
+}
+
+static void manage(struct sonde_registrar *r, bool full)
+{
+	Skywalking__V3__KeyStringValuePair pairs[3], *pointers[3];
+	Skywalking__V3__InstanceProperties properties = SKYWALKING__V3__INSTANCE_PROPERTIES__INIT;
+	Skywalking__V3__InstancePingPkg ping = SKYWALKING__V3__INSTANCE_PING_PKG__INIT;
+	const char *const words[][2] = {{"agent_id", r->config.agent_id},
+					{"host", r->config.host},
+					{"version", SONDE_VERSION}};
+	int e = 0;
+
+	for (size_t i = 0; i < ELEMENTS_OF(pairs); i++) {
+		skywalking__v3__key_string_value_pair__init(&pairs[i]);
+		pairs[i].key = unconst(words[i][0]);
+		pairs[i].value = unconst(words[i][1]);
+		pointers[i] = &pairs[i];
+	}
+	if (full) {
+		properties.service = unconst(r->config.service);
+		properties.serviceinstance = unconst(r->config.instance);
+		properties.layer = unconst("GENERAL");
+		properties.n_properties = ELEMENTS_OF(pointers);
+		properties.properties = pointers;
+		e = sonde_rpc(r->config.client,
+			      "/skywalking.v3.ManagementService/reportInstanceProperties",
+			      &properties.base, &skywalking__v3__commands__descriptor,
+			      r->config.deadline_ns, on_plain_done, r);
+	}
+	if (e == 0) {
+		ping.service = unconst(r->config.service);
+		ping.serviceinstance = unconst(r->config.instance);
+		ping.layer = unconst("GENERAL");
+		e = sonde_rpc(r->config.client, "/skywalking.v3.ManagementService/keepAlive",
+			      &ping.base, &skywalking__v3__commands__descriptor,
+			      r->config.deadline_ns, on_plain_done, r);
+	}
+	if (e < 0)
+		(void)sonde_log_warn(e, "cannot register the agent, ignoring");
+}
+
+/* One process of a request with everything that it points to. */
+struct row {
+	Skywalking__V3__EBPFProcessEntityMetadata entity;
+	Skywalking__V3__EBPFHostProcessMetadata host;
+	Skywalking__V3__EBPFProcessProperties properties;
+	Skywalking__V3__EBPFProcessPingPkg ping;
+	Skywalking__V3__KeyStringValuePair pairs[4];
+	Skywalking__V3__KeyStringValuePair *pointers[4];
+	char pid[12];
+};
+
+static void fill_row(const struct sonde_registrar *r, const struct sonde_process *p,
+		     struct row *row)
+{
+	/* support_ebpf_profiling is about CPU profiles, which this agent has not. */
+	const char *const words[][2] = {{"host_ip", r->host_ip},
+					{"pid", row->pid},
+					{"command_line", p->command},
+					{"support_ebpf_profiling", "false"}};
+
+	(void)snprintf(row->pid, sizeof(row->pid), "%u", p->pid);
+	for (size_t i = 0; i < ELEMENTS_OF(row->pairs); i++) {
+		skywalking__v3__key_string_value_pair__init(&row->pairs[i]);
+		row->pairs[i].key = unconst(words[i][0]);
+		row->pairs[i].value = unconst(words[i][1]);
+		row->pointers[i] = &row->pairs[i];
+	}
+	skywalking__v3__ebpfprocess_entity_metadata__init(&row->entity);
+	row->entity.layer = unconst(p->layer);
+	row->entity.servicename = unconst(p->service);
+	row->entity.instancename = unconst(p->instance);
+	row->entity.processname = unconst(p->name);
+	skywalking__v3__ebpfhost_process_metadata__init(&row->host);
+	row->host.entity = &row->entity;
+	row->host.pid = (int32_t)p->pid;
+	row->host.n_properties = ELEMENTS_OF(row->pointers);
+	row->host.properties = row->pointers;
+	skywalking__v3__ebpfprocess_properties__init(&row->properties);
+	row->properties.metadata_case =
+		SKYWALKING__V3__EBPFPROCESS_PROPERTIES__METADATA_HOST_PROCESS;
+	row->properties.hostprocess = &row->host;
+	skywalking__v3__ebpfprocess_ping_pkg__init(&row->ping);
+	row->ping.entitymetadata = &row->entity;
+	row->ping.n_properties = 1;
+	row->ping.properties = &row->pointers[3];
+}
+
+static bool names(const Skywalking__V3__EBPFProcessEntityMetadata *m, const struct sonde_process *p)
+{
+	return m && strcmp(m->servicename, p->service) == 0 &&
+	       strcmp(m->instancename, p->instance) == 0 && strcmp(m->processname, p->name) == 0 &&
+	       strcmp(m->layer, p->layer) == 0;
+}
+
+static bool is_id(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n > 0 && n < SONDE_PROCESS_ID_MAX && strspn(s, "0123456789abcdef") == n;
+}
+
+static bool take_id(struct sonde_registrar *r, const Skywalking__V3__EBPFProcessDownstream *d)
+{
+	const Skywalking__V3__EBPFProcessEntityMetadata *m;
+	struct sonde_process *p;
+
+	if (d->process_case != SKYWALKING__V3__EBPFPROCESS_DOWNSTREAM__PROCESS_HOST_PROCESS ||
+	    !d->hostprocess || d->hostprocess->pid <= 0 || !is_id(d->processid))
+		return false;
+	m = d->hostprocess->entitymetadata;
+	p = sonde_finder_by_pid(r->config.finder, (uint32_t)d->hostprocess->pid);
+	if (!p || !names(m, p) || strcmp(p->id, d->processid) == 0)
+		return false;
+	(void)snprintf(p->id, sizeof(p->id), "%s", d->processid);
+	return true;
+}
+
+static void report(struct sonde_registrar *r, bool all);
+
+static void on_reported(void *ctx, const struct sonde_grpc_result *result,
+			const ProtobufCMessage *answer)
+{
+	struct sonde_registrar *r = ctx;
+	const Skywalking__V3__EBPFReportProcessDownstream *down = (const void *)answer;
+	bool any = false;
+
+	r->in_flight--;
+	note_result(r, "report of processes", result);
+	for (size_t i = 0; down && i < down->n_processes; i++)
+		any |= take_id(r, down->processes[i]);
+	if (any)
+		r->config.on_ids(r->config.ctx);
+	if (r->in_flight == 0 && r->again && answer) {
+		r->again = false;
+		report(r, false);
+	}
+}
+
+static int report_rows(struct sonde_registrar *r, struct row *rows, size_t n)
+{
+	Skywalking__V3__EBPFProcessReportList list = SKYWALKING__V3__EBPFPROCESS_REPORT_LIST__INIT;
+	Skywalking__V3__EBPFProcessProperties *pointers[REQUEST_MAX];
+	int e;
+
+	for (size_t i = 0; i < n; i++)
+		pointers[i] = &rows[i].properties;
+	list.n_processes = n;
+	list.processes = pointers;
+	list.ebpfagentid = unconst(r->config.agent_id);
+	r->in_flight++;
+	e = sonde_rpc(r->config.client, "/skywalking.v3.EBPFProcessService/reportProcesses",
+		      &list.base, &skywalking__v3__ebpfreport_process_downstream__descriptor,
+		      r->config.deadline_ns, on_reported, r);
+	if (e < 0)
+		r->in_flight--;
+	return e;
+}
+
+static int ping_rows(struct sonde_registrar *r, struct row *rows, size_t n)
+{
+	Skywalking__V3__EBPFProcessPingPkgList list =
+		SKYWALKING__V3__EBPFPROCESS_PING_PKG_LIST__INIT;
+	Skywalking__V3__EBPFProcessPingPkg *pointers[REQUEST_MAX];
+
+	for (size_t i = 0; i < n; i++)
+		pointers[i] = &rows[i].ping;
+	list.n_processes = n;
+	list.processes = pointers;
+	list.ebpfagentid = unconst(r->config.agent_id);
+	return sonde_rpc(r->config.client, "/skywalking.v3.EBPFProcessService/keepAlive",
+			 &list.base, &skywalking__v3__commands__descriptor, r->config.deadline_ns,
+			 on_plain_done, r);
+}
+
+enum which {
+	WHICH_NEW, /* without an id */
+	WHICH_ALL,
+	WHICH_NAMED, /* with one */
+};
+
+/* Calls @fn with at most REQUEST_MAX rows at a time. */
+static int each(struct sonde_registrar *r, enum which which,
+		int (*fn)(struct sonde_registrar *r, struct row *rows, size_t n))
+{
+	_cleanup_free_ struct row *rows = NULL;
+	const struct sonde_process *p;
+	size_t cursor = 0, n = 0;
+	int e = 0;
+
+	rows = calloc(REQUEST_MAX, sizeof(rows[0]));
+	if (!rows)
+		return -ENOMEM;
+	while (e == 0 && (p = sonde_finder_next(r->config.finder, &cursor))) {
+		if (which != WHICH_ALL && (p->id[0] == '\0') != (which == WHICH_NEW))
+			continue;
+		fill_row(r, p, &rows[n++]);
+		if (n < REQUEST_MAX)
+			continue;
+		e = fn(r, rows, n);
+		n = 0;
+	}
+	if (e == 0 && n)
+		e = fn(r, rows, n);
+	return e;
+}
+
+static void report(struct sonde_registrar *r, bool all)
+{
+	int e = each(r, all ? WHICH_ALL : WHICH_NEW, report_rows);
+
+	if (e < 0)
+		(void)sonde_log_warn(e,
+				     "cannot report processes, trying again at the next heartbeat");
+}
+
+void sonde_registrar_report_new(struct sonde_registrar *r)
+{
+	assert(r);
+
+	if (r->in_flight)
+		r->again = true;
+	else
+		report(r, false);
+}
+
+static int on_beat(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct sonde_registrar *r = userdata;
+	bool full = r->beats++ % FULL_EVERY == 0 || r->full_due;
+
+	r->full_due = false;
+	manage(r, full);
+	if (r->in_flight == 0)
+		report(r, full);
+	if (!full && each(r, WHICH_NAMED, ping_rows) < 0)
+		(void)sonde_log_warn(-ENOMEM, "cannot keep processes alive, ignoring");
+	(void)sd_event_source_set_time_relative(source, r->config.heartbeat_ns / SONDE_NS_PER_US);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+int sonde_registrar_new(const struct sonde_registrar_config *config, struct sonde_registrar **ret)
+{
+	_cleanup_(sonde_registrar_freep) struct sonde_registrar *r = NULL;
+	int e;
+
+	assert(config && config->client && config->finder && config->on_ids && ret);
+
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	r->config = *config;
+	find_host_ip(r->host_ip);
+	e = sd_event_add_time_relative(config->event, &r->timer, CLOCK_MONOTONIC, 0, 0, on_beat, r);
+	if (e < 0)
+		return e;
+	*ret = TAKE_PTR(r);
+	return 0;
+}
+
+struct sonde_registrar *sonde_registrar_free(struct sonde_registrar *r)
+{
+	if (!r)
+		return NULL;
+	(void)sd_event_source_disable_unref(r->timer);
+	free(r);
+	return NULL;
+}

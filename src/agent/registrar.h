@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Registrar: makes agent and processes known to the backend and keeps them
+ * alive there: new processes at once, all at every tenth heartbeat and after a
+ * failure. A process gets its SkyWalking id from the backend's answer. Loop
+ * thread only.
+ */
+
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "agent/finder.h"
+#include "base/cleanup.h"
+#include "io/grpc-client.h"
+
+#define SONDE_AGENT_ID_MAX 37 /* UUID with NUL */
+
+struct sonde_registrar;
+
+struct sonde_registrar_config {
+	sd_event *event;		  /* borrowed */
+	struct sonde_grpc_client *client; /* borrowed; freed before the registrar */
+	struct sonde_finder *finder;	  /* borrowed */
+	const char *agent_id;		  /* borrowed */
+	const char *service, *instance;	  /* borrowed: of the agent itself */
+	const char *host;		  /* borrowed: name */
+	uint64_t heartbeat_ns;
+	uint64_t deadline_ns;
+	void (*on_ids)(void *ctx); /* processes got ids */
+	void *ctx;
+};
+
+int sonde_registrar_new(const struct sonde_registrar_config *config,
+			struct sonde_registrar **ret) _must_check_;
+struct sonde_registrar *sonde_registrar_free(struct sonde_registrar *r);
+SONDE_DEFINE_CLEANUP(struct sonde_registrar *, sonde_registrar_free)
+
+/* A scan found new processes: report those without an id now. */
+void sonde_registrar_report_new(struct sonde_registrar *r);

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/snapshot.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+struct sonde_cell_state *sonde_cell_state_ref(struct sonde_cell_state *s)
+{
+	if (s)
+		s->refs++;
+	return s;
+}
+
+struct sonde_cell_state *sonde_cell_state_unref(struct sonde_cell_state *s)
+{
+	if (!s)
+		return NULL;
+	assert(s->refs);
+	if (--s->refs)
+		return NULL;
+	sonde_sparse_hist_done(&s->rtt);
+	sonde_sparse_hist_done(&s->handshake);
+	free(s->drops);
+	free(s);
+	return NULL;
+}
+SONDE_DEFINE_CLEANUP(struct sonde_cell_state *, sonde_cell_state_unref)
+
+void sonde_snapshot_reset(struct sonde_snapshot *s)
+{
+	uint64_t refused;
+
+	assert(s);
+
+	refused = s->refused;
+	for (size_t i = 0; i < s->n_cells; i++)
+		(void)sonde_cell_state_unref(s->cells[i]);
+	free(s->cells);
+	free(s->processes);
+	*s = (struct sonde_snapshot){.refused = refused};
+}
+
+void sonde_snapshot_done(struct sonde_snapshot *s)
+{
+	if (!s)
+		return;
+	sonde_snapshot_reset(s);
+	s->refused = 0;
+}
+
+void sonde_snapshot_begin(struct sonde_snapshot *s)
+{
+	assert(s);
+
+	s->epoch = 0;
+	s->n_costs = 0;
+	s->n_processes = 0;
+}
+
+static int grow(struct sonde_snapshot *s, size_t n)
+{
+	struct sonde_cell_state **cells;
+	size_t cap = s->n_cells ? s->n_cells : 64;
+
+	if (n <= s->n_cells)
+		return 0;
+	while (cap < n)
+		cap *= 2;
+	cells = reallocarray(s->cells, cap, sizeof(cells[0]));
+	if (!cells)
+		return -ENOMEM;
+	memset(cells + s->n_cells, 0, (cap - s->n_cells) * sizeof(cells[0]));
+	s->cells = cells;
+	s->n_cells = cap;
+	return 0;
+}
+
+static int copy_drops(struct sonde_cell_state *to, const struct sonde_cell_state *from)
+{
+	if (from->n_drops == 0)
+		return 0;
+	to->drops = reallocarray(NULL, from->n_drops, sizeof(to->drops[0]));
+	if (!to->drops)
+		return -ENOMEM;
+	memcpy(to->drops, from->drops, from->n_drops * sizeof(to->drops[0]));
+	to->n_drops = from->n_drops;
+	return 0;
+}
+
+/* The state of @index that this snapshot may write: a copy of the committed one at the first touch. */
+static int fresh_state(struct sonde_snapshot *s, uint32_t index, struct sonde_cell_state **ret)
+{
+	_cleanup_(sonde_cell_state_unrefp) struct sonde_cell_state *n = NULL;
+	const struct sonde_cell_state *old = s->cells[index];
+	int r;
+
+	if (old && old->fresh) {
+		*ret = s->cells[index];
+		return 0;
+	}
+	n = calloc(1, sizeof(*n));
+	if (!n)
+		return -ENOMEM;
+	n->refs = 1;
+	n->fresh = true;
+	if (old) {
+		n->key = old->key;
+		n->cell = old->cell;
+		r = sonde_sparse_hist_copy(&n->rtt, &old->rtt);
+		if (r == 0)
+			r = sonde_sparse_hist_copy(&n->handshake, &old->handshake);
+		if (r == 0)
+			r = copy_drops(n, old);
+		if (r < 0)
+			return r;
+	}
+	(void)sonde_cell_state_unref(s->cells[index]);
+	*ret = s->cells[index] = TAKE_PTR(n);
+	return 0;
+}
+
+static int take_cell(struct sonde_snapshot *s, const struct sonde_probe_cell *c)
+{
+	struct sonde_cell_state *state = NULL;
+	int r;
+
+	if (c->index >= SONDE_SNAPSHOT_CELLS_MAX ||
+	    (c->key.role != SONDE_TCP_ROLE_CLIENT && c->key.role != SONDE_TCP_ROLE_SERVER))
+		return -EINVAL;
+	r = grow(s, (size_t)c->index + 1);
+	if (r == 0)
+		r = fresh_state(s, c->index, &state);
+	if (r < 0)
+		return r;
+	state->key = c->key;
+	state->cell = c->cell;
+	state->told = true;
+	if (c->cell.epoch > s->epoch)
+		s->epoch = c->cell.epoch;
+	return 0;
+}
+
+/* The cell that HIST and DROP belong to must have come before, in this snapshot or another. */
+static int known_state(struct sonde_snapshot *s, uint32_t index, struct sonde_cell_state **ret)
+{
+	if (index >= s->n_cells || !s->cells[index])
+		return -EINVAL;
+	return fresh_state(s, index, ret);
+}
+
+static int take_hist(struct sonde_snapshot *s, const struct sonde_probe_hist *h)
+{
+	struct sonde_cell_state *state = NULL;
+	struct sonde_sparse_hist *hist;
+	int r;
+
+	if (h->n > SONDE_PROBE_HIST_CHUNK ||
+	    (h->kind != SONDE_PROBE_HIST_RTT && h->kind != SONDE_PROBE_HIST_HANDSHAKE))
+		return -EINVAL;
+	r = known_state(s, h->index, &state);
+	if (r < 0)
+		return r;
+	hist = h->kind == SONDE_PROBE_HIST_RTT ? &state->rtt : &state->handshake;
+	for (size_t i = 0; r == 0 && i < h->n; i++)
+		r = sonde_sparse_hist_set(hist, h->pair[i].bucket, h->pair[i].count);
+	return r;
+}
+
+static int take_drop(struct sonde_snapshot *s, const struct sonde_probe_drop *d)
+{
+	struct sonde_edge_drop drop = {.direction = d->key.direction, .drop = d->drop};
+	struct sonde_cell_state *state = NULL;
+	struct sonde_edge_drop *p;
+	int r;
+
+	if (d->drop_class >= _SONDE_DROP_CLASS_MAX || d->key.direction > SONDE_TCP_DIRECTION_TX)
+		return -EINVAL;
+	drop.class = (enum sonde_drop_class)d->drop_class;
+	/* A name of the kernel's: letters only by nature; whatever else comes is made printable. */
+	sonde_process_set_name(drop.reason, sizeof(drop.reason), d->reason);
+	r = known_state(s, d->key.cell, &state);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < state->n_drops; i++) {
+		p = &state->drops[i];
+		if (p->direction == drop.direction && strcmp(p->reason, drop.reason) == 0) {
+			p->drop = drop.drop;
+			return 0;
+		}
+	}
+	if (state->n_drops == SONDE_SNAPSHOT_DROPS_MAX)
+		return -EINVAL;
+	return sonde_edge_drops_append(&state->drops, &state->n_drops, &drop);
+}
+
+static int take_process(struct sonde_snapshot *s, const struct sonde_probe_process *p)
+{
+	struct sonde_probe_process *list;
+
+	if (s->n_processes == SONDE_SNAPSHOT_PROCESSES_MAX)
+		return -EINVAL;
+	/* grows by powers of two, so that a thousand children are not a thousand copies */
+	if ((s->n_processes & (s->n_processes - 1)) == 0) {
+		size_t cap = s->n_processes ? s->n_processes * 2 : 1;
+
+		list = reallocarray(s->processes, cap, sizeof(list[0]));
+		if (!list)
+			return -ENOMEM;
+		s->processes = list;
+	}
+	s->processes[s->n_processes++] = *p;
+	return 0;
+}
+
+static int take_cost(struct sonde_snapshot *s, const struct sonde_probe_cost *c)
+{
+	if (s->n_costs == SONDE_SNAPSHOT_PROGRAMS_MAX)
+		return -EINVAL;
+	s->costs[s->n_costs++] = *c;
+	return 0;
+}
+
+int sonde_snapshot_record(struct sonde_snapshot *s, const struct sonde_probe_reply *reply)
+{
+	int r = 0;
+
+	assert(s && reply);
+
+	switch (reply->type) {
+	case SONDE_PROBE_CELL:
+		r = take_cell(s, &reply->cell);
+		break;
+	case SONDE_PROBE_HIST:
+		r = take_hist(s, &reply->hist);
+		break;
+	case SONDE_PROBE_DROP:
+		r = take_drop(s, &reply->drop);
+		break;
+	case SONDE_PROBE_PROCESS:
+		r = take_process(s, &reply->process);
+		break;
+	case SONDE_PROBE_LOSS:
+		s->loss = reply->loss;
+		break;
+	case SONDE_PROBE_COST:
+		r = take_cost(s, &reply->cost);
+		break;
+	default:
+		break;
+	}
+	if (r < 0)
+		s->refused++;
+	return r;
+}
+
+void sonde_snapshot_commit(struct sonde_snapshot *s, uint64_t mono_ns, int64_t wall_ms)
+{
+	assert(s);
+
+	for (size_t i = 0; i < s->n_cells; i++) {
+		struct sonde_cell_state *c = s->cells[i];
+
+		if (!c || !c->fresh)
+			continue;
+		c->fresh = false;
+		if (!c->told || c->cell.epoch == s->epoch)
+			continue;
+		c->cell.open = 0;
+		c->cell.rtt_sockets = 0;
+		c->cell.srtt_sum_us = 0;
+		c->cell.rttvar_sum_us = 0;
+		c->cell.rtt_min_us = 0;
+	}
+	s->mono_ns = mono_ns;
+	s->wall_ms = wall_ms;
+}

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/spec.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/num.h"
+
+static void json_unrefp(json_t **j)
+{
+	json_decref(*j);
+}
+
+void sonde_spec_done(struct sonde_spec *s)
+{
+	if (!s)
+		return;
+	free(s->targets);
+	s->targets = NULL;
+	s->n_targets = 0;
+}
+
+static int invalid(char words[SONDE_SPEC_WORDS_MAX], const char *fmt, ...) _printf_(2, 3);
+static int invalid(char words[SONDE_SPEC_WORDS_MAX], const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(words, SONDE_SPEC_WORDS_MAX, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+/* proto3 JSON: lowerCamel or the proto's own name; null is the same as absent. */
+static json_t *member(const json_t *o, const char *camel, const char *snake)
+{
+	json_t *v = json_object_get(o, camel);
+
+	if (!v)
+		v = json_object_get(o, snake);
+	return json_is_null(v) ? NULL : v;
+}
+
+static int get_string(const json_t *o, const char *camel, const char *snake, char *dst, size_t size,
+		      char words[SONDE_SPEC_WORDS_MAX])
+{
+	const json_t *v = member(o, camel, snake);
+	const char *s;
+
+	if (!v)
+		return 0;
+	s = json_string_value(v);
+	if (!s)
+		return invalid(words, "%s: a string was expected", camel);
+	/* jansson refuses a NUL inside a string */
+	if (strlen(s) >= size)
+		return invalid(words, "%s: longer than %zu bytes", camel, size - 1);
+	(void)snprintf(dst, size, "%s", s);
+	return 0;
+}
+
+/* int64 may stand as a number or, as protobuf writes it, as a string. */
+static int get_int(const json_t *o, const char *camel, const char *snake, int64_t min, int64_t max,
+		   int64_t *ret, char words[SONDE_SPEC_WORDS_MAX])
+{
+	const json_t *v = member(o, camel, snake);
+	int64_t n;
+
+	if (!v)
+		return 0;
+	if (json_is_integer(v))
+		n = json_integer_value(v);
+	else if (!json_is_string(v) ||
+		 sonde_parse_i64(json_string_value(v), INT64_MIN, INT64_MAX, &n) < 0)
+		return invalid(words, "%s: a whole number was expected", camel);
+	if (n < min || n > max)
+		return invalid(words, "%s: %lld is not within %lld to %lld", camel, (long long)n,
+			       (long long)min, (long long)max);
+	*ret = n;
+	return 0;
+}
+
+static int parse_target(const json_t *o, size_t i, struct sonde_spec_target *ret,
+			char words[SONDE_SPEC_WORDS_MAX])
+{
+	static const struct {
+		const char *camel, *snake;
+		enum sonde_spec_target_kind kind;
+	} texts[] = {
+		{"processId", "process_id", SONDE_SPEC_TARGET_PROCESS_ID},
+		{"processName", "process_name", SONDE_SPEC_TARGET_PROCESS_NAME},
+		{"service", "service", SONDE_SPEC_TARGET_SERVICE},
+	};
+	struct sonde_spec_target t = {0};
+	int64_t pid = 0;
+	size_t given = 0;
+	int r;
+
+	if (!json_is_object(o))
+		return invalid(words, "targets[%zu]: an object was expected", i);
+	r = get_string(o, "agentId", "agent_id", t.agent_id, sizeof(t.agent_id), words);
+	if (r == 0)
+		r = get_int(o, "pid", "pid", 0, INT32_MAX, &pid, words);
+	if (r < 0)
+		return r;
+	if (pid) {
+		t.kind = SONDE_SPEC_TARGET_PID;
+		t.pid = (uint32_t)pid;
+		given++;
+	}
+	for (size_t k = 0; k < ELEMENTS_OF(texts); k++) {
+		char text[SONDE_SPEC_TARGET_TEXT_MAX] = "";
+
+		r = get_string(o, texts[k].camel, texts[k].snake, text, sizeof(text), words);
+		if (r < 0)
+			return r;
+		if (!text[0])
+			continue;
+		t.kind = texts[k].kind;
+		memcpy(t.text, text, sizeof(text));
+		given++;
+	}
+	if (given != 1)
+		return invalid(words,
+			       "targets[%zu]: exactly one of processId, pid, processName and "
+			       "service is needed",
+			       i);
+	*ret = t;
+	return 0;
+}
+
+static int parse_targets(const json_t *o, struct sonde_spec *s, char words[SONDE_SPEC_WORDS_MAX])
+{
+	const json_t *list = member(o, "targets", "targets");
+	size_t n = json_array_size(list);
+
+	if (n == 0)
+		return invalid(words, "targets: at least one is needed");
+	if (n > SONDE_TASK_TARGETS_MAX)
+		return invalid(words, "targets: %zu are more than %d", n, SONDE_TASK_TARGETS_MAX);
+	s->targets = calloc(n, sizeof(s->targets[0]));
+	if (!s->targets)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		int r = parse_target(json_array_get(list, i), i, &s->targets[i], words);
+
+		if (r < 0)
+			return r;
+		s->n_targets++;
+	}
+	return 0;
+}
+
+static int parse_collectors(const json_t *o, char words[SONDE_SPEC_WORDS_MAX])
+{
+	const json_t *list = member(o, "collectors", "collectors");
+
+	if (list && !json_is_array(list))
+		return invalid(words, "collectors: a list was expected");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *name = json_string_value(json_array_get(list, i));
+
+		if (!name || strcmp(name, "tcp") != 0)
+			return invalid(words, "collectors: '%.40s' is not known, only 'tcp' is",
+				       name ? name : "(no string)");
+	}
+	return 0;
+}
+
+static int parse_options(const json_t *o, struct sonde_spec *s, char words[SONDE_SPEC_WORDS_MAX])
+{
+	const json_t *options = member(o, "options", "options");
+	const json_t *limits = member(o, "limits", "limits");
+	const json_t *v = member(options, "executionTime", "execution_time");
+	int64_t peers = 0;
+	int r;
+
+	if ((options && !json_is_object(options)) || (limits && !json_is_object(limits)))
+		return invalid(words, "options, limits: an object was expected");
+	if (v && !json_is_boolean(v))
+		return invalid(words, "options.executionTime: true or false was expected");
+	s->execution_time = v ? json_is_true(v) : strcmp(s->preset, "network-calls") == 0;
+	r = get_int(limits, "maxPeers", "max_peers", 0, INT32_MAX, &peers, words);
+	s->max_peers = (uint32_t)peers;
+	return r;
+}
+
+static int parse_spec(const json_t *o, struct sonde_spec *s, char words[SONDE_SPEC_WORDS_MAX])
+{
+	int r;
+
+	r = get_string(o, "id", "id", s->id, sizeof(s->id), words);
+	if (r == 0)
+		r = get_string(o, "name", "name", s->name, sizeof(s->name), words);
+	if (r == 0)
+		r = get_string(o, "preset", "preset", s->preset, sizeof(s->preset), words);
+	if (r == 0)
+		r = get_int(o, "startWallMs", "start_wall_ms", 0, INT64_MAX / 2, &s->start_wall_ms,
+			    words);
+	if (r == 0)
+		r = get_int(o, "durationMs", "duration_ms", SONDE_TASK_DURATION_MIN_MS,
+			    SONDE_TASK_DURATION_MAX_MS, &s->duration_ms, words);
+	if (r == 0)
+		r = get_int(o, "reportIntervalMs", "report_interval_ms", 0,
+			    SONDE_SPEC_REPORT_INTERVAL_MAX_MS, &s->report_interval_ms, words);
+	if (r == 0)
+		r = parse_collectors(o, words);
+	if (r == 0)
+		r = parse_options(o, s, words);
+	if (r == 0)
+		r = parse_targets(o, s, words);
+	if (r < 0)
+		return r;
+	if (!s->duration_ms)
+		return invalid(words, "durationMs: is needed");
+	if (!s->report_interval_ms)
+		s->report_interval_ms = SONDE_TASK_REPORT_INTERVAL_DEFAULT_MS;
+	if (s->report_interval_ms < SONDE_SPEC_REPORT_INTERVAL_MIN_MS)
+		return invalid(words, "reportIntervalMs: at least %d",
+			       SONDE_SPEC_REPORT_INTERVAL_MIN_MS);
+	return 0;
+}
+
+int sonde_spec_parse_json(const char *text, size_t n, struct sonde_spec *ret,
+			  char words[SONDE_SPEC_WORDS_MAX])
+{
+	_cleanup_(json_unrefp) json_t *root = NULL;
+	_cleanup_(sonde_spec_done) struct sonde_spec s = {0};
+	const json_t *o;
+	json_error_t e;
+	int r;
+
+	assert(text && ret && words);
+
+	if (n == 0)
+		return -ENOENT;
+	if (n > SONDE_SPEC_JSON_MAX)
+		return invalid(words, "ExtensionConfigJSON: longer than %lu bytes",
+			       SONDE_SPEC_JSON_MAX);
+	/* jansson bounds the depth (JSON_PARSER_MAX_DEPTH) and refuses a member that stands twice here. */
+	root = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+	if (!root)
+		return invalid(words, "ExtensionConfigJSON: %.100s at byte %d", e.text, e.position);
+	if (json_is_null(root))
+		return -ENOENT;
+	if (!json_is_object(root))
+		return invalid(words, "ExtensionConfigJSON: an object was expected");
+	o = json_object_get(root, "Sonde");
+	if (!o && !json_object_get(root, "targets"))
+		return -ENOENT;
+	if (!o)
+		o = root;
+	if (!json_is_object(o))
+		return invalid(words, "Sonde: an object was expected");
+	r = parse_spec(o, &s, words);
+	if (r < 0)
+		return r;
+	*ret = s;
+	s = (struct sonde_spec){0};
+	return 0;
+}
+
+static const char *argument(const Skywalking__V3__Command *c, const char *key)
+{
+	for (size_t i = 0; i < c->n_args; i++) {
+		if (c->args[i] && c->args[i]->key && strcmp(c->args[i]->key, key) == 0)
+			return c->args[i]->value ? c->args[i]->value : "";
+	}
+	return "";
+}
+
+/* "id,id,…": each becomes a target, known or not. */
+static int split_ids(const char *list, struct sonde_spec *s, char words[SONDE_SPEC_WORDS_MAX])
+{
+	size_t n = 1;
+
+	for (const char *p = list; *p; p++)
+		n += *p == ',';
+	if (n > SONDE_TASK_TARGETS_MAX)
+		return invalid(words, "ProcessId: %zu are more than %d", n, SONDE_TASK_TARGETS_MAX);
+	s->targets = calloc(n, sizeof(s->targets[0]));
+	if (!s->targets)
+		return -ENOMEM;
+	for (const char *p = list; *p;) {
+		size_t len = strcspn(p, ",");
+		struct sonde_spec_target *t = &s->targets[s->n_targets];
+
+		if (len >= sizeof(t->text))
+			return invalid(words, "ProcessId: an id is longer than %zu bytes",
+				       sizeof(t->text) - 1);
+		if (len) {
+			t->kind = SONDE_SPEC_TARGET_PROCESS_ID;
+			memcpy(t->text, p, len);
+			s->n_targets++;
+		}
+		p += len + (p[len] == ',');
+	}
+	if (s->n_targets == 0)
+		return invalid(words, "ProcessId: at least one is needed");
+	return 0;
+}
+
+/* A command without our member: what the replaced agent did for it. */
+static int from_plain(const Skywalking__V3__Command *c, struct sonde_spec *s,
+		      char words[SONDE_SPEC_WORDS_MAX])
+{
+	int64_t seconds;
+
+	if (strcmp(argument(c, "TargetType"), "NETWORK") != 0)
+		return -EOPNOTSUPP;
+	if (strcmp(argument(c, "TriggerType"), "FIXED_TIME") != 0)
+		return -EOPNOTSUPP;
+	s->plain = true;
+	(void)snprintf(s->preset, sizeof(s->preset), "network-calls");
+	s->execution_time = true;
+	s->report_interval_ms = SONDE_TASK_REPORT_INTERVAL_DEFAULT_MS;
+	if (sonde_parse_i64(argument(c, "TaskStartTime"), 0, INT64_MAX / 2, &s->start_wall_ms) < 0)
+		return invalid(words, "TaskStartTime: a number of milliseconds was expected");
+	if (sonde_parse_i64(argument(c, "FixedTriggerDuration"), 1,
+			    SONDE_TASK_DURATION_MAX_MS / 1000, &seconds) < 0)
+		return invalid(words, "FixedTriggerDuration: 1 to %d seconds were expected",
+			       SONDE_TASK_DURATION_MAX_MS / 1000);
+	s->duration_ms = seconds * 1000;
+	return split_ids(argument(c, "ProcessId"), s, words);
+}
+
+int sonde_spec_from_command(const Skywalking__V3__Command *c, struct sonde_spec *ret,
+			    char words[SONDE_SPEC_WORDS_MAX])
+{
+	_cleanup_(sonde_spec_done) struct sonde_spec s = {0};
+	const char *id, *json;
+	int64_t update_ms = 0;
+	int r;
+
+	assert(c && ret && words);
+
+	*ret = (struct sonde_spec){0};
+	if (!c->command || strcmp(c->command, "EBPFProfilingTaskQuery") != 0)
+		return -EOPNOTSUPP;
+	id = argument(c, "TaskId");
+	if (sonde_parse_i64(argument(c, "TaskUpdateTime"), 0, INT64_MAX, &update_ms) < 0)
+		update_ms = 0; /* asked again at each poll then, and known by its id */
+	ret->update_ms = update_ms;
+	if (!id[0] || strlen(id) >= sizeof(ret->id))
+		return invalid(words, "TaskId: 1 to %zu bytes were expected", sizeof(ret->id) - 1);
+	(void)snprintf(ret->id, sizeof(ret->id), "%s", id);
+
+	json = argument(c, "ExtensionConfigJSON");
+	r = sonde_spec_parse_json(json, strlen(json), &s, words);
+	if (r == -ENOENT)
+		r = from_plain(c, &s, words);
+	if (r < 0)
+		return r;
+	/* The command names the task, whatever the spec says. */
+	(void)snprintf(s.id, sizeof(s.id), "%s", id);
+	s.update_ms = update_ms;
+	*ret = s;
+	s = (struct sonde_spec){0};
+	return 0;
+}

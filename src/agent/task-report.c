@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/task.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "export/skywalking.h"
+#include "sonde/v1/task.pb-c.h"
+#include "wire/message.h"
+
+#define ABSENT_MAX 64
+
+/* protobuf-c's fields are not const; nothing writes through them here. */
+static char *unconst(const char *s)
+{
+	union {
+		const char *in;
+		char *out;
+	} u = {.in = s};
+
+	return u.out;
+}
+
+/* Everything that a TaskReport points to. Large: on the heap. */
+struct parts {
+	Sonde__V1__TaskReport report;
+	Sonde__V1__StateChange change[SONDE_TASK_CHANGES_MAX];
+	Sonde__V1__StateChange *changes[SONDE_TASK_CHANGES_MAX];
+	Sonde__V1__TargetState target[SONDE_TASK_TARGETS_MAX];
+	Sonde__V1__TargetState *targets[SONDE_TASK_TARGETS_MAX];
+	Sonde__V1__ProbeState probe[SONDE_TASK_PROBES_MAX];
+	Sonde__V1__ProbeState *probes[SONDE_TASK_PROBES_MAX];
+	Sonde__V1__LedgerEntry entry[_SONDE_LEDGER_MAX];
+	Sonde__V1__LedgerEntry *ledger[_SONDE_LEDGER_MAX];
+	Sonde__V1__AbsentMeter meter[ABSENT_MAX];
+	Sonde__V1__AbsentMeter *absent[ABSENT_MAX];
+	Sonde__V1__ProgramCost program[SONDE_SNAPSHOT_PROGRAMS_MAX];
+	Sonde__V1__ProgramCost *programs[SONDE_SNAPSHOT_PROGRAMS_MAX];
+	Sonde__V1__Cost cost;
+	Sonde__V1__IdleProof idle;
+};
+
+static void fill_changes(const struct sonde_task *t, struct parts *p)
+{
+	for (size_t i = 0; i < t->n_changes; i++) {
+		sonde__v1__state_change__init(&p->change[i]);
+		p->change[i].state = unconst(sonde_task_state_name(t->changes[i].state));
+		p->change[i].wall_ms = t->changes[i].wall_ms;
+		p->change[i].words = unconst(t->changes[i].words);
+		p->changes[i] = &p->change[i];
+	}
+	p->report.n_states = t->n_changes;
+	p->report.states = p->changes;
+}
+
+static void fill_targets(const struct sonde_task *t, struct parts *p)
+{
+	for (size_t i = 0; i < t->n_targets; i++) {
+		const struct sonde_task_target *from = &t->targets[i];
+		Sonde__V1__TargetState *to = &p->target[i];
+
+		sonde__v1__target_state__init(to);
+		to->pid = (int32_t)from->pid;
+		if (from->process) {
+			to->process_id = unconst(from->process->id);
+			to->name = unconst(from->process->name);
+		} else if (from->wanted_id) {
+			to->process_id = unconst(from->wanted);
+		} else {
+			to->name = unconst(from->wanted);
+		}
+		to->state = unconst(sonde_target_state_name(from->state));
+		to->reason = unconst(from->reason);
+		to->since_wall_ms = from->since_ms;
+		p->targets[i] = to;
+	}
+	p->report.n_targets = t->n_targets;
+	p->report.targets = p->targets;
+}
+
+static void fill_probes(const struct sonde_task *t, struct parts *p)
+{
+	for (size_t i = 0; i < t->n_probes; i++) {
+		const struct sonde_probe_probe *from = &t->probes[i];
+		Sonde__V1__ProbeState *to = &p->probe[i];
+
+		sonde__v1__probe_state__init(to);
+		to->name = unconst(from->name);
+		to->metrics = unconst(from->metrics);
+		to->state = unconst(from->attached ? "attached" : "absent");
+		to->reason = unconst(from->reason);
+		if (i == 0) {
+			to->open_ns = (int64_t)t->open_ns;
+			to->load_ns = (int64_t)t->load_ns;
+			to->attach_ns = (int64_t)t->attach_ns;
+			to->detach_ns = (int64_t)t->detach_ns;
+		}
+		p->probes[i] = to;
+	}
+	p->report.n_probes = t->n_probes;
+	p->report.probes = p->probes;
+}
+
+static void fill_ledger(const struct sonde_task *t, const struct sonde_snapshot *s, struct parts *p)
+{
+	size_t n = 0;
+
+	for (unsigned site = 0; site < _SONDE_LEDGER_MAX; site++) {
+		const struct sonde_ledger_info *info = sonde_ledger_info(site);
+		uint64_t count = sonde_task_ledger(t, s, site);
+
+		if (!count)
+			continue;
+		sonde__v1__ledger_entry__init(&p->entry[n]);
+		p->entry[n].site = unconst(info->name);
+		p->entry[n].count = count;
+		p->entry[n].weakens = info->weakens;
+		p->entry[n].words = unconst(info->words);
+		p->ledger[n] = &p->entry[n];
+		n++;
+	}
+	p->report.n_ledger = n;
+	p->report.ledger = p->ledger;
+}
+
+static void add_absent(struct parts *p, const char *meter, const char *reason)
+{
+	size_t n = p->report.n_absent;
+
+	if (n == ABSENT_MAX)
+		return;
+	sonde__v1__absent_meter__init(&p->meter[n]);
+	p->meter[n].meter = unconst(meter);
+	p->meter[n].reason = unconst(reason);
+	p->absent[n] = &p->meter[n];
+	p->report.n_absent = n + 1;
+	p->report.absent = p->absent;
+}
+
+static void fill_absent(const struct sonde_task *t, struct parts *p)
+{
+	const char *meter, *reason;
+
+	for (size_t i = 0; sonde_skywalking_absent(i, t->spec.execution_time, &meter, &reason); i++)
+		add_absent(p, meter, reason);
+	for (size_t i = 0; i < t->n_probes; i++) {
+		if (!t->probes[i].attached && t->probes[i].metrics[0])
+			add_absent(p, t->probes[i].metrics, t->probes[i].reason);
+	}
+}
+
+static const struct sonde_probe_cost *base_cost(const struct sonde_task *t, const char *name)
+{
+	for (size_t i = 0; i < t->base.n_costs; i++) {
+		if (strcmp(t->base.costs[i].name, name) == 0)
+			return &t->base.costs[i];
+	}
+	return NULL;
+}
+
+/* Runs since the task began; times are means over all that was sampled, so that few samples weigh little. */
+static void fill_programs(const struct sonde_task *t, const struct sonde_snapshot *s,
+			  struct parts *p)
+{
+	for (size_t i = 0; i < s->n_costs; i++) {
+		const struct sonde_probe_cost *c = &s->costs[i];
+		const struct sonde_probe_cost *b = base_cost(t, c->name);
+		Sonde__V1__ProgramCost *to = &p->program[i];
+
+		sonde__v1__program_cost__init(to);
+		to->name = unconst(c->name);
+		to->runs = c->runs - (b && b->runs <= c->runs ? b->runs : 0);
+		to->sampled_ns_per_run = c->sampled_runs ? c->sampled_ns / c->sampled_runs : 0;
+		to->hook_ns_per_run = c->hook_ns_x1000 / 1000;
+		p->cost.bpf_estimated_ns +=
+			to->runs * to->sampled_ns_per_run + to->runs * c->hook_ns_x1000 / 1000;
+		p->programs[i] = to;
+	}
+	if (s->n_costs)
+		p->cost.map_bytes = s->costs[0].map_bytes;
+	p->cost.n_programs = s->n_costs;
+	p->cost.programs = p->programs;
+}
+
+static uint64_t grown(uint64_t now, uint64_t then)
+{
+	return now > then ? now - then : 0;
+}
+
+static void fill_cost(const struct sonde_task *t, const struct sonde_task_moment *m,
+		      struct parts *p)
+{
+	sonde__v1__cost__init(&p->cost);
+	fill_programs(t, m->snapshot, p);
+	p->cost.agent_cpu_ns = grown(m->agent_cpu_ns, t->base.agent_cpu_ns);
+	p->cost.probe_cpu_ns =
+		t->carried_probe_cpu_ns + grown(m->probe_cpu_ns, t->base.probe_cpu_ns);
+	p->cost.agent_rss_anon_bytes = m->agent_rss_anon_bytes;
+	p->cost.probe_rss_anon_bytes = m->probe_rss_anon_bytes;
+	p->cost.reports = t->reports;
+	p->cost.report_bytes = t->report_bytes;
+	p->cost.report_bytes_compressed = t->report_bytes_compressed;
+	p->cost.encoding = unconst(sonde_encoding_name(t->encoding));
+	p->report.cost = &p->cost;
+}
+
+static void fill_end(const struct sonde_task *t, struct parts *p)
+{
+	p->report.end = 1;
+	p->report.result = unconst(sonde_task_state_name(t->result));
+	p->report.reason = unconst(t->reason);
+	if (!t->has_idle)
+		return;
+	sonde__v1__idle_proof__init(&p->idle);
+	p->idle.programs = t->idle.programs;
+	p->idle.maps = t->idle.maps;
+	p->idle.links = t->idle.links;
+	p->idle.bpf_fds_left = t->idle.bpf_fds_left;
+	p->idle.ids_alive = t->idle.ids_alive;
+	p->idle.ids_asked = t->idle.ids_asked != 0;
+	p->idle.wait_ns = t->idle.wait_ns;
+	p->report.idle_proof = &p->idle;
+}
+
+int sonde_task_pack_report(struct sonde_task *t, const struct sonde_task_moment *m,
+			   struct sonde_buf *buf)
+{
+	_cleanup_free_ struct parts *p = NULL;
+	int r;
+
+	assert(t && m && buf);
+
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	sonde__v1__task_report__init(&p->report);
+	p->report.agent_id = unconst(m->agent_id);
+	p->report.task_id = t->spec.id;
+	p->report.sequence = t->sequence;
+	p->report.window_start_mono_ns = (int64_t)t->window_start_ns;
+	p->report.window_end_mono_ns = (int64_t)m->window_end_ns;
+	p->report.window_start_wall_ms = t->window_start_ms;
+	p->report.window_end_wall_ms = m->window_end_ms;
+	fill_changes(t, p);
+	fill_targets(t, p);
+	fill_probes(t, p);
+	fill_ledger(t, m->snapshot, p);
+	fill_absent(t, p);
+	fill_cost(t, m, p);
+	p->report.dropped_history = t->dropped_history;
+	if (m->end)
+		fill_end(t, p);
+	r = sonde_wire_pack(&p->report.base, buf);
+	if (r < 0)
+		return r;
+	t->n_changes = 0;
+	t->dropped_history = false;
+	return 0;
+}

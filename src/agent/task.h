@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Task: one task's targets, states, view and what its reports say. The tasks'
+ * manager (tasks.h) drives it; this file only keeps it consistent. Loop thread
+ * only.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "agent/spec.h"
+#include "agent/view.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "io/encoding.h"
+#include "model/ledger.h"
+#include "model/probe-msg.h"
+#include "model/process.h"
+#include "model/task.h"
+
+#define SONDE_TASK_WORDS_MAX 192
+#define SONDE_TASK_CHANGES_MAX 32 /* state changes between two reports */
+#define SONDE_TASK_PROBES_MAX 48
+
+enum sonde_target_state {
+	SONDE_TARGET_FOUND = 0,
+	SONDE_TARGET_GONE,
+	SONDE_TARGET_RESTARTED, /* gone, and another process of the same name took its place */
+	SONDE_TARGET_DENIED,
+	SONDE_TARGET_FORKED, /* a child that came in mid-task */
+	_SONDE_TARGET_STATE_MAX,
+};
+const char *sonde_target_state_name(enum sonde_target_state s);
+
+struct sonde_task_target {
+	uint32_t pid; /* 0: nothing of this name lives */
+	uint64_t start_ticks;
+	struct sonde_process *process;		 /* one reference; NULL: never known */
+	char wanted[SONDE_SPEC_TARGET_TEXT_MAX]; /* what was asked for, where process is NULL */
+	bool wanted_id;				 /* … by process id */
+	enum sonde_target_state state;
+	char reason[SONDE_PROBE_TEXT_MAX];
+	int64_t since_ms;
+	bool in_probe; /* the worker has it among the task's targets */
+};
+
+struct sonde_task_change {
+	enum sonde_task_state state;
+	int64_t wall_ms;
+	char words[SONDE_TASK_WORDS_MAX];
+};
+
+/* What is subtracted from the counters that began before the task. */
+struct sonde_task_base {
+	struct sonde_probe_loss loss;
+	struct sonde_probe_cost costs[SONDE_SNAPSHOT_PROGRAMS_MAX];
+	size_t n_costs;
+	uint64_t agent_cpu_ns, probe_cpu_ns;
+	uint64_t refused;
+};
+
+enum sonde_task_wait {
+	SONDE_TASK_WAIT_NONE = 0,
+	SONDE_TASK_WAIT_BASE,
+	SONDE_TASK_WAIT_INTERVAL,
+	SONDE_TASK_WAIT_JOIN,
+	SONDE_TASK_WAIT_FINAL,
+};
+
+struct sonde_tasks;
+
+struct sonde_task {
+	struct sonde_tasks *tasks; /* borrowed */
+	struct sonde_spec spec;
+	uint32_t slot; /* of the probe */
+	enum sonde_task_state state;
+	struct sonde_task_change changes[SONDE_TASK_CHANGES_MAX];
+	size_t n_changes;
+	struct sonde_task_target *targets; /* owned */
+	size_t n_targets;
+	struct sonde_view view;
+	sd_event_source *timer;
+	uint64_t start_ns, end_ns, next_ns; /* CLOCK_MONOTONIC; end_ns is 0 until it runs */
+	uint64_t running_since_ns;
+	uint64_t window_start_ns;
+	int64_t window_start_ms;
+	uint64_t sequence;
+	enum sonde_task_wait wait;
+	uint64_t ticket; /* the snapshot that is waited for */
+	bool join_due;	 /* new processes match */
+	unsigned calls;	 /* of the probe that are not answered: keeps this in memory */
+	unsigned adds;	 /* TARGET_ADDs of them */
+	bool ended;	 /* the end report is out; freed behind the last call */
+	bool stopping;	 /* result and reason are set; ends at the next step */
+	enum sonde_task_state result;
+	char reason[SONDE_TASK_WORDS_MAX];
+	/* for the reports */
+	struct sonde_probe_probe probes[SONDE_TASK_PROBES_MAX];
+	size_t n_probes;
+	uint64_t open_ns, load_ns, attach_ns, detach_ns;
+	bool has_idle;
+	struct sonde_probe_idle idle;
+	struct sonde_task_base base;
+	uint64_t ledger
+		[_SONDE_LEDGER_MAX]; /* agent's sites, and what is carried over a worker's death */
+	uint64_t carried_probe_cpu_ns;
+	bool dropped_history;
+	uint64_t reports, report_bytes, report_bytes_compressed;
+	enum sonde_encoding encoding;
+};
+
+int sonde_task_new(struct sonde_tasks *tasks, struct sonde_spec *spec,
+		   struct sonde_task **ret) _must_check_; /* takes *@spec's content */
+struct sonde_task *sonde_task_free(struct sonde_task *t);
+SONDE_DEFINE_CLEANUP(struct sonde_task *, sonde_task_free)
+
+/* Notes the change with time and words, and logs it. */
+void sonde_task_set_state(struct sonde_task *t, enum sonde_task_state s, const char *fmt, ...)
+	_printf_(3, 4);
+
+/* Appends a target, zeroed but for since_ms. Return: 0, -ENOSPC (counted in the ledger), -ENOMEM. */
+int sonde_task_add_target(struct sonde_task *t, struct sonde_task_target **ret) _must_check_;
+/* The newest target of @pid; NULL if there is none. */
+struct sonde_task_target *sonde_task_target_by_pid(const struct sonde_task *t, uint32_t pid);
+void sonde_target_set(struct sonde_task_target *target, enum sonde_target_state s,
+		      const char *reason);
+/* Found, restarted or forked, and in the probe or on its way there. */
+bool sonde_target_lives(const struct sonde_task_target *target);
+
+/* What a report says beside what the task itself knows. */
+struct sonde_task_moment {
+	const char *agent_id;
+	uint64_t window_end_ns;
+	int64_t window_end_ms;
+	bool end;
+	const struct sonde_snapshot *snapshot;
+	uint64_t agent_cpu_ns, probe_cpu_ns; /* since the programs began */
+	uint64_t agent_rss_anon_bytes, probe_rss_anon_bytes;
+};
+
+/* Serialises the TaskReport of t->sequence into @buf (empty) and forgets the state changes told. */
+int sonde_task_pack_report(struct sonde_task *t, const struct sonde_task_moment *m,
+			   struct sonde_buf *buf) _must_check_;
+
+/* Count of a site over the task, kernel side and agent side. */
+uint64_t sonde_task_ledger(const struct sonde_task *t, const struct sonde_snapshot *s,
+			   unsigned site);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the files of the tasks' manager share. For this folder only. */
+
+#include "agent/task.h"
+#include "agent/tasks.h"
+
+#define TASKS_FINISHED_MAX 256 /* ids that are remembered, so that no task runs twice */
+#define TASKS_ALL "-"	       /* the report id's task where a report is the union of all */
+
+struct sonde_tasks {
+	struct sonde_tasks_config config;
+	struct sonde_task *slots[SONDE_PROBE_TASKS_MAX];
+	struct sonde_snapshot snapshot;
+	uint64_t ticket_asked, ticket_done; /* snapshots, from 1 */
+	bool snapshot_again;
+	struct sonde_peer_table *peers;
+	/* To a backend that adds, a process is reported once however many tasks look at it. */
+	struct sonde_view together;
+	uint64_t together_sequence;
+	bool extension; /* as it was when the first of the running tasks was accepted */
+	char finished[TASKS_FINISHED_MAX][SONDE_TASK_ID_MAX];
+	size_t finished_at;
+	int64_t latest_update_ms;
+	bool draining;
+	bool freeing;
+	char probe_gone[SONDE_PROBE_TEXT_MAX]; /* "" while it is there */
+};
+
+/* tasks-run.c: the way of one task */
+void tasks_begin(struct sonde_task *t);
+void tasks_reattach(struct sonde_task *t);
+void tasks_finish(struct sonde_task *t, enum sonde_task_state result, const char *fmt, ...)
+	_printf_(3, 4);
+void tasks_on_snapshot(struct sonde_task *t, int error);
+void tasks_arm(struct sonde_task *t); /* the timer, for the next report or the end */
+/* Join those that match and that the probe does not have, counting from the last snapshot. */
+void tasks_join(struct sonde_task *t);
+int tasks_admit(struct sonde_task *t, uint64_t duration_ns,
+		void (*on_end)(void *ctx, int error, const struct sonde_probe_end *end));
+
+/*
+ * tasks.c: a call of the task's was answered. True: the task is over (and maybe freed), or the client is:
+ * touch nothing.
+ */
+bool tasks_call_over(struct sonde_task *t, int error);
+void tasks_end(struct sonde_task *t); /* end report now; the task may be freed */
+
+/* tasks-snapshot.c */
+/* Asks for a snapshot that begins after now (@later) or is at least under way. The task waits. */
+void tasks_want_snapshot(struct sonde_task *t, enum sonde_task_wait wait, bool later);
+/* Programs are attached for some task, so that cells count already. */
+bool tasks_attached(const struct sonde_tasks *tasks);
+
+/* This host's own, so that a peer is shown as local. Return: 0, -ENOSPC, -ENOMEM. */
+int tasks_add_host_addresses(struct sonde_peer_table *peers);
+
+/* tasks-targets.c */
+/* Fills in the targets from the spec. Return: how many live. */
+size_t tasks_resolve(struct sonde_task *t);
+/* Looks for what left and what came. Return: how many live that the probe does not have. */
+size_t tasks_look_again(struct sonde_task *t);
+/* PROCESS records of the snapshot. */
+void tasks_take_processes(struct sonde_task *t);
+/* The process of @pid as any task or the finder knows it; NULL while it has no id. */
+struct sonde_process *tasks_process_of(void *ctx, uint32_t pid);
+
+/* tasks-report.c */
+void tasks_set_base(struct sonde_task *t);
+/* The interval up to the last snapshot, of the task, or of all together. */
+void tasks_report(struct sonde_task *t, bool end);
+void tasks_report_together(struct sonde_tasks *tasks);
+void tasks_worker_died(struct sonde_task *t);

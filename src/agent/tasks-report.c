@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "agent/tasks-internal.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "export/skywalking.h"
+#include "export/sonde-net.h"
+#include "host/proc.h"
+
+static uint64_t timeval_ns(struct timeval t)
+{
+	return (uint64_t)t.tv_sec * SONDE_NS_PER_S + (uint64_t)t.tv_usec * SONDE_NS_PER_US;
+}
+
+static uint64_t own_cpu_ns(void)
+{
+	struct rusage u;
+
+	return getrusage(RUSAGE_SELF, &u) < 0 ? 0 : timeval_ns(u.ru_utime) + timeval_ns(u.ru_stime);
+}
+
+static uint64_t cpu_of(int proc_fd, uint32_t pid)
+{
+	struct sonde_proc_stat s;
+	long hz = sysconf(_SC_CLK_TCK);
+
+	if (!pid || hz <= 0 || sonde_proc_read_stat(proc_fd, pid, &s) < 0)
+		return 0;
+	return (s.user_ticks + s.system_ticks) * (SONDE_NS_PER_S / (uint64_t)hz);
+}
+
+static uint64_t rss_anon_of(int proc_fd, uint32_t pid)
+{
+	struct sonde_proc_status s;
+
+	return pid && sonde_proc_read_status(proc_fd, pid, &s) == 0 ? s.rss_anon_bytes : 0;
+}
+
+/* Keeper and worker. */
+static uint64_t probe_cpu_ns(const struct sonde_tasks *tasks)
+{
+	const struct sonde_probe_hello *h = sonde_probe_client_hello(tasks->config.probe);
+
+	if (!h)
+		return 0;
+	return cpu_of(tasks->config.proc_fd, h->worker_pid) +
+	       cpu_of(tasks->config.proc_fd, h->keeper_pid);
+}
+
+void tasks_set_base(struct sonde_task *t)
+{
+	const struct sonde_tasks *tasks = t->tasks;
+	const struct sonde_snapshot *s = &tasks->snapshot;
+
+	t->base = (struct sonde_task_base){
+		.loss = s->loss,
+		.n_costs = s->n_costs,
+		.refused = s->refused,
+		/* of the agent over the whole task, whatever the probe did meanwhile */
+		.agent_cpu_ns = t->base.agent_cpu_ns ? t->base.agent_cpu_ns : own_cpu_ns(),
+		.probe_cpu_ns = probe_cpu_ns(tasks),
+	};
+	memcpy(t->base.costs, s->costs, s->n_costs * sizeof(s->costs[0]));
+	if (t->window_start_ns == 0 || s->mono_ns == 0) {
+		t->window_start_ns = sonde_mono_ns();
+		t->window_start_ms = sonde_wall_ms();
+	}
+	if (s->mono_ns) {
+		t->window_start_ns = s->mono_ns;
+		t->window_start_ms = s->wall_ms;
+	}
+}
+
+void tasks_worker_died(struct sonde_task *t)
+{
+	const struct sonde_snapshot *s = &t->tasks->snapshot;
+
+	if (t->state == SONDE_TASK_ACCEPTED)
+		return;
+	/* What it had counted stays in the ledger; its counters begin anew. */
+	for (unsigned site = 0; site < SONDE_TCP_LOSS_MAX; site++) {
+		if (s->loss.count[site] > t->base.loss.count[site])
+			t->ledger[site] += s->loss.count[site] - t->base.loss.count[site];
+	}
+	t->base.loss = (struct sonde_probe_loss){0};
+	t->base.n_costs = 0;
+	t->ledger[SONDE_LEDGER_WORKER_RESTARTED]++;
+	t->base.probe_cpu_ns = 0;
+	sonde_view_rebase(&t->view);
+	t->adds = 0;
+	for (size_t i = 0; i < t->n_targets; i++)
+		t->targets[i].in_probe = false;
+}
+
+static int make_batch(struct sonde_batch *b, const struct sonde_edges *edges)
+{
+	int r;
+
+	r = sonde_skywalking_emit(b, edges);
+	if (r == 0)
+		r = sonde_net_emit(b, edges);
+	return r;
+}
+
+/* The differences of @v as meters; what could not be made is counted. Returns cells without a name. */
+static size_t meters(struct sonde_tasks *tasks, struct sonde_view *v, struct sonde_batch *b,
+		     uint64_t *refused)
+{
+	const struct sonde_view_names names = {tasks_process_of, tasks};
+	_cleanup_(sonde_edges_done) struct sonde_edges edges = {0};
+	size_t waiting = 0;
+	int r;
+
+	r = sonde_view_difference(v, &tasks->snapshot, tasks->peers, names, &edges, &waiting);
+	if (r < 0)
+		(*refused)++;
+	r = make_batch(b, &edges);
+	if (r < 0) {
+		(*refused)++;
+		(void)sonde_log_warn(r, "meters of an interval do not fit their report");
+	}
+	return waiting;
+}
+
+/* Hands the batch's messages to the report. */
+static int take_messages(struct sonde_report *r, struct sonde_batch *b)
+{
+	size_t n = 0;
+
+	while (n < b->n && b->messages[n].len)
+		n++;
+	if (n == 0)
+		return 0;
+	r->messages = calloc(n, sizeof(r->messages[0]));
+	if (!r->messages)
+		return -ENOMEM;
+	memcpy(r->messages, b->messages, n * sizeof(r->messages[0]));
+	memset(b->messages, 0, n * sizeof(r->messages[0]));
+	r->n_messages = n;
+	return 0;
+}
+
+static int new_report(const char *task, uint64_t sequence, uint64_t due_ns, struct sonde_batch *b,
+		      struct sonde_report **ret)
+{
+	_cleanup_(sonde_report_freep) struct sonde_report *r = NULL;
+	int e;
+
+	e = sonde_report_new(&r);
+	if (e < 0)
+		return e;
+	(void)snprintf(r->task, sizeof(r->task), "%s", task);
+	r->sequence = sequence;
+	r->due_ns = due_ns;
+	(void)snprintf(r->id, sizeof(r->id), "%s/%" PRIu64 "/%016" PRIx64, task, sequence,
+		       sonde_batch_hash(b));
+	e = take_messages(r, b);
+	if (e < 0)
+		return e;
+	*ret = TAKE_PTR(r);
+	return 0;
+}
+
+static void fill_moment(const struct sonde_tasks *tasks, bool end, struct sonde_task_moment *m)
+{
+	const struct sonde_probe_hello *h = sonde_probe_client_hello(tasks->config.probe);
+	int proc_fd = tasks->config.proc_fd;
+
+	*m = (struct sonde_task_moment){
+		.agent_id = tasks->config.agent_id,
+		.window_end_ns = sonde_mono_ns(),
+		.window_end_ms = sonde_wall_ms(),
+		.end = end,
+		.snapshot = &tasks->snapshot,
+		.agent_cpu_ns = own_cpu_ns(),
+		.probe_cpu_ns = probe_cpu_ns(tasks),
+		.agent_rss_anon_bytes = rss_anon_of(proc_fd, (uint32_t)getpid()),
+	};
+	if (h)
+		m->probe_rss_anon_bytes =
+			rss_anon_of(proc_fd, h->worker_pid) + rss_anon_of(proc_fd, h->keeper_pid);
+}
+
+/* One line, for a backend that takes no TaskReports, and for whoever reads logs. */
+static void log_end(const struct sonde_task *t)
+{
+	char lost[256] = "";
+	size_t at = 0;
+
+	for (unsigned site = 0; site < _SONDE_LEDGER_MAX && at < sizeof(lost) - 1; site++) {
+		uint64_t n = sonde_task_ledger(t, &t->tasks->snapshot, site);
+
+		if (!n)
+			continue;
+		(void)snprintf(lost + at, sizeof(lost) - at, " %s=%" PRIu64,
+			       sonde_ledger_info(site)->name, n);
+		at += strlen(lost + at);
+	}
+	sonde_log_info("task %s is over: %s: %s; targets %zu, reports %" PRIu64 ", bytes %" PRIu64
+		       " sent as %" PRIu64 " (%s); ledger:%s",
+		       t->spec.id, sonde_task_state_name(t->result), t->reason, t->n_targets,
+		       t->reports, t->report_bytes, t->report_bytes_compressed,
+		       sonde_encoding_name(t->encoding), at ? lost : " nothing lost");
+}
+
+static int report_task(struct sonde_task *t, bool end)
+{
+	struct sonde_tasks *tasks = t->tasks;
+	_cleanup_(sonde_batch_done) struct sonde_batch b = SONDE_BATCH_INIT(sonde_wall_ms());
+	_cleanup_(sonde_report_freep) struct sonde_report *r = NULL;
+	struct sonde_task_moment m;
+	size_t waiting = 0;
+	int e;
+
+	fill_moment(tasks, end, &m);
+	if (!end && t->running_since_ns && tasks->snapshot.mono_ns) {
+		waiting = meters(tasks, &t->view, &b, &t->ledger[SONDE_LEDGER_RECORD_REFUSED]);
+		m.window_end_ns = tasks->snapshot.mono_ns;
+		m.window_end_ms = tasks->snapshot.wall_ms;
+		b.wall_ms = m.window_end_ms;
+	}
+	if (t->state == SONDE_TASK_DRAINING && waiting)
+		t->ledger[SONDE_LEDGER_UNNAMED] = waiting;
+	t->sequence++;
+	e = new_report(t->spec.id, t->sequence, sonde_mono_ns(), &b, &r);
+	if (e < 0)
+		return e;
+	r->task_report = SONDE_BUF_INIT(1024UL * 1024);
+	e = sonde_task_pack_report(t, &m, &r->task_report);
+	if (e < 0)
+		return e;
+	t->window_start_ns = m.window_end_ns;
+	t->window_start_ms = m.window_end_ms;
+	sonde_delivery_add(tasks->config.delivery, &r);
+	return 0;
+}
+
+void tasks_report(struct sonde_task *t, bool end)
+{
+	int e = 0;
+
+	if (t->tasks->extension)
+		e = report_task(t, end);
+	if (e < 0) {
+		t->ledger[SONDE_LEDGER_REPORT_DROPPED]++;
+		(void)sonde_log_warn(e, "task %s: a report could not be made", t->spec.id);
+	}
+	if (end)
+		log_end(t);
+}
+
+static int report_all(struct sonde_tasks *tasks, uint64_t *refused)
+{
+	_cleanup_(sonde_batch_done) struct sonde_batch b =
+		SONDE_BATCH_INIT(tasks->snapshot.wall_ms);
+	_cleanup_(sonde_report_freep) struct sonde_report *r = NULL;
+	int e;
+
+	(void)meters(tasks, &tasks->together, &b, refused);
+	if (b.meters == 0)
+		return 0;
+	tasks->together_sequence++;
+	e = new_report(TASKS_ALL, tasks->together_sequence, sonde_mono_ns(), &b, &r);
+	if (e == 0)
+		sonde_delivery_add(tasks->config.delivery, &r);
+	return e;
+}
+
+void tasks_report_together(struct sonde_tasks *tasks)
+{
+	uint64_t refused = 0;
+	int e = report_all(tasks, &refused);
+
+	for (size_t i = 0; i < ELEMENTS_OF(tasks->slots); i++) {
+		struct sonde_task *t = tasks->slots[i];
+
+		if (!t || t->ended)
+			continue;
+		t->ledger[SONDE_LEDGER_RECORD_REFUSED] += refused;
+		t->ledger[SONDE_LEDGER_REPORT_DROPPED] += e < 0;
+	}
+	if (e < 0)
+		(void)sonde_log_warn(e, "a report could not be made");
+}

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/tasks.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/tasks-internal.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+int sonde_tasks_new(const struct sonde_tasks_config *config, struct sonde_tasks **ret)
+{
+	_cleanup_(sonde_tasks_freep) struct sonde_tasks *t = NULL;
+	int r;
+
+	assert(config && config->probe && config->finder && config->delivery && ret);
+
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->config = *config;
+	r = sonde_peer_table_new(2 * SONDE_SNAPSHOT_CELLS_MAX, &t->peers);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(t);
+	return 0;
+}
+
+struct sonde_tasks *sonde_tasks_free(struct sonde_tasks *t)
+{
+	if (!t)
+		return NULL;
+	t->freeing = true;
+	for (size_t i = 0; i < ELEMENTS_OF(t->slots); i++)
+		(void)sonde_task_free(t->slots[i]);
+	sonde_view_done(&t->together);
+	sonde_snapshot_done(&t->snapshot);
+	(void)sonde_peer_table_free(t->peers);
+	free(t);
+	return NULL;
+}
+
+static struct sonde_task *find(const struct sonde_tasks *t, const char *id)
+{
+	for (size_t i = 0; i < ELEMENTS_OF(t->slots); i++) {
+		if (t->slots[i] && !t->slots[i]->ended && strcmp(t->slots[i]->spec.id, id) == 0)
+			return t->slots[i];
+	}
+	return NULL;
+}
+
+static bool was_finished(const struct sonde_tasks *t, const char *id)
+{
+	for (size_t i = 0; i < TASKS_FINISHED_MAX; i++) {
+		if (strcmp(t->finished[i], id) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void remember(struct sonde_tasks *t, const char *id)
+{
+	(void)snprintf(t->finished[t->finished_at], SONDE_TASK_ID_MAX, "%s", id);
+	t->finished_at = (t->finished_at + 1) % TASKS_FINISHED_MAX;
+}
+
+bool sonde_tasks_idle(const struct sonde_tasks *t)
+{
+	assert(t);
+
+	for (size_t i = 0; i < ELEMENTS_OF(t->slots); i++) {
+		if (t->slots[i] && !t->slots[i]->ended)
+			return false;
+	}
+	return true;
+}
+
+int64_t sonde_tasks_latest_update_ms(const struct sonde_tasks *t)
+{
+	assert(t);
+
+	return t->latest_update_ms;
+}
+
+/* The end report of a task that never got a slot. */
+static void turn_away(struct sonde_tasks *tasks, struct sonde_spec *spec, const char *words)
+{
+	_cleanup_(sonde_task_freep) struct sonde_task *t = NULL;
+
+	remember(tasks, spec->id);
+	if (sonde_tasks_idle(tasks))
+		tasks->extension = tasks->config.has_extension(tasks->config.ctx);
+	if (sonde_task_new(tasks, spec, &t) < 0) {
+		(void)sonde_log_warn(-ENOMEM, "task %s refused: %s", spec->id, words);
+		sonde_spec_done(spec);
+		return;
+	}
+	t->result = SONDE_TASK_REFUSED;
+	(void)snprintf(t->reason, sizeof(t->reason), "%s", words);
+	sonde_task_set_state(t, SONDE_TASK_REFUSED, "%s", words);
+	tasks_report(t, true);
+}
+
+static void note_update(struct sonde_tasks *t, const struct sonde_spec *spec)
+{
+	if (spec->update_ms > t->latest_update_ms)
+		t->latest_update_ms = spec->update_ms;
+}
+
+void sonde_tasks_refuse(struct sonde_tasks *t, struct sonde_spec *spec, const char *words)
+{
+	assert(t && spec && words);
+
+	note_update(t, spec);
+	if (!spec->id[0])
+		(void)sonde_log_warn(0, "task without an id refused: %s", words);
+	else if (!find(t, spec->id) && !was_finished(t, spec->id))
+		turn_away(t, spec, words);
+	sonde_spec_done(spec);
+}
+
+static int free_slot(const struct sonde_tasks *t)
+{
+	for (size_t i = 0; i < ELEMENTS_OF(t->slots); i++) {
+		if (!t->slots[i])
+			return (int)i;
+	}
+	return -ENOSPC;
+}
+
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* A delay of years is no mistake of ours: cut, and looked at again. */
+static uint64_t delay_of(int64_t ms)
+{
+	const int64_t day = 24LL * 3600 * 1000;
+
+	return (uint64_t)(ms > day ? day : ms) * SONDE_NS_PER_MS;
+}
+
+static int put(struct sonde_tasks *tasks, struct sonde_spec *spec, int slot)
+{
+	_cleanup_(sonde_task_freep) struct sonde_task *t = NULL;
+	int64_t wait_ms;
+	int r;
+
+	r = sonde_task_new(tasks, spec, &t);
+	if (r < 0)
+		return r;
+	wait_ms = t->spec.start_wall_ms - sonde_wall_ms();
+	t->slot = (uint32_t)slot;
+	t->start_ns = sonde_mono_ns() + (wait_ms > 0 ? delay_of(wait_ms) : 0);
+	r = sd_event_add_time(tasks->config.event, &t->timer, CLOCK_MONOTONIC,
+			      t->start_ns / SONDE_NS_PER_US, 1000, on_time, t);
+	if (r < 0)
+		return r;
+	if (wait_ms > 0)
+		sonde_task_set_state(t, SONDE_TASK_ACCEPTED, "starts in %lld ms",
+				     (long long)wait_ms);
+	else
+		sonde_task_set_state(t, SONDE_TASK_ACCEPTED, "taken from the server");
+	tasks->slots[slot] = t;
+	if (wait_ms > 0)
+		tasks_report(t, false);
+	t = NULL;
+	return 0;
+}
+
+static void accept_new(struct sonde_tasks *tasks, struct sonde_spec *spec)
+{
+	int slot = free_slot(tasks);
+	int r;
+
+	if (tasks->draining) {
+		turn_away(tasks, spec, "the agent is ending");
+		return;
+	}
+	if (slot < 0) {
+		turn_away(tasks, spec, "the agent has as many tasks as it takes (32)");
+		return;
+	}
+	if (sonde_tasks_idle(tasks))
+		tasks->extension = tasks->config.has_extension(tasks->config.ctx);
+	r = put(tasks, spec, slot);
+	if (r < 0)
+		turn_away(tasks, spec, strerror(-r));
+	else
+		sonde_finder_want_listeners(tasks->config.finder, true);
+}
+
+void sonde_tasks_accept(struct sonde_tasks *t, struct sonde_spec *spec)
+{
+	const struct sonde_task *known;
+	int64_t end_ms;
+
+	assert(t && spec);
+
+	note_update(t, spec);
+	end_ms = spec->start_wall_ms + spec->duration_ms;
+	known = find(t, spec->id);
+	if (known) {
+		/* the same task again, with another duration: an OAP's way to extend */
+		if (spec->plain && spec->duration_ms > known->spec.duration_ms)
+			sonde_tasks_extend(t, spec->id, end_ms);
+	} else if (was_finished(t, spec->id)) {
+		sonde_log_debug("task %s is over already", spec->id);
+	} else if (spec->start_wall_ms && end_ms <= sonde_wall_ms()) {
+		remember(t, spec->id);
+		/* An OAP hands out tasks that ended long ago; ours waits for the word. */
+		if (!spec->plain)
+			turn_away(t, spec, "its time was over when it came");
+	} else {
+		accept_new(t, spec);
+	}
+	sonde_spec_done(spec);
+}
+
+void sonde_tasks_stop(struct sonde_tasks *tasks, const char *id, const char *reason)
+{
+	struct sonde_task *t;
+
+	assert(tasks && id && reason);
+
+	t = find(tasks, id);
+	if (t)
+		tasks_finish(t, SONDE_TASK_STOPPED, "%s", reason[0] ? reason : "stopped");
+}
+
+void sonde_tasks_drain(struct sonde_tasks *tasks)
+{
+	assert(tasks);
+
+	tasks->draining = true;
+	for (size_t i = 0; i < ELEMENTS_OF(tasks->slots); i++) {
+		struct sonde_task *t = tasks->slots[i];
+
+		if (t && !t->ended)
+			tasks_finish(t, SONDE_TASK_STOPPED, "the agent is ending");
+	}
+}
+
+static void on_extended(void *ctx, int error, const struct sonde_probe_end *end)
+{
+	struct sonde_task *t = ctx;
+
+	if (tasks_call_over(t, error) || error == -EPIPE)
+		return;
+	if (error < 0)
+		sonde_task_set_state(t, t->state, "extension refused: %s",
+				     end && end->text[0] ? end->text : strerror(-error));
+}
+
+void sonde_tasks_extend(struct sonde_tasks *tasks, const char *id, int64_t end_wall_ms)
+{
+	struct sonde_task *t;
+	int64_t left_ms;
+	uint64_t end_ns;
+
+	assert(tasks && id);
+
+	t = find(tasks, id);
+	left_ms = end_wall_ms - sonde_wall_ms();
+	if (!t || t->stopping || left_ms <= 0)
+		return;
+	if (left_ms > SONDE_TASK_DURATION_MAX_MS)
+		left_ms = SONDE_TASK_DURATION_MAX_MS;
+	end_ns = sonde_mono_ns() + (uint64_t)left_ms * SONDE_NS_PER_MS;
+	if (t->state != SONDE_TASK_RUNNING) {
+		t->spec.duration_ms = left_ms;
+		return;
+	}
+	if (tasks_admit(t, end_ns - t->running_since_ns, on_extended) < 0)
+		return;
+	t->end_ns = end_ns;
+	t->spec.duration_ms = (int64_t)((end_ns - t->running_since_ns) / SONDE_NS_PER_MS);
+	sonde_task_set_state(t, SONDE_TASK_RUNNING, "ends in %lld ms now", (long long)left_ms);
+	tasks_arm(t);
+}
+
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct sonde_task *t = userdata;
+	uint64_t now = sonde_mono_ns();
+
+	if (t->ended)
+		return 0;
+	if (t->state == SONDE_TASK_ACCEPTED) {
+		if (t->spec.start_wall_ms >
+		    sonde_wall_ms() + 1) { /* cut delay, or the clock was set */
+			t->start_ns = now + delay_of(t->spec.start_wall_ms - sonde_wall_ms());
+			(void)sd_event_source_set_time(source, t->start_ns / SONDE_NS_PER_US);
+			(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+			return 0;
+		}
+		tasks_begin(t);
+	} else if (t->state == SONDE_TASK_RUNNING) {
+		if (now >= t->end_ns)
+			tasks_finish(t, SONDE_TASK_DONE, "its time is over");
+		else
+			tasks_want_snapshot(t, SONDE_TASK_WAIT_INTERVAL, false);
+	}
+	return 0;
+}
+
+void sonde_tasks_processes_changed(struct sonde_tasks *tasks)
+{
+	assert(tasks);
+
+	for (size_t i = 0; i < ELEMENTS_OF(tasks->slots); i++) {
+		struct sonde_task *t = tasks->slots[i];
+
+		if (!t || t->ended || t->state != SONDE_TASK_RUNNING)
+			continue;
+		if (tasks_look_again(t) == 0)
+			continue;
+		t->join_due = true;
+		if (t->wait == SONDE_TASK_WAIT_NONE)
+			tasks_want_snapshot(t, SONDE_TASK_WAIT_JOIN, true);
+	}
+}
+
+void sonde_tasks_probe_restarted(struct sonde_tasks *tasks, const struct sonde_probe_hello *hello)
+{
+	assert(tasks && hello);
+
+	for (size_t i = 0; i < ELEMENTS_OF(tasks->slots); i++) {
+		if (tasks->slots[i] && !tasks->slots[i]->ended)
+			tasks_worker_died(tasks->slots[i]);
+	}
+	sonde_snapshot_reset(&tasks->snapshot);
+	sonde_view_rebase(&tasks->together);
+	tasks->ticket_done = tasks->ticket_asked;
+	for (size_t i = 0; i < ELEMENTS_OF(tasks->slots); i++) {
+		struct sonde_task *t = tasks->slots[i];
+
+		if (t && !t->ended && t->state != SONDE_TASK_ACCEPTED)
+			tasks_reattach(t);
+	}
+}
+
+void sonde_tasks_probe_gone(struct sonde_tasks *tasks, const char *words)
+{
+	assert(tasks && words);
+
+	(void)snprintf(tasks->probe_gone, sizeof(tasks->probe_gone), "%s", words);
+	for (size_t i = 0; i < ELEMENTS_OF(tasks->slots); i++) {
+		struct sonde_task *t = tasks->slots[i];
+
+		if (!t || t->ended)
+			continue;
+		if (!t->stopping) {
+			t->result = SONDE_TASK_FAILED;
+			(void)snprintf(t->reason, sizeof(t->reason), "sonde-probe is gone: %s",
+				       words);
+		}
+		tasks_end(t);
+	}
+}
+
+void sonde_tasks_probe_ended(struct sonde_tasks *tasks, const struct sonde_probe_task_ended *ended)
+{
+	struct sonde_task *t;
+
+	assert(tasks && ended);
+
+	if (ended->task >= ELEMENTS_OF(tasks->slots))
+		return;
+	t = tasks->slots[ended->task];
+	if (!t || t->ended || t->stopping)
+		return;
+	/* What came since the last snapshot went with the programs: no final one can be had. */
+	t->ledger[SONDE_LEDGER_SNAPSHOT_FAILED]++;
+	t->result = SONDE_TASK_STOPPED;
+	(void)snprintf(t->reason, sizeof(t->reason), "ended by the probe: %s", ended->reason);
+	tasks_end(t);
+}
+
+static void count_outcome(struct sonde_task *t, const struct sonde_report *report,
+			  enum sonde_delivery_outcome outcome, uint64_t late_ms)
+{
+	if (outcome == SONDE_DELIVERY_DROPPED) {
+		t->ledger[SONDE_LEDGER_REPORT_DROPPED]++;
+		t->dropped_history = true;
+		return;
+	}
+	if (outcome == SONDE_DELIVERY_UNKNOWN) {
+		t->ledger[SONDE_LEDGER_REPORT_UNKNOWN]++;
+		return;
+	}
+	t->reports++;
+	t->report_bytes += report->bytes;
+	t->report_bytes_compressed += report->bytes_compressed;
+	t->encoding = report->encoding;
+	/* Less than a second is the way of any report. */
+	if (late_ms >= 1000 && late_ms > t->ledger[SONDE_LEDGER_REPORT_LATE_MS])
+		t->ledger[SONDE_LEDGER_REPORT_LATE_MS] = late_ms;
+}
+
+void sonde_tasks_outcome(struct sonde_tasks *tasks, const struct sonde_report *report,
+			 enum sonde_delivery_outcome outcome, uint64_t now_ns)
+{
+	bool all;
+	uint64_t late_ms;
+
+	assert(tasks && report);
+
+	all = strcmp(report->task, TASKS_ALL) == 0;
+	late_ms = now_ns > report->due_ns ? (now_ns - report->due_ns) / SONDE_NS_PER_MS : 0;
+	for (size_t i = 0; i < ELEMENTS_OF(tasks->slots); i++) {
+		struct sonde_task *t = tasks->slots[i];
+
+		if (t && (all || strcmp(t->spec.id, report->task) == 0))
+			count_outcome(t, report, outcome, late_ms);
+	}
+	if (outcome != SONDE_DELIVERY_DONE && !tasks->freeing)
+		(void)sonde_log_warn(0, "report %s %s", report->id,
+				     outcome == SONDE_DELIVERY_DROPPED ? "dropped"
+								       : "may not have arrived");
+}
+
+/* Behind the end report: the task's memory goes, and with the last task what all shared. */
+static void forget(struct sonde_tasks *tasks)
+{
+	if (!sonde_tasks_idle(tasks))
+		return;
+	sonde_snapshot_reset(&tasks->snapshot);
+	sonde_view_done(&tasks->together);
+	sonde_peer_table_reset(tasks->peers);
+	sonde_finder_want_listeners(tasks->config.finder, false);
+	(void)malloc_trim(0); /* the idle process is to be as small as before */
+	tasks->config.on_idle(tasks->config.ctx);
+}
+
+bool tasks_call_over(struct sonde_task *t, int error)
+{
+	assert(t->calls);
+
+	t->calls--;
+	if (error == -ECANCELED) /* the client is being freed, the tasks are next */
+		return true;
+	if (!t->ended)
+		return false;
+	if (t->calls == 0) {
+		t->tasks->slots[t->slot] = NULL;
+		(void)sonde_task_free(t);
+	}
+	return true;
+}
+
+/* What no other task looks at is no part of the common report any more. */
+static void leave_together(const struct sonde_task *t)
+{
+	struct sonde_tasks *tasks = t->tasks;
+
+	for (size_t i = 0; i < t->view.n_pids; i++) {
+		bool shared = false;
+
+		for (size_t k = 0; k < ELEMENTS_OF(tasks->slots); k++) {
+			const struct sonde_task *o = tasks->slots[k];
+
+			shared = shared || (o && o != t && !o->ended &&
+					    sonde_view_has(&o->view, t->view.pids[i]));
+		}
+		if (!shared)
+			sonde_view_remove(&tasks->together, t->view.pids[i]);
+	}
+}
+
+void tasks_end(struct sonde_task *t)
+{
+	struct sonde_tasks *tasks = t->tasks;
+
+	assert(!t->ended);
+
+	sonde_task_set_state(t, t->result, "%s", t->reason);
+	tasks_report(t, true);
+	t->ended = true;
+	leave_together(t);
+	(void)sd_event_source_set_enabled(t->timer, SD_EVENT_OFF);
+	remember(tasks, t->spec.id);
+	if (t->calls == 0) {
+		tasks->slots[t->slot] = NULL;
+		(void)sonde_task_free(t);
+	}
+	forget(tasks);
+}
