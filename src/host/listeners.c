@@ -355,6 +355,7 @@ static int next_link(DIR *d, int *ret_fd, char *link, size_t size)
 	uint64_t fd;
 
 	sonde_pidfile_raise();
+	assert(d);
 	while (n < 0 && (e = readdir(d))) {
 		if (sonde_parse_u64(e->d_name, 0, INT32_MAX, &fd) == 0)
 			n = readlinkat(dirfd(d), e->d_name, link, size - 1);

@@ -62,7 +62,7 @@ static int empty_bounding(void)
 
 int sonde_privilege_keep(uint64_t permitted)
 {
-	struct sets s;
+	struct sets s = {0};
 	int r;
 
 	r = empty_bounding(); /* first: it needs CAP_SETPCAP */
@@ -86,7 +86,7 @@ int sonde_privilege_drop_all(void)
 
 int sonde_privilege_permitted(uint64_t *ret)
 {
-	struct sets s;
+	struct sets s = {0};
 	int r;
 
 	r = get_sets(&s);
@@ -98,7 +98,7 @@ int sonde_privilege_permitted(uint64_t *ret)
 
 int sonde_privilege_raise(uint64_t caps)
 {
-	struct sets s;
+	struct sets s = {0};
 	int r;
 
 	r = get_sets(&s);
@@ -119,7 +119,7 @@ void sonde_privilege_lower(void)
 
 int sonde_privilege_pass_on(uint64_t caps)
 {
-	struct sets s;
+	struct sets s = {0};
 	int r;
 
 	r = get_sets(&s);

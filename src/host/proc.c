@@ -380,6 +380,7 @@ int sonde_proc_list(int proc_fd, size_t max, uint32_t **ret, size_t *ret_n)
 	r = open_list(proc_fd, &d);
 	if (r < 0)
 		return r;
+	assert(d);
 	for (;;) {
 		struct dirent *e;
 		uint32_t pid;

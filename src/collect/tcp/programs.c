@@ -228,7 +228,8 @@ static int set_up(struct tcp_state *s, uint32_t pidns_inum)
 /* libbpf says which program the kernel refused only in its log. */
 static char refused_function[64];
 
-static int on_libbpf_log(enum libbpf_print_level level, const char *fmt, va_list args)
+__attribute__((__format__(__printf__, 2, 0))) static int on_libbpf_log(
+	enum libbpf_print_level level, const char *fmt, va_list args)
 {
 	static const char prefix[] = "libbpf: prog '", suffix[] = "': failed to load";
 	char line[512];
@@ -241,7 +242,7 @@ static int on_libbpf_log(enum libbpf_print_level level, const char *fmt, va_list
 		end = strstr(name, suffix);
 		if (end && end - name < (long)sizeof(refused_function)) {
 			*end = '\0';
-			(void)strcpy(refused_function, name);
+			memcpy(refused_function, name, (size_t)(end - name) + 1);
 			*end = '\'';
 		}
 	}
