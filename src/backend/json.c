@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/json.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+json_t *sonde_json_time(int64_t wall_ms)
+{
+	time_t s = (time_t)(wall_ms / 1000);
+	char text[64];
+	struct tm tm;
+
+	if (wall_ms <= 0 || !gmtime_r(&s, &tm) || tm.tm_year > 9999 - 1900)
+		return json_null();
+	(void)snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
+		       tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+		       (int)(wall_ms % 1000));
+	return json_string(text);
+}
+
+/* Length of a valid sequence at @p, 0 if there is none. jansson has the last word on what is left. */
+static size_t utf8_length(const unsigned char *p)
+{
+	size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+
+	for (size_t i = 1; i < n; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	if ((n == 3 && p[0] == 0xe0 && p[1] < 0xa0) || (n == 3 && p[0] == 0xed && p[1] > 0x9f) ||
+	    (n == 4 && p[0] == 0xf0 && p[1] < 0x90) || (n == 4 && p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+json_t *sonde_json_text(const char *text)
+{
+	_cleanup_free_ char *clean = NULL;
+	size_t at = 0, n;
+	json_t *j;
+
+	j = json_string(text ? text : "");
+	if (j)
+		return j;
+	clean = malloc(3 * strlen(text) + 1);
+	if (!clean)
+		return NULL;
+	while (*text) {
+		n = utf8_length((const unsigned char *)text);
+		if (n > 0) {
+			memcpy(clean + at, text, n);
+			at += n;
+			text += n;
+		} else {
+			memcpy(clean + at, "\xef\xbf\xbd", 3);
+			at += 3;
+			text++;
+		}
+	}
+	return json_stringn(clean, at);
+}
+
+/* jansson recurses up to 2,048 deep; brackets outside strings are counted before it sees the text. */
+static bool too_deep(const char *text, size_t n)
+{
+	bool in_string = false;
+	unsigned depth = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		char c = text[i];
+
+		if (in_string) {
+			if (c == '\\')
+				i++;
+			else if (c == '"')
+				in_string = false;
+		} else if (c == '"') {
+			in_string = true;
+		} else if (c == '[' || c == '{') {
+			if (++depth > SONDE_JSON_DEPTH_MAX)
+				return true;
+		} else if ((c == ']' || c == '}') && depth > 0) {
+			depth--;
+		}
+	}
+	return false;
+}
+
+int sonde_json_parse(const char *text, size_t n, json_t **ret, int *ret_line,
+		     char ret_words[static 160])
+{
+	json_error_t error;
+	json_t *j;
+
+	if (too_deep(text, n)) {
+		(void)snprintf(ret_words, 160, "nested deeper than %d", SONDE_JSON_DEPTH_MAX);
+		return -E2BIG;
+	}
+	j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
+	if (!j) {
+		*ret_line = error.line;
+		(void)snprintf(ret_words, 160, "line %d, column %d: %.120s", error.line, error.column,
+			       error.text);
+		return -EINVAL;
+	}
+	*ret = j;
+	return 0;
+}
+
+const char *sonde_json_get_text(const json_t *object, const char *key, const char *fallback)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : fallback;
+}
+
+int64_t sonde_json_get_int(const json_t *object, const char *key, int64_t fallback)
+{
+	const json_t *j = json_object_get(object, key);
+
+	return json_is_integer(j) ? (int64_t)json_integer_value(j) : fallback;
+}
+
+int sonde_json_set(json_t *object, const char *key, json_t *value)
+{
+	return json_object_set_new(object, key, value) < 0 ? -ENOMEM : 0;
+}
+
+int sonde_json_append(json_t *array, json_t *value)
+{
+	return json_array_append_new(array, value) < 0 ? -ENOMEM : 0;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Store: the server's SQLite file (WAL, synchronous=FULL, STRICT tables, schema number in
+ * user_version). All writes go through jobs: a job is a list of prepared
+ * statements that commit together or not at all. One writer thread takes the
+ * queued jobs in order, several to one transaction (so that one fsync serves
+ * all that waited), and tells the loop. The queue is bounded in jobs and
+ * bytes; what does not fit is refused with -ENOBUFS and counted, never dropped
+ * silently. Reads use a connection of the loop's own and see committed data only.
+ *
+ * Everything here is called on the loop thread, except where a comment says otherwise.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "base/cleanup.h"
+
+#define SONDE_STORE_JOBS_MAX 1024
+#define SONDE_STORE_QUEUE_BYTES_MAX (64U << 20)
+
+struct sonde_store;
+struct sonde_store_job;
+
+/* The statements that a job may hold, with their parameters; the text is in store/schema.c. */
+enum sonde_store_statement {
+	SONDE_STORE_PUT_TASK,		 /* id, created_ms, ended_ms, state, doc */
+	SONDE_STORE_DELETE_TASK,	 /* id */
+	SONDE_STORE_DELETE_TASK_REPORTS, /* task, received before ms */
+	SONDE_STORE_DELETE_TASK_SERIES,	 /* task, begun before ms */
+	SONDE_STORE_PUT_AGENT,		 /* id, last_seen_ms, doc */
+	SONDE_STORE_DELETE_AGENT,	 /* id */
+	SONDE_STORE_PUT_PROCESS,	 /* agent, pid, process_id, last_seen_ms, doc */
+	SONDE_STORE_DELETE_PROCESS,	 /* agent, pid */
+	SONDE_STORE_PUT_ENTITY,		 /* id, seen_ms, service, instance, name, kind */
+	SONDE_STORE_DELETE_ENTITY,	 /* id */
+	SONDE_STORE_PUT_REPORT,		 /* serial, task, sequence, hash, received_ms, kind, data */
+	SONDE_STORE_CLEAR_REPORTS,	 /* up to serial: their data is in the series now, ids stay */
+	SONDE_STORE_PUT_SERIES,		 /* task, metric, entity, step_ms, start_ms, serial, data */
+	_SONDE_STORE_STATEMENT_MAX,
+};
+
+struct sonde_store_stats {
+	uint64_t jobs, jobs_failed, jobs_refused;
+	uint64_t commits;
+	size_t queued_jobs, queued_bytes;
+};
+
+/* Runs on the loop once a job has committed (0) or not (-errno). */
+typedef void (*sonde_store_done_fn)(void *ctx, int error);
+
+/*
+ * Opens or creates @path (mode 0600), migrates it and starts the writer.
+ * @event may be NULL for tests: then sonde_store_flush() runs the callbacks.
+ * Return: 0, -EPROTO (a newer server's file), -EUCLEAN (no database or a damaged one), -errno.
+ */
+int sonde_store_open(sd_event *event, const char *path, struct sonde_store **ret) _must_check_;
+
+/* Writes out everything queued, runs the callbacks, closes. NULL is fine. Returns NULL. */
+struct sonde_store *sonde_store_free(struct sonde_store *s);
+SONDE_DEFINE_CLEANUP(struct sonde_store *, sonde_store_free)
+
+/* Waits until all that is queued has committed and runs the callbacks. For shutdown and tests. */
+void sonde_store_flush(struct sonde_store *s);
+
+void sonde_store_get_stats(struct sonde_store *s, struct sonde_store_stats *ret);
+
+struct sonde_store_job *sonde_store_job_new(void);
+struct sonde_store_job *sonde_store_job_free(struct sonde_store_job *j);
+SONDE_DEFINE_CLEANUP(struct sonde_store_job *, sonde_store_job_free)
+
+/*
+ * sonde_store_job_add() - append one statement, parameters by position
+ * @types: one letter a parameter: 't' const char *, 'i' int64_t, 'b' const void * and size_t, 'n' nothing (NULL)
+ *
+ * Copies text and blobs. Return: 0, -ENOMEM.
+ */
+int sonde_store_job_add(struct sonde_store_job *j, enum sonde_store_statement statement,
+			const char *types, ...) _must_check_;
+
+/*
+ * sonde_store_submit() - queue a job
+ * @job: taken, and *@job set to NULL, only when 0 is returned
+ * @done: may be NULL; @ctx is borrowed until it ran
+ *
+ * Return: 0, -ENOBUFS when the queue is full.
+ */
+int sonde_store_submit(struct sonde_store *s, struct sonde_store_job **job,
+		       sonde_store_done_fn done, void *ctx) _must_check_;
+
+/* One row of a query. Text and blobs are borrowed for the callback. */
+struct sonde_store_row;
+int64_t sonde_store_row_int(const struct sonde_store_row *row, int column);
+const char *sonde_store_row_text(const struct sonde_store_row *row, int column); /* "" for NULL */
+const void *sonde_store_row_blob(const struct sonde_store_row *row, int column, size_t *ret_n);
+
+enum sonde_store_query {
+	SONDE_STORE_GET_TASKS,	    /* -> id, created_ms, ended_ms, state, doc; oldest first */
+	SONDE_STORE_GET_AGENTS,	    /* -> id, last_seen_ms, doc */
+	SONDE_STORE_GET_PROCESSES,  /* -> agent, pid, process_id, last_seen_ms, doc */
+	SONDE_STORE_GET_ENTITIES,   /* -> id, seen_ms, service, instance, name, kind */
+	SONDE_STORE_GET_REPORT_IDS, /* task -> sequence, hash, received_ms */
+	SONDE_STORE_GET_PENDING,    /* -> serial, task, sequence, hash, received_ms, kind, data; by serial */
+	SONDE_STORE_GET_SERIAL,	    /* -> highest serial, 0 if none */
+	SONDE_STORE_GET_SERIES,	    /* task -> metric, entity, step_ms, start_ms, serial, data; in that order */
+	_SONDE_STORE_QUERY_MAX,
+};
+
+/* A row callback returns 0 to go on; anything else ends the query and is returned. */
+typedef int (*sonde_store_row_fn)(void *ctx, const struct sonde_store_row *row);
+
+/* @key: the query's text parameter, or NULL. Return: 0, what the callback returned, -errno. */
+int sonde_store_query(struct sonde_store *s, enum sonde_store_query query, const char *key,
+		      sonde_store_row_fn fn, void *ctx) _must_check_;
