@@ -24,7 +24,12 @@ json_t *sonde_json_time(int64_t wall_ms)
 /* Length of a valid sequence at @p, 0 if there is none. jansson has the last word on what is left. */
 static size_t utf8_length(const unsigned char *p)
 {
-	size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+	size_t n = p[0] < 0x80	 ? 1
+		   : p[0] < 0xc2 ? 0
+		   : p[0] < 0xe0 ? 2
+		   : p[0] < 0xf0 ? 3
+		   : p[0] < 0xf5 ? 4
+				 : 0;
 
 	for (size_t i = 1; i < n; i++) {
 		if ((p[i] & 0xc0) != 0x80)
@@ -102,8 +107,8 @@ int sonde_json_parse(const char *text, size_t n, json_t **ret, int *ret_line,
 	j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
 	if (!j) {
 		*ret_line = error.line;
-		(void)snprintf(ret_words, 160, "line %d, column %d: %.120s", error.line, error.column,
-			       error.text);
+		(void)snprintf(ret_words, 160, "line %d, column %d: %.120s", error.line,
+			       error.column, error.text);
 		return -EINVAL;
 	}
 	*ret = j;

@@ -9,12 +9,18 @@ static const struct {
 	int status;
 	const char *title;
 } titles[] = {
-	{400, "Bad Request"},	      {401, "Unauthorized"},
-	{403, "Forbidden"},	      {404, "Not Found"},
-	{405, "Method Not Allowed"},  {406, "Not Acceptable"},
-	{408, "Request Timeout"},     {409, "Conflict"},
-	{413, "Content Too Large"},   {415, "Unsupported Media Type"},
-	{500, "Internal Server Error"}, {503, "Service Unavailable"},
+	{400, "Bad Request"},
+	{401, "Unauthorized"},
+	{403, "Forbidden"},
+	{404, "Not Found"},
+	{405, "Method Not Allowed"},
+	{406, "Not Acceptable"},
+	{408, "Request Timeout"},
+	{409, "Conflict"},
+	{413, "Content Too Large"},
+	{415, "Unsupported Media Type"},
+	{500, "Internal Server Error"},
+	{503, "Service Unavailable"},
 };
 
 const char *sonde_problem_title(int status)
@@ -44,7 +50,8 @@ json_t *sonde_problem_json(const struct sonde_problem *p)
 			      sonde_problem_title(p->status), "status", p->status, "detail",
 			      p->detail, "");
 
-	if (o && p->field[0] != '\0' && json_object_set_new(o, "field", json_string(p->field)) < 0) {
+	if (o && p->field[0] != '\0' &&
+	    json_object_set_new(o, "field", json_string(p->field)) < 0) {
 		json_decref(o);
 		return NULL;
 	}

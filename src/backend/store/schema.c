@@ -26,10 +26,12 @@ static const char *const migrations[SONDE_STORE_SCHEMA] = {
 };
 
 static const char *const statements[_SONDE_STORE_STATEMENT_MAX] = {
-	[SONDE_STORE_PUT_TASK] = "INSERT INTO task VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET"
-				 " ended_ms = ?3, state = ?4, doc = ?5",
+	[SONDE_STORE_PUT_TASK] =
+		"INSERT INTO task VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET"
+		" ended_ms = ?3, state = ?4, doc = ?5",
 	[SONDE_STORE_DELETE_TASK] = "DELETE FROM task WHERE id = ?1",
-	[SONDE_STORE_DELETE_TASK_REPORTS] = "DELETE FROM report WHERE task = ?1 AND received_ms < ?2",
+	[SONDE_STORE_DELETE_TASK_REPORTS] =
+		"DELETE FROM report WHERE task = ?1 AND received_ms < ?2",
 	[SONDE_STORE_DELETE_TASK_SERIES] = "DELETE FROM series WHERE task = ?1 AND start_ms < ?2",
 	[SONDE_STORE_PUT_AGENT] = "INSERT OR REPLACE INTO agent VALUES (?1, ?2, ?3)",
 	[SONDE_STORE_DELETE_AGENT] = "DELETE FROM agent WHERE id = ?1",
@@ -38,22 +40,30 @@ static const char *const statements[_SONDE_STORE_STATEMENT_MAX] = {
 	[SONDE_STORE_PUT_ENTITY] = "INSERT OR REPLACE INTO entity VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
 	[SONDE_STORE_DELETE_ENTITY] = "DELETE FROM entity WHERE id = ?1",
 	[SONDE_STORE_PUT_REPORT] = "INSERT INTO report VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-	[SONDE_STORE_CLEAR_REPORTS] = "UPDATE report SET data = NULL WHERE serial <= ?1 AND data IS NOT NULL",
-	[SONDE_STORE_PUT_SERIES] = "INSERT INTO series VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT"
-				   " (task, metric, entity, step_ms, start_ms) DO UPDATE SET serial = ?6, data = ?7",
+	[SONDE_STORE_CLEAR_REPORTS] =
+		"UPDATE report SET data = NULL WHERE serial <= ?1 AND data IS NOT NULL",
+	[SONDE_STORE_PUT_SERIES] =
+		"INSERT INTO series VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT"
+		" (task, metric, entity, step_ms, start_ms) DO UPDATE SET serial = ?6, data = ?7",
 };
 
 static const char *const queries[_SONDE_STORE_QUERY_MAX] = {
-	[SONDE_STORE_GET_TASKS] = "SELECT id, created_ms, ended_ms, state, doc FROM task ORDER BY created_ms, id",
+	[SONDE_STORE_GET_TASKS] =
+		"SELECT id, created_ms, ended_ms, state, doc FROM task ORDER BY created_ms, id",
 	[SONDE_STORE_GET_AGENTS] = "SELECT id, last_seen_ms, doc FROM agent",
-	[SONDE_STORE_GET_PROCESSES] = "SELECT agent, pid, process_id, last_seen_ms, doc FROM process",
-	[SONDE_STORE_GET_ENTITIES] = "SELECT id, seen_ms, service, instance, name, kind FROM entity",
-	[SONDE_STORE_GET_REPORT_IDS] = "SELECT sequence, hash, received_ms FROM report WHERE task = ?1",
-	[SONDE_STORE_GET_PENDING] = "SELECT serial, task, sequence, hash, received_ms, kind, data FROM report"
-				    " WHERE data IS NOT NULL ORDER BY serial",
+	[SONDE_STORE_GET_PROCESSES] =
+		"SELECT agent, pid, process_id, last_seen_ms, doc FROM process",
+	[SONDE_STORE_GET_ENTITIES] =
+		"SELECT id, seen_ms, service, instance, name, kind FROM entity",
+	[SONDE_STORE_GET_REPORT_IDS] =
+		"SELECT sequence, hash, received_ms FROM report WHERE task = ?1",
+	[SONDE_STORE_GET_PENDING] =
+		"SELECT serial, task, sequence, hash, received_ms, kind, data FROM report"
+		" WHERE data IS NOT NULL ORDER BY serial",
 	[SONDE_STORE_GET_SERIAL] = "SELECT coalesce(max(serial), 0) FROM report",
-	[SONDE_STORE_GET_SERIES] = "SELECT metric, entity, step_ms, start_ms, serial, data FROM series"
-				   " WHERE task = ?1 ORDER BY metric, entity, step_ms, start_ms",
+	[SONDE_STORE_GET_SERIES] =
+		"SELECT metric, entity, step_ms, start_ms, serial, data FROM series"
+		" WHERE task = ?1 ORDER BY metric, entity, step_ms, start_ms",
 };
 
 const char *sonde_store_statement_sql(enum sonde_store_statement s)
@@ -105,8 +115,8 @@ int sonde_store_connect(const char *path, sqlite3 **ret)
 	sqlite3 *db = NULL;
 	int rc, r;
 
-	rc = sqlite3_open_v2(path, &db,
-			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+	rc = sqlite3_open_v2(
+		path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 	r = sonde_store_errno(rc);
 	if (r == 0)
 		r = sonde_store_errno(sqlite3_busy_timeout(db, BUSY_TIMEOUT_MS));

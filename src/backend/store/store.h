@@ -39,8 +39,8 @@ enum sonde_store_statement {
 	SONDE_STORE_PUT_ENTITY,		 /* id, seen_ms, service, instance, name, kind */
 	SONDE_STORE_DELETE_ENTITY,	 /* id */
 	SONDE_STORE_PUT_REPORT,		 /* serial, task, sequence, hash, received_ms, kind, data */
-	SONDE_STORE_CLEAR_REPORTS,	 /* up to serial: their data is in the series now, ids stay */
-	SONDE_STORE_PUT_SERIES,		 /* task, metric, entity, step_ms, start_ms, serial, data */
+	SONDE_STORE_CLEAR_REPORTS, /* up to serial: their data is in the series now, ids stay */
+	SONDE_STORE_PUT_SERIES,	   /* task, metric, entity, step_ms, start_ms, serial, data */
 	_SONDE_STORE_STATEMENT_MAX,
 };
 
@@ -104,9 +104,9 @@ enum sonde_store_query {
 	SONDE_STORE_GET_PROCESSES,  /* -> agent, pid, process_id, last_seen_ms, doc */
 	SONDE_STORE_GET_ENTITIES,   /* -> id, seen_ms, service, instance, name, kind */
 	SONDE_STORE_GET_REPORT_IDS, /* task -> sequence, hash, received_ms */
-	SONDE_STORE_GET_PENDING,    /* -> serial, task, sequence, hash, received_ms, kind, data; by serial */
-	SONDE_STORE_GET_SERIAL,	    /* -> highest serial, 0 if none */
-	SONDE_STORE_GET_SERIES,	    /* task -> metric, entity, step_ms, start_ms, serial, data; in that order */
+	SONDE_STORE_GET_PENDING, /* -> serial, task, sequence, hash, received_ms, kind, data; by serial */
+	SONDE_STORE_GET_SERIAL, /* -> highest serial, 0 if none */
+	SONDE_STORE_GET_SERIES, /* task -> metric, entity, step_ms, start_ms, serial, data; in that order */
 	_SONDE_STORE_QUERY_MAX,
 };
 

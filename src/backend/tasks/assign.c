@@ -48,19 +48,20 @@ static int nobody(const struct assignment *as, const struct sonde_spec_target *t
 
 	(void)snprintf(field, sizeof(field), "targets[%zu]", index);
 	if (t->process_id[0])
-		return sonde_problem_set(as->problem, 404, field, "%s.processId: no live process %.64s",
-					 field, t->process_id);
+		return sonde_problem_set(as->problem, 404, field,
+					 "%s.processId: no live process %.64s", field,
+					 t->process_id);
 	if (t->process_name[0])
 		return sonde_problem_set(as->problem, 404, field,
-					 "%s.processName: no live process is called \"%.128s\"", field,
-					 t->process_name);
+					 "%s.processName: no live process is called \"%.128s\"",
+					 field, t->process_name);
 	if (t->service[0])
 		return sonde_problem_set(as->problem, 404, field,
 					 "%s.service: no live process belongs to \"%.128s\"", field,
 					 t->service);
-	return sonde_problem_set(as->problem, 404, field,
-				 "%s.pid: no agent has reported pid %d; name the agent with agentId",
-				 field, t->pid);
+	return sonde_problem_set(
+		as->problem, 404, field,
+		"%s.pid: no agent has reported pid %d; name the agent with agentId", field, t->pid);
 }
 
 /* A pid means one machine: two agents with the same one are an ambiguity, not a wish for both. */
@@ -76,9 +77,10 @@ static int check_pid(const struct assignment *as, const struct sonde_spec_target
 			continue;
 		if (first && first != p->agent) {
 			(void)snprintf(field, sizeof(field), "targets[%zu].pid", index);
-			return sonde_problem_set(as->problem, 400, field,
-						 "%s: pid %d is there on several agents; name one with agentId",
-						 field, t->pid);
+			return sonde_problem_set(
+				as->problem, 400, field,
+				"%s: pid %d is there on several agents; name one with agentId",
+				field, t->pid);
 		}
 		first = p->agent;
 	}
@@ -118,7 +120,8 @@ int sonde_assign(struct sonde_registry *registry, const struct sonde_spec *spec,
 		 const char *ret[static SONDE_TASK_AGENTS_MAX], size_t *ret_n,
 		 struct sonde_problem *problem)
 {
-	struct assignment as = {.registry = registry, .now_ms = now_ms, .agents = ret, .problem = problem};
+	struct assignment as = {
+		.registry = registry, .now_ms = now_ms, .agents = ret, .problem = problem};
 	int r;
 
 	for (size_t i = 0; i < spec->n_targets; i++) {

@@ -123,11 +123,11 @@ struct sonde_registry *sonde_registry_free(struct sonde_registry *r)
 
 	if (!r)
 		return NULL;
-	HASH_ITER(hh, r->processes, p, p_next)
+	HASH_ITER (hh, r->processes, p, p_next)
 		process_free(r, p);
-	HASH_ITER(hh, r->agents, a, a_next)
+	HASH_ITER (hh, r->agents, a, a_next)
 		agent_free(r, a);
-	HASH_ITER(hh, r->entities, e, e_next)
+	HASH_ITER (hh, r->entities, e, e_next)
 		entity_free(r, e);
 	free(r);
 	return NULL;
@@ -184,11 +184,11 @@ int sonde_registry_report(struct sonde_registry *r, struct sonde_agent *a,
 	rc = sonde_mal_process_id(in->name, in->service, in->instance, id);
 	if (rc < 0)
 		return rc;
-	doc = json_pack("{s:o, s:o, s:o, s:o, s:b, s:O?, s:O?}", "layer", sonde_json_text(in->layer),
-			"service", sonde_json_text(in->service), "instance",
-			sonde_json_text(in->instance), "name", sonde_json_text(in->name),
-			"kubernetes", (int)in->kubernetes, "labels", in->labels, "properties",
-			in->properties);
+	doc = json_pack("{s:o, s:o, s:o, s:o, s:b, s:O?, s:O?}", "layer",
+			sonde_json_text(in->layer), "service", sonde_json_text(in->service),
+			"instance", sonde_json_text(in->instance), "name",
+			sonde_json_text(in->name), "kubernetes", (int)in->kubernetes, "labels",
+			in->labels, "properties", in->properties);
 	if (!doc)
 		return -ENOMEM;
 	rc = get_process(r, a, in->pid, &p);
@@ -211,12 +211,12 @@ unsigned sonde_registry_ping(struct sonde_registry *r, struct sonde_agent *a, co
 	unsigned n = 0;
 
 	for (struct sonde_process *p = r->processes; p; p = p->hh.next) {
-		if (p->agent != a || strcmp(p->name, name) != 0 || strcmp(p->service, service) != 0 ||
-		    strcmp(p->instance, instance) != 0)
+		if (p->agent != a || strcmp(p->name, name) != 0 ||
+		    strcmp(p->service, service) != 0 || strcmp(p->instance, instance) != 0)
 			continue;
 		p->last_seen_ms = now_ms;
-		sonde_registry_note_entity(r, p->process_id, SONDE_ENTITY_PROCESS, service, instance,
-					   name, now_ms);
+		sonde_registry_note_entity(r, p->process_id, SONDE_ENTITY_PROCESS, service,
+					   instance, name, now_ms);
 		n++;
 	}
 	return n;
@@ -310,7 +310,8 @@ static int collect_changes(struct sonde_registry *r, struct sonde_store_job *job
 {
 	int rc = 0;
 
-	for (struct sonde_agent *a = r->agents; a && rc == 0 && *rows < TICK_ROWS_MAX; a = a->hh.next) {
+	for (struct sonde_agent *a = r->agents; a && rc == 0 && *rows < TICK_ROWS_MAX;
+	     a = a->hh.next) {
 		if (due(a->last_seen_ms, a->stored_ms)) {
 			rc = write_text(job, SONDE_STORE_PUT_AGENT, a->properties, a, NULL);
 			a->stored_ms = a->last_seen_ms;
@@ -346,7 +347,7 @@ static int collect_forgotten(struct sonde_registry *r, struct sonde_store_job *j
 	struct sonde_agent *a, *a_next;
 	int rc = 0;
 
-	HASH_ITER(hh, r->processes, p, p_next) {
+	HASH_ITER (hh, r->processes, p, p_next) {
 		if (rc < 0 || now_ms - p->last_seen_ms <= SONDE_REGISTRY_FORGET_MS)
 			continue;
 		rc = sonde_store_job_add(job, SONDE_STORE_DELETE_PROCESS, "ti", p->agent->id,
@@ -354,14 +355,14 @@ static int collect_forgotten(struct sonde_registry *r, struct sonde_store_job *j
 		process_free(r, p);
 		(*rows)++;
 	}
-	HASH_ITER(hh, r->entities, e, e_next) {
+	HASH_ITER (hh, r->entities, e, e_next) {
 		if (rc < 0 || now_ms - e->seen_ms <= retention_ms)
 			continue;
 		rc = sonde_store_job_add(job, SONDE_STORE_DELETE_ENTITY, "t", e->id);
 		entity_free(r, e);
 		(*rows)++;
 	}
-	HASH_ITER(hh, r->agents, a, a_next) {
+	HASH_ITER (hh, r->agents, a, a_next) {
 		if (rc < 0 || a->watches > 0 || a->processes > 0 ||
 		    now_ms - a->last_seen_ms <= retention_ms)
 			continue;
@@ -397,12 +398,14 @@ static int load_agent(void *ctx, const struct sonde_store_row *row)
 	struct sonde_agent *a;
 	int line, rc;
 
-	rc = sonde_registry_see_agent(r, sonde_store_row_text(row, 0), sonde_store_row_int(row, 1), &a);
+	rc = sonde_registry_see_agent(r, sonde_store_row_text(row, 0), sonde_store_row_int(row, 1),
+				      &a);
 	if (rc == -ENOMEM)
 		return rc;
 	if (rc == 0) {
 		a->stored_ms = a->last_seen_ms;
-		(void)sonde_json_parse(doc, strlen(doc), &a->properties, &line, words);
+		if (sonde_json_parse(doc, strlen(doc), &a->properties, &line, words) < 0)
+			a->properties = NULL;
 	}
 	return 0;
 }

@@ -21,8 +21,8 @@
 #define SONDE_REGISTRY_AGENTS_MAX 1000
 #define SONDE_REGISTRY_PROCESSES_MAX 50000
 #define SONDE_REGISTRY_ENTITIES_MAX 100000
-#define SONDE_REGISTRY_NAME_MAX 512		   /* bytes of one name; longer ones are refused */
-#define SONDE_REGISTRY_LIVE_MS (60LL * 1000)	   /* pinged within: live */
+#define SONDE_REGISTRY_NAME_MAX 512		    /* bytes of one name; longer ones are refused */
+#define SONDE_REGISTRY_LIVE_MS (60LL * 1000)	    /* pinged within: live */
 #define SONDE_REGISTRY_FORGET_MS (15LL * 60 * 1000) /* not pinged for: the process is forgotten */
 
 struct sonde_agent {

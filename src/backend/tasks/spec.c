@@ -49,7 +49,8 @@ static int refuse_unknown(const struct reader *rd, const json_t *object, const s
 		bool found = false;
 
 		for (size_t i = 0; i < n_known && !found; i++)
-			found = strcmp(key, known[i].camel) == 0 || strcmp(key, known[i].snake) == 0;
+			found = strcmp(key, known[i].camel) == 0 ||
+				strcmp(key, known[i].snake) == 0;
 		if (!found)
 			return refuse(rd, key, "no such field");
 	}
@@ -160,9 +161,11 @@ static int read_target(struct reader *rd, const json_t *j, struct sonde_spec_tar
 	t->pid = (int32_t)pid;
 	n = (t->process_id[0] != '\0') + (t->pid != 0) + (t->process_name[0] != '\0') +
 	    (t->service[0] != '\0');
-	rd->prefix[strlen(rd->prefix) - 1] = '\0'; /* from here on the target itself, without the dot */
-	return n == 1 ? 0 :
-			refuse(rd, "", "exactly one of processId, pid, processName and service is needed");
+	rd->prefix[strlen(rd->prefix) - 1] =
+		'\0'; /* from here on the target itself, without the dot */
+	return n == 1 ? 0
+		      : refuse(rd, "",
+			       "exactly one of processId, pid, processName and service is needed");
 }
 
 static int read_targets(struct reader *rd, const json_t *root, struct sonde_spec *s)
@@ -257,7 +260,8 @@ static int read_limits(struct reader *rd, const json_t *root, struct sonde_spec 
 static int read_times(const struct reader *rd, const json_t *root, int64_t now_ms,
 		      int64_t max_duration_ms, bool stored, struct sonde_spec *s)
 {
-	const struct range start = {0, stored ? INT64_MAX : now_ms + SONDE_SPEC_START_AHEAD_MAX_MS, 0};
+	const struct range start = {0, stored ? INT64_MAX : now_ms + SONDE_SPEC_START_AHEAD_MAX_MS,
+				    0};
 	const struct range duration = {SONDE_TASK_DURATION_MIN_MS,
 				       stored ? INT64_MAX / 2 : max_duration_ms, 0};
 	const struct range interval = {SONDE_SPEC_INTERVAL_MIN_MS, SONDE_SPEC_INTERVAL_MAX_MS,
@@ -272,7 +276,8 @@ static int read_times(const struct reader *rd, const json_t *root, int64_t now_m
 	if (r == 0)
 		r = read_int(rd, root, (struct name){"reportIntervalMs", "report_interval_ms"},
 			     interval, &s->report_interval_ms);
-	if (r == 0 && !stored && s->start_wall_ms > 0 && s->start_wall_ms + s->duration_ms <= now_ms)
+	if (r == 0 && !stored && s->start_wall_ms > 0 &&
+	    s->start_wall_ms + s->duration_ms <= now_ms)
 		return refuse(rd, "startWallMs", "the task would be over already");
 	return r;
 }
@@ -390,6 +395,6 @@ json_t *sonde_spec_json(const struct sonde_spec *s, sonde_spec_keep_fn keep, voi
 			 "startWallMs", (json_int_t)s->start_wall_ms, "durationMs",
 			 (json_int_t)s->duration_ms, "reportIntervalMs",
 			 (json_int_t)s->report_interval_ms, "collectors", "tcp", "options",
-			 "executionTime", (int)s->execution_time, "limits", "maxPeers", s->max_peers,
-			 "createdBy", s->created_by);
+			 "executionTime", (int)s->execution_time, "limits", "maxPeers",
+			 s->max_peers, "createdBy", s->created_by);
 }

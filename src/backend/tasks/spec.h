@@ -16,7 +16,7 @@
 #include "model/task.h"
 
 #define SONDE_SPEC_TEXT_MAX 256 /* bytes of a target's names, with NUL */
-#define SONDE_SPEC_INTERVAL_MIN_MS 500
+#define SONDE_SPEC_INTERVAL_MIN_MS 100
 #define SONDE_SPEC_INTERVAL_MAX_MS 60000
 #define SONDE_SPEC_PEERS_MAX 65536
 #define SONDE_SPEC_START_AHEAD_MAX_MS (7LL * 24 * 3600 * 1000)

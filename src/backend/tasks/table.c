@@ -46,7 +46,7 @@ struct sonde_task_table *sonde_task_table_free(struct sonde_task_table *tt)
 
 	if (!tt)
 		return NULL;
-	HASH_ITER(hh, tt->tasks, t, next) {
+	HASH_ITER (hh, tt->tasks, t, next) {
 		HASH_DEL(tt->tasks, t);
 		(void)sonde_task_free(t);
 	}
@@ -83,10 +83,16 @@ static void put_or_warn(struct sonde_task_table *tt, const struct sonde_task *t)
 		(void)sonde_log_warn(r, UNSTORED_WORDS);
 }
 
+void sonde_task_table_ended(struct sonde_task_table *tt, struct sonde_task *t)
+{
+	if (tt->config.on_end)
+		tt->config.on_end(tt->config.ctx, t, false);
+}
+
 void sonde_task_table_moved(struct sonde_task_table *tt, struct sonde_task *t)
 {
-	if (sonde_task_state_final(t->state) && tt->config.on_end)
-		tt->config.on_end(tt->config.ctx, t, false);
+	if (sonde_task_state_final(t->state))
+		sonde_task_table_ended(tt, t);
 	put_or_warn(tt, t);
 }
 
@@ -127,7 +133,7 @@ static int make_room(struct sonde_task_table *tt, struct sonde_problem *problem)
 					 tt->config.max_running);
 	if (HASH_COUNT(tt->tasks) < SONDE_TASKS_MAX)
 		return 0;
-	HASH_ITER(hh, tt->tasks, t, next) {
+	HASH_ITER (hh, tt->tasks, t, next) {
 		if (!sonde_task_state_final(t->state))
 			continue;
 		delete_stored(tt, t->spec->id);
@@ -248,10 +254,11 @@ int sonde_task_table_extend(struct sonde_task_table *tt, struct sonde_task *t, i
 		return sonde_problem_set(problem, 409, NULL, "the task is being stopped");
 	if (more_ms < 1 || __builtin_add_overflow(t->spec->duration_ms, more_ms, &total) ||
 	    total > tt->config.max_duration_ms)
-		return sonde_problem_set(problem, 400, "duration_ms",
-					 "duration_ms: must be 1 to %lld, so that the task lasts at most %lld ms",
-					 (long long)(tt->config.max_duration_ms - t->spec->duration_ms),
-					 (long long)tt->config.max_duration_ms);
+		return sonde_problem_set(
+			problem, 400, "duration_ms",
+			"duration_ms: must be 1 to %lld, so that the task lasts at most %lld ms",
+			(long long)(tt->config.max_duration_ms - t->spec->duration_ms),
+			(long long)tt->config.max_duration_ms);
 	t->spec->duration_ms = total;
 	for (size_t i = 0; i < t->n_agents; i++) {
 		struct sonde_task_agent *a = t->agents[i];
@@ -274,10 +281,9 @@ bool sonde_task_share_keeps(void *ctx, const struct sonde_spec_target *target)
 	return sonde_assign_concerns(share->table->config.registry, target, share->agent_id);
 }
 
-int sonde_task_table_hand_out(struct sonde_task_table *tt, const char *agent_id,
-			      int64_t latest_update_ms, int64_t now_ms,
-			      int (*fn)(void *ctx, struct sonde_task *t, struct sonde_task_agent *a),
-			      void *ctx)
+int sonde_task_table_hand_out(
+	struct sonde_task_table *tt, const char *agent_id, int64_t latest_update_ms, int64_t now_ms,
+	int (*fn)(void *ctx, struct sonde_task *t, struct sonde_task_agent *a), void *ctx)
 {
 	int r = 0;
 
@@ -337,7 +343,7 @@ void sonde_task_table_tick(struct sonde_task_table *tt, int64_t now_ms)
 	};
 	struct sonde_task *t, *next;
 
-	HASH_ITER(hh, tt->tasks, t, next) {
+	HASH_ITER (hh, tt->tasks, t, next) {
 		if (sonde_task_state_final(t->state)) {
 			if (now_ms - t->ended_ms > tt->config.retention_ms) {
 				delete_stored(tt, t->spec->id);
@@ -366,7 +372,8 @@ static int load_task(void *ctx, const struct sonde_store_row *row)
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0 || strcmp(t->spec->id, id) != 0 || sonde_task_table_find(tt, id)) {
-		(void)sonde_log_warn(r < 0 ? r : -EBADMSG, "task %s in the database is damaged, ignoring", id);
+		(void)sonde_log_warn(r < 0 ? r : -EBADMSG,
+				     "task %s in the database is damaged, ignoring", id);
 		return 0;
 	}
 	for (size_t i = 0; i < t->n_agents; i++) {

@@ -42,7 +42,8 @@ struct sonde_task_table *sonde_task_table_free(struct sonde_task_table *tt);
 SONDE_DEFINE_CLEANUP(struct sonde_task_table *, sonde_task_table_free)
 
 struct sonde_task *sonde_task_table_find(struct sonde_task_table *tt, const char *id);
-struct sonde_task *sonde_task_table_first(struct sonde_task_table *tt); /* walk by hh.next, oldest first */
+struct sonde_task *sonde_task_table_first(
+	struct sonde_task_table *tt); /* walk by hh.next, oldest first */
 
 /*
  * sonde_task_table_create() - check, assign to agents, store
@@ -64,6 +65,9 @@ int sonde_task_table_extend(struct sonde_task_table *tt, struct sonde_task *t, i
 int sonde_task_table_put(struct sonde_task_table *tt, const struct sonde_task *t,
 			 sonde_store_done_fn done, void *ctx) _must_check_;
 
+/* To be called when a task has just ended: runs on_end. */
+void sonde_task_table_ended(struct sonde_task_table *tt, struct sonde_task *t);
+
 /* To be called after sonde_task_move(): runs on_end at the end and writes the task. */
 void sonde_task_table_moved(struct sonde_task_table *tt, struct sonde_task *t);
 
@@ -80,7 +84,8 @@ bool sonde_task_share_keeps(void *ctx, const struct sonde_spec_target *target);
  */
 int sonde_task_table_hand_out(struct sonde_task_table *tt, const char *agent_id,
 			      int64_t latest_update_ms, int64_t now_ms,
-			      int (*fn)(void *ctx, struct sonde_task *t, struct sonde_task_agent *a),
+			      int (*fn)(void *ctx, struct sonde_task *t,
+					struct sonde_task_agent *a),
 			      void *ctx) _must_check_;
 
 /* An agent registered a process: tasks by name or service that run may gain this agent. */

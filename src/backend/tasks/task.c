@@ -22,7 +22,8 @@ int sonde_task_new(struct sonde_spec **spec, int64_t now_ms, struct sonde_task *
 		return -ENOMEM;
 	t->created_ms = now_ms;
 	entry = json_pack("{s:s, s:o, s:s}", "state", sonde_task_state_name(t->state), "at",
-			  sonde_json_time(now_ms), "words", "stored, waits for an agent to take it");
+			  sonde_json_time(now_ms), "words",
+			  "stored, waits for an agent to take it");
 	t->states = json_array();
 	if (!t->states || json_array_append_new(t->states, entry) < 0)
 		return -ENOMEM;
@@ -139,7 +140,8 @@ static enum sonde_task_state derive(const struct sonde_task *t,
 			if (!end || end_weight(a->state) > end_weight(end->state))
 				end = a;
 		} else if (!open || a->state == SONDE_TASK_RUNNING ||
-			   (open->state != SONDE_TASK_RUNNING && rank(a->state) > rank(open->state))) {
+			   (open->state != SONDE_TASK_RUNNING &&
+			    rank(a->state) > rank(open->state))) {
 			open = a;
 		}
 	}
@@ -233,7 +235,8 @@ static int tick_agent(struct sonde_task *t, struct sonde_task_agent *a,
 	if (sonde_task_state_final(a->state))
 		return 0;
 	if (!answered && over) {
-		(void)snprintf(words, sizeof(words), "agent %.64s did not take the task before its end%s", a->id,
+		(void)snprintf(words, sizeof(words),
+			       "agent %.64s did not take the task before its end%s", a->id,
 			       a->handed_out_ms ? ": it was handed out, but no report came" : "");
 		return sonde_task_move(t, a, SONDE_TASK_EXPIRED, clock->now_ms, words, true);
 	}
@@ -241,7 +244,8 @@ static int tick_agent(struct sonde_task *t, struct sonde_task_agent *a,
 		return 0;
 	if (t->stop_asked && clock->now_ms > t->stop_asked_ms + clock->grace_ms &&
 	    clock->now_ms > a->last_report_ms + clock->grace_ms) {
-		(void)snprintf(words, sizeof(words), "stopped (%.128s), but agent %.64s did not confirm it",
+		(void)snprintf(words, sizeof(words),
+			       "stopped (%.128s), but agent %.64s did not confirm it",
 			       t->stop_reason, a->id);
 		return sonde_task_move(t, a, SONDE_TASK_STOPPED, clock->now_ms, words, true);
 	}
@@ -252,8 +256,8 @@ static int tick_agent(struct sonde_task *t, struct sonde_task_agent *a,
 	if (over && clock->now_ms - a->last_report_ms <= clock->grace_ms)
 		return 0; /* late, but still talking */
 	(void)snprintf(words, sizeof(words),
-		       "agent %.64s vanished: no report for %lld s; what came before is kept", a->id,
-		       (long long)((clock->now_ms - a->last_report_ms) / 1000));
+		       "agent %.64s vanished: no report for %lld s; what came before is kept",
+		       a->id, (long long)((clock->now_ms - a->last_report_ms) / 1000));
 	return sonde_task_move(t, a, SONDE_TASK_FAILED, clock->now_ms, words, true);
 }
 
@@ -289,7 +293,8 @@ static bool ledger_weakens(const json_t *ledger)
 	for (size_t i = 0; i < json_array_size(ledger); i++) {
 		const json_t *e = json_array_get(ledger, i);
 
-		if (json_is_true(json_object_get(e, "weakens")) && sonde_json_get_int(e, "count", 0) > 0)
+		if (json_is_true(json_object_get(e, "weakens")) &&
+		    sonde_json_get_int(e, "count", 0) > 0)
 			return true;
 	}
 	return false;

@@ -49,9 +49,9 @@ struct sonde_task {
 	bool stop_asked;
 	int64_t stop_asked_ms;
 	char stop_reason[SONDE_TASK_WORDS_MAX];
-	json_t *states;		    /* array of {state, at, words}; owned */
+	json_t *states;				/* array of {state, at, words}; owned */
 	int64_t window_start_ms, window_end_ms; /* of all reports; 0: none */
-	struct sonde_task_agent **agents; /* owned */
+	struct sonde_task_agent **agents;	/* owned */
 	size_t n_agents;
 	/* batches that came by collectBatch for this task */
 	uint64_t batches, batch_duplicates, rules_failed, series_refused;

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/backend.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/http/httpd.h"
+#include "backend/http/routes.h"
+#include "backend/services/services.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define TICK_US 200000
+#define SETS_IDLE_MS (10LL * 60 * 1000)
+#define TRIM_EVERY_MS (10LL * 60 * 1000)
+#define NO_TASK_MEMORY_MS (60LL * 60 * 1000) /* buckets of the task "-" in memory */
+#define SILENT_MS 90000
+
+static void on_task_end(void *ctx, struct sonde_task *t, bool forget)
+{
+	struct sonde_backend *b = ctx;
+
+	if (forget)
+		sonde_series_table_drop(b->series, t->spec->id);
+}
+
+/* The task "-" never ends: its reports and series go by age alone. */
+static void trim_no_task(struct sonde_backend *b, int64_t now_ms)
+{
+	_cleanup_(sonde_store_job_freep) struct sonde_store_job *job = NULL;
+	int64_t before_ms = now_ms - (int64_t)b->config.retention_ms;
+	struct sonde_series_set *set;
+	int r;
+
+	b->last_trim_ms = now_ms;
+	job = sonde_store_job_new();
+	r = job ? 0 : -ENOMEM;
+	if (r == 0)
+		r = sonde_store_job_add(job, SONDE_STORE_DELETE_TASK_REPORTS, "ti",
+					SONDE_INGEST_NO_TASK, before_ms);
+	if (r == 0)
+		r = sonde_store_job_add(job, SONDE_STORE_DELETE_TASK_SERIES, "ti",
+					SONDE_INGEST_NO_TASK, before_ms);
+	if (r == 0)
+		r = sonde_store_submit(b->store, &job, NULL, NULL);
+	if (r < 0)
+		(void)sonde_log_warn(r, "cannot delete old series, ignoring");
+	set = sonde_series_table_find(b->series, SONDE_INGEST_NO_TASK);
+	if (set)
+		sonde_series_set_trim(b->series, set, now_ms - NO_TASK_MEMORY_MS);
+}
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	struct sonde_backend *b = ctx;
+	int64_t now_ms = sonde_wall_ms();
+	int r;
+
+	sonde_task_table_tick(b->tasks, now_ms);
+	sonde_registry_tick(b->registry, now_ms, (int64_t)b->config.retention_ms);
+	sonde_ingest_tick(b->ingest, now_ms, false);
+	sonde_series_table_tick(b->series, now_ms, SETS_IDLE_MS);
+	if (now_ms - b->last_trim_ms > TRIM_EVERY_MS)
+		trim_no_task(b, now_ms);
+	r = sd_event_source_set_time_relative(source, TICK_US);
+	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int open_store(struct sonde_backend *b)
+{
+	_cleanup_free_ char *path = NULL;
+	int r;
+
+	if (asprintf(&path, "%s/sonde.db", b->config.state_dir) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	r = sonde_store_open(b->event, path, &b->store);
+	if (r == -EPROTO)
+		return sonde_log_err(r, "%s is of a newer version of sonde-server", path);
+	if (r < 0)
+		return sonde_log_err(r, "cannot open the database %s", path);
+	return 0;
+}
+
+static int load_state(struct sonde_backend *b)
+{
+	struct sonde_task_table_config config = {
+		.store = b->store,
+		.max_duration_ms = (int64_t)b->config.max_task_duration_ms,
+		.grace_ms = (int64_t)b->config.grace_ms,
+		.silent_ms = SILENT_MS,
+		.retention_ms = (int64_t)b->config.retention_ms,
+		.max_running = (unsigned)b->config.max_running_tasks,
+		.on_end = on_task_end,
+		.on_control = sonde_services_control,
+		.ctx = b,
+	};
+	int r;
+
+	r = sonde_registry_new(b->store, &b->registry);
+	if (r < 0)
+		return sonde_log_err(r, "cannot load agents and processes");
+	config.registry = b->registry;
+	r = sonde_task_table_new(&config, &b->tasks);
+	if (r < 0)
+		return sonde_log_err(r, "cannot load tasks");
+	return 0;
+}
+
+static int load_series(struct sonde_backend *b)
+{
+	struct sonde_ingest_config ingest = {
+		.store = b->store, .registry = b->registry, .rules_dir = b->config.rules_dir};
+	struct sonde_ingest_stats stats;
+	int r;
+
+	r = sonde_series_table_new(b->store, b->config.max_buckets, sonde_ingest_drop_engine,
+				   &b->series);
+	if (r < 0)
+		return sonde_log_err(r, "cannot make the series");
+	ingest.series = b->series;
+	r = sonde_ingest_new(&ingest, &b->ingest);
+	if (r < 0)
+		return sonde_log_err(r, "cannot load the rules of %s", b->config.rules_dir);
+	sonde_ingest_get_stats(b->ingest, &stats);
+	sonde_log_info("%zu rules of %zu files, %zu left out", stats.rules, stats.rule_files,
+		       stats.rules_bad);
+	r = sonde_ingest_replay(b->ingest, b->tasks, sonde_wall_ms());
+	if (r < 0)
+		return sonde_log_err(r, "cannot apply the stored reports");
+	return 0;
+}
+
+static int listen_grpc(struct sonde_backend *b)
+{
+	const struct sonde_grpc_server_config config = {
+		.address = b->config.grpc_address,
+		.port = b->config.grpc_port,
+		.max_message_bytes = b->config.max_message_bytes,
+		.max_connections = (unsigned)b->config.max_connections,
+		.max_streams = (unsigned)b->config.max_streams,
+		.token = b->config.token && b->config.token[0] ? b->config.token : NULL,
+		.extension = true,
+	};
+	int r;
+
+	r = sonde_grpc_server_new(b->event, &config, sonde_services_methods, b, &b->grpc);
+	if (r < 0)
+		return sonde_log_err(r, "cannot listen for gRPC on %s port %u", config.address,
+				     config.port);
+	return 0;
+}
+
+static int listen_http(struct sonde_backend *b)
+{
+	const struct sonde_httpd_config config = {
+		.address = b->config.http_address,
+		.port = b->config.http_port,
+		.max_connections = (unsigned)b->config.max_http_connections,
+		.max_body_bytes = b->config.max_body_bytes,
+		.token = b->config.token,
+		.handle = sonde_routes_handle,
+		.abandon = sonde_routes_abandon,
+		.ctx = b,
+	};
+	int r;
+
+	r = sonde_httpd_new(b->event, &config, &b->httpd);
+	if (r < 0)
+		return sonde_log_err(r, "cannot listen for HTTP on %s port %u", config.address,
+				     config.port);
+	return 0;
+}
+
+int sonde_backend_new(sd_event *event, const struct sonde_backend_config *config,
+		      struct sonde_backend **ret)
+{
+	_cleanup_(sonde_backend_freep) struct sonde_backend *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return -ENOMEM;
+	b->event = sd_event_ref(event);
+	b->config = *config;
+	r = open_store(b);
+	if (r == 0)
+		r = load_state(b);
+	if (r == 0)
+		r = load_series(b);
+	if (r == 0)
+		r = listen_grpc(b);
+	if (r == 0)
+		r = listen_http(b);
+	if (r < 0)
+		return r;
+	r = sd_event_add_time_relative(event, &b->tick, CLOCK_MONOTONIC, TICK_US, 0, on_tick, b);
+	if (r < 0)
+		return sonde_log_err(r, "cannot make a timer");
+	*ret = TAKE_PTR(b);
+	return 0;
+}
+
+void sonde_backend_drain(struct sonde_backend *b)
+{
+	b->draining = true;
+	sonde_grpc_server_drain(b->grpc);
+	sonde_services_end_watches(b);
+	sonde_httpd_drain(b->httpd);
+}
+
+struct sonde_backend *sonde_backend_free(struct sonde_backend *b)
+{
+	if (!b)
+		return NULL;
+	(void)sd_event_source_disable_unref(b->tick);
+	/* What waits for the database is answered while there is still a connection to answer on. */
+	if (b->ingest)
+		sonde_ingest_tick(b->ingest, sonde_wall_ms(), true);
+	if (b->registry)
+		sonde_registry_tick(b->registry, sonde_wall_ms(), INT64_MAX);
+	if (b->store)
+		sonde_store_flush(b->store);
+	(void)sonde_grpc_server_free(b->grpc);
+	(void)sonde_httpd_free(b->httpd);
+	(void)sonde_store_free(b->store);
+	(void)sonde_series_table_free(b->series);
+	(void)sonde_ingest_free(b->ingest);
+	(void)sonde_task_table_free(b->tasks);
+	(void)sonde_registry_free(b->registry);
+	(void)sd_event_unref(b->event);
+	free(b);
+	return NULL;
+}
+
+uint16_t sonde_backend_grpc_port(const struct sonde_backend *b)
+{
+	return sonde_grpc_server_port(b->grpc);
+}
+
+uint16_t sonde_backend_http_port(const struct sonde_backend *b)
+{
+	return sonde_httpd_port(b->httpd);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Backend: everything of one server, put together. The parts know each other
+ * only through their own headers; the gRPC services and the REST routes get
+ * this struct. One loop thread owns it all; SQLite's writer is the only other thread.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "backend/ingest/ingest.h"
+#include "backend/ingest/series.h"
+#include "backend/store/store.h"
+#include "backend/tasks/registry.h"
+#include "backend/tasks/table.h"
+#include "io/grpc-server.h"
+
+struct sonde_httpd;
+struct sonde_watch;
+
+struct sonde_backend_config {
+	const char *state_dir; /* must exist; sonde.db is made in it */
+	const char *rules_dir; /* "": no rules */
+	const char *grpc_address, *http_address;
+	uint16_t grpc_port, http_port;
+	const char *token; /* NULL or "": none */
+	uint64_t max_message_bytes;
+	uint64_t max_connections, max_streams;
+	uint64_t max_http_connections;
+	uint64_t max_body_bytes;
+	uint64_t max_buckets; /* of all series in memory */
+	uint64_t max_running_tasks;
+	uint64_t max_task_duration_ms;
+	uint64_t grace_ms;
+	uint64_t retention_ms;
+};
+
+struct sonde_backend {
+	sd_event *event;		    /* owned reference */
+	struct sonde_backend_config config; /* strings borrowed */
+	struct sonde_store *store;
+	struct sonde_registry *registry;
+	struct sonde_task_table *tasks;
+	struct sonde_series_table *series;
+	struct sonde_ingest *ingest;
+	struct sonde_grpc_server *grpc;
+	struct sonde_httpd *httpd;
+	sd_event_source *tick;
+	struct sonde_watch *watches; /* list; see services/control.c */
+	size_t buffered_bytes;	     /* of report streams that are still open */
+	int64_t last_trim_ms;
+	bool draining;
+};
+
+/* Opens, loads, replays, listens. @config's strings are borrowed for its life. Return: 0, -errno (logged). */
+int sonde_backend_new(sd_event *event, const struct sonde_backend_config *config,
+		      struct sonde_backend **ret) _must_check_;
+
+/* Writes what is in memory, closes. NULL is fine. Returns NULL. */
+struct sonde_backend *sonde_backend_free(struct sonde_backend *b);
+SONDE_DEFINE_CLEANUP(struct sonde_backend *, sonde_backend_free)
+
+/* No new calls; those in flight go on. Free it when done, at the latest after three seconds. */
+void sonde_backend_drain(struct sonde_backend *b);
+
+uint16_t sonde_backend_grpc_port(const struct sonde_backend *b);
+uint16_t sonde_backend_http_port(const struct sonde_backend *b);

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/http/httpd.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "backend/json.h"
+#include "base/buf.h"
+#include "base/log.h"
+
+#define IDLE_TIMEOUT_S 30
+#define CONNECTION_BYTES (32U << 10) /* headers and read buffer of one connection */
+#define LISTEN_BACKLOG 64
+
+struct sonde_httpd {
+	struct sonde_httpd_config config;
+	struct MHD_Daemon *daemon;
+	sd_event_source *io, *timer;
+	uint16_t port;
+	int listen_fd; /* handed back by MHD_quiesce_daemon() */
+};
+
+struct exchange {
+	struct sonde_http_request request;
+	struct sonde_httpd *server;
+	struct sonde_buf body;
+	size_t body_bytes; /* as sent, also where it is not kept */
+	char path[SONDE_HTTP_PATH_MAX];
+	char method[8];
+	bool too_large, suspended, ready, answered;
+};
+
+static int arm_timer(struct sonde_httpd *h)
+{
+	MHD_UNSIGNED_LONG_LONG ms = 0;
+
+	if (MHD_get_timeout(h->daemon, &ms) != MHD_YES)
+		return sd_event_source_set_enabled(h->timer, SD_EVENT_OFF);
+	/* It is relative milliseconds, and edge-triggered epoll alone would lose what MHD has buffered. */
+	if (sd_event_source_set_time_relative(h->timer, ms * 1000) < 0)
+		return -EINVAL;
+	return sd_event_source_set_enabled(h->timer, SD_EVENT_ONESHOT);
+}
+
+static void run(struct sonde_httpd *h)
+{
+	if (MHD_run(h->daemon) != MHD_YES)
+		(void)sonde_log_warn(0, "the HTTP server cannot run, ignoring");
+	if (arm_timer(h) < 0)
+		(void)sonde_log_warn(0, "cannot arm the HTTP server's timer, ignoring");
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
+{
+	run(ctx);
+	return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	run(ctx);
+	return 0;
+}
+
+const char *sonde_http_query(const struct sonde_http_request *req, const char *name)
+{
+	return MHD_lookup_connection_value(req->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+static const char *header(struct MHD_Connection *c, const char *name)
+{
+	return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
+}
+
+static bool same_secret(const char *a, const char *b)
+{
+	size_t n = strlen(b);
+
+	return strlen(a) == n && CRYPTO_memcmp(a, b, n) == 0;
+}
+
+/* `Authorization: Bearer TOKEN`, or the header that SkyWalking's agents use. */
+static bool authorized(const struct sonde_httpd *h, struct MHD_Connection *c)
+{
+	const char *bearer = header(c, "Authorization"), *plain = header(c, "authentication");
+
+	if (!h->config.token || h->config.token[0] == '\0')
+		return true;
+	if (bearer && strncasecmp(bearer, "Bearer ", 7) == 0)
+		return same_secret(bearer + 7, h->config.token);
+	return plain && same_secret(plain, h->config.token);
+}
+
+static bool is_json(const char *type)
+{
+	return type && strncasecmp(type, "application/json", 16) == 0 &&
+	       (type[16] == '\0' || type[16] == ';' || type[16] == ' ');
+}
+
+/* What is wrong before any route looks. Return: 0, or -EINVAL with the problem set. */
+static int check(struct exchange *x, struct MHD_Connection *c)
+{
+	struct sonde_problem *p = &x->request.problem;
+
+	if (!authorized(x->server, c))
+		return sonde_problem_set(p, 401, NULL,
+					 "a token is needed: Authorization: Bearer …");
+	if (x->too_large)
+		return sonde_problem_set(p, 413, NULL, "the body may have at most %zu bytes",
+					 x->server->config.max_body_bytes);
+	if (strcmp(x->method, "GET") != 0 && strcmp(x->method, "POST") != 0) {
+		(void)snprintf(x->request.allow, sizeof(x->request.allow), "GET, HEAD, POST");
+		return sonde_problem_set(p, 405, NULL, "method %.16s is not known here", x->method);
+	}
+	/* Also what keeps other sites' pages out: a browser asks first, and gets no leave. */
+	if (x->body_bytes > 0 && !is_json(header(c, "Content-Type")))
+		return sonde_problem_set(p, 415, NULL,
+					 "Content-Type: application/json was expected");
+	if (strcmp(x->method, "POST") == 0 && header(c, "Origin") &&
+	    !is_json(header(c, "Content-Type")))
+		return sonde_problem_set(p, 403, NULL, "requests of other sites are not taken");
+	return 0;
+}
+
+static int parse_body(struct exchange *x)
+{
+	char words[160];
+	int line = 0, r;
+
+	if (x->body.len == 0)
+		return 0;
+	r = sonde_json_parse(sonde_buf_str(&x->body), x->body.len, &x->request.body, &line, words);
+	if (r < 0)
+		return sonde_problem_set(&x->request.problem, 400, NULL, "the body is not JSON: %s",
+					 words);
+	return 0;
+}
+
+static char *render(struct exchange *x, int *ret_status, bool *ret_problem)
+{
+	struct sonde_http_request *req = &x->request;
+	_cleanup_json_ json_t *problem = NULL;
+	char *text = NULL;
+
+	*ret_problem = req->problem.status != 0;
+	*ret_status = *ret_problem ? req->problem.status : req->status;
+	if (!*ret_problem && req->answer)
+		text = json_dumps(req->answer, JSON_COMPACT);
+	if (*ret_problem) {
+		problem = sonde_problem_json(&req->problem);
+		text = problem ? json_dumps(problem, JSON_COMPACT) : NULL;
+	}
+	if (!text) {
+		*ret_status = 500;
+		*ret_problem = true;
+		text = strdup(
+			"{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500,"
+			"\"detail\":\"out of memory\"}");
+	}
+	return text;
+}
+
+static bool add_headers(struct MHD_Response *response, const struct exchange *x, int status,
+			bool problem)
+{
+	const char *type = problem ? "application/problem+json" : "application/json";
+
+	return MHD_add_response_header(response, "Content-Type", type) == MHD_YES &&
+	       MHD_add_response_header(response, "Cache-Control", "no-store") == MHD_YES &&
+	       MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES &&
+	       (status != 401 ||
+		MHD_add_response_header(response, "WWW-Authenticate", "Bearer") == MHD_YES) &&
+	       (!x->request.allow[0] ||
+		MHD_add_response_header(response, "Allow", x->request.allow) == MHD_YES) &&
+	       (!x->request.location[0] ||
+		MHD_add_response_header(response, "Location", x->request.location) == MHD_YES);
+}
+
+static enum MHD_Result respond(struct exchange *x, struct MHD_Connection *c)
+{
+	struct MHD_Response *response;
+	enum MHD_Result result;
+	bool problem;
+	int status;
+	char *text;
+
+	text = render(x, &status, &problem);
+	if (!text)
+		return MHD_NO;
+	response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+	if (!response) {
+		free(text);
+		return MHD_NO;
+	}
+	result = add_headers(response, x, status, problem)
+			 ? MHD_queue_response(c, (unsigned)status, response)
+			 : MHD_NO;
+	MHD_destroy_response(response);
+	x->answered = true;
+	return result;
+}
+
+static struct exchange *exchange_new(struct sonde_httpd *h, const char *url, const char *method)
+{
+	struct exchange *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return NULL;
+	x->server = h;
+	x->body = SONDE_BUF_INIT(h->config.max_body_bytes);
+	(void)snprintf(x->path, sizeof(x->path), "%s", url);
+	/* HEAD is GET whose body the library leaves out. */
+	(void)snprintf(x->method, sizeof(x->method), "%s",
+		       strcmp(method, "HEAD") == 0 ? "GET" : method);
+	x->request.method = x->method;
+	x->request.path = x->path;
+	return x;
+}
+
+static void take_body(struct exchange *x, const char *data, size_t n)
+{
+	x->body_bytes += n;
+	if (!x->too_large && sonde_buf_append(&x->body, data, n) < 0) {
+		x->too_large = true;
+		sonde_buf_done(&x->body);
+	}
+}
+
+static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const char *url,
+				  const char *method, const char *version, const char *data,
+				  size_t *n, void **state)
+{
+	struct sonde_httpd *h = ctx;
+	struct exchange *x = *state;
+
+	if (!x) {
+		x = exchange_new(h, url, method);
+		if (!x)
+			return MHD_NO;
+		x->request.connection = c;
+		*state = x;
+		/* Said before the body is sent: what is too large need not come at all. */
+		x->too_large =
+			header(c, "Content-Length") && strlen(header(c, "Content-Length")) > 9;
+		return MHD_YES;
+	}
+	if (*n > 0) {
+		take_body(x, data, *n);
+		*n = 0;
+		return MHD_YES;
+	}
+	if (x->answered)
+		return MHD_YES;
+	if (!x->ready) {
+		x->ready = true;
+		if (check(x, c) == 0 && parse_body(x) == 0)
+			h->config.handle(h->config.ctx, &x->request);
+		if (x->request.waits) {
+			x->suspended = true;
+			MHD_suspend_connection(c);
+			return MHD_YES;
+		}
+	}
+	return respond(x, c);
+}
+
+void sonde_http_resume(struct sonde_http_request *req)
+{
+	struct exchange *x = (struct exchange *)req;
+
+	req->waits = false;
+	if (!x->suspended)
+		return; /* answered before the handler returned */
+	x->suspended = false;
+	MHD_resume_connection(req->connection);
+	/* The library looks at it in its next run, which nothing else would start. */
+	if (sd_event_source_set_time_relative(x->server->timer, 0) < 0 ||
+	    sd_event_source_set_enabled(x->server->timer, SD_EVENT_ONESHOT) < 0)
+		(void)sonde_log_warn(0, "cannot arm the HTTP server's timer, ignoring");
+}
+
+static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
+			 enum MHD_RequestTerminationCode code)
+{
+	struct sonde_httpd *h = ctx;
+	struct exchange *x = *state;
+
+	if (!x)
+		return;
+	if (x->request.waits)
+		h->config.abandon(h->config.ctx, &x->request);
+	json_decref(x->request.body);
+	json_decref(x->request.answer);
+	sonde_buf_done(&x->body);
+	free(x);
+	*state = NULL;
+}
+
+static void on_library_log(void *ctx, const char *fmt, va_list ap)
+{
+	char line[256];
+
+	(void)vsnprintf(line, sizeof(line), fmt, ap);
+	line[strcspn(line, "\n")] = '\0';
+	sonde_log_debug("http: %s", line);
+}
+
+static int make_address(const char *text, uint16_t port, struct sockaddr_storage *ret)
+{
+	struct sockaddr_in *in4 = (struct sockaddr_in *)ret;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret;
+
+	memset(ret, 0, sizeof(*ret));
+	if (inet_pton(AF_INET, text, &in4->sin_addr) == 1) {
+		in4->sin_family = AF_INET;
+		in4->sin_port = htons(port);
+		return AF_INET;
+	}
+	if (inet_pton(AF_INET6, text, &in6->sin6_addr) == 1) {
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons(port);
+		return AF_INET6;
+	}
+	return -EINVAL;
+}
+
+/* Our own socket: so that an error has its errno, which the library would keep to itself. */
+static int open_listener(const char *address, uint16_t port, int *ret)
+{
+	_cleanup_close_ int fd = -1;
+	struct sockaddr_storage sa;
+	int family = make_address(address, port, &sa), one = 1;
+
+	if (family < 0)
+		return family;
+	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&sa,
+		 family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6)) < 0)
+		return -errno;
+	if (listen(fd, LISTEN_BACKLOG) < 0)
+		return -errno;
+	*ret = TAKE_FD(fd);
+	return 0;
+}
+
+static int start_daemon(struct sonde_httpd *h, int listen_fd)
+{
+	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
+				     0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER,
+				     on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd,
+				     MHD_OPTION_CONNECTION_LIMIT, h->config.max_connections,
+				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
+				     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
+				     MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);
+	return h->daemon ? 0 : -EIO;
+}
+
+static int read_port(int fd, uint16_t *ret)
+{
+	struct sockaddr_storage sa;
+	socklen_t n = sizeof(sa);
+
+	if (getsockname(fd, (struct sockaddr *)&sa, &n) < 0)
+		return -errno;
+	*ret = ntohs(sa.ss_family == AF_INET ? ((struct sockaddr_in *)&sa)->sin_port
+					     : ((struct sockaddr_in6 *)&sa)->sin6_port);
+	return 0;
+}
+
+int sonde_httpd_new(sd_event *event, const struct sonde_httpd_config *config,
+		    struct sonde_httpd **ret)
+{
+	_cleanup_(sonde_httpd_freep) struct sonde_httpd *h = calloc(1, sizeof(*h));
+	_cleanup_close_ int fd = -1;
+	const union MHD_DaemonInfo *info;
+	int r;
+
+	if (!h)
+		return -ENOMEM;
+	h->config = *config;
+	h->listen_fd = -1;
+	r = open_listener(config->address, config->port, &fd);
+	if (r == 0)
+		r = read_port(fd, &h->port);
+	if (r == 0)
+		r = start_daemon(h, fd);
+	if (r < 0)
+		return r;
+	fd = -1; /* the daemon's now */
+	info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	if (!info)
+		return -EIO;
+	r = sd_event_add_io(event, &h->io, info->epoll_fd, EPOLLIN, on_io, h);
+	if (r >= 0)
+		r = sd_event_add_time_relative(event, &h->timer, CLOCK_MONOTONIC, 0, 0, on_timer,
+					       h);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(h);
+	return 0;
+}
+
+void sonde_httpd_drain(struct sonde_httpd *h)
+{
+	if (h->listen_fd < 0)
+		h->listen_fd = MHD_quiesce_daemon(h->daemon);
+}
+
+struct sonde_httpd *sonde_httpd_free(struct sonde_httpd *h)
+{
+	if (!h)
+		return NULL;
+	(void)sd_event_source_disable_unref(h->io);
+	(void)sd_event_source_disable_unref(h->timer);
+	if (h->daemon) {
+		/* Answers that are ready go out; a connection that is still suspended would stop the library. */
+		(void)MHD_run(h->daemon);
+		(void)MHD_run(h->daemon);
+		MHD_stop_daemon(h->daemon);
+	}
+	if (h->listen_fd >= 0)
+		(void)close(h->listen_fd);
+	free(h);
+	return NULL;
+}
+
+uint16_t sonde_httpd_port(const struct sonde_httpd *h)
+{
+	return h->port;
+}

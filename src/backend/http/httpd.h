@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * HTTP server: libmicrohttpd with an external epoll on the sd-event loop. It
+ * collects bodies, checks what all requests share (method, size, content type,
+ * token) and hands whole requests to the routes. Bounds on connections,
+ * bytes and idle time. Loop thread only.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "backend/problem.h"
+#include "base/cleanup.h"
+
+struct sonde_httpd;
+struct MHD_Connection;
+
+#define SONDE_HTTP_PATH_MAX 1024
+
+struct sonde_http_request {
+	const char *method; /* GET (HEAD is one too), POST */
+	const char *path;
+	json_t *body; /* of a POST with one; borrowed, NULL if empty */
+	struct MHD_Connection *connection;
+	/* to be filled by the route */
+	int status;
+	json_t *answer;		      /* owned by the server then */
+	struct sonde_problem problem; /* status 0: none */
+	char location[160];
+	char allow[32]; /* with 405 */
+	bool waits;	/* the answer comes later, by sonde_http_resume() */
+	void *ctx;	/* the route's, while it waits */
+};
+
+/* A query parameter, NULL if absent. Borrowed for the request. */
+const char *sonde_http_query(const struct sonde_http_request *req, const char *name);
+
+/* The answer of a request that waits is there. */
+void sonde_http_resume(struct sonde_http_request *req);
+
+struct sonde_httpd_config {
+	const char *address;
+	uint16_t port; /* 0 = any */
+	unsigned max_connections;
+	size_t max_body_bytes;
+	const char *token; /* NULL = none; never logged */
+	/* One request; fills status and answer, or problem, or sets waits. */
+	void (*handle)(void *ctx, struct sonde_http_request *req);
+	/* The request is gone though it waits: forget it. */
+	void (*abandon)(void *ctx, struct sonde_http_request *req);
+	void *ctx;
+};
+
+/* @config's strings are borrowed. Return: 0, -EINVAL (address), -EADDRINUSE and the like. */
+int sonde_httpd_new(sd_event *event, const struct sonde_httpd_config *config,
+		    struct sonde_httpd **ret) _must_check_;
+struct sonde_httpd *sonde_httpd_free(struct sonde_httpd *h);
+SONDE_DEFINE_CLEANUP(struct sonde_httpd *, sonde_httpd_free)
+uint16_t sonde_httpd_port(const struct sonde_httpd *h);
+/* No new connections. */
+void sonde_httpd_drain(struct sonde_httpd *h);

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/http/routes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/json.h"
+#include "backend/query/views.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define API "/api/v1"
+
+static void answer(struct sonde_http_request *req, int status, json_t *body)
+{
+	req->status = status;
+	req->answer = body; /* NULL becomes 500 */
+}
+
+static void refuse(struct sonde_http_request *req, int error)
+{
+	if (req->problem.status == 0)
+		(void)sonde_problem_set(&req->problem, 500, NULL, "%s",
+					error == -ENOMEM ? "out of memory" : "internal error");
+}
+
+/* --- requests that wait for the database --- */
+
+struct waiting {
+	struct sonde_backend *backend;
+	struct sonde_http_request *request; /* NULL: the client is gone */
+	char task[SONDE_TASK_ID_MAX];
+	int status;
+};
+
+static void on_stored(void *ctx, int error)
+{
+	_cleanup_free_ struct waiting *w = ctx;
+	struct sonde_http_request *req = w->request;
+	struct sonde_task *t = sonde_task_table_find(w->backend->tasks, w->task);
+
+	if (!req)
+		return;
+	req->ctx = NULL;
+	if (error < 0 || !t)
+		(void)sonde_problem_set(&req->problem, 503, NULL, "the task could not be stored");
+	else
+		answer(req, w->status, sonde_view_task(t));
+	sonde_http_resume(req);
+}
+
+void sonde_routes_abandon(void *ctx, struct sonde_http_request *req)
+{
+	struct waiting *w = req->ctx;
+
+	if (w)
+		w->request = NULL;
+}
+
+static void create_task(struct sonde_backend *b, struct sonde_http_request *req)
+{
+	struct waiting *w = calloc(1, sizeof(*w));
+	struct sonde_task *t;
+	int r;
+
+	if (!w) {
+		refuse(req, -ENOMEM);
+		return;
+	}
+	*w = (struct waiting){.backend = b, .request = req, .status = 201};
+	r = sonde_task_table_create(b->tasks, req->body, sonde_wall_ms(), on_stored, w, &t,
+				    &req->problem);
+	if (r < 0) {
+		free(w);
+		refuse(req, r);
+		return;
+	}
+	memcpy(w->task, t->spec->id, sizeof(w->task));
+	(void)snprintf(req->location, sizeof(req->location), API "/tasks/%s", t->spec->id);
+	req->ctx = w;
+	req->waits = true;
+}
+
+/* --- one task --- */
+
+static void stop_task(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t)
+{
+	const char *reason = "asked for";
+	int r;
+
+	if (req->body) {
+		const json_t *j = json_object_get(req->body, "reason");
+
+		if (!json_is_object(req->body) || (j && !json_is_string(j))) {
+			(void)sonde_problem_set(&req->problem, 400, "reason",
+						"reason: must be a string");
+			return;
+		}
+		reason = j ? json_string_value(j) : reason;
+	}
+	r = sonde_task_table_stop(b->tasks, t, sonde_wall_ms(), reason, &req->problem);
+	if (r < 0)
+		refuse(req, r);
+	else
+		answer(req, 202, sonde_view_task(t));
+}
+
+static void extend_task(struct sonde_backend *b, struct sonde_http_request *req,
+			struct sonde_task *t)
+{
+	const json_t *j = json_object_get(req->body, "duration_ms");
+	int r;
+
+	if (!json_is_integer(j)) {
+		(void)sonde_problem_set(&req->problem, 400, "duration_ms",
+					"duration_ms: a whole number is needed");
+		return;
+	}
+	r = sonde_task_table_extend(b->tasks, t, sonde_wall_ms(), json_integer_value(j),
+				    &req->problem);
+	if (r < 0)
+		refuse(req, r);
+	else
+		answer(req, 202, sonde_view_task(t));
+}
+
+static int get_set(struct sonde_backend *b, struct sonde_http_request *req,
+		   const struct sonde_task *t, struct sonde_series_set **ret)
+{
+	int r = sonde_series_table_get(b->series, t->spec->id, sonde_wall_ms(), ret);
+
+	if (r < 0)
+		refuse(req, r);
+	return r;
+}
+
+static void get_topology(struct sonde_backend *b, struct sonde_http_request *req,
+			 struct sonde_task *t)
+{
+	struct sonde_series_set *set;
+
+	if (get_set(b, req, t, &set) == 0)
+		answer(req, 200, sonde_view_topology(b, t, set));
+}
+
+static void get_metrics(struct sonde_backend *b, struct sonde_http_request *req,
+			struct sonde_task *t)
+{
+	const struct sonde_view_filter filter = {.metric = sonde_http_query(req, "metric"),
+						 .edge = sonde_http_query(req, "edge")};
+	struct sonde_series_set *set;
+
+	if (get_set(b, req, t, &set) == 0)
+		answer(req, 200, sonde_view_metrics(b, set, &filter));
+}
+
+static void get_series(struct sonde_backend *b, struct sonde_http_request *req,
+		       struct sonde_task *t)
+{
+	struct sonde_view_filter filter = {.metric = sonde_http_query(req, "metric"),
+					   .edge = sonde_http_query(req, "edge")};
+	const char *step = sonde_http_query(req, "step");
+	struct sonde_series_set *set;
+
+	if (!filter.metric || filter.metric[0] == '\0') {
+		(void)sonde_problem_set(&req->problem, 400, "metric", "metric: a name is needed");
+		return;
+	}
+	if (step && strcmp(step, "1m") == 0) {
+		filter.step = SONDE_SERIES_1M;
+	} else if (step && strcmp(step, "10s") != 0) {
+		(void)sonde_problem_set(&req->problem, 400, "step", "step: 10s or 1m");
+		return;
+	}
+	if (get_set(b, req, t, &set) == 0)
+		answer(req, 200, sonde_view_series(b, set, &filter));
+}
+
+static void get_task(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t)
+{
+	answer(req, 200, sonde_view_task(t));
+}
+
+static void get_ledger(struct sonde_backend *b, struct sonde_http_request *req,
+		       struct sonde_task *t)
+{
+	answer(req, 200, sonde_view_ledger(t));
+}
+
+/* --- whole server --- */
+
+static void get_health(struct sonde_backend *b, struct sonde_http_request *req)
+{
+	answer(req, b->draining ? 503 : 200,
+	       json_pack("{s:s}", "status", b->draining ? "draining" : "ok"));
+}
+
+static void get_targets(struct sonde_backend *b, struct sonde_http_request *req)
+{
+	answer(req, 200, sonde_view_targets(b, sonde_wall_ms()));
+}
+
+static void get_agents(struct sonde_backend *b, struct sonde_http_request *req)
+{
+	answer(req, 200, sonde_view_agents(b, sonde_wall_ms()));
+}
+
+static void get_tasks(struct sonde_backend *b, struct sonde_http_request *req)
+{
+	answer(req, 200, sonde_view_tasks(b));
+}
+
+static void get_stats(struct sonde_backend *b, struct sonde_http_request *req)
+{
+	answer(req, 200, sonde_view_stats(b));
+}
+
+static const struct {
+	const char *method, *path;
+	void (*fn)(struct sonde_backend *b, struct sonde_http_request *req);
+} plain[] = {
+	{"GET", "/healthz", get_health},     {"GET", API "/targets", get_targets},
+	{"GET", API "/agents", get_agents},  {"GET", API "/tasks", get_tasks},
+	{"POST", API "/tasks", create_task}, {"GET", API "/server", get_stats},
+};
+
+static const struct {
+	const char *method, *rest; /* behind /tasks/{id} */
+	void (*fn)(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t);
+} of_task[] = {
+	{"GET", "", get_task},
+	{"POST", "/stop", stop_task},
+	{"POST", "/extend", extend_task},
+	{"GET", "/topology", get_topology},
+	{"GET", "/series", get_series},
+	{"GET", "/metrics", get_metrics},
+	{"GET", "/ledger", get_ledger},
+};
+
+static void allow(struct sonde_http_request *req, const char *method)
+{
+	size_t at = strlen(req->allow);
+
+	(void)snprintf(req->allow + at, sizeof(req->allow) - at, "%s%s", at ? ", " : "",
+		       strcmp(method, "GET") == 0 ? "GET, HEAD" : method);
+}
+
+static void wrong_method(struct sonde_http_request *req)
+{
+	(void)sonde_problem_set(&req->problem, 405, NULL, "method %s is not allowed here, %s is",
+				req->method, req->allow);
+}
+
+/* Return: true if the path is one of ours. */
+static bool try_plain(struct sonde_backend *b, struct sonde_http_request *req)
+{
+	for (size_t i = 0; i < ELEMENTS_OF(plain); i++) {
+		if (strcmp(req->path, plain[i].path) != 0)
+			continue;
+		if (strcmp(req->method, plain[i].method) == 0) {
+			req->allow[0] = '\0';
+			plain[i].fn(b, req);
+			return true;
+		}
+		allow(req, plain[i].method);
+	}
+	if (req->allow[0] == '\0')
+		return false;
+	wrong_method(req);
+	return true;
+}
+
+static bool try_task(struct sonde_backend *b, struct sonde_http_request *req)
+{
+	static const char prefix[] = API "/tasks/";
+	char id[SONDE_TASK_ID_MAX];
+	struct sonde_task *t;
+	const char *rest;
+	size_t n;
+
+	if (strncmp(req->path, prefix, sizeof(prefix) - 1) != 0)
+		return false;
+	n = strcspn(req->path + sizeof(prefix) - 1, "/");
+	rest = req->path + sizeof(prefix) - 1 + n;
+	if (n == 0 || n >= sizeof(id))
+		return false;
+	memcpy(id, req->path + sizeof(prefix) - 1, n);
+	id[n] = '\0';
+	t = sonde_task_table_find(b->tasks, id);
+	for (size_t i = 0; i < ELEMENTS_OF(of_task); i++) {
+		if (strcmp(rest, of_task[i].rest) != 0)
+			continue;
+		if (strcmp(req->method, of_task[i].method) != 0) {
+			allow(req, of_task[i].method);
+			wrong_method(req);
+		} else if (!t) {
+			(void)sonde_problem_set(&req->problem, 404, "id", "no task %s", id);
+		} else {
+			of_task[i].fn(b, req, t);
+		}
+		return true;
+	}
+	return false;
+}
+
+void sonde_routes_handle(void *ctx, struct sonde_http_request *req)
+{
+	if (!try_plain(ctx, req) && !try_task(ctx, req))
+		(void)sonde_problem_set(&req->problem, 404, NULL, "there is nothing at this path");
+}

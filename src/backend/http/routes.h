@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Routes: /api/v1 and /healthz over the views and the task table (contract: README.md here). Loop thread only. */
+
+#include "backend/backend.h"
+#include "backend/http/httpd.h"
+
+/* ctx of both is the backend. */
+void sonde_routes_handle(void *ctx, struct sonde_http_request *req);
+void sonde_routes_abandon(void *ctx, struct sonde_http_request *req);

@@ -1,0 +1,695 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/ingest/ingest.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/ingest/arena.h"
+#include "backend/ingest/entity.h"
+#include "backend/ingest/rules.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "io/encoding.h"
+#include "skywalking/v3/meter.pb-c.h"
+
+#define ARENA_BYTES_MAX (256UL << 20)
+#define FRAMES_BYTES_MAX (64UL << 20) /* of one report, when it is read back */
+#define FRAME_HEADER 4
+#define PASS_EVERY_MS 30000    /* a checkpoint begins at most so often ... */
+#define PASS_BYTES (8UL << 20) /* ... unless so many bytes of reports wait for it */
+#define SLICE_BUCKETS 2000
+#define AHEAD_MAX_MS (24LL * 3600 * 1000)
+
+enum report_kind {
+	REPORT_METERS = 1, /* zstd over frames */
+};
+
+struct sonde_ingest {
+	struct sonde_ingest_config config;
+	struct sonde_rule_set rules;
+	struct sonde_mal_batch *batch;
+	struct sonde_arena arena;
+	struct sonde_ingest_stats stats;
+	int64_t serial; /* of the last report */
+	/* the checkpoint */
+	bool in_pass;
+	int64_t pass_began_ms, pass_serial;
+	uint64_t pass_failed_writes;
+	size_t waiting_bytes; /* of reports since the last pass began */
+	int64_t covered_serial;
+	/* of the report being applied */
+	struct sonde_task *task;
+	struct sonde_series_set *set;
+	int64_t now_ms, applying;
+	uint64_t warned_ms;
+};
+
+int sonde_report_id_parse(const char *text, struct sonde_report_id *ret)
+{
+	const char *slash = strchr(text, '/'), *slash2 = slash ? strchr(slash + 1, '/') : NULL;
+	struct sonde_report_id id = {0};
+	char number[24];
+	size_t n;
+
+	if (!slash2 || slash == text || (size_t)(slash - text) >= sizeof(id.task) ||
+	    (size_t)(slash2 - slash - 1) >= sizeof(number))
+		return -EINVAL;
+	memcpy(id.task, text, (size_t)(slash - text));
+	memcpy(number, slash + 1, (size_t)(slash2 - slash - 1));
+	number[slash2 - slash - 1] = '\0';
+	if (sonde_parse_u64(number, 0, INT64_MAX, &id.sequence) < 0)
+		return -EINVAL;
+	n = strlen(slash2 + 1);
+	if (n == 0 || n >= sizeof(id.hash) ||
+	    strspn(slash2 + 1,
+		   "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.-") != n)
+		return -EINVAL;
+	memcpy(id.hash, slash2 + 1, n + 1);
+	*ret = id;
+	return 0;
+}
+
+static void put_u32(uint8_t *p, uint32_t v)
+{
+	for (unsigned i = 0; i < 4; i++)
+		p[i] = (uint8_t)(v >> (8 * i));
+}
+
+static uint32_t get_u32(const uint8_t *p)
+{
+	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+int sonde_ingest_frame(struct sonde_buf *frames, const uint8_t *data, size_t n)
+{
+	uint8_t header[FRAME_HEADER];
+
+	if (n > UINT32_MAX - FRAME_HEADER || n > frames->max ||
+	    frames->len + FRAME_HEADER > frames->max - n)
+		return -EMSGSIZE;
+	put_u32(header, (uint32_t)n);
+	if (sonde_buf_reserve(frames, FRAME_HEADER + n) < 0)
+		return -ENOMEM;
+	return sonde_buf_append(frames, header, sizeof(header)) < 0
+		       ? -ENOMEM
+		       : sonde_buf_append(frames, data, n);
+}
+
+/* One element of the repeated field 1, by hand: its tag, its length, itself. */
+int sonde_ingest_frame_meter(struct sonde_buf *frames, const uint8_t *data, size_t n)
+{
+	uint8_t head[1 + 5] = {0x0a};
+	size_t len = 1;
+	int r;
+
+	if (n > UINT32_MAX / 2 || n > frames->max || frames->len > frames->max - n ||
+	    frames->len + n + FRAME_HEADER + sizeof(head) > frames->max)
+		return -EMSGSIZE;
+	for (size_t v = n;; v >>= 7) {
+		head[len++] = (uint8_t)((v & 0x7f) | (v > 0x7f ? 0x80 : 0));
+		if (v <= 0x7f)
+			break;
+	}
+	r = frames->len == 0 ? sonde_buf_append(frames, "\0\0\0\0", FRAME_HEADER) : 0;
+	if (r == 0)
+		r = sonde_buf_append(frames, head, len);
+	if (r == 0)
+		r = sonde_buf_append(frames, data, n);
+	if (r == 0)
+		put_u32(frames->data, (uint32_t)(frames->len - FRAME_HEADER));
+	return r;
+}
+
+/* --- rules --- */
+
+static int virtual_process(void *ctx, enum sonde_mal_virtual kind, const char *service,
+			   const char *instance, const char *what,
+			   char ret[static SONDE_MAL_PROCESS_ID_SIZE])
+{
+	const char *name = kind == SONDE_MAL_VIRTUAL_LOCAL    ? SONDE_MAL_UNKNOWN_LOCAL
+			   : kind == SONDE_MAL_VIRTUAL_REMOTE ? SONDE_MAL_UNKNOWN_REMOTE
+							      : what;
+	bool other = kind != SONDE_MAL_VIRTUAL_NAMED || (what && strcmp(what, "other") == 0);
+	struct sonde_ingest *in = ctx;
+	int r;
+
+	if (!name || (kind == SONDE_MAL_VIRTUAL_REMOTE && !what))
+		return -EINVAL;
+	r = sonde_mal_process_id(name, service, instance, ret);
+	if (r == 0)
+		sonde_registry_note_entity(in->config.registry, ret,
+					   other ? SONDE_ENTITY_OTHER : SONDE_ENTITY_ADDRESS,
+					   service, instance, name, in->now_ms);
+	return r;
+}
+
+static int on_emit(void *ctx, const struct sonde_mal_emission *e)
+{
+	char entity[SONDE_ENTITY_KEY_MAX];
+	struct sonde_ingest *in = ctx;
+	int64_t ts_ms = e->ts_ms;
+	int r;
+
+	/* The agent's clock, but not one that would open buckets in another age. */
+	if (ts_ms <= 0 || ts_ms > in->now_ms + AHEAD_MAX_MS)
+		ts_ms = in->now_ms;
+	r = sonde_entity_key(e->entity, entity);
+	if (r == 0)
+		r = sonde_series_add(in->config.series, in->set, e->rule->metric, entity,
+				     &e->rule->function, ts_ms, e->points, e->n_points,
+				     in->applying);
+	in->stats.emissions++;
+	if (r < 0) {
+		in->stats.emissions_refused++;
+		if (in->task)
+			in->task->series_refused++;
+	}
+	return 0; /* one entity too many does not take the rule's others with it */
+}
+
+static void on_failed(void *ctx, const struct sonde_mal_rule *rule, const char *message)
+{
+	struct sonde_ingest *in = ctx;
+	uint64_t now_ms = sonde_mono_ns() / SONDE_NS_PER_MS;
+
+	in->stats.rules_failed++;
+	if (in->task)
+		in->task->rules_failed++;
+	if (now_ms - in->warned_ms < 10000 && in->warned_ms)
+		return; /* what a packet can cause is not logged for each packet */
+	in->warned_ms = now_ms;
+	(void)sonde_log_warn(0, "rule %s failed: %s, ignoring", rule->metric, message);
+}
+
+static int get_engine(struct sonde_ingest *in, struct sonde_series_set *set,
+		      struct sonde_mal_engine **ret)
+{
+	const struct sonde_mal_host host = {.virtual_process = virtual_process, .ctx = in};
+	int r;
+
+	/* One a task: a counter window must not see another task's view of the same counter. */
+	if (!set->engine) {
+		struct sonde_mal_engine *engine;
+
+		r = sonde_mal_engine_new(&host, &engine);
+		if (r < 0)
+			return r;
+		set->engine = engine;
+	}
+	*ret = set->engine;
+	return 0;
+}
+
+static int run_rules(struct sonde_ingest *in, struct sonde_series_set *set)
+{
+	const struct sonde_mal_sink sink = {.emit = on_emit, .failed = on_failed, .ctx = in};
+	struct sonde_mal_engine *engine;
+	int r;
+
+	r = get_engine(in, set, &engine);
+	for (size_t i = 0; i < in->rules.n_files && r == 0; i++)
+		r = sonde_mal_engine_run(engine, in->rules.files[i], in->batch,
+					 SONDE_MAL_MILLISECONDS, &sink, NULL);
+	return r;
+}
+
+/* --- messages --- */
+
+struct decoded {
+	Skywalking__V3__MeterDataCollection **collection; /* in the arena, as they are */
+	size_t n;
+};
+
+/* Return: 0, -EBADMSG, -E2BIG (would take too much memory). */
+static int decode_frames(struct sonde_ingest *in, const uint8_t *data, size_t len,
+			 struct decoded *ret)
+{
+	struct decoded d = {0};
+	size_t n = 0, at = 0;
+
+	for (at = 0; at < len; n++) {
+		if (len - at < FRAME_HEADER || len - at - FRAME_HEADER < get_u32(data + at))
+			return -EBADMSG;
+		at += FRAME_HEADER + get_u32(data + at);
+	}
+	sonde_arena_reset(&in->arena);
+	d.collection = sonde_arena_alloc(&in->arena, (n + 1) * sizeof(struct decoded *));
+	if (!d.collection)
+		return -E2BIG;
+	for (at = 0; at < len; d.n++) {
+		uint32_t size = get_u32(data + at);
+
+		d.collection[d.n] = skywalking__v3__meter_data_collection__unpack(
+			&in->arena.allocator, size, data + at + FRAME_HEADER);
+		if (!d.collection[d.n])
+			return in->arena.full ? -E2BIG : -EBADMSG;
+		at += FRAME_HEADER + size;
+	}
+	*ret = d;
+	return 0;
+}
+
+static struct sonde_mal_label *convert_labels(struct sonde_ingest *in,
+					      Skywalking__V3__Label **labels, size_t n)
+{
+	struct sonde_mal_label *out = sonde_arena_alloc(&in->arena, (n + 1) * sizeof(*out));
+
+	for (size_t i = 0; out && i < n; i++)
+		out[i] = (struct sonde_mal_label){labels[i]->name, labels[i]->value};
+	return out;
+}
+
+static struct sonde_mal_bucket *convert_buckets(struct sonde_ingest *in,
+						const Skywalking__V3__MeterHistogram *h)
+{
+	struct sonde_mal_bucket *out =
+		sonde_arena_alloc(&in->arena, (h->n_values + 1) * sizeof(*out));
+
+	for (size_t i = 0; out && i < h->n_values; i++)
+		out[i] = (struct sonde_mal_bucket){h->values[i]->bucket, h->values[i]->count,
+						   h->values[i]->isnegativeinfinity};
+	return out;
+}
+
+static int convert_meter(struct sonde_ingest *in, const Skywalking__V3__MeterData *m,
+			 struct sonde_mal_meter *ret)
+{
+	*ret = (struct sonde_mal_meter){.service = m->service,
+					.instance = m->serviceinstance,
+					.timestamp_ms = m->timestamp};
+	if (m->metric_case == SKYWALKING__V3__METER_DATA__METRIC_SINGLE_VALUE) {
+		ret->name = m->singlevalue->name;
+		ret->n_labels = m->singlevalue->n_labels;
+		ret->labels = convert_labels(in, m->singlevalue->labels, ret->n_labels);
+		ret->value = m->singlevalue->value;
+	} else {
+		ret->name = m->histogram->name;
+		ret->n_labels = m->histogram->n_labels;
+		ret->labels = convert_labels(in, m->histogram->labels, ret->n_labels);
+		ret->is_histogram = true;
+		ret->buckets = convert_buckets(in, m->histogram);
+		ret->n_buckets = m->histogram->n_values;
+		if (!ret->buckets)
+			return -E2BIG;
+	}
+	return ret->labels ? 0 : -E2BIG;
+}
+
+/* The last service, instance and time hold for all, so those of a meter without a metric go to the last one. */
+static void carry(struct sonde_mal_meter *last, const Skywalking__V3__MeterData *m)
+{
+	if (m->service[0] != '\0')
+		last->service = m->service;
+	if (m->serviceinstance[0] != '\0')
+		last->instance = m->serviceinstance;
+	if (m->timestamp > 0)
+		last->timestamp_ms = m->timestamp;
+}
+
+static int fill_batch(struct sonde_ingest *in, const Skywalking__V3__MeterDataCollection *c,
+		      struct sonde_mal_refusal *why)
+{
+	struct sonde_mal_meter *meters, last = {0};
+	size_t n = 0;
+	int r;
+
+	sonde_mal_batch_reset(in->batch);
+	meters = sonde_arena_alloc(&in->arena, (c->n_meterdata + 1) * sizeof(*meters));
+	if (!meters)
+		return -E2BIG;
+	for (size_t i = 0; i < c->n_meterdata; i++) {
+		const Skywalking__V3__MeterData *m = c->meterdata[i];
+
+		carry(&last, m);
+		if (m->metric_case != SKYWALKING__V3__METER_DATA__METRIC_SINGLE_VALUE &&
+		    m->metric_case != SKYWALKING__V3__METER_DATA__METRIC_HISTOGRAM)
+			continue;
+		r = convert_meter(in, m, &meters[n++]);
+		if (r < 0)
+			return r;
+	}
+	if (n > 0) {
+		meters[n - 1].service = last.service;
+		meters[n - 1].instance = last.instance;
+		meters[n - 1].timestamp_ms = last.timestamp_ms;
+	}
+	return sonde_mal_batch_add_collection(in->batch, meters, n, why);
+}
+
+static void refuse_collection(struct sonde_ingest *in, int error,
+			      const struct sonde_mal_refusal *why)
+{
+	in->stats.collections_refused++;
+	if (in->task)
+		in->task->series_refused++;
+	sonde_log_debug("a meter collection is refused: %s (%d)", why->reason, error);
+}
+
+/* What OAP does with a bad collection: it is dropped whole and counted, the others go on. */
+static void apply(struct sonde_ingest *in, const struct decoded *d, struct sonde_series_set *set,
+		  struct sonde_task *task, int64_t serial, int64_t now_ms)
+{
+	uint64_t began = sonde_mono_ns();
+
+	in->task = task;
+	in->set = set;
+	in->now_ms = now_ms;
+	in->applying = serial;
+	for (size_t i = 0; i < d->n; i++) {
+		struct sonde_mal_refusal why = {.reason = "out of memory"};
+		int r;
+
+		in->stats.collections++;
+		r = fill_batch(in, d->collection[i], &why);
+		if (r == 0) {
+			in->stats.samples += sonde_mal_batch_count(in->batch);
+			r = run_rules(in, set);
+		}
+		if (r < 0)
+			refuse_collection(in, r, &why);
+	}
+	in->task = NULL;
+	in->set = NULL;
+	in->stats.run_ns += sonde_mono_ns() - began;
+}
+
+/* --- reports --- */
+
+struct pending {
+	struct sonde_ingest *ingest;
+	sonde_ingest_done_fn done;
+	void *ctx;
+	char task[SONDE_TASK_ID_MAX];
+	char key[SONDE_SERIES_REPORT_KEY_MAX]; /* "" for a report without a name */
+};
+
+static void on_stored(void *ctx, int error)
+{
+	_cleanup_free_ struct pending *p = ctx;
+	struct sonde_series_set *set;
+	struct sonde_series_seen *seen;
+
+	if (error < 0) {
+		(void)sonde_log_warn(error, "cannot store a report of task %s", p->task);
+		p->done(p->ctx, SONDE_GRPC_UNAVAILABLE,
+			"the report could not be stored, send it again");
+		return;
+	}
+	if (p->key[0] != '\0' &&
+	    sonde_series_table_get(p->ingest->config.series, p->task, sonde_wall_ms(), &set) == 0) {
+		seen = sonde_series_set_find_seen(set, p->key);
+		if (seen)
+			seen->stored = true;
+	}
+	p->done(p->ctx, SONDE_GRPC_OK, NULL);
+}
+
+static int store_report(struct sonde_ingest *in, const struct sonde_report_id *id,
+			const struct sonde_buf *frames, int64_t now_ms, struct pending **p)
+{
+	_cleanup_(sonde_store_job_freep) struct sonde_store_job *job = sonde_store_job_new();
+	_cleanup_buf_ struct sonde_buf packed =
+		SONDE_BUF_INIT(frames->len + frames->len / 8 + 1024);
+	int r;
+
+	if (!job)
+		return -ENOMEM;
+	r = sonde_encode(SONDE_ENCODING_ZSTD, frames->data, frames->len, &packed);
+	if (r == 0)
+		r = sonde_store_job_add(job, SONDE_STORE_PUT_REPORT, "ititiib", in->serial + 1,
+					(*p)->task, id ? (int64_t)id->sequence : in->serial + 1,
+					id ? id->hash : "", now_ms, (int64_t)REPORT_METERS,
+					(const void *)packed.data, packed.len);
+	if (r == 0)
+		r = sonde_store_submit(in->config.store, &job, on_stored, *p);
+	if (r < 0)
+		return r;
+	*p = NULL;
+	in->serial++;
+	in->waiting_bytes += packed.len;
+	return 0;
+}
+
+struct answer {
+	enum sonde_grpc_status status;
+	const char *message;
+};
+
+static struct answer answer_for(int error)
+{
+	switch (error) {
+	case -EBADMSG:
+		return (struct answer){SONDE_GRPC_INVALID_ARGUMENT, "not a MeterDataCollection"};
+	case -E2BIG:
+		return (struct answer){SONDE_GRPC_RESOURCE_EXHAUSTED,
+				       "the report unpacks into too much"};
+	case -ENOBUFS:
+		return (struct answer){SONDE_GRPC_UNAVAILABLE, "the server is busy, send it again"};
+	default:
+		return (struct answer){SONDE_GRPC_INTERNAL, "out of memory or database error"};
+	}
+}
+
+/* Return: 0 when @done will run or has run, else what to answer. */
+static int take_report(struct sonde_ingest *in, const struct sonde_report_id *id,
+		       struct sonde_task *task, const struct sonde_buf *frames, int64_t now_ms,
+		       sonde_ingest_done_fn done, void *ctx)
+{
+	_cleanup_free_ struct pending *p = calloc(1, sizeof(*p));
+	struct sonde_series_seen *seen = NULL;
+	struct sonde_series_set *set;
+	struct decoded decoded;
+	bool known = false;
+	int r;
+
+	if (!p)
+		return -ENOMEM;
+	*p = (struct pending){.ingest = in, .done = done, .ctx = ctx};
+	memcpy(p->task, id ? id->task : SONDE_INGEST_NO_TASK,
+	       id ? sizeof(id->task) : sizeof(SONDE_INGEST_NO_TASK));
+	if (id)
+		(void)snprintf(p->key, sizeof(p->key), "%" PRIu64 "/%s", id->sequence, id->hash);
+	r = decode_frames(in, frames->data, frames->len, &decoded);
+	if (r == 0)
+		r = sonde_series_table_get(in->config.series, p->task, now_ms, &set);
+	if (r < 0)
+		return r;
+	if (id) {
+		seen = sonde_series_set_find_seen(set, p->key);
+		known = seen != NULL;
+	}
+	if (known) {
+		in->stats.duplicates++;
+		if (task)
+			task->batch_duplicates++;
+		if (seen->stored) {
+			done(ctx, SONDE_GRPC_OK, NULL);
+			return 0;
+		}
+	} else if (id) {
+		r = sonde_series_set_add_seen(set, p->key, &seen);
+		if (r < 0)
+			return r;
+	}
+	r = store_report(in, id, frames, now_ms, &p);
+	if (r < 0) {
+		if (!known && seen)
+			sonde_series_set_remove_seen(set, seen);
+		return r;
+	}
+	/* One that was applied before but not stored then is not applied again. */
+	if (known)
+		return 0;
+	in->stats.reports++;
+	if (task)
+		task->batches++;
+	apply(in, &decoded, set, task, in->serial, now_ms);
+	return 0;
+}
+
+void sonde_ingest_report(struct sonde_ingest *in, const struct sonde_report_id *id,
+			 struct sonde_task *task, const struct sonde_buf *frames, int64_t now_ms,
+			 sonde_ingest_done_fn done, void *ctx)
+{
+	struct answer answer;
+	int r;
+
+	if (frames->len == 0) { /* a stream without a message: nothing to know it by */
+		done(ctx, SONDE_GRPC_OK, NULL);
+		return;
+	}
+	r = take_report(in, id, task, frames, now_ms, done, ctx);
+	if (r < 0) {
+		in->stats.refused++;
+		answer = answer_for(r);
+		done(ctx, answer.status, answer.message);
+	}
+}
+
+/* --- replay --- */
+
+struct replay {
+	struct sonde_ingest *ingest;
+	struct sonde_task_table *tasks;
+	int64_t now_ms;
+	uint64_t n;
+};
+
+static int replay_row(void *ctx, const struct sonde_store_row *row)
+{
+	_cleanup_buf_ struct sonde_buf frames = SONDE_BUF_INIT(FRAMES_BYTES_MAX);
+	const char *task_id = sonde_store_row_text(row, 1);
+	struct replay *rp = ctx;
+	struct sonde_ingest *in = rp->ingest;
+	struct sonde_task *task = sonde_task_table_find(rp->tasks, task_id);
+	struct sonde_series_set *set;
+	struct decoded decoded;
+	const void *data;
+	size_t n;
+	int r;
+
+	data = sonde_store_row_blob(row, 6, &n);
+	if (sonde_store_row_int(row, 5) != REPORT_METERS || strlen(task_id) >= SONDE_TASK_ID_MAX)
+		return 0;
+	r = sonde_decode(SONDE_ENCODING_ZSTD, data, n, &frames);
+	if (r == 0)
+		r = decode_frames(in, frames.data, frames.len, &decoded);
+	if (r == 0)
+		r = sonde_series_table_get(in->config.series, task_id, rp->now_ms, &set);
+	if (r < 0) {
+		(void)sonde_log_warn(r, "a stored report of task %s is damaged, ignoring", task_id);
+		return r == -ENOMEM ? r : 0;
+	}
+	apply(in, &decoded, set, task, sonde_store_row_int(row, 0), sonde_store_row_int(row, 4));
+	rp->n++;
+	return 0;
+}
+
+int sonde_ingest_replay(struct sonde_ingest *in, struct sonde_task_table *tasks, int64_t now_ms)
+{
+	struct replay rp = {.ingest = in, .tasks = tasks, .now_ms = now_ms};
+	int r;
+
+	r = sonde_store_query(in->config.store, SONDE_STORE_GET_PENDING, NULL, replay_row, &rp);
+	if (r == 0 && rp.n > 0) {
+		sonde_log_info("%" PRIu64 " stored reports applied again", rp.n);
+		in->waiting_bytes = PASS_BYTES; /* they are due */
+	}
+	return r;
+}
+
+/* --- checkpoint --- */
+
+static void begin_pass(struct sonde_ingest *in, int64_t now_ms)
+{
+	in->in_pass = true;
+	in->pass_began_ms = now_ms;
+	in->pass_serial = in->serial;
+	in->pass_failed_writes = sonde_series_failed_writes(in->config.series);
+	in->waiting_bytes = 0;
+	sonde_series_checkpoint_begin(in->config.series);
+}
+
+static void end_pass(struct sonde_ingest *in)
+{
+	_cleanup_(sonde_store_job_freep) struct sonde_store_job *job = NULL;
+	int r;
+
+	in->in_pass = false;
+	if (in->pass_serial <= in->covered_serial ||
+	    sonde_series_failed_writes(in->config.series) != in->pass_failed_writes)
+		return;
+	/* Queued behind the slices, in the same order on disk. */
+	job = sonde_store_job_new();
+	r = job ? sonde_store_job_add(job, SONDE_STORE_CLEAR_REPORTS, "i", in->pass_serial)
+		: -ENOMEM;
+	if (r == 0)
+		r = sonde_store_submit(in->config.store, &job, NULL, NULL);
+	if (r == 0)
+		in->covered_serial = in->pass_serial;
+}
+
+void sonde_ingest_tick(struct sonde_ingest *in, int64_t now_ms, bool all)
+{
+	bool due = in->waiting_bytes > 0 &&
+		   (in->waiting_bytes >= PASS_BYTES || now_ms - in->pass_began_ms >= PASS_EVERY_MS);
+	int r;
+
+	if (!in->in_pass && !due && !all)
+		return;
+	if (!in->in_pass)
+		begin_pass(in, now_ms);
+	do {
+		r = sonde_series_checkpoint(in->config.series, SLICE_BUCKETS);
+		if (r == -ENOBUFS && all)
+			sonde_store_flush(in->config.store);
+	} while (all && (r > 0 || r == -ENOBUFS));
+	if (r == 0)
+		end_pass(in);
+	else if (r < 0 && r != -ENOBUFS)
+		(void)sonde_log_warn(r, "cannot write series, will try again");
+}
+
+/* --- life --- */
+
+static int read_serial(void *ctx, const struct sonde_store_row *row)
+{
+	struct sonde_ingest *in = ctx;
+
+	in->serial = sonde_store_row_int(row, 0);
+	return 0;
+}
+
+int sonde_ingest_new(const struct sonde_ingest_config *config, struct sonde_ingest **ret)
+{
+	_cleanup_(sonde_ingest_freep) struct sonde_ingest *in = calloc(1, sizeof(*in));
+	int r;
+
+	if (!in)
+		return -ENOMEM;
+	in->config = *config;
+	sonde_arena_init(&in->arena, ARENA_BYTES_MAX);
+	r = sonde_rule_set_load(config->rules_dir, &in->rules);
+	if (r == 0)
+		r = sonde_mal_batch_new(&in->batch);
+	if (r == 0)
+		r = sonde_store_query(config->store, SONDE_STORE_GET_SERIAL, NULL, read_serial, in);
+	if (r < 0)
+		return r;
+	in->stats.rule_files = in->rules.n_files;
+	in->stats.rules = in->rules.rules;
+	in->stats.rules_bad = in->rules.bad;
+	*ret = TAKE_PTR(in);
+	return 0;
+}
+
+struct sonde_ingest *sonde_ingest_free(struct sonde_ingest *in)
+{
+	if (!in)
+		return NULL;
+	(void)sonde_mal_batch_free(in->batch);
+	sonde_rule_set_done(&in->rules);
+	sonde_arena_done(&in->arena);
+	free(in);
+	return NULL;
+}
+
+void sonde_ingest_drop_engine(void *engine)
+{
+	(void)sonde_mal_engine_free(engine);
+}
+
+void sonde_ingest_get_stats(const struct sonde_ingest *in, struct sonde_ingest_stats *ret)
+{
+	*ret = in->stats;
+}
+
+const struct sonde_mal_rule *sonde_ingest_find_rule(const struct sonde_ingest *in,
+						    const char *metric)
+{
+	return sonde_rule_set_find(&in->rules, metric);
+}

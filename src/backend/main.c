@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sonde-server: wiring only. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "backend/backend.h"
+#include "backend/options.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define DRAIN_US (2 * 1000 * 1000ULL) /* of the three seconds that a stop may take */
+#define DRAIN_LOOK_US (50 * 1000ULL)
+
+struct server {
+	sd_event *event;
+	struct sonde_backend *backend;
+	uint64_t drain_until_us;
+};
+
+static void server_done(struct server *s)
+{
+	(void)sonde_backend_free(s->backend);
+	(void)sd_event_unref(s->event);
+}
+
+/* Calls in flight get their answer; then, or when time is up, the loop ends. */
+static int on_drained(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	struct sonde_store_stats stats;
+	struct server *s = ctx;
+	int r;
+
+	sonde_store_get_stats(s->backend->store, &stats);
+	if (usec >= s->drain_until_us ||
+	    (stats.queued_jobs == 0 && s->backend->buffered_bytes == 0))
+		return sd_event_exit(s->event, 0);
+	r = sd_event_source_set_time_relative(source, DRAIN_LOOK_US);
+	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
+{
+	struct server *s = ctx;
+	int r;
+
+	if (s->backend->draining) /* a second one: now */
+		return sd_event_exit(s->event, 0);
+	sonde_log_info("stopping");
+	(void)sd_notify(0, "STOPPING=1");
+	sonde_backend_drain(s->backend);
+	s->drain_until_us = sonde_mono_ns() / SONDE_NS_PER_US + DRAIN_US;
+	r = sd_event_add_time_relative(s->event, NULL, CLOCK_MONOTONIC, DRAIN_LOOK_US, 0,
+				       on_drained, s);
+	return r < 0 ? sd_event_exit(s->event, r) : 0;
+}
+
+static int add_signals(struct server *s)
+{
+	sigset_t set;
+	int r;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	(void)signal(SIGPIPE, SIG_IGN);
+	r = sd_event_add_signal(s->event, NULL, SIGTERM, on_signal, s);
+	return r < 0 ? r : sd_event_add_signal(s->event, NULL, SIGINT, on_signal, s);
+}
+
+/* build/sonde-server finds mal/ of its tree; an installed one finds what was installed. */
+static int find_rules(const char *option, char **ret)
+{
+	_cleanup_free_ char *beside = NULL;
+	char exe[4096];
+	ssize_t n;
+	char *slash;
+
+	if (option[0] == '\0') {
+		n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+		exe[n > 0 ? n : 0] = '\0';
+		slash = strrchr(exe, '/');
+		if (slash)
+			*slash = '\0';
+		if (asprintf(&beside, "%s/../mal", exe) < 0) {
+			beside = NULL;
+			return -ENOMEM;
+		}
+		option = access(beside, R_OK) == 0 ? beside : "/usr/share/sonde/mal";
+	}
+	*ret = strdup(option);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int write_ports(const char *path, const struct sonde_backend *b)
+{
+	_cleanup_free_ char *temporary = NULL;
+	FILE *f;
+	int r;
+
+	if (asprintf(&temporary, "%s.new", path) < 0) {
+		temporary = NULL;
+		return -ENOMEM;
+	}
+	f = fopen(temporary, "we");
+	if (!f)
+		return -errno;
+	r = fprintf(f, "{\"grpc\":%u,\"http\":%u}\n", sonde_backend_grpc_port(b),
+		    sonde_backend_http_port(b)) < 0
+		    ? -EIO
+		    : 0;
+	if (fclose(f) != 0 && r == 0)
+		r = -errno;
+	if (r == 0 && rename(temporary, path) < 0) /* whole or not at all for who waits for it */
+		r = -errno;
+	return r;
+}
+
+static int make_state_dir(const char *path)
+{
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+static int start(struct server *s, const struct sonde_server_options *o, const char *rules,
+		 struct sonde_listen *grpc, struct sonde_listen *http)
+{
+	struct sonde_backend_config config = {
+		.state_dir = o->state,
+		.rules_dir = rules,
+		.token = o->token,
+		.max_message_bytes = o->max_message_bytes,
+		.max_connections = o->max_connections,
+		.max_streams = o->max_streams,
+		.max_http_connections = o->max_http_connections,
+		.max_body_bytes = o->max_body_bytes,
+		.max_buckets = o->max_buckets,
+		.max_running_tasks = o->max_tasks,
+		.max_task_duration_ms = o->max_task_duration_ns / SONDE_NS_PER_MS,
+		.grace_ms = o->grace_ns / SONDE_NS_PER_MS,
+		.retention_ms = o->retention_ns / SONDE_NS_PER_MS,
+	};
+	int r;
+
+	r = sonde_listen_parse(o->grpc_listen, grpc);
+	if (r == 0)
+		r = sonde_listen_parse(o->http_listen, http);
+	if (r < 0)
+		return sonde_log_err(r, "cannot read an address to listen on");
+	config.grpc_address = grpc->address;
+	config.grpc_port = grpc->port;
+	config.http_address = http->address;
+	config.http_port = http->port;
+	r = make_state_dir(o->state);
+	if (r < 0)
+		return sonde_log_err(r, "cannot make the state folder %s", o->state);
+	return sonde_backend_new(s->event, &config, &s->backend);
+}
+
+static void say_address(const struct sonde_listen *l, uint16_t port, char *ret, size_t size)
+{
+	(void)snprintf(ret, size, strchr(l->address, ':') ? "[%s]:%u" : "%s:%u", l->address, port);
+}
+
+static int run(const struct sonde_server_options *o, const char *ports_file)
+{
+	_cleanup_(server_done) struct server s = {0};
+	_cleanup_free_ char *rules = NULL;
+	char grpc_text[96], http_text[96];
+	struct sonde_listen grpc, http;
+	int r;
+
+	sonde_log_set_level(sonde_server_log_level(o));
+	r = sd_event_default(&s.event);
+	if (r >= 0)
+		r = add_signals(&s);
+	if (r >= 0)
+		r = sd_event_set_watchdog(s.event, 1);
+	if (r >= 0)
+		r = find_rules(o->rules, &rules);
+	if (r < 0)
+		return sonde_log_err(r, "cannot start");
+	r = start(&s, o, rules, &grpc, &http);
+	if (r < 0)
+		return r;
+	if (ports_file) {
+		r = write_ports(ports_file, s.backend);
+		if (r < 0)
+			return sonde_log_err(r, "cannot write %s", ports_file);
+	}
+	say_address(&grpc, sonde_backend_grpc_port(s.backend), grpc_text, sizeof(grpc_text));
+	say_address(&http, sonde_backend_http_port(s.backend), http_text, sizeof(http_text));
+	sonde_log_info("ready grpc=%s http=%s", grpc_text, http_text);
+	(void)sd_notify(0, "READY=1");
+	r = sd_event_loop(s.event);
+	return r < 0 ? sonde_log_err(r, "the event loop failed") : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct sonde_config_args *args = NULL;
+	int exit_status = 1, r;
+	void *config = NULL;
+
+	sonde_log_set_program("sonde-server");
+	r = sonde_config_start(&sonde_server_config_spec, argc, argv, &config, &args, &exit_status);
+	if (r == 1)
+		return exit_status;
+	if (r < 0)
+		return 1;
+	r = run(config, sonde_config_args_action(args, "ports-file"));
+	(void)sonde_config_args_free(args);
+	(void)sonde_config_free(&sonde_server_config_spec, config);
+	return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Metrics and series: every value of a task by metric, edge, side and labels; totals, and points over time. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/json.h"
+#include "backend/query/views.h"
+#include "backend/query/walk.h"
+#include "model/meters.h"
+
+/* By the words that the names of both sets of meters are made of. */
+static const char *unit_of(const struct sonde_series *s)
+{
+	static const struct {
+		const char *word, *unit;
+	} units[] = {
+		{"microseconds", "us"},	  {"_bytes", "bytes"}, {"package_size", "bytes"},
+		{"segments", "segments"}, {"rtt", "us"},       {"exe_time", "ns"},
+		{"duration", "ms"},
+	};
+
+	for (size_t i = 0; i < ELEMENTS_OF(units); i++) {
+		if (strstr(s->metric, units[i].word))
+			return units[i].unit;
+	}
+	return s->function.downsampling == SONDE_MAL_SUM_PER_MIN ? "per_minute" : "count";
+}
+
+static const char *kind_of(const struct sonde_series *s)
+{
+	if (s->function.kind == SONDE_MAL_HISTOGRAM_PERCENTILE)
+		return "percentile";
+	if (s->function.kind == SONDE_MAL_HISTOGRAM)
+		return "histogram";
+	return s->function.downsampling == SONDE_MAL_SUM ||
+			       s->function.downsampling == SONDE_MAL_SUM_PER_MIN
+		       ? "counter"
+		       : "gauge";
+}
+
+/* Labels of the key without the port, which is in the edge; a histogram's bound as `le`. */
+static json_t *labels_json(const struct sonde_walk_value *v)
+{
+	_cleanup_json_ json_t *o = json_object();
+	char bound[24];
+
+	for (size_t i = 0; o && i < v->labels->n; i++) {
+		_cleanup_json_ json_t *name = sonde_json_text(v->labels->label[i].name);
+
+		if (v->is_edge && strcmp(v->labels->label[i].name, "server_port") == 0)
+			continue;
+		if (!name || sonde_json_set(o, json_string_value(name),
+					    sonde_json_text(v->labels->label[i].value)) < 0)
+			return NULL;
+	}
+	if (o && v->series->function.kind == SONDE_MAL_HISTOGRAM) {
+		(void)snprintf(bound, sizeof(bound), "%lld", (long long)v->bucket);
+		if (sonde_json_set(o, "le", json_string(bound)) < 0)
+			return NULL;
+	}
+	return TAKE_PTR(o);
+}
+
+struct wanted_edge {
+	const char *id;			  /* NULL: all */
+	char any_port[SONDE_EDGE_ID_MAX]; /* "" if no series has that edge */
+};
+
+/* A metric that knows no port belongs to every edge between its two ends. */
+static bool wanted(const struct sonde_walk_value *v, const struct wanted_edge *edge)
+{
+	return !edge->id ||
+	       (v->is_edge &&
+		(strcmp(v->edge, edge->id) == 0 ||
+		 (v->port[0] == '\0' && strcmp(v->edge_any_port, edge->any_port) == 0)));
+}
+
+static json_t *entity_json(const struct sonde_walk_value *v)
+{
+	char text[SONDE_ENTITY_KEY_MAX] = "";
+	size_t at = 0;
+
+	for (size_t i = 0; i < v->entity->n && at < sizeof(text); i++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", i ? "/" : "",
+				       v->entity->part[i]);
+	return sonde_json_text(text);
+}
+
+struct list {
+	struct sonde_backend *backend;
+	const struct sonde_view_filter *filter;
+	struct wanted_edge edge;
+	json_t *rows; /* borrowed */
+	/* of a walk over time */
+	json_t *by_key; /* key -> the series' object, borrowed */
+	int64_t start_ms;
+};
+
+static json_t *head_of(const struct sonde_walk_value *v)
+{
+	return json_pack("{s:o, s:o, s:o, s:o}", "edge",
+			 v->is_edge ? sonde_json_text(v->edge) : json_null(), "side",
+			 v->is_edge ? sonde_json_text(v->side) : json_null(), "entity",
+			 v->is_edge ? json_null() : entity_json(v), "labels", labels_json(v));
+}
+
+static int on_total(void *ctx, const struct sonde_walk_value *v)
+{
+	struct list *l = ctx;
+	json_t *row;
+
+	if (!wanted(v, &l->edge))
+		return 0;
+	row = head_of(v);
+	if (row && (json_object_set_new(row, "metric", sonde_json_text(v->series->metric)) < 0 ||
+		    json_object_set_new(row, "kind", json_string(kind_of(v->series))) < 0 ||
+		    json_object_set_new(row, "unit", json_string(unit_of(v->series))) < 0 ||
+		    json_object_set_new(row, "value", json_integer(v->value)) < 0)) {
+		json_decref(row);
+		row = NULL;
+	}
+	return sonde_json_append(l->rows, row);
+}
+
+static int on_edge(void *ctx, const struct sonde_walk_value *v)
+{
+	struct wanted_edge *edge = ctx;
+
+	if (!v->is_edge || strcmp(v->edge, edge->id) != 0)
+		return 0;
+	(void)snprintf(edge->any_port, sizeof(edge->any_port), "%s", v->edge_any_port);
+	return 1;
+}
+
+/* Which two ends the edge has: from the first series that knows it. */
+static int find_edge(struct sonde_backend *b, struct sonde_series_set *set, const char *id,
+		     struct wanted_edge *ret)
+{
+	int r = 0;
+
+	ret->id = id;
+	for (struct sonde_series *s = set->series; id && s && r == 0; s = s->hh.next) {
+		_cleanup_(sonde_mal_accumulator_freep) struct sonde_mal_accumulator *total = NULL;
+
+		r = sonde_series_total(s, &total);
+		if (r == 0)
+			r = sonde_walk_held(b->registry, s, total, on_edge, ret);
+		r = r == -ENODATA ? 0 : r;
+	}
+	return r < 0 ? r : 0;
+}
+
+json_t *sonde_view_metrics(struct sonde_backend *b, struct sonde_series_set *set,
+			   const struct sonde_view_filter *filter)
+{
+	_cleanup_json_ json_t *rows = json_array();
+	struct list l = {.backend = b, .filter = filter, .rows = rows};
+	int r = rows ? find_edge(b, set, filter->edge, &l.edge) : -ENOMEM;
+
+	if (r < 0)
+		return NULL;
+	for (struct sonde_series *s = set->series; s; s = s->hh.next) {
+		_cleanup_(sonde_mal_accumulator_freep) struct sonde_mal_accumulator *total = NULL;
+
+		if (filter->metric && strcmp(filter->metric, s->metric) != 0)
+			continue;
+		r = sonde_series_total(s, &total);
+		if (r == 0)
+			r = sonde_walk_shown(b->registry, s, total,
+					     (uint32_t)s->step[SONDE_SERIES_1M].n, on_total, &l);
+		if (r < 0 && r != -ENODATA)
+			return NULL;
+	}
+	return json_pack("{s:O}", "metrics", rows);
+}
+
+static int add_point(json_t *series, int64_t start_ms, int64_t value)
+{
+	return sonde_json_append(json_object_get(series, "points"),
+				 json_pack("[o,I]", sonde_json_time(start_ms), (json_int_t)value));
+}
+
+static int on_point(void *ctx, const struct sonde_walk_value *v)
+{
+	_cleanup_json_ json_t *head = NULL;
+	_cleanup_free_ char *key = NULL;
+	struct list *l = ctx;
+	json_t *series;
+
+	if (!wanted(v, &l->edge))
+		return 0;
+	head = head_of(v);
+	key = head ? json_dumps(head, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	if (!key)
+		return -ENOMEM;
+	series = json_object_get(l->by_key, key);
+	if (!series) {
+		if (json_object_set_new(head, "points", json_array()) < 0 ||
+		    json_object_set(l->by_key, key, head) < 0 ||
+		    json_array_append(l->rows, head) < 0)
+			return -ENOMEM;
+		series = head;
+	}
+	return add_point(series, l->start_ms, v->value);
+}
+
+static int walk_time(struct list *l, const struct sonde_series *s)
+{
+	unsigned step = l->filter->step;
+	int r = 0;
+
+	for (size_t i = 0; i < s->step[step].n && r == 0; i++) {
+		l->start_ms = s->step[step].bucket[i].start_ms;
+		r = sonde_walk_shown(l->backend->registry, s, s->step[step].bucket[i].acc, 1,
+				     on_point, l);
+	}
+	return r;
+}
+
+json_t *sonde_view_series(struct sonde_backend *b, struct sonde_series_set *set,
+			  const struct sonde_view_filter *filter)
+{
+	_cleanup_json_ json_t *rows = json_array(), *by_key = json_object();
+	struct list l = {.backend = b, .filter = filter, .rows = rows, .by_key = by_key};
+	const char *unit = "count";
+
+	if (!rows || !by_key || find_edge(b, set, filter->edge, &l.edge) < 0)
+		return NULL;
+	for (struct sonde_series *s = set->series; s; s = s->hh.next) {
+		if (strcmp(filter->metric, s->metric) != 0)
+			continue;
+		unit = unit_of(s);
+		/* A key is one series of one entity: entities are told apart by their head. */
+		if (json_object_clear(by_key) < 0 || walk_time(&l, s) < 0)
+			return NULL;
+	}
+	return json_pack("{s:s, s:I, s:s, s:O}", "metric", filter->metric, "step_ms",
+			 (json_int_t)sonde_series_step_ms[filter->step], "unit", unit, "series",
+			 rows);
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/query/side.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "backend/json.h"
+
+/* Under which key each meter is shown. RTT_SUM is part of rtt_us, both drop meters are one list. */
+static const char *const keys[_SONDE_METER_MAX] = {
+	[SONDE_METER_CONNECTIONS_OPENED] = "connects",
+	[SONDE_METER_CONNECTIONS_ACCEPTED] = "accepts",
+	[SONDE_METER_CONNECTIONS_CLOSED] = "closes",
+	[SONDE_METER_CONNECTIONS_HALF_CLOSED] = "half_closed",
+	[SONDE_METER_CONNECTIONS_OPEN] = "open_at_end",
+	[SONDE_METER_CONNECT_FAILURES] = "connect_failures",
+	[SONDE_METER_RESETS_SENT] = "resets_sent",
+	[SONDE_METER_RESETS_RECEIVED] = "resets_received",
+	[SONDE_METER_HANDSHAKE] = "handshake_us",
+	[SONDE_METER_SENT_BYTES] = "sent_bytes",
+	[SONDE_METER_ACKED_BYTES] = "acked_bytes",
+	[SONDE_METER_RECEIVED_BYTES] = "received_bytes",
+	[SONDE_METER_ARRIVED_BYTES] = "arrived_bytes",
+	[SONDE_METER_SEGMENTS_SENT] = "sent_segments",
+	[SONDE_METER_SEGMENTS_RECEIVED] = "received_segments",
+	[SONDE_METER_RETRANSMITTED_SEGMENTS] = "retransmitted_segments",
+	[SONDE_METER_RETRANSMITS] = "retransmits",
+	[SONDE_METER_WRITE_CALLS] = "write_calls",
+	[SONDE_METER_READ_CALLS] = "read_calls",
+	[SONDE_METER_RTT] = "rtt_us",
+	[SONDE_METER_SRTT] = "smoothed_rtt_us",
+	[SONDE_METER_RTT_MIN] = "rtt_min_us",
+	[SONDE_METER_RTT_DEVIATION] = "rtt_deviation_us",
+	[SONDE_METER_RECEIVE_DROPPED] = "drops",
+	[SONDE_METER_TRANSMIT_DROPPED] = "drops",
+};
+
+/* The order of the contract. */
+static const enum sonde_meter plain[] = {
+	SONDE_METER_SRTT,
+	SONDE_METER_RTT_MIN,
+	SONDE_METER_RTT_DEVIATION,
+};
+static const enum sonde_meter counters[] = {
+	SONDE_METER_RETRANSMITTED_SEGMENTS,
+	SONDE_METER_SEGMENTS_SENT,
+	SONDE_METER_SEGMENTS_RECEIVED,
+	SONDE_METER_SENT_BYTES,
+	SONDE_METER_RECEIVED_BYTES,
+	SONDE_METER_ACKED_BYTES,
+	SONDE_METER_ARRIVED_BYTES,
+	SONDE_METER_WRITE_CALLS,
+	SONDE_METER_READ_CALLS,
+	SONDE_METER_CONNECTIONS_OPENED,
+	SONDE_METER_CONNECTIONS_ACCEPTED,
+	SONDE_METER_CONNECTIONS_HALF_CLOSED,
+	SONDE_METER_RESETS_SENT,
+	SONDE_METER_RESETS_RECEIVED,
+	SONDE_METER_CONNECTIONS_OPEN,
+};
+
+void sonde_side_done(struct sonde_side *s)
+{
+	free(s->rtt.bin);
+	free(s->handshake.bin);
+	json_decref(s->retransmits);
+	json_decref(s->failures);
+	json_decref(s->closes);
+	json_decref(s->drops);
+	*s = (struct sonde_side){0};
+}
+
+static int add_bin(struct sonde_side_histogram *h, int64_t bound, int64_t count)
+{
+	size_t i = h->n;
+
+	while (i > 0 && h->bin[i - 1].bound >= bound)
+		i--;
+	if (i < h->n && h->bin[i].bound == bound) {
+		h->bin[i].count += count;
+		return 0;
+	}
+	if (h->n == h->cap) {
+		size_t cap = h->cap ? 2 * h->cap : 32;
+		void *more = realloc(h->bin, cap * sizeof(*h->bin));
+
+		if (!more)
+			return -ENOMEM;
+		h->bin = more;
+		h->cap = cap;
+	}
+	memmove(&h->bin[i + 1], &h->bin[i], (h->n - i) * sizeof(*h->bin));
+	h->bin[i] = (struct sonde_side_bin){bound, count};
+	h->n++;
+	return 0;
+}
+
+static int add_count(json_t **object, const char *key, int64_t n)
+{
+	if (!*object)
+		*object = json_object();
+	return *object ? sonde_json_set(*object, key[0] ? key : "unknown",
+					json_integer(sonde_json_get_int(*object, key, 0) + n))
+		       : -ENOMEM;
+}
+
+/* Rows that differ in a label that is not shown become one. */
+static int add_row(json_t **list, json_t *row, const char *count_key)
+{
+	_cleanup_json_ json_t *fresh = row;
+
+	if (!*list)
+		*list = json_array();
+	if (!*list || !fresh)
+		return -ENOMEM;
+	for (size_t i = 0; i < json_array_size(*list); i++) {
+		json_t *old = json_array_get(*list, i);
+		_cleanup_json_ json_t *same = json_copy(old);
+
+		if (!same ||
+		    json_object_set(same, count_key, json_object_get(fresh, count_key)) < 0)
+			return -ENOMEM;
+		if (json_equal(same, fresh))
+			return sonde_json_set(
+				old, count_key,
+				json_integer(sonde_json_get_int(old, count_key, 0) +
+					     sonde_json_get_int(fresh, count_key, 0)));
+	}
+	return json_array_append(*list, fresh) < 0 ? -ENOMEM : 0;
+}
+
+static int add_drop(struct sonde_side *s, const char *direction, const struct sonde_labels *labels,
+		    int64_t n)
+{
+	return add_row(&s->drops,
+		       json_pack("{s:s, s:o, s:o, s:I}", "direction", direction, "reason",
+				 sonde_json_text(sonde_labels_get(labels, "reason")), "class",
+				 sonde_json_text(sonde_labels_get(labels, "kind")), "segments",
+				 (json_int_t)n),
+		       "segments");
+}
+
+int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct sonde_labels *labels,
+		   int64_t bucket, int64_t value)
+{
+	s->present = true;
+	s->have[meter] = true;
+	s->value[meter] += value;
+	switch (meter) {
+	case SONDE_METER_RTT:
+		return add_bin(&s->rtt, bucket, value);
+	case SONDE_METER_HANDSHAKE:
+		return add_bin(&s->handshake, bucket, value);
+	case SONDE_METER_RETRANSMITS:
+		return add_count(&s->retransmits, sonde_labels_get(labels, "kind"), value);
+	case SONDE_METER_CONNECT_FAILURES:
+		return add_count(&s->failures, sonde_labels_get(labels, "errno"), value);
+	case SONDE_METER_CONNECTIONS_CLOSED:
+		return add_row(&s->closes,
+			       json_pack("{s:o, s:o, s:I}", "closer",
+					 sonde_json_text(sonde_labels_get(labels, "closer")),
+					 "kind", sonde_json_text(sonde_labels_get(labels, "kind")),
+					 "count", (json_int_t)value),
+			       "count");
+	case SONDE_METER_RECEIVE_DROPPED:
+		return add_drop(s, "receive", labels, value);
+	case SONDE_METER_TRANSMIT_DROPPED:
+		return add_drop(s, "transmit", labels, value);
+	default:
+		return 0;
+	}
+}
+
+int64_t sonde_side_count(const struct sonde_side_histogram *h)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0; i < h->n; i++)
+		n += h->bin[i].count;
+	return n;
+}
+
+int64_t sonde_side_percentile(const struct sonde_side_histogram *h, unsigned percent)
+{
+	int64_t total = sonde_side_count(h), seen = 0, rank;
+
+	if (total <= 0)
+		return -1;
+	/* ceil(total * percent / 100) without overflow */
+	rank = total / 100 * percent + ((total % 100) * percent + 99) / 100;
+	for (size_t i = 0; i < h->n; i++) {
+		seen += h->bin[i].count;
+		if (seen >= rank)
+			return h->bin[i].bound;
+	}
+	return h->bin[h->n - 1].bound;
+}
+
+static json_t *or_null(int64_t v)
+{
+	return v < 0 ? json_null() : json_integer(v);
+}
+
+static json_t *histogram_json(const struct sonde_side_histogram *h, const int64_t *sum)
+{
+	int64_t count = sonde_side_count(h), min = -1;
+
+	for (size_t i = 0; i < h->n && min < 0; i++) {
+		if (h->bin[i].count > 0)
+			min = h->bin[i].bound;
+	}
+	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "count", (json_int_t)count, "mean",
+			 sum && count > 0 ? json_real((double)*sum / (double)count) : json_null(),
+			 "min", or_null(min), "p50", or_null(sonde_side_percentile(h, 50)), "p90",
+			 or_null(sonde_side_percentile(h, 90)), "p99",
+			 or_null(sonde_side_percentile(h, 99)));
+}
+
+/* Why a meter is absent; NULL if nobody said so. */
+static const char *reason_of(const json_t *absent, enum sonde_meter meter)
+{
+	for (size_t i = 0; i < json_array_size(absent); i++) {
+		const json_t *a = json_array_get(absent, i);
+
+		if (strcmp(sonde_json_get_text(a, "meter", ""), sonde_meter_info(meter)->name) == 0)
+			return sonde_json_get_text(a, "reason", "");
+	}
+	return NULL;
+}
+
+struct writer {
+	const struct sonde_side *side;
+	const json_t *absent;
+	json_t *out, *why; /* borrowed */
+	int error;
+};
+
+/*
+ * An agent sends no counter of 0, so one that did not come and is not said to be absent is 0: @zero
+ * (stolen) then. Without a @zero it is null, and why says that nothing was there to measure.
+ */
+static void put(struct writer *w, enum sonde_meter meter, json_t *value, json_t *zero)
+{
+	const char *reason = reason_of(w->absent, meter);
+	json_t *shown = NULL;
+
+	if (w->side->have[meter])
+		shown = json_incref(value);
+	else if (!reason && zero)
+		shown = json_incref(zero);
+	json_decref(value);
+	json_decref(zero);
+	if (!shown) {
+		shown = json_null();
+		if (json_object_set_new(w->why, keys[meter],
+					sonde_json_text(reason ? reason : "no sample")) < 0)
+			w->error = -ENOMEM;
+	}
+	if (json_object_set_new(w->out, keys[meter], shown) < 0)
+		w->error = -ENOMEM;
+}
+
+static void put_lists(struct writer *w)
+{
+	const struct sonde_side *s = w->side;
+	enum sonde_meter drops = s->have[SONDE_METER_TRANSMIT_DROPPED]
+					 ? SONDE_METER_TRANSMIT_DROPPED
+					 : SONDE_METER_RECEIVE_DROPPED;
+
+	put(w, SONDE_METER_RETRANSMITS, json_incref(s->retransmits), json_object());
+	put(w, drops, json_incref(s->drops), json_array());
+	put(w, SONDE_METER_CONNECT_FAILURES, json_incref(s->failures), json_object());
+	put(w, SONDE_METER_CONNECTIONS_CLOSED, json_incref(s->closes), json_array());
+}
+
+/* Meters of other sets, by their own names. */
+static void put_foreign(struct writer *w)
+{
+	for (size_t i = 0; i < json_array_size(w->absent); i++) {
+		const json_t *a = json_array_get(w->absent, i);
+		const char *meter = sonde_json_get_text(a, "meter", "");
+
+		if (meter[0] != '\0' && !sonde_meter_find(meter) &&
+		    json_object_set(w->why, meter, json_object_get(a, "reason")) < 0)
+			w->error = -ENOMEM;
+	}
+}
+
+json_t *sonde_side_json(const struct sonde_side *s, const json_t *absent)
+{
+	_cleanup_json_ json_t *out = json_object(), *why = json_object();
+	struct writer w = {.side = s, .absent = absent, .out = out, .why = why};
+	const int64_t *sum = s->have[SONDE_METER_RTT_SUM] ? &s->value[SONDE_METER_RTT_SUM] : NULL;
+
+	if (!s->present)
+		return json_null();
+	if (!out || !why)
+		return NULL;
+	put(&w, SONDE_METER_RTT, histogram_json(&s->rtt, sum), histogram_json(&s->rtt, NULL));
+	for (size_t i = 0; i < ELEMENTS_OF(plain); i++)
+		put(&w, plain[i], json_integer(s->value[plain[i]]), NULL);
+	put(&w, SONDE_METER_HANDSHAKE, histogram_json(&s->handshake, NULL),
+	    histogram_json(&s->handshake, NULL));
+	put_lists(&w);
+	for (size_t i = 0; i < ELEMENTS_OF(counters); i++)
+		put(&w, counters[i], json_integer(s->value[counters[i]]), json_integer(0));
+	put_foreign(&w);
+	if (w.error < 0 || json_object_set(out, "absent", why) < 0)
+		return NULL;
+	return TAKE_PTR(out);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Side: what one end of an edge measured over a task, collected from the totals
+ * of the sonde_net_* series and shown in the form of the REST contract. Pure.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend/query/edge.h"
+#include "base/cleanup.h"
+#include "model/meters.h"
+
+struct sonde_side_histogram {
+	struct sonde_side_bin {
+		int64_t bound, count;
+	} * bin; /* ascending; owned */
+	size_t n, cap;
+};
+
+struct sonde_side {
+	bool present;
+	bool have[_SONDE_METER_MAX];
+	int64_t value[_SONDE_METER_MAX];
+	struct sonde_side_histogram rtt, handshake;
+	json_t *retransmits, *failures, *closes, *drops; /* owned, NULL until the first */
+};
+
+void sonde_side_done(struct sonde_side *s);
+
+/* Adds one total. @bucket: of a histogram. Return: 0, -ENOMEM. */
+int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct sonde_labels *labels,
+		   int64_t bucket, int64_t value) _must_check_;
+
+/* Lower bound of the bucket in which the nearest-rank percentile lies; -1 when empty. @percent 1 to 100. */
+int64_t sonde_side_percentile(const struct sonde_side_histogram *h, unsigned percent);
+int64_t sonde_side_count(const struct sonde_side_histogram *h);
+
+/* METRICS of the contract. @absent: [{meter, reason}]. NULL when memory ran out; null for a side not present. */
+json_t *sonde_side_json(const struct sonde_side *s, const json_t *absent);

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/query/views.h"
+
+#include <string.h>
+
+#include "backend/json.h"
+
+static const char *property(const json_t *properties, const char *const *names)
+{
+	for (; *names; names++) {
+		const char *text = sonde_json_get_text(properties, *names, "");
+
+		if (text[0] != '\0')
+			return text;
+	}
+	return "";
+}
+
+static const char *agent_host(const struct sonde_agent *a)
+{
+	static const char *const names[] = {"host",	"host_name", "hostname",
+					    "HOSTNAME", "host_ip",   NULL};
+
+	return property(a->properties, names);
+}
+
+static json_t *target_row(const struct sonde_process *p, int64_t now_ms)
+{
+	static const char *const command[] = {"command_line", "cmdline", NULL};
+	static const char *const host[] = {"host", "host_name", "hostname", "host_ip", NULL};
+	const json_t *properties = json_object_get(p->doc, "properties");
+	const char *where = property(properties, host);
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:o, s:b}", "process_id",
+			 p->process_id, "service", p->service, "instance", p->instance, "process",
+			 p->name, "layer", sonde_json_get_text(p->doc, "layer", ""), "pid", p->pid,
+			 "agent_id", p->agent->id, "host", where[0] ? where : agent_host(p->agent),
+			 "command_line", property(properties, command), "last_seen",
+			 sonde_json_time(p->last_seen_ms), "live",
+			 (int)sonde_process_live(p, now_ms));
+}
+
+json_t *sonde_view_targets(struct sonde_backend *b, int64_t now_ms)
+{
+	_cleanup_json_ json_t *list = json_array();
+
+	for (struct sonde_process *p = sonde_registry_processes(b->registry); list && p;
+	     p = p->hh.next) {
+		if (sonde_json_append(list, target_row(p, now_ms)) < 0)
+			return NULL;
+	}
+	return json_pack("{s:O}", "targets", list);
+}
+
+json_t *sonde_view_agents(struct sonde_backend *b, int64_t now_ms)
+{
+	static const char *const version[] = {"version", "agent_version", NULL};
+	_cleanup_json_ json_t *list = json_array();
+
+	for (struct sonde_agent *a = sonde_registry_agents(b->registry); list && a;
+	     a = a->hh.next) {
+		json_t *row =
+			json_pack("{s:s, s:s, s:s, s:b, s:o, s:i, s:b}", "agent_id", a->id, "host",
+				  agent_host(a), "version", property(a->properties, version),
+				  "connected", (int)sonde_agent_live(a, now_ms), "last_seen",
+				  sonde_json_time(a->last_seen_ms), "processes", (int)a->processes,
+				  "extension", (int)(a->watches > 0));
+
+		if (sonde_json_append(list, row) < 0)
+			return NULL;
+	}
+	return json_pack("{s:O}", "agents", list);
+}
+
+/* The lists of all agents, one behind the other. */
+static json_t *joined(const struct sonde_task *t, size_t offset)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < t->n_agents; i++) {
+		json_t *part = *(json_t **)((char *)t->agents[i] + offset);
+
+		if (part && json_array_extend(list, part) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+#define JOINED(t, field) joined(t, offsetof(struct sonde_task_agent, field))
+
+/* Adds the numbers of @part to @sum; a truth stays true only if all say so, a text is the first one's. */
+static void add_numbers(json_t *sum, const json_t *part)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)part, key, value)
+	{
+		const json_t *old = json_object_get(sum, key);
+
+		if (!old)
+			(void)json_object_set_new(sum, key, json_deep_copy(value));
+		else if (json_is_integer(old) && json_is_integer(value))
+			(void)json_object_set_new(
+				sum, key,
+				json_integer(json_integer_value(old) + json_integer_value(value)));
+		else if (json_is_boolean(old))
+			(void)json_object_set_new(
+				sum, key, json_boolean(json_is_true(old) && json_is_true(value)));
+		else if (json_is_array(old) && json_is_array(value))
+			(void)json_array_extend((json_t *)old, value);
+	}
+}
+
+static json_t *summed(const struct sonde_task *t, size_t offset)
+{
+	json_t *sum = NULL;
+
+	for (size_t i = 0; i < t->n_agents; i++) {
+		const json_t *part = *(json_t **)((char *)t->agents[i] + offset);
+
+		if (!part)
+			continue;
+		if (!sum)
+			sum = json_object();
+		if (sum)
+			add_numbers(sum, part);
+	}
+	return sum ? sum : json_null();
+}
+#define SUMMED(t, field) summed(t, offsetof(struct sonde_task_agent, field))
+
+static json_t *reports_json(const struct sonde_task *t)
+{
+	struct sonde_task_reports r;
+
+	sonde_task_count_reports(t, &r);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sequence", (json_int_t)r.sequence,
+			 "received", (json_int_t)r.received, "duplicates", (json_int_t)r.duplicates,
+			 "missing", (json_int_t)r.missing, "late_ms", (json_int_t)r.late_ms,
+			 "batches", (json_int_t)t->batches, "refused",
+			 (json_int_t)t->series_refused);
+}
+
+static json_t *agents_json(const struct sonde_task *t)
+{
+	_cleanup_json_ json_t *list = json_array();
+
+	for (size_t i = 0; list && i < t->n_agents; i++) {
+		const struct sonde_task_agent *a = t->agents[i];
+		json_t *row = json_pack("{s:s, s:s, s:o, s:b, s:o, s:o, s:I, s:I}", "agent_id",
+					a->id, "state", sonde_task_state_name(a->state), "words",
+					sonde_json_text(a->words), "ended", (int)a->ended,
+					"started", sonde_json_time(a->started_ms), "last_report",
+					sonde_json_time(a->last_report_ms), "reports",
+					(json_int_t)a->sequences.received, "missing",
+					(json_int_t)sonde_ranges_missing(&a->sequences));
+
+		if (sonde_json_append(list, row) < 0)
+			return NULL;
+	}
+	return TAKE_PTR(list);
+}
+
+json_t *sonde_view_task(const struct sonde_task *t)
+{
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:s, s:o, s:O, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"id", t->spec->id, "name", t->spec->name, "preset", t->spec->preset, "state",
+		sonde_task_state_name(t->state), "reason", sonde_json_text(t->reason), "created",
+		sonde_json_time(t->created_ms), "started", sonde_json_time(t->started_ms), "ended",
+		sonde_json_time(t->ended_ms), "expires", sonde_json_time(sonde_task_end_ms(t)),
+		"duration_ms", (json_int_t)t->spec->duration_ms, "report_interval_ms",
+		(json_int_t)t->spec->report_interval_ms, "created_by", t->spec->created_by, "spec",
+		sonde_spec_json(t->spec, NULL, NULL), "states", t->states, "targets",
+		JOINED(t, targets), "agents", agents_json(t), "reports", reports_json(t), "probes",
+		JOINED(t, probes), "absent", JOINED(t, absent), "cost", SUMMED(t, cost),
+		"idle_proof", SUMMED(t, idle_proof));
+}
+
+json_t *sonde_view_tasks(struct sonde_backend *b)
+{
+	_cleanup_json_ json_t *list = json_array();
+
+	/* The table is oldest first. */
+	for (struct sonde_task *t = sonde_task_table_first(b->tasks); list && t; t = t->hh.next) {
+		if (json_array_insert_new(list, 0, sonde_view_task(t)) < 0)
+			return NULL;
+	}
+	return json_pack("{s:O}", "tasks", list);
+}
+
+static int add_own_entry(json_t *list, const char *site, uint64_t count, const char *words)
+{
+	if (count == 0)
+		return 0;
+	return sonde_json_append(list, json_pack("{s:s, s:s, s:I, s:b, s:s}", "agent_id", "",
+						 "site", site, "count", (json_int_t)count,
+						 "weakens", 1, "words", words));
+}
+
+json_t *sonde_view_ledger(const struct sonde_task *t)
+{
+	_cleanup_json_ json_t *entries = JOINED(t, ledger);
+	struct sonde_task_reports r;
+	uint64_t silent = 0;
+
+	sonde_task_count_reports(t, &r);
+	for (size_t i = 0; i < t->n_agents; i++)
+		silent += sonde_task_state_final(t->state) && !t->agents[i]->ended;
+	if (!entries ||
+	    add_own_entry(entries, "report_missing", r.missing, "reports that never came") < 0 ||
+	    add_own_entry(entries, "series_refused", t->series_refused,
+			  "values that the server had no room for or could not read") < 0 ||
+	    add_own_entry(entries, "rule_failed", t->rules_failed, "runs of a rule that failed") <
+		    0 ||
+	    add_own_entry(entries, "agent_silent", silent, "agents that sent no last report") < 0)
+		return NULL;
+	return json_pack("{s:b, s:O, s:o, s:o, s:o}", "complete", (int)sonde_task_complete(t),
+			 "entries", entries, "reports", reports_json(t), "cost", SUMMED(t, cost),
+			 "idle_proof", SUMMED(t, idle_proof));
+}
+
+static json_t *grpc_stats(const struct sonde_grpc_server *s)
+{
+	const struct sonde_grpc_server_stats *g = sonde_grpc_server_stats(s);
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "connections",
+			 (json_int_t)g->connections, "connections_refused",
+			 (json_int_t)g->connections_refused, "calls", (json_int_t)g->calls,
+			 "calls_failed", (json_int_t)g->calls_failed, "messages",
+			 (json_int_t)g->messages, "message_bytes", (json_int_t)g->message_bytes,
+			 "message_bytes_compressed", (json_int_t)g->message_bytes_compressed,
+			 "messages_refused", (json_int_t)g->messages_refused, "protocol_errors",
+			 (json_int_t)g->protocol_errors);
+}
+
+static json_t *ingest_stats(const struct sonde_ingest *in)
+{
+	struct sonde_ingest_stats s;
+
+	sonde_ingest_get_stats(in, &s);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			 "reports", (json_int_t)s.reports, "duplicates", (json_int_t)s.duplicates,
+			 "refused", (json_int_t)s.refused, "collections", (json_int_t)s.collections,
+			 "collections_refused", (json_int_t)s.collections_refused, "samples",
+			 (json_int_t)s.samples, "emissions", (json_int_t)s.emissions,
+			 "emissions_refused", (json_int_t)s.emissions_refused, "rules_failed",
+			 (json_int_t)s.rules_failed, "run_ns", (json_int_t)s.run_ns, "rule_files",
+			 (json_int_t)s.rule_files, "rules", (json_int_t)s.rules, "rules_bad",
+			 (json_int_t)s.rules_bad);
+}
+
+json_t *sonde_view_stats(struct sonde_backend *b)
+{
+	struct sonde_series_stats series;
+	struct sonde_store_stats store;
+	struct sonde_registry_stats registry;
+
+	sonde_series_table_get_stats(b->series, &series);
+	sonde_store_get_stats(b->store, &store);
+	sonde_registry_get_stats(b->registry, &registry);
+	return json_pack(
+		"{s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}}",
+		"grpc", grpc_stats(b->grpc), "ingest", ingest_stats(b->ingest), "series", "sets",
+		(json_int_t)series.sets, "buckets", (json_int_t)series.buckets, "dirty",
+		(json_int_t)series.dirty, "fine_refused", (json_int_t)series.fine_refused,
+		"refused", (json_int_t)series.refused, "store", "jobs", (json_int_t)store.jobs,
+		"jobs_failed", (json_int_t)store.jobs_failed, "jobs_refused",
+		(json_int_t)store.jobs_refused, "commits", (json_int_t)store.commits, "queued_jobs",
+		(json_int_t)store.queued_jobs, "queued_bytes", (json_int_t)store.queued_bytes,
+		"registry", "agents", (json_int_t)registry.agents, "processes",
+		(json_int_t)registry.processes, "entities", (json_int_t)registry.entities,
+		"refused", (json_int_t)registry.refused);
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TaskReportService: what an agent says about its part of a task, kept as the REST contract shows it. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "backend/json.h"
+#include "backend/services/services.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "sonde/v1/task.pb-c.h"
+
+#define TARGETS_MAX 4096 /* forked ones are listed too */
+#define LIST_MAX 512	 /* probes, ledger, programs, absent meters, state changes */
+
+static json_t *targets_json(const Sonde__V1__TaskReport *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < m->n_targets; i++) {
+		const Sonde__V1__TargetState *t = m->targets[i];
+
+		(void)json_array_append_new(
+			list,
+			json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "pid", t->pid,
+				  "process_id", sonde_json_text(t->process_id), "name",
+				  sonde_json_text(t->name), "state", sonde_json_text(t->state),
+				  "reason", sonde_json_text(t->reason), "since",
+				  sonde_json_time(t->since_wall_ms), "agent_id",
+				  sonde_json_text(m->agent_id)));
+	}
+	return list;
+}
+
+static json_t *probes_json(const Sonde__V1__TaskReport *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < m->n_probes; i++) {
+		const Sonde__V1__ProbeState *p = m->probes[i];
+
+		(void)json_array_append_new(
+			list,
+			json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I}", "agent_id",
+				  sonde_json_text(m->agent_id), "name", sonde_json_text(p->name),
+				  "metrics", sonde_json_text(p->metrics), "state",
+				  sonde_json_text(p->state), "reason", sonde_json_text(p->reason),
+				  "open_ns", (json_int_t)p->open_ns, "load_ns",
+				  (json_int_t)p->load_ns, "attach_ns", (json_int_t)p->attach_ns,
+				  "detach_ns", (json_int_t)p->detach_ns));
+	}
+	return list;
+}
+
+/* JSON has no unsigned 64-bit integer in jansson; a count that large is as good as the largest. */
+static json_int_t counted(uint64_t n)
+{
+	return n > INT64_MAX ? INT64_MAX : (json_int_t)n;
+}
+
+static json_t *ledger_json(const Sonde__V1__TaskReport *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < m->n_ledger; i++) {
+		const Sonde__V1__LedgerEntry *e = m->ledger[i];
+
+		(void)json_array_append_new(list,
+					    json_pack("{s:o, s:o, s:I, s:b, s:o}", "agent_id",
+						      sonde_json_text(m->agent_id), "site",
+						      sonde_json_text(e->site), "count",
+						      counted(e->count), "weakens", (int)e->weakens,
+						      "words", sonde_json_text(e->words)));
+	}
+	return list;
+}
+
+static json_t *absent_json(const Sonde__V1__TaskReport *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < m->n_absent; i++)
+		(void)json_array_append_new(
+			list, json_pack("{s:o, s:o}", "meter", sonde_json_text(m->absent[i]->meter),
+					"reason", sonde_json_text(m->absent[i]->reason)));
+	return list;
+}
+
+static json_t *cost_json(const Sonde__V1__Cost *c)
+{
+	json_t *programs;
+
+	if (!c)
+		return NULL;
+	programs = json_array();
+	for (size_t i = 0; programs && i < c->n_programs && i < LIST_MAX; i++) {
+		const Sonde__V1__ProgramCost *p = c->programs[i];
+
+		(void)json_array_append_new(
+			programs, json_pack("{s:o, s:I, s:I, s:I}", "name",
+					    sonde_json_text(p->name), "runs", counted(p->runs),
+					    "sampled_ns_per_run", counted(p->sampled_ns_per_run),
+					    "hook_ns_per_run", counted(p->hook_ns_per_run)));
+	}
+	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "programs",
+			 programs, "bpf_estimated_ns", counted(c->bpf_estimated_ns), "agent_cpu_ns",
+			 counted(c->agent_cpu_ns), "probe_cpu_ns", counted(c->probe_cpu_ns),
+			 "agent_rss_anon_bytes", counted(c->agent_rss_anon_bytes),
+			 "probe_rss_anon_bytes", counted(c->probe_rss_anon_bytes), "map_bytes",
+			 counted(c->map_bytes), "reports", counted(c->reports), "report_bytes",
+			 counted(c->report_bytes), "report_bytes_compressed",
+			 counted(c->report_bytes_compressed), "encoding",
+			 sonde_json_text(c->encoding));
+}
+
+static json_t *idle_json(const Sonde__V1__IdleProof *p)
+{
+	if (!p)
+		return NULL;
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:I}", "programs", (json_int_t)p->programs,
+			 "maps", (json_int_t)p->maps, "links", (json_int_t)p->links, "bpf_fds_left",
+			 (json_int_t)p->bpf_fds_left, "ids_alive", (json_int_t)p->ids_alive,
+			 "ids_asked", (int)p->ids_asked, "wait_ns", counted(p->wait_ns));
+}
+
+/* NULL (nothing said, or no memory) leaves what was there. */
+static void replace(json_t **slot, json_t *fresh)
+{
+	if (!fresh)
+		return;
+	json_decref(*slot);
+	*slot = fresh;
+}
+
+static void take_lists(struct sonde_task_agent *a, const Sonde__V1__TaskReport *m)
+{
+	replace(&a->targets, targets_json(m));
+	replace(&a->probes, probes_json(m));
+	replace(&a->ledger, ledger_json(m));
+	replace(&a->absent, absent_json(m));
+	replace(&a->cost, cost_json(m->cost));
+	replace(&a->idle_proof, idle_json(m->idle_proof));
+}
+
+static void take_states(struct sonde_task *t, struct sonde_task_agent *a,
+			const Sonde__V1__TaskReport *m, int64_t now_ms)
+{
+	enum sonde_task_state before = t->state, state;
+
+	for (size_t i = 0; i < m->n_states; i++) {
+		int64_t at = m->states[i]->wall_ms;
+
+		/* Its clock, but not ahead of ours: the end of the task follows from it. */
+		if (at <= 0 || at > now_ms)
+			at = now_ms;
+		if (sonde_task_state_from_name(m->states[i]->state, &state) == 0)
+			(void)sonde_task_move(t, a, state, at, m->states[i]->words, false);
+	}
+	if (m->end) {
+		a->ended = true;
+		if (sonde_task_state_from_name(m->result, &state) < 0 ||
+		    !sonde_task_state_final(state))
+			state = SONDE_TASK_FAILED;
+		(void)sonde_task_move(t, a, state, now_ms, m->reason, false);
+	}
+	if (t->state != before)
+		sonde_log_info("task %s: %s: %s", t->spec->id, sonde_task_state_name(t->state),
+			       t->reason);
+}
+
+static void take_window(struct sonde_task *t, struct sonde_task_agent *a,
+			const Sonde__V1__TaskReport *m, int64_t now_ms)
+{
+	if (m->window_start_wall_ms > 0 &&
+	    (t->window_start_ms == 0 || m->window_start_wall_ms < t->window_start_ms))
+		t->window_start_ms = m->window_start_wall_ms;
+	if (m->window_end_wall_ms > t->window_end_ms)
+		t->window_end_ms = m->window_end_wall_ms;
+	if (m->window_end_wall_ms > 0 && now_ms - m->window_end_wall_ms > a->late_ms)
+		a->late_ms = now_ms - m->window_end_wall_ms;
+	a->last_report_ms = now_ms;
+}
+
+static void on_stored(void *ctx, int error)
+{
+	const Sonde__V1__TaskReportAnswer answer = SONDE__V1__TASK_REPORT_ANSWER__INIT;
+
+	if (error < 0)
+		sonde_deferred_finish(ctx, SONDE_GRPC_UNAVAILABLE,
+				      "the report could not be stored, send it again", NULL);
+	else
+		sonde_deferred_finish(ctx, SONDE_GRPC_OK, NULL, &answer.base);
+}
+
+static enum sonde_grpc_status take_report(struct sonde_backend *b,
+					  struct sonde_grpc_server_call *call, struct sonde_task *t,
+					  struct sonde_task_agent *a,
+					  const Sonde__V1__TaskReport *m)
+{
+	bool newest = m->sequence > sonde_ranges_highest(&a->sequences), ended;
+	struct sonde_deferred *d;
+	int64_t now_ms = sonde_wall_ms();
+	int r;
+
+	r = sonde_ranges_add(&a->sequences, m->sequence);
+	if (r == -EINVAL)
+		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT,
+					   "sequence: counts from 1");
+	ended = sonde_task_state_final(t->state);
+	if (r == -EEXIST) {
+		a->duplicates++;
+	} else {
+		a->refused += r == -ENOSPC;
+		a->dropped_history = a->dropped_history || m->dropped_history;
+		take_window(t, a, m, now_ms);
+		/* Lists are cumulative: an older report that comes late must not undo a newer one. */
+		if (newest || m->end)
+			take_lists(a, m);
+		take_states(t, a, m, now_ms);
+	}
+	d = sonde_deferred_new(call);
+	if (!d)
+		return sonde_services_fail(call, SONDE_GRPC_RESOURCE_EXHAUSTED, "out of memory");
+	if (sonde_task_state_final(t->state) && !ended)
+		sonde_task_table_ended(b->tasks, t);
+	r = sonde_task_table_put(b->tasks, t, on_stored, d);
+	if (r < 0)
+		sonde_deferred_finish(d, SONDE_GRPC_UNAVAILABLE,
+				      "the server is busy, send it again", NULL);
+	return SONDE_GRPC_OK;
+}
+
+static enum sonde_grpc_status check_report(struct sonde_grpc_server_call *call,
+					   const Sonde__V1__TaskReport *m)
+{
+	if (m->n_targets > TARGETS_MAX || m->n_probes > LIST_MAX || m->n_ledger > LIST_MAX ||
+	    m->n_absent > LIST_MAX || m->n_states > LIST_MAX)
+		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT,
+					   "at most %d targets and %d of each other list",
+					   TARGETS_MAX, LIST_MAX);
+	if (m->agent_id[0] == '\0' || strlen(m->agent_id) >= SONDE_SPEC_TEXT_MAX)
+		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT,
+					   "agent_id: must be 1 to %d bytes",
+					   SONDE_SPEC_TEXT_MAX - 1);
+	return SONDE_GRPC_OK;
+}
+
+static enum sonde_grpc_status find_and_take(struct sonde_backend *b,
+					    struct sonde_grpc_server_call *call,
+					    const Sonde__V1__TaskReport *m)
+{
+	struct sonde_task *t = sonde_task_table_find(b->tasks, m->task_id);
+	enum sonde_grpc_status status = check_report(call, m);
+	struct sonde_task_agent *a;
+	struct sonde_agent *agent;
+
+	if (status != SONDE_GRPC_OK)
+		return status;
+	if (!t)
+		return sonde_services_fail(call, SONDE_GRPC_NOT_FOUND, "task_id: no task %.64s",
+					   m->task_id);
+	a = sonde_task_find_agent(t, m->agent_id);
+	if (!a)
+		return sonde_services_fail(call, SONDE_GRPC_PERMISSION_DENIED,
+					   "agent_id: the task was not given to agent %.64s",
+					   m->agent_id);
+	if (sonde_registry_see_agent(b->registry, m->agent_id, sonde_wall_ms(), &agent) < 0)
+		return sonde_services_fail(call, SONDE_GRPC_RESOURCE_EXHAUSTED,
+					   "no room for another agent");
+	return take_report(b, call, t, a, m);
+}
+
+enum sonde_grpc_status sonde_services_task_report(void *ctx, struct sonde_grpc_server_call *call,
+						  const uint8_t *data, size_t n)
+{
+	Sonde__V1__TaskReport *m =
+		sonde_services_unpack(&sonde__v1__task_report__descriptor, data, n);
+	enum sonde_grpc_status status;
+
+	if (!m)
+		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT, "not a TaskReport");
+	status = find_and_take(ctx, call, m);
+	(void)sonde_wire_free(&m->base);
+	return status;
+}
