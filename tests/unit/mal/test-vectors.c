@@ -25,8 +25,9 @@ static struct {
 	unsigned network_same;
 } counts;
 
-static int mock_process(void *ctx, enum sonde_mal_virtual kind, const char *service, const char *instance,
-			const char *what, char ret[static SONDE_MAL_PROCESS_ID_SIZE])
+static int mock_process(void *ctx, enum sonde_mal_virtual kind, const char *service,
+			const char *instance, const char *what,
+			char ret[static SONDE_MAL_PROCESS_ID_SIZE])
 {
 	(void)ctx;
 	(void)kind;
@@ -44,7 +45,8 @@ static int mock_pod(void *ctx, const char *pod, const char *name_space, char *re
 	return 0;
 }
 
-static const struct sonde_mal_host mock_host = {.virtual_process = mock_process, .pod_service = mock_pod};
+static const struct sonde_mal_host mock_host = {.virtual_process = mock_process,
+						.pod_service = mock_pod};
 
 /* --- one case --- */
 
@@ -72,8 +74,8 @@ static void add_sample(struct sonde_mal_batch *b, const char *name, const json_t
 	json_t *value;
 	const char *key;
 
-	json_object_foreach(json_object_get(s, "l"), key, value)
-		labels[sample.n_labels++] = (struct sonde_mal_label){key, json_string_value(value)};
+	json_object_foreach(json_object_get(s, "l"), key, value) labels[sample.n_labels++] =
+		(struct sonde_mal_label){key, json_string_value(value)};
 	assert_ok(mal_java_double(json_string_value(json_object_get(s, "v")), &sample.value));
 	sample.ts_ms = json_integer_value(json_object_get(s, "t"));
 	assert_ok(sonde_mal_batch_add(b, &sample));
@@ -85,9 +87,9 @@ static void fill_batch(struct vector *v, const json_t *scrape)
 	const char *name;
 
 	sonde_mal_batch_reset(v->batch);
-	json_object_foreach((json_t *)scrape, name, family)
-		for (size_t i = 0; i < json_array_size(family); i++)
-			add_sample(v->batch, name, json_array_get(family, i));
+	json_object_foreach((json_t *)scrape, name, family) for (size_t i = 0;
+								 i < json_array_size(family); i++)
+		add_sample(v->batch, name, json_array_get(family, i));
 }
 
 /* --- comparison: as unordered sets, values to 1e-9 --- */
@@ -108,12 +110,15 @@ static bool same_sample(struct vector *v, const struct mal_sample *s, const json
 	assert_ok(mal_java_double(json_string_value(json_object_get(want, "v")), &value));
 	if (s->n_labels != json_object_size(labels) || !same_value(s->value, value) ||
 	    s->ts_ms != json_integer_value(json_object_get(want, "t")) ||
-	    strcmp(mal_strings_text(strings, s->name), json_string_value(json_object_get(want, "n"))) != 0)
+	    strcmp(mal_strings_text(strings, s->name),
+		   json_string_value(json_object_get(want, "n"))) != 0)
 		return false;
 	for (uint32_t i = 0; i < s->n_labels; i++) {
-		const json_t *l = json_object_get(labels, mal_strings_text(strings, s->labels[i].key));
+		const json_t *l =
+			json_object_get(labels, mal_strings_text(strings, s->labels[i].key));
 
-		if (!l || strcmp(json_string_value(l), mal_strings_text(strings, s->labels[i].value)) != 0)
+		if (!l || strcmp(json_string_value(l),
+				 mal_strings_text(strings, s->labels[i].value)) != 0)
 			return false;
 	}
 	return true;
@@ -150,7 +155,8 @@ static bool same_entity(struct vector *v, const struct mal_entity_group *g, cons
 	const struct mal_entity *e = &g->entity;
 	const char *side = json_string_value(json_object_get(want, "side"));
 
-	if (strcmp(sonde_mal_scope_name(e->scope), json_string_value(json_object_get(want, "scope"))) != 0)
+	if (strcmp(sonde_mal_scope_name(e->scope),
+		   json_string_value(json_object_get(want, "scope"))) != 0)
 		return false;
 	return same_text(v, e->service, json_object_get(want, "service")) &&
 	       same_text(v, e->instance, json_object_get(want, "instance")) &&
@@ -164,7 +170,8 @@ static bool same_entity(struct vector *v, const struct mal_entity_group *g, cons
 	       same_text(v, e->dest_process, json_object_get(want, "dp")) &&
 	       same_text(v, e->layer, json_object_get(want, "layer")) &&
 	       e->component == json_integer_value(json_object_get(want, "comp")) &&
-	       (!side || strcmp(side, sides[e->side]) == 0) && same_samples(v, g->v, g->n, json_object_get(want, "s"));
+	       (!side || strcmp(side, sides[e->side]) == 0) &&
+	       same_samples(v, g->v, g->n, json_object_get(want, "s"));
 }
 
 static bool same_entities(struct vector *v, const struct mal_family *f, const json_t *want)
@@ -176,7 +183,8 @@ static bool same_entities(struct vector *v, const struct mal_family *f, const js
 	for (size_t i = 0; i < f->n_groups; i++) {
 		size_t k = 0;
 
-		while (k < f->n_groups && (used[k] || !same_entity(v, &f->groups[i], json_array_get(want, k))))
+		while (k < f->n_groups &&
+		       (used[k] || !same_entity(v, &f->groups[i], json_array_get(want, k))))
 			k++;
 		if (k == f->n_groups)
 			return false;
@@ -185,7 +193,8 @@ static bool same_entities(struct vector *v, const struct mal_family *f, const js
 	return true;
 }
 
-static const char *difference(struct vector *v, int r, const struct mal_family *f, const json_t *want)
+static const char *difference(struct vector *v, int r, const struct mal_family *f,
+			      const json_t *want)
 {
 	if (json_object_get(want, "err"))
 		return r < 0 ? NULL : "expected an error";
@@ -216,7 +225,8 @@ static const char *difference_of_meta(struct vector *v, const json_t *oracle)
 
 static const char *run_scrapes(struct vector *v, const json_t *line)
 {
-	const json_t *oracle = json_object_get(line, "oracle"), *res = json_object_get(oracle, "res");
+	const json_t *oracle = json_object_get(line, "oracle"),
+		     *res = json_object_get(oracle, "res");
 	const char *why = difference_of_meta(v, oracle);
 
 	for (size_t i = 0; i < json_array_size(res) && !why; i++) {
@@ -300,7 +310,8 @@ static void gives_the_answers_of_oap(void **state)
 		bool network, same;
 
 		assert_non_null(line);
-		network = strstr(json_string_value(json_object_get(line, "id")), "network-profiling") != NULL;
+		network = strstr(json_string_value(json_object_get(line, "id")),
+				 "network-profiling") != NULL;
 		same = run_case(line);
 		counts.cases++;
 		counts.same += same;
@@ -308,8 +319,8 @@ static void gives_the_answers_of_oap(void **state)
 		counts.network_same += network && same;
 		json_decref(line);
 	}
-	print_message("vectors: %u of %u the same, network-profiling: %u of %u\n", counts.same, counts.cases,
-		      counts.network_same, counts.network);
+	print_message("vectors: %u of %u the same, network-profiling: %u of %u\n", counts.same,
+		      counts.cases, counts.network_same, counts.network);
 	assert_true(counts.network > 0);
 	assert_int_equal(counts.same, counts.cases);
 }
