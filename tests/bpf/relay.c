@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
+#include <linux/if_addr.h>
 #include <linux/if_tun.h>
 #include <linux/ipv6.h>
 #include <netinet/in.h>
@@ -15,10 +16,12 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -59,6 +62,12 @@ struct sonde_test_relay {
 	size_t n_samples;
 };
 
+static void fclosep(FILE **f)
+{
+	if (*f)
+		(void)fclose(*f);
+}
+
 /* Runs @fn in the network namespace @netns_fd and comes back. */
 static int in_netns(int netns_fd, int (*fn)(void *arg), void *arg)
 {
@@ -90,6 +99,23 @@ struct make_tun {
 	enum sonde_test_side side;
 	int ret_fd;
 };
+
+/* Even without duplicate address detection an address is tentative until a kernel worker ran. */
+static int wait_for_ipv6(void)
+{
+	for (int tries = 0; tries < 500; tries++) {
+		_cleanup_(fclosep) FILE *f = fopen("/proc/thread-self/net/if_inet6", "re");
+		char line[128];
+		unsigned int scope, flags;
+
+		while (f && fgets(line, sizeof(line), f))
+			if (sscanf(line, "%*s %*x %*x %x %x relay", &scope, &flags) == 2 &&
+			    scope == 0 && strstr(line, " relay") && !(flags & IFA_F_TENTATIVE))
+				return 0;
+		(void)usleep(10000);
+	}
+	return -EADDRNOTAVAIL;
+}
 
 static int set_addresses(enum sonde_test_side side)
 {
@@ -126,7 +152,7 @@ static int set_addresses(enum sonde_test_side side)
 	ifr6.ifr6_addr.s6_addr[15] = host;
 	if (ioctl(s6, SIOCSIFADDR, &ifr6) < 0)
 		return -errno;
-	return 0;
+	return wait_for_ipv6();
 }
 
 static int make_tun(void *arg)

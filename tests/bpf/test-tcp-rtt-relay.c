@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* RTT against what a relay of ours recorded for the same packets. */
+#include "fixture.h"
+
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "model/hist.h"
+#include "relay.h"
+
+#define EXCHANGES 200
+#define RESPONSES 50
+#define FIRST_PORT 8080
+
+struct link {
+	struct sonde_test_relay *relay;
+	int listener, client, server;
+	uint16_t port; /* one a test: cells are told apart by it */
+};
+
+static socklen_t server_address(int family, uint16_t port, struct sockaddr_storage *ret)
+{
+	if (family == AF_INET6) {
+		struct sockaddr_in6 *a = (struct sockaddr_in6 *)ret;
+
+		*a = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
+		assert_int_equal(inet_pton(AF_INET6, "fd00:9::2", &a->sin6_addr), 1);
+		return sizeof(*a);
+	} else {
+		struct sockaddr_in *a = (struct sockaddr_in *)ret;
+
+		*a = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
+		assert_int_equal(inet_pton(AF_INET, "10.9.0.2", &a->sin_addr), 1);
+		return sizeof(*a);
+	}
+}
+
+static struct link link_open(int family, uint64_t hold_ns)
+{
+	static uint16_t next_port = FIRST_PORT;
+	struct sockaddr_storage to = {0};
+	const int one = 1;
+	struct link l = {.port = next_port++};
+	const socklen_t len = server_address(family, l.port, &to);
+
+	assert_ok(sonde_test_relay_new(hold_ns, &l.relay));
+	l.listener = sonde_test_relay_socket(l.relay, SONDE_TEST_SERVER, family);
+	assert_true(l.listener >= 0);
+	assert_ok(setsockopt(l.listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
+	assert_ok(bind(l.listener, (struct sockaddr *)&to, len));
+	assert_ok(listen(l.listener, 8));
+	l.client = sonde_test_relay_socket(l.relay, SONDE_TEST_CLIENT, family);
+	assert_true(l.client >= 0);
+	assert_ok(connect(l.client, (struct sockaddr *)&to, len));
+	l.server = accept(l.listener, NULL, NULL);
+	assert_true(l.server >= 0);
+	assert_ok(setsockopt(l.client, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
+	assert_ok(setsockopt(l.server, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
+	return l;
+}
+
+static void link_close(struct link *l)
+{
+	fixture_close_fd(&l->client);
+	fixture_close_fd(&l->server);
+	fixture_close_fd(&l->listener);
+	l->relay = sonde_test_relay_free(l->relay);
+}
+
+static void exchange(struct link *l, int n)
+{
+	for (int i = 0; i < n; i++) {
+		fixture_send(l->client, 100);
+		fixture_recv(l->server, 100);
+		fixture_send(l->server, 100);
+		fixture_recv(l->client, 100);
+	}
+}
+
+static int by_value(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Bucket in which the @n/2-th of the histogram's samples lies. */
+static uint32_t median_bucket(const struct sonde_tcp_hist *hist)
+{
+	uint64_t half = (fixture_hist_total(hist) + 1) / 2, seen = 0;
+	uint32_t b = 0;
+
+	for (; b < SONDE_HIST_BUCKETS; b++) {
+		seen += hist->count[b];
+		if (seen >= half)
+			break;
+	}
+	return b;
+}
+
+static uint32_t lowest_bucket(const struct sonde_tcp_hist *hist)
+{
+	uint32_t b = 0;
+
+	while (b < SONDE_HIST_BUCKETS && hist->count[b] == 0)
+		b++;
+	return b;
+}
+
+static void agrees(struct fixture *f, int family, uint64_t hold_ns)
+{
+	static uint64_t truth[SONDE_TEST_RELAY_SAMPLES_MAX];
+	const struct fixture_cell *cell;
+	struct link l;
+	uint32_t ours, theirs;
+	size_t n;
+
+	fixture_snapshot(
+		f); /* the mark: cells of an earlier test have other addresses or are merged below */
+	l = link_open(family, hold_ns);
+	exchange(&l, EXCHANGES);
+	fixture_snapshot(f);
+
+	n = sonde_test_relay_samples(l.relay, truth, SONDE_TEST_RELAY_SAMPLES_MAX);
+	assert_int_equal(n, EXCHANGES);
+	qsort(truth, n, sizeof(truth[0]), by_value);
+
+	cell = fixture_cell(f, getpid(), SONDE_TCP_ROLE_CLIENT, l.port);
+	assert_non_null(cell);
+	/* The handshake is a sample too, which the relay does not count: no payload. */
+	assert_in_range(fixture_hist_total(&cell->rtt), EXCHANGES, EXCHANGES + 1);
+	ours = median_bucket(&cell->rtt);
+	theirs = sonde_hist_bucket_of(truth[n / 2] / 1000);
+	print_message(
+		"hold %lu us, IPv%d: relay p50 %lu us, kernel p50 bucket [%lu, %lu) us, samples %lu\n",
+		(unsigned long)(hold_ns / 1000), family == AF_INET ? 4 : 6,
+		(unsigned long)(truth[n / 2] / 1000), (unsigned long)sonde_hist_lower_us(ours),
+		(unsigned long)sonde_hist_lower_us(ours + 1),
+		(unsigned long)fixture_hist_total(&cell->rtt));
+	assert_in_range(ours, theirs - 1, theirs + 1);
+	/* No sample below the hold: its bucket's edge is an exact multiple. */
+	assert_true(sonde_hist_lower_us(lowest_bucket(&cell->rtt)) >= hold_ns / 1000);
+	link_close(&l);
+	fixture_snapshot(f);
+}
+
+static void median_agrees_at_5_ms(void **state)
+{
+	agrees(*state, AF_INET, 5000000);
+}
+
+static void median_agrees_at_5_ms_on_ipv6(void **state)
+{
+	agrees(*state, AF_INET6, 5000000);
+}
+
+static void median_agrees_at_40_ms(void **state)
+{
+	agrees(*state, AF_INET, 40000000);
+}
+
+static void median_agrees_at_40_ms_on_ipv6(void **state)
+{
+	agrees(*state, AF_INET6, 40000000);
+}
+
+/* The client has said its FIN; the server still sends, and each ACK that advances is a sample. */
+static void half_closed_client_loses_no_sample(void **state)
+{
+	struct fixture *f = *state;
+	struct link l = link_open(AF_INET, 1000000);
+	uint64_t acks;
+	struct sonde_tcp_cell before, after;
+
+	fixture_send(l.client, 100);
+	fixture_recv(l.server, 100);
+	assert_ok(shutdown(l.client, SHUT_WR));
+	assert_int_equal(fixture_drain(l.server), 0);
+	fixture_snapshot(f);
+	before = fixture_sum(f, getpid(), SONDE_TCP_ROLE_SERVER, l.port);
+	acks = sonde_test_relay_packets(l.relay, SONDE_TEST_CLIENT);
+	for (int i = 0; i < RESPONSES; i++) {
+		fixture_send(l.server, 100);
+		fixture_recv(l.client, 100);
+		fixture_wait_acked(l.server);
+	}
+	acks = sonde_test_relay_packets(l.relay, SONDE_TEST_CLIENT) - acks;
+	fixture_snapshot(f);
+	after = fixture_sum(f, getpid(), SONDE_TCP_ROLE_SERVER, l.port);
+	/* In this phase the client's side sends nothing but ACKs of one response each. */
+	print_message("half-closed: %lu ACKs, %lu samples, %lu missed\n", (unsigned long)acks,
+		      (unsigned long)(after.rtt_count - before.rtt_count),
+		      (unsigned long)(after.rtt_missed - before.rtt_missed));
+	assert_int_equal(acks, RESPONSES);
+	assert_int_equal(after.rtt_count - before.rtt_count + after.rtt_missed - before.rtt_missed,
+			 acks);
+	assert_int_equal(after.rtt_missed - before.rtt_missed, 0);
+	link_close(&l);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(median_agrees_at_5_ms),
+		cmocka_unit_test(median_agrees_at_5_ms_on_ipv6),
+		cmocka_unit_test(median_agrees_at_40_ms),
+		cmocka_unit_test(median_agrees_at_40_ms_on_ipv6),
+		cmocka_unit_test(half_closed_client_loses_no_sample),
+	};
+
+	return fixture_main(tests);
+}
