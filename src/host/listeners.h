@@ -40,8 +40,8 @@ struct sonde_listeners_cut {
 	uint64_t processes; /* 1: there are more than the limit */
 	uint64_t fds;	    /* not looked at */
 	uint64_t namespaces;
-	uint64_t sockets; /* listening, but over the limit */
-	uint64_t listeners;
+	uint64_t sockets;    /* listening, but over the limit */
+	uint64_t listeners;  /* descriptors of listening sockets that had no room */
 	uint64_t unreadable; /* processes whose descriptors may not be read */
 };
 

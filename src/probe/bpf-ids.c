@@ -22,7 +22,7 @@
 #define BOOT_ID_LEN 36
 #define LINE_LEN_MAX (BOOT_ID_LEN + 2 + 12 + SONDE_BPF_IDS_TAG_MAX + 2)
 #define FILE_LEN_MAX ((size_t)4 * SONDE_BPF_IDS_MAX * LINE_LEN_MAX)
-#define POLL_NS (20 * 1000 * 1000)
+#define POLL_NS 20000000L
 
 struct ids {
 	struct sonde_bpf_id *id; /* owned */

@@ -103,34 +103,31 @@ static void set_limits(void)
 	limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
 }
 
-static int open_inherited(const char *state_dir, struct inherited *ret)
+/* What was opened before a failure stays in @i, which its owner releases. */
+static int open_inherited(const char *state_dir, struct inherited *i)
 {
-	_cleanup_(inherited_done) struct inherited i = {-1, -1, -1, -1};
-
-	i.proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (i.proc_fd < 0)
+	i->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (i->proc_fd < 0)
 		return sonde_log_err(-errno, "cannot open /proc");
 	if (state_dir) {
-		i.state_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (i.state_fd < 0)
+		i->state_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		if (i->state_fd < 0)
 			return sonde_log_err(-errno, "cannot open the state folder '%s'",
 					     state_dir);
 	}
 	/* nfnetlink asks for the opener's capability as well as the sender's: before any is lowered. */
-	i.netfilter_fd =
+	i->netfilter_fd =
 		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
-	if (i.netfilter_fd < 0)
+	if (i->netfilter_fd < 0)
 		(void)sonde_log_warn(-errno, "no netfilter netlink socket, ignoring");
-	i.sock_diag_fd =
+	i->sock_diag_fd =
 		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
-	if (i.sock_diag_fd < 0)
+	if (i->sock_diag_fd < 0)
 		(void)sonde_log_warn(-errno, "no sock_diag netlink socket, ignoring");
-	*ret = i;
-	i = (struct inherited){-1, -1, -1, -1};
 	return 0;
 }
 
-static int set_up(const struct sonde_keeper_config *config, struct inherited *ret)
+static int set_up(const struct sonde_keeper_config *config, struct inherited *i)
 {
 	int r;
 
@@ -139,7 +136,7 @@ static int set_up(const struct sonde_keeper_config *config, struct inherited *re
 		return sonde_log_err(r, "the agent is gone");
 	leave_signals_to_the_agent();
 	set_limits();
-	r = open_inherited(config->state_dir, ret);
+	r = open_inherited(config->state_dir, i);
 	if (r < 0)
 		return r;
 	r = sonde_privilege_keep(CAPS);

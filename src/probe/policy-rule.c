@@ -104,27 +104,22 @@ static int resolve_list(char *const *words, resolve_fn fn, const char *context, 
 }
 
 int sonde_policy_resolve(const struct sonde_policy_rule *rule, const char *passwd,
-			 struct sonde_policy_resolved *ret, char **ret_words)
+			 struct sonde_policy_resolved *r, char **ret_words)
 {
-	_cleanup_(sonde_policy_resolved_done) struct sonde_policy_resolved out = {0};
-	int r;
+	int error;
 
-	assert(rule && passwd && ret && ret_words);
+	assert(rule && passwd && r && ret_words);
 
-	r = resolve_list(rule->user, user_id, passwd, "user", &out.users, &out.n_users, ret_words);
-	if (r < 0)
-		return r;
-	r = resolve_list(rule->net_namespace, namespace_id, "net", "network namespace",
-			 &out.net_namespaces, &out.n_net_namespaces, ret_words);
-	if (r < 0)
-		return r;
-	r = resolve_list(rule->pid_namespace, namespace_id, "pid", "pid namespace",
-			 &out.pid_namespaces, &out.n_pid_namespaces, ret_words);
-	if (r < 0)
-		return r;
-	*ret = out;
-	out = (struct sonde_policy_resolved){0};
-	return 0;
+	error = resolve_list(rule->user, user_id, passwd, "user", &r->users, &r->n_users,
+			     ret_words);
+	if (error < 0)
+		return error;
+	error = resolve_list(rule->net_namespace, namespace_id, "net", "network namespace",
+			     &r->net_namespaces, &r->n_net_namespaces, ret_words);
+	if (error < 0)
+		return error;
+	return resolve_list(rule->pid_namespace, namespace_id, "pid", "pid namespace",
+			    &r->pid_namespaces, &r->n_pid_namespaces, ret_words);
 }
 
 static bool glob(char *const *patterns, const char *s)

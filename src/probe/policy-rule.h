@@ -37,9 +37,12 @@ struct sonde_policy_resolved {
 
 void sonde_policy_resolved_done(struct sonde_policy_resolved *r);
 
-/* @ret_words: what is wrong, on -EINVAL; to be freed. Return: 0, -EINVAL, -ENOMEM, -errno of @passwd. */
+/*
+ * @r: all zero; sonde_policy_resolved_done() releases it, after a failure too. @ret_words: what is wrong, on
+ * -EINVAL; to be freed. Return: 0, -EINVAL, -ENOMEM, -errno of @passwd.
+ */
 int sonde_policy_resolve(const struct sonde_policy_rule *rule, const char *passwd,
-			 struct sonde_policy_resolved *ret, char **ret_words) _must_check_;
+			 struct sonde_policy_resolved *r, char **ret_words) _must_check_;
 
 bool sonde_policy_rule_matches(const struct sonde_policy_rule *rule,
 			       const struct sonde_policy_resolved *resolved,
