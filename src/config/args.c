@@ -96,11 +96,34 @@ static const struct builtin *find_builtin(const char *name)
 	return NULL;
 }
 
+/* The secret that --@name would be, if secrets had flags. */
+static const struct sonde_option *find_secret(const struct sonde_config_spec *spec,
+					      const char *name)
+{
+	char flag[SONDE_CONFIG_KEY_MAX];
+
+	for (const struct sonde_option *o = spec->options; o->key; o++) {
+		struct sonde_option shown = *o;
+
+		shown.flags = 0;
+		if ((o->flags & SONDE_OPTION_SECRET) && sonde_option_flag(&shown, flag) &&
+		    strcmp(flag, name) == 0)
+			return o;
+	}
+	return NULL;
+}
+
 static int unknown(const struct sonde_config_spec *spec, const char *name, char **ret_error)
 {
 	char flag[SONDE_CONFIG_KEY_MAX], near[SONDE_CONFIG_KEY_MAX] = "";
+	const struct sonde_option *secret = find_secret(spec, name);
+	char env[SONDE_CONFIG_KEY_MAX * 2];
 	size_t best = SIZE_MAX;
 
+	if (secret && sonde_option_env(spec, secret, env))
+		return fault(ret_error,
+			     "--%s: a secret has no flag (`ps` would show it), use %s or the file",
+			     name, env);
 	for (const struct sonde_option *o = spec->options; o->key; o++) {
 		if (sonde_option_flag(o, flag) && sonde_hint_near(name, flag, &best))
 			(void)snprintf(near, sizeof(near), "%s", flag);
