@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line without a server: flags, commands, exit statuses, streams. */
+#include "sonde-test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/cli.h"
+#include "ctl/fetch.h"
+
+struct run {
+	char *out, *err; /* owned */
+	int status;
+};
+
+static void run_done(struct run *r)
+{
+	free(r->out);
+	free(r->err);
+}
+#define _cleanup_run_ _cleanup_(run_done)
+
+#define ARGS_MAX 16
+
+static struct run run_cli(const char *const *args)
+{
+	char *argv[ARGS_MAX + 1] = {(char *)"sonde"};
+	struct sonde_cli cli = {.program_dir = ""};
+	struct run r = {0};
+	size_t n_out, n_err;
+	int argc = 1;
+
+	for (; args[argc - 1]; argc++)
+		argv[argc] = (char *)args[argc - 1];
+	cli.out = open_memstream(&r.out, &n_out);
+	cli.err = open_memstream(&r.err, &n_err);
+	assert_non_null(cli.out);
+	assert_non_null(cli.err);
+	r.status = sonde_cli_main(&cli, argc, argv);
+	assert_ok(fclose(cli.out));
+	assert_ok(fclose(cli.err));
+	return r;
+}
+#define RUN(...) run_cli((const char *const[ARGS_MAX]){__VA_ARGS__, NULL})
+
+static int clean_environment(void **state)
+{
+	(void)setenv("HOME", "/nonexistent", 1);
+	(void)unsetenv("XDG_CONFIG_HOME");
+	(void)unsetenv("SONDE_SERVER");
+	(void)unsetenv("SONDE_OUTPUT");
+	return 0;
+}
+
+static void assert_usage(struct run r, const char *words)
+{
+	_cleanup_run_ struct run run = r;
+
+	assert_string_equal(run.err, words);
+	assert_int_equal(run.status, SONDE_CLI_USAGE);
+	assert_string_equal(run.out, "");
+}
+
+static void help_is_data(void **state)
+{
+	_cleanup_run_ struct run all = RUN("--help"), one = RUN("task", "stop", "-h");
+
+	assert_int_equal(all.status, 0);
+	assert_string_equal(all.err, "");
+	for (const struct sonde_cli_command *c = sonde_cli_commands; c->name; c++)
+		assert_non_null(strstr(all.out, c->name));
+	assert_int_equal(one.status, 0);
+	assert_non_null(strstr(one.out, "Usage: sonde task stop TASK"));
+	assert_non_null(strstr(one.out, "--reason TEXT"));
+}
+
+static void no_command_is_a_usage_fault(void **state)
+{
+	_cleanup_run_ struct run r = RUN(NULL);
+
+	assert_int_equal(r.status, SONDE_CLI_USAGE);
+	assert_string_equal(r.out, "");
+	assert_non_null(strstr(r.err, "Usage: sonde COMMAND"));
+}
+
+static void wrong_words_have_a_hint(void **state)
+{
+	assert_usage(RUN("task", "lst"),
+		     "sonde: 'task lst' is no command; did you mean 'task list'?\n");
+	assert_usage(RUN("frobnicate"),
+		     "sonde: 'frobnicate' is no command; sonde --help lists them\n");
+	assert_usage(RUN("run", "--durations", "5s"),
+		     "sonde: --durations is no flag of 'run'; did you mean --duration?\n");
+	assert_usage(RUN("version", "-x"),
+		     "sonde: -x is no flag of 'version'; see sonde version --help\n");
+}
+
+static void operands_are_counted(void **state)
+{
+	assert_usage(RUN("topology"), "sonde: usage: sonde topology TASK\n");
+	assert_usage(RUN("version", "now"),
+		     "sonde: 'now' is one too many; usage: sonde version \n");
+}
+
+static void flags_take_what_they_take(void **state)
+{
+	assert_usage(RUN("run", "--duration"), "sonde: --duration: expected TIME behind it\n");
+	assert_usage(RUN("version", "--quiet=1"), "sonde: --quiet takes no value\n");
+	assert_usage(RUN("-o", "yaml", "version"),
+		     "sonde: --output: expected table, wide, json, dot or mermaid, got 'yaml'\n");
+	assert_usage(RUN("version", "-o", "dot"),
+		     "sonde: -o dot is for topology only; expected table, wide or json\n");
+	assert_usage(RUN("task", "list", "--server", "ftp://x"),
+		     "sonde: server 'ftp://x': expected http://HOST:PORT or https://HOST:PORT\n");
+	assert_usage(RUN("run", "--max-loss", "few", "pid:1"),
+		     "sonde: --max-loss: expected a whole number, got 'few'\n");
+}
+
+static void flags_may_stand_anywhere(void **state)
+{
+	static const char json[] = "{\"version\":\"" SONDE_VERSION "\"}\n";
+	_cleanup_run_ struct run before = RUN("-o", "json", "version"),
+				 after = RUN("version", "-ojson"),
+				 equals = RUN("version", "--output=json");
+
+	assert_string_equal(before.out, json);
+	assert_string_equal(after.out, json);
+	assert_string_equal(equals.out, json);
+	assert_int_equal(before.status, 0);
+}
+
+static void environment_comes_before_flags(void **state)
+{
+	_cleanup_run_ struct run r = {0};
+
+	assert_ok(setenv("SONDE_OUTPUT", "json", 1));
+	r = RUN("version", "-o", "table");
+	assert_string_equal(r.out, "sonde " SONDE_VERSION "\n");
+	run_done(&r);
+	assert_ok(setenv("SONDE_OUTPUT", "x", 1));
+	r = RUN("version");
+	assert_int_equal(r.status, SONDE_CLI_USAGE);
+	assert_string_equal(r.err, "sonde: environment: SONDE_OUTPUT: expected table, wide, json, "
+				   "dot or mermaid, got 'x'\n");
+}
+
+static void a_named_config_must_be_there(void **state)
+{
+	assert_usage(RUN("version", "--config", "/nonexistent/c.yaml"),
+		     "sonde: /nonexistent/c.yaml: No such file or directory\n");
+}
+
+static void what_the_person_typed_cannot_steer_the_terminal(void **state)
+{
+	assert_usage(RUN("\033[2J"), "sonde: '\\x1b[2J' is no command; sonde --help lists them\n");
+}
+
+static void a_server_that_is_not_there_is_named(void **state)
+{
+	/* port 1 of loopback: refused at once */
+	_cleanup_run_ struct run r = RUN("task", "list", "--server", "http://127.0.0.1:1/");
+
+	assert_int_equal(r.status, SONDE_CLI_UNREACHABLE);
+	assert_non_null(strstr(r.err, "cannot reach the server at http://127.0.0.1:1: "));
+}
+
+static void a_preset_that_is_not_there_is_not_found(void **state)
+{
+	_cleanup_run_ struct run none = RUN("run", "-p", "nope", "--tasks-dir", "/nonexistent",
+					    "pid:1"),
+				 path = RUN("run", "-p", "../x", "pid:1");
+
+	assert_int_equal(none.status, SONDE_CLI_NOT_FOUND);
+	assert_string_equal(none.err, "sonde: no preset 'nope' in /nonexistent\n");
+	assert_int_equal(path.status, SONDE_CLI_USAGE);
+}
+
+static void a_dry_run_prints_the_request(void **state)
+{
+	_cleanup_run_ struct run r = RUN("task", "create", "--dry-run", "--tasks-dir", TASKS_DIR,
+					 "-d", "5s", "pid:7", "service:a");
+	json_t *json;
+
+	assert_int_equal(r.status, 0);
+	json = json_loads(r.out, 0, NULL);
+	assert_int_equal(json_integer_value(json_object_get(json, "durationMs")), 5000);
+	assert_int_equal(json_array_size(json_object_get(json, "targets")), 2);
+	json_decref(json);
+}
+
+static void a_task_without_target_is_refused(void **state)
+{
+	assert_usage(RUN("task", "create", "--tasks-dir", TASKS_DIR),
+		     "sonde: expected a TARGET, such as service:shop; see sonde targets list\n");
+}
+
+static void http_statuses_have_their_exit_status(void **state)
+{
+	assert_int_equal(sonde_cli_status_of(400), SONDE_CLI_REFUSED);
+	assert_int_equal(sonde_cli_status_of(403), SONDE_CLI_REFUSED);
+	assert_int_equal(sonde_cli_status_of(404), SONDE_CLI_NOT_FOUND);
+	assert_int_equal(sonde_cli_status_of(409), SONDE_CLI_REFUSED);
+	assert_int_equal(sonde_cli_status_of(500), SONDE_CLI_INTERNAL);
+	assert_int_equal(sonde_cli_status_of(504), SONDE_CLI_TIMEOUT);
+	assert_int_equal(sonde_cli_status_of(302), SONDE_CLI_INTERNAL);
+}
+
+static void no_letter_or_name_is_given_twice_in_a_command(void **state)
+{
+	for (const struct sonde_cli_command *c = sonde_cli_commands; c->name; c++) {
+		for (const struct sonde_cli_flag *a = c->flags; a && a->name; a++) {
+			for (const struct sonde_cli_flag *b = a + 1; b->name; b++) {
+				assert_string_not_equal(a->name, b->name);
+				assert_true(!a->letter || a->letter != b->letter);
+			}
+			for (const struct sonde_cli_flag *b = sonde_cli_global_flags; b->name;
+			     b++) {
+				assert_string_not_equal(a->name, b->name);
+				assert_true(!a->letter || a->letter != b->letter);
+			}
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(help_is_data),
+		cmocka_unit_test(no_command_is_a_usage_fault),
+		cmocka_unit_test(wrong_words_have_a_hint),
+		cmocka_unit_test(operands_are_counted),
+		cmocka_unit_test(flags_take_what_they_take),
+		cmocka_unit_test(flags_may_stand_anywhere),
+		cmocka_unit_test_setup(environment_comes_before_flags, clean_environment),
+		cmocka_unit_test_setup(a_named_config_must_be_there, clean_environment),
+		cmocka_unit_test(what_the_person_typed_cannot_steer_the_terminal),
+		cmocka_unit_test(a_server_that_is_not_there_is_named),
+		cmocka_unit_test(a_preset_that_is_not_there_is_not_found),
+		cmocka_unit_test(a_dry_run_prints_the_request),
+		cmocka_unit_test(a_task_without_target_is_refused),
+		cmocka_unit_test(http_statuses_have_their_exit_status),
+		cmocka_unit_test(no_letter_or_name_is_given_twice_in_a_command),
+	};
+
+	(void)clean_environment(NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server's JSON as text. */
+#include "sonde-test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/graph.h"
+#include "ctl/progress.h"
+#include "ctl/rest.h"
+#include "ctl/view.h"
+#include "ctl/wait.h"
+
+static json_t *fixture(const char *name)
+{
+	char path[512];
+	json_error_t error;
+	json_t *json;
+
+	(void)snprintf(path, sizeof(path), "%s/%s.json", FIXTURES_DIR, name);
+	json = json_load_file(path, 0, &error);
+	if (!json)
+		fail_msg("%s: %s", path, error.text);
+	return json;
+}
+
+/* What @view prints of @json. */
+static char *shown(int (*view)(struct sonde_cli *, const json_t *), const json_t *json, int output)
+{
+	struct sonde_cli_settings settings = {.utc = true, .output = output};
+	struct sonde_cli cli = {.settings = &settings, .headers = true, .headed = true};
+	char *text = NULL;
+	size_t n;
+
+	cli.out = open_memstream(&text, &n);
+	assert_non_null(cli.out);
+	cli.err = stderr;
+	assert_int_equal(view(&cli, json), 0);
+	assert_ok(fclose(cli.out));
+	return text;
+}
+
+static void edges_have_a_row_for_each_side_that_was_a_target(void **state)
+{
+	json_t *json = fixture("topology");
+	_cleanup_free_ char *text = shown(sonde_view_edges, json, SONDE_CLI_TABLE);
+
+	assert_string_equal(
+		text,
+		"CLIENT      SERVER    PORT  SIDE    RTT P50     P90     P99  RETRANSMITS          "
+		"DROPS                     SENT  RECEIVED  CONNECTS                       ACCEPTS  "
+		"CLOSES\n"
+		"shop/nginx  cart      8080  client    310us  1.20ms  9.80ms  12 (fast 10, tlp 2)  "
+		"0                     12.3 MiB   4.1 MiB  12, failed 2 (ECONNREFUSED 2)        0  "
+		"12 (local fin 11, remote rst 1)\n"
+		"shop/nginx  cart      8080  server    290us   900us  2.10ms  0                    "
+		"7 (NETFILTER_DROP 7)   4.1 MiB  12.3 MiB  0                                   12  "
+		"11 (remote fin 11)\n"
+		"cart        10.4.7.9  5432  client        -       -       -  -                    "
+		"-                        512 B     100 B  1                                    0  "
+		"0\n"
+		"not measured: exe_time (not requested), rtt (hook refused)\n");
+	json_decref(json);
+}
+
+static void wide_edges_show_every_number_and_the_edge_id(void **state)
+{
+	json_t *json = fixture("topology");
+	_cleanup_free_ char *text = shown(sonde_view_edges, json, SONDE_CLI_WIDE);
+
+	assert_non_null(strstr(text, "HANDSHAKE P50"));
+	assert_non_null(strstr(text, "18,220"));
+	assert_non_null(strstr(text, "  e2\n"));
+	json_decref(json);
+}
+
+static void a_ledger_says_what_it_means_for_the_numbers(void **state)
+{
+	json_t *json = fixture("ledger");
+	_cleanup_free_ char *text = shown(sonde_view_ledger, json, SONDE_CLI_TABLE);
+
+	assert_string_equal(
+		text, "\nLoss ledger\n"
+		      "5 lost: numbers are lower bounds; reports 31 of 31, 0 duplicates, 0 "
+		      "missing\n"
+		      "SITE       COUNT  NUMBERS ARE   WORDS\n"
+		      "cell_full      3  exact         folds into `other`: totals exact, peer "
+		      "unknown\n"
+		      "drop_full      5  lower bounds  drops that found no slot for their "
+		      "reason\n");
+	assert_int_equal(sonde_view_lost(json), 5);
+	json_decref(json);
+}
+
+static void a_ledger_without_reports_is_not_taken_for_complete(void **state)
+{
+	json_t *json = json_pack("{s:b, s:[]}", "complete", 0, "entries");
+	_cleanup_free_ char *text = shown(sonde_view_ledger, json, SONDE_CLI_TABLE);
+
+	assert_int_equal(sonde_view_lost(json), -1);
+	assert_string_equal(text, "\nLoss ledger\nnot complete: reports are missing\n");
+	json_decref(json);
+}
+
+static void a_time_line_shows_time_and_words(void **state)
+{
+	json_t *json = fixture("task-running");
+	_cleanup_free_ char *text = shown(sonde_view_timeline, json, SONDE_CLI_TABLE);
+
+	assert_string_equal(text,
+			    "AT                              AFTER  STATE     WORDS\n"
+			    "2026-01-01 00:00:00.000 UTC  +0.000 s  accepted  -\n"
+			    "2026-01-01 00:00:00.050 UTC  +0.050 s  planned   2 targets\n"
+			    "2026-01-01 00:00:00.200 UTC  +0.200 s  running   9 probes attached\n");
+	json_decref(json);
+}
+
+static void an_idle_proof_says_what_was_asked(void **state)
+{
+	json_t *asked = json_pack("{s:i, s:i, s:i, s:i, s:i, s:b, s:i}", "programs", 9, "maps", 7,
+				  "links", 9, "bpf_fds_left", 0, "ids_alive", 0, "ids_asked", 1,
+				  "wait_ns", 12000000);
+	json_t *not_asked = json_pack("{s:i, s:b}", "programs", 9, "ids_asked", 0);
+	_cleanup_free_ char *a = shown(sonde_view_idle_proof, asked, SONDE_CLI_TABLE);
+	_cleanup_free_ char *b = shown(sonde_view_idle_proof, not_asked, SONDE_CLI_TABLE);
+
+	assert_string_equal(a, "\nIdle proof\nloaded 9 programs, 7 maps, 9 links; left: 0 BPF "
+			       "descriptors, 0 ids alive (the last went after 12ms)\n");
+	assert_non_null(strstr(b, "ids not asked (needs CAP_SYS_ADMIN"));
+	json_decref(asked);
+	json_decref(not_asked);
+}
+
+static void odd_answers_are_dashes(void **state)
+{
+	json_t *json = json_loads("{\"states\":[1,{\"at\":5,\"state\":[]}],\"edges\":[{},7,"
+				  "{\"client_side\":{\"drops\":{}}}]}",
+				  0, NULL);
+	_cleanup_free_ char *states = shown(sonde_view_timeline, json, SONDE_CLI_TABLE);
+	_cleanup_free_ char *edges = shown(sonde_view_edges, json, SONDE_CLI_TABLE);
+
+	assert_string_equal(states, "AT  AFTER  STATE  WORDS\n-       -  -      -\n"
+				    "-       -  -      -\n");
+	assert_non_null(strstr(edges, "client"));
+	json_decref(json);
+}
+
+static void totals_count_each_edge_once(void **state)
+{
+	json_t *json = fixture("topology");
+	struct sonde_view_totals sum;
+
+	sonde_view_sum(json, &sum);
+	assert_int_equal(sum.edges, 2);
+	assert_int_equal(sum.sent_bytes, 12999000 + 512);
+	assert_int_equal(sum.received_bytes, 4300000 + 100);
+	assert_int_equal(sum.retransmits, 12);
+	json_decref(json);
+}
+
+static void sums_of_hostile_numbers_do_not_wrap(void **state)
+{
+	assert_int_equal(sonde_view_add(INT64_MAX, 1), INT64_MAX);
+	assert_int_equal(sonde_view_add(5, -7), 5);
+	assert_int_equal(sonde_view_add(5, 7), 12);
+}
+
+static void nodes_of_one_name_are_told_apart(void **state)
+{
+	_cleanup_(sonde_graph_freep) struct sonde_graph *graph = NULL;
+	json_t *json = json_loads(
+		"{\"nodes\":[{\"id\":\"1\",\"service\":\"s\",\"process\":\"p\",\"instance\":\"a\"},"
+		"{\"id\":\"2\",\"service\":\"s\",\"process\":\"p\",\"instance\":\"b\"},"
+		"{\"id\":\"3\",\"service\":\"s\",\"process\":\"p\",\"instance\":\"b\"},"
+		"{\"id\":\"4\",\"kind\":\"other\"},{\"id\":\"5\",\"service\":\"x\",\"process\":\"x\"}]}",
+		0, NULL);
+	static const char *const labels[] = {"s/p@a", "s/p@b#2", "s/p@b#3", "other", "x", "6"};
+
+	assert_ok(sonde_graph_new(json, &graph));
+	for (size_t i = 0; i < ELEMENTS_OF(labels); i++) {
+		char id[2] = {(char)('1' + i)};
+		json_t *edge = json_pack("{s:s}", "client", id);
+
+		assert_string_equal(sonde_graph_label(graph, edge, "client"), labels[i]);
+		json_decref(edge);
+	}
+	json_decref(json);
+}
+
+static void graphs_cannot_be_broken_out_of(void **state)
+{
+	_cleanup_(sonde_graph_freep) struct sonde_graph *graph = NULL;
+	json_t *json = json_loads("{\"nodes\":[{\"id\":\"1\",\"process\":\"a\\\"];<script>\\n\"}]}",
+				  0, NULL);
+	_cleanup_free_ char *text = NULL;
+	size_t n;
+	FILE *out = open_memstream(&text, &n);
+
+	assert_ok(sonde_graph_new(json, &graph));
+	assert_ok(sonde_graph_dot(graph, out));
+	assert_ok(fclose(out));
+	assert_string_equal(text, "digraph sonde {\n  rankdir=LR;\n  node [shape=box];\n"
+				  "  n0 [label=\"a_];_script__n\"];\n}\n");
+	json_decref(json);
+}
+
+static void the_progress_line_shows_state_time_and_bar(void **state)
+{
+	_cleanup_buf_ struct sonde_buf line = SONDE_BUF_INIT(4096), numbers = SONDE_BUF_INIT(4096);
+	json_t *task = fixture("task-running"), *topology = fixture("topology"),
+	       *ledger = fixture("ledger");
+	const int64_t now_ms = 1767225600200 + 23000;
+
+	assert_ok(sonde_progress_line(task, now_ms, 24, &line));
+	assert_string_equal(sonde_buf_str(&line), "Task t1 (nginx)   RUNNING  00:23/01:00 "
+						  "[#########...............]");
+	assert_ok(sonde_progress_numbers(task, topology, ledger, now_ms, &numbers));
+	assert_string_equal(sonde_buf_str(&numbers),
+			    "edges 2  16.4 MiB  retrans 12 (0.2%)  drops 0   5 lost   agent cpu "
+			    "0.0%");
+	json_decref(task);
+	json_decref(topology);
+	json_decref(ledger);
+}
+
+static int verdict(const char *task_state, const char *reason)
+{
+	json_t *task =
+		json_pack("{s:s, s:s, s:s}", "id", "t1", "state", task_state, "reason", reason);
+	struct sonde_cli cli = {.quiet = true};
+	char *text = NULL;
+	size_t n;
+	int status;
+
+	cli.out = cli.err = open_memstream(&text, &n);
+	status = sonde_wait_verdict(&cli, task);
+	assert_ok(fclose(cli.err));
+	free(text);
+	json_decref(task);
+	return status;
+}
+
+static void a_final_state_has_its_exit_status(void **state)
+{
+	assert_int_equal(verdict("done", ""), SONDE_CLI_OK);
+	assert_int_equal(verdict("stopped", "by a person"), SONDE_CLI_OK);
+	assert_int_equal(verdict("refused", "policy: processes.denied"), SONDE_CLI_REFUSED);
+	assert_int_equal(verdict("expired", ""), SONDE_CLI_TIMEOUT);
+	assert_int_equal(verdict("failed", "the probe died"), SONDE_CLI_INTERNAL);
+	assert_int_equal(verdict("failed", "kernel: no BTF"), SONDE_CLI_UNSUPPORTED);
+	assert_int_equal(verdict("failed", "bpf(2): Operation not permitted"),
+			 SONDE_CLI_UNSUPPORTED);
+	assert_int_equal(verdict("exploded", ""), SONDE_CLI_INTERNAL);
+}
+
+static void nesting_is_counted_before_parsing(void **state)
+{
+	assert_true(sonde_json_shallow("{\"a\":[1]}", 9, 2));
+	assert_false(sonde_json_shallow("{\"a\":[1]}", 9, 1));
+	assert_true(sonde_json_shallow("\"[[[[\"", 6, 1));
+	assert_true(sonde_json_shallow("\"\\\"[[[\"", 7, 1));
+	assert_true(sonde_json_shallow("[],[],[]", 8, 1));
+	assert_true(sonde_json_shallow("]]]\"\\", 5, 1));
+}
+
+static void ids_cannot_leave_their_place_in_the_path(void **state)
+{
+	_cleanup_buf_ struct sonde_buf path = SONDE_BUF_INIT(256);
+
+	assert_ok(sonde_cli_task_path("a/../b?c#d%", "/stop", &path));
+	assert_string_equal(sonde_buf_str(&path), "/api/v1/tasks/a%2F..%2Fb%3Fc%23d%25/stop");
+	assert_err(sonde_cli_task_path("..", "", &path), EINVAL);
+	assert_err(sonde_cli_task_path("", "", &path), EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(edges_have_a_row_for_each_side_that_was_a_target),
+		cmocka_unit_test(wide_edges_show_every_number_and_the_edge_id),
+		cmocka_unit_test(a_ledger_says_what_it_means_for_the_numbers),
+		cmocka_unit_test(a_ledger_without_reports_is_not_taken_for_complete),
+		cmocka_unit_test(a_time_line_shows_time_and_words),
+		cmocka_unit_test(an_idle_proof_says_what_was_asked),
+		cmocka_unit_test(odd_answers_are_dashes),
+		cmocka_unit_test(totals_count_each_edge_once),
+		cmocka_unit_test(sums_of_hostile_numbers_do_not_wrap),
+		cmocka_unit_test(nodes_of_one_name_are_told_apart),
+		cmocka_unit_test(graphs_cannot_be_broken_out_of),
+		cmocka_unit_test(the_progress_line_shows_state_time_and_bar),
+		cmocka_unit_test(a_final_state_has_its_exit_status),
+		cmocka_unit_test(nesting_is_counted_before_parsing),
+		cmocka_unit_test(ids_cannot_leave_their_place_in_the_path),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
