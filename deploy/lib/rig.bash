@@ -95,22 +95,22 @@ rig_servers() {
 }
 
 # PERCENT of what arrives at the proxy is dropped at random in its input hook, where a segment of a connection has its
-# socket. Segments with SYN belong to no connection yet: they are dropped and counted apart.
+# socket. A client's SYN has none yet: those are dropped and counted apart.
 rig_loss() { # PERCENT
 	rig_in proxy nft -f - <<-NFT
 		table inet sonde {
 			counter with_socket {}
-			counter handshake {}
+			counter syn {}
 			chain input {
 				type filter hook input priority 0;
-				iifname eth0 tcp flags & syn == syn numgen random mod 100 < $1 counter name handshake drop
-				iifname eth0 tcp flags & syn != syn numgen random mod 100 < $1 counter name with_socket drop
+				iifname eth0 tcp flags & (syn | ack) == syn numgen random mod 100 < $1 counter name syn drop
+				iifname eth0 tcp flags & (syn | ack) != syn numgen random mod 100 < $1 counter name with_socket drop
 			}
 		}
 	NFT
 }
 
-rig_dropped() { # with_socket|handshake: segments so far
+rig_dropped() { # with_socket|syn: segments so far
 	rig_in proxy nft -j list counter inet sonde "$1" | jq '[.nftables[] | .counter // empty | .packets][0]'
 }
 

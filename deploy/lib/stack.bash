@@ -29,7 +29,7 @@ print(*(s.getsockname()[1] for s in held))')
 		  host: 127.0.0.1
 		  port: $stack_grpc_port
 		  poll: 1s
-		discovery:
+		processes:
 		  scan: 1s
 		  rules:
 		    - { executable: $rig_dir/nginx-proxy, service: nginx-proxy }
