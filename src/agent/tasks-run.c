@@ -61,15 +61,17 @@ int tasks_admit(struct sonde_task *t, uint64_t duration_ns,
 static void on_task_end(void *ctx, int error, const struct sonde_probe_end *end)
 {
 	struct sonde_task *t = ctx;
+	struct sonde_tasks *tasks = t->tasks;
+	bool last = t->has_idle;
 
 	if (tasks_call_over(t, error))
 		return;
 	if (error == 0 && end)
 		t->detach_ns = end->numbers[0];
-	/* It was the last: what is attached next counts from 0. */
-	if (t->has_idle)
-		sonde_snapshot_reset(&t->tasks->snapshot);
-	tasks_end(t);
+	tasks_end(t); /* its last report tells cost and ledger out of the snapshot */
+	/* What is attached next counts from 0. */
+	if (last)
+		sonde_snapshot_reset(&tasks->snapshot);
 }
 
 static void on_idle(void *ctx, const struct sonde_probe_reply *reply)
