@@ -27,7 +27,7 @@ static int send_reply(void *ctx, const struct sonde_probe_reply *reply)
 }
 
 /* libbpf's words are for who debugs; what failed is told in PROBE records. */
-static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list ap)
+static _printf_(2, 0) int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list ap)
 {
 	char line[512];
 	int n;
