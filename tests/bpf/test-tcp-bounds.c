@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Limits, races and the end: totals stay exact when a table is full, under a storm, and nothing stays behind. */
+#include "fixture.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CLIENT SONDE_TCP_ROLE_CLIENT
+#define SERVER SONDE_TCP_ROLE_SERVER
+
+/* 40 peers by their own loopback address, 16 cells. */
+static void a_full_table_folds_into_other_with_exact_totals(void **state)
+{
+	struct fixture f;
+	struct sonde_tcp_cell client = {0}, server = {0};
+	bool other[3] = {false};
+	int listener;
+	uint16_t port;
+
+	assert_ok(fixture_open(&f, &(struct fixture_options){.max_cells = 16}));
+	fixture_target(&f, getpid(), 1);
+	listener = fixture_listen(AF_INET, 64, &port);
+	for (uint32_t i = 0; i < 40; i++) {
+		struct sockaddr_in from = {.sin_family = AF_INET,
+					   .sin_addr.s_addr = htonl(0x7f000100U + i)};
+		struct sockaddr_in to = {.sin_family = AF_INET,
+					 .sin_port = htons(port),
+					 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), peer;
+
+		assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
+		assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+		peer = fixture_accept(listener);
+		fixture_send(fd, 10);
+		fixture_recv(peer, 10);
+		(void)close(fd);
+		assert_int_equal(fixture_drain(peer), 0);
+		(void)close(peer);
+	}
+	fixture_snapshot(&f);
+	for (size_t i = 0; i < f.n_cells; i++) {
+		const struct fixture_cell *cell = &f.cells[i];
+		struct sonde_tcp_cell *sum = cell->key.role == CLIENT ? &client : &server;
+
+		if (!cell->known)
+			continue;
+		sum->opened += cell->now.opened;
+		sum->accepted += cell->now.accepted;
+		sum->sent_bytes += cell->now.sent_bytes;
+		sum->received_bytes += cell->now.received_bytes;
+		if (cell->key.flags & SONDE_TCP_CELL_OTHER) {
+			assert_int_equal(cell->key.port, 0);
+			other[cell->key.role] = true;
+		}
+	}
+	assert_true(other[CLIENT] && other[SERVER]);
+	assert_int_equal(client.opened, 40);
+	assert_int_equal(client.sent_bytes, 400);
+	assert_int_equal(server.accepted, 40);
+	assert_int_equal(server.received_bytes, 400);
+	assert_true(fixture_loss(&f, SONDE_TCP_LOSS_CELL_FULL) > 0);
+	assert_int_equal(fixture_loss(&f, SONDE_TCP_LOSS_OTHER_FULL), 0);
+	(void)close(listener);
+	fixture_close(&f);
+}
+
+#define STORM_CONNECTIONS 20000
+#define STORM_BYTES 37
+
+static void *accept_and_read(void *arg)
+{
+	int listener = *(int *)arg;
+
+	for (int i = 0; i < STORM_CONNECTIONS; i++) {
+		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		char bytes[STORM_BYTES];
+
+		if (fd < 0)
+			return arg; /* not NULL: failed */
+		if (recv(fd, bytes, sizeof(bytes), MSG_WAITALL) != STORM_BYTES)
+			return arg;
+		(void)close(fd);
+	}
+	return NULL;
+}
+
+struct storm {
+	struct sockaddr_in to;
+	atomic_bool done;
+};
+
+/* Half end by FIN, half by RST, so that no port runs out in TIME_WAIT. */
+static void *connect_and_write(void *arg)
+{
+	static const char bytes[STORM_BYTES];
+	struct storm *storm = arg;
+	void *failed = NULL;
+
+	for (int i = 0; i < STORM_CONNECTIONS && !failed; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		char end;
+
+		if (connect(fd, (struct sockaddr *)&storm->to, sizeof(storm->to)) < 0)
+			failed = arg;
+		else if (send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL) != STORM_BYTES)
+			failed = arg;
+		else if (recv(fd, &end, 1, 0) != 0) /* the server closes first */
+			failed = arg;
+		(void)close(fd);
+	}
+	atomic_store(&storm->done, true);
+	return failed;
+}
+
+static void snapshots_against_a_storm_of_closes_lose_and_double_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct storm storm = {
+		.to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
+	pthread_t reader, writer;
+	struct sonde_tcp_cell c;
+	uint64_t snapshots = 0, before = 0;
+	void *failed = NULL;
+	uint16_t port;
+	int listener = fixture_listen(AF_INET, 1024, &port);
+
+	storm.to.sin_port = htons(port);
+	assert_int_equal(pthread_create(&reader, NULL, accept_and_read, &listener), 0);
+	assert_int_equal(pthread_create(&writer, NULL, connect_and_write, &storm), 0);
+	while (!atomic_load(&storm.done)) {
+		fixture_snapshot(f);
+		c = fixture_sum(f, getpid(), CLIENT, port);
+		assert_true(c.sent_bytes >= before); /* counters only grow */
+		before = c.sent_bytes;
+		snapshots++;
+	}
+	assert_int_equal(pthread_join(writer, &failed), 0);
+	assert_null(failed);
+	assert_int_equal(pthread_join(reader, &failed), 0);
+	assert_null(failed);
+	(void)close(listener);
+	fixture_snapshot(f);
+	assert_true(snapshots > 10);
+	c = fixture_sum(f, getpid(), CLIENT, port);
+	assert_int_equal(c.opened, STORM_CONNECTIONS);
+	assert_int_equal(c.sent_bytes, (uint64_t)STORM_CONNECTIONS * STORM_BYTES);
+	assert_int_equal(c.acked_bytes, (uint64_t)STORM_CONNECTIONS * STORM_BYTES);
+	assert_int_equal(c.closed[SONDE_TCP_CLOSE_REMOTE_FIN], STORM_CONNECTIONS);
+	assert_int_equal(c.write_calls, STORM_CONNECTIONS);
+	assert_int_equal(c.open, 0);
+	c = fixture_sum(f, getpid(), SERVER, port);
+	assert_int_equal(c.accepted, STORM_CONNECTIONS);
+	assert_int_equal(c.received_bytes, (uint64_t)STORM_CONNECTIONS * STORM_BYTES);
+	assert_int_equal(c.arrived_bytes, (uint64_t)STORM_CONNECTIONS * STORM_BYTES);
+	assert_int_equal(c.closed[SONDE_TCP_CLOSE_LOCAL_FIN], STORM_CONNECTIONS);
+	assert_int_equal(c.handshake_count + c.handshake_unknown, STORM_CONNECTIONS);
+	assert_int_equal(c.open, 0);
+	assert_int_equal(fixture_loss(f, SONDE_TCP_LOSS_TAG_FAILED), 0);
+	assert_int_equal(fixture_loss(f, SONDE_TCP_LOSS_BUSY), 0);
+}
+
+static bool id_lives(char kind, uint32_t id)
+{
+	int fd = kind == 'p'   ? bpf_prog_get_fd_by_id(id)
+		 : kind == 'm' ? bpf_map_get_fd_by_id(id)
+			       : bpf_link_get_fd_by_id(id);
+
+	if (fd >= 0)
+		(void)close(fd);
+	return fd >= 0;
+}
+
+static void nothing_is_left_after_stop(void **state)
+{
+	struct fixture f;
+	size_t n_left = 0, kinds[128] = {0};
+
+	assert_ok(fixture_open(&f, &(struct fixture_options){0}));
+	for (size_t i = 0; i < f.n_ids; i++) {
+		assert_true(id_lives(f.ids[i].kind, f.ids[i].id));
+		kinds[(unsigned char)f.ids[i].kind]++;
+	}
+	assert_true(kinds['p'] >= 15 && kinds['m'] >= 10 && kinds['l'] >= 14);
+	fixture_close(&f);
+	for (int wait = 0; wait < 200; wait++) { /* freed after a grace period */
+		n_left = 0;
+		for (size_t i = 0; i < f.n_ids; i++)
+			n_left += id_lives(f.ids[i].kind, f.ids[i].id);
+		if (n_left == 0)
+			break;
+		fixture_wait_ms(10);
+	}
+	assert_int_equal(n_left, 0);
+}
+
+static void each_program_says_whether_it_is_there(void **state)
+{
+	struct fixture f;
+
+	assert_ok(fixture_open(&f, &(struct fixture_options){.without_sockops = true}));
+	assert_int_equal(f.n_probes, 15);
+	for (size_t i = 0; i < f.n_probes; i++) {
+		bool sockops = strcmp(f.probes[i].name, "sockops") == 0;
+
+		assert_int_equal(f.probes[i].attached, !sockops);
+		assert_int_equal(f.probes[i].reason[0] != '\0', sockops);
+		assert_true(f.probes[i].metrics[0] != '\0');
+	}
+	assert_true(f.timing.open_ns > 0 && f.timing.load_ns > 0 && f.timing.attach_ns > 0);
+	fixture_close(&f);
+}
+
+static void its_own_cost_is_counted(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_pair p = fixture_pair(AF_INET);
+	uint64_t sampled = 0, runs = 0;
+
+	for (int i = 0; i < 3000; i++) {
+		fixture_send(p.client, 10);
+		fixture_recv(p.server, 10);
+	}
+	fixture_snapshot(f);
+	assert_int_equal(f->n_costs, 15);
+	assert_true(f->costs[0].map_bytes > 100000);
+	for (size_t i = 0; i < f->n_costs; i++) {
+		assert_true(f->costs[i].hook_ns_x1000 > 0);
+		if (strcmp(f->costs[i].name, "tp_btf/sock_send_length") != 0)
+			continue;
+		runs = f->costs[i].runs;
+		sampled = f->costs[i].sampled_runs;
+	}
+	assert_true(runs >= 3000);
+	assert_true(sampled >= 2);
+	fixture_pair_done(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(snapshots_against_a_storm_of_closes_lose_and_double_nothing),
+		cmocka_unit_test(its_own_cost_is_counted),
+	};
+	const struct CMUnitTest alone[] = {
+		cmocka_unit_test(a_full_table_folds_into_other_with_exact_totals),
+		cmocka_unit_test(nothing_is_left_after_stop),
+		cmocka_unit_test(each_program_says_whether_it_is_there),
+	};
+	int r = fixture_main(tests);
+
+	return r ? r : cmocka_run_group_tests(alone, NULL, NULL);
+}
