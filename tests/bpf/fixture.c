@@ -171,7 +171,7 @@ int fixture_teardown(void **state)
 	return 0;
 }
 
-static bool bpf_is_refused(void)
+bool fixture_bpf_is_refused(void)
 {
 	struct fixture f;
 	int r = fixture_open(&f, &(struct fixture_options){.max_cells = 16, .max_targets = 16});
@@ -185,7 +185,7 @@ static bool bpf_is_refused(void)
 
 int fixture_main_(const char *name, const struct CMUnitTest *tests, size_t n)
 {
-	if (geteuid() != 0 || bpf_is_refused())
+	if (geteuid() != 0 || fixture_bpf_is_refused())
 		return SONDE_EXIT_SKIP;
 	return _cmocka_run_group_tests(name, tests, n, fixture_setup, fixture_teardown);
 }

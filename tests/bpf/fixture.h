@@ -65,6 +65,8 @@ void fixture_close(struct fixture *f);
 /* fixture_open() with defaults, this process as target of task 0; *state = the fixture. */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
+/* True, with the reason on stderr, when BPF may not be loaded here. */
+bool fixture_bpf_is_refused(void);
 /* Runs the tests with that set-up; SONDE_EXIT_SKIP when BPF is refused here. */
 int fixture_main_(const char *name, const struct CMUnitTest *tests, size_t n);
 #define fixture_main(tests) fixture_main_(#tests, tests, sizeof(tests) / sizeof((tests)[0]))

@@ -95,7 +95,7 @@ struct storm {
 	atomic_bool done;
 };
 
-/* Half end by FIN, half by RST, so that no port runs out in TIME_WAIT. */
+/* The server closes first: what stays in TIME_WAIT is at its port, and no client port runs out. */
 static void *connect_and_write(void *arg)
 {
 	static const char bytes[STORM_BYTES];
