@@ -189,8 +189,8 @@ static void a_lost_syn_ack_is_counted_once(void **state)
 #define CROWD 4
 
 /*
- * The handshakes' last ACKs are held back until all requests are queued; when they
- * come again, a backlog of 0 has room for one connection.
+ * The handshakes' last ACKs are held back until all requests wait; then the backlog
+ * shrinks to 0, which has room for one connection when the ACKs come again.
  */
 static void a_full_accept_queue_is_the_listeners_drop_by_its_name(void **state)
 {
@@ -199,7 +199,7 @@ static void a_full_accept_queue_is_the_listeners_drop_by_its_name(void **state)
 	uint64_t overflows = 0;
 	uint16_t port;
 
-	listener = veth_listen(&veth, AF_INET, 0, &port);
+	listener = veth_listen(&veth, AF_INET, 16, &port);
 	assert_true(veth_run(&veth, VETH_SERVER,
 			     "nft add rule inet sonde_test input tcp dport %u "
 			     "tcp flags ack / syn,ack counter drop",
@@ -207,6 +207,7 @@ static void a_full_accept_queue_is_the_listeners_drop_by_its_name(void **state)
 	for (int i = 0; i < CROWD; i++)
 		clients[i] = veth_connect(&veth, AF_INET, port, SOCK_NONBLOCK);
 	fixture_wait_ms(100);
+	assert_int_equal(listen(listener, 0), 0);
 	assert_int_equal(veth_end_chain(&veth, VETH_SERVER, "input"), CROWD);
 	for (int i = 0; i < 60 && overflows == 0; i++) {
 		fixture_wait_ms(50);
