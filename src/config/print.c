@@ -10,6 +10,14 @@
 #define HELP_WIDTH 96
 #define HELP_COLUMN 34
 
+/* Bytes of @words without a full stop at their end. */
+static int sentence(const char *words)
+{
+	size_t n = strlen(words);
+
+	return (int)(n > 0 && words[n - 1] == '.' ? n - 1 : n);
+}
+
 static int finished(FILE *out)
 {
 	return fflush(out) != 0 || ferror(out) ? -EIO : 0;
@@ -206,7 +214,8 @@ int sonde_config_help(const struct sonde_config_spec *spec, FILE *out)
 {
 	char file[SONDE_CONFIG_KEY_MAX];
 
-	(void)fprintf(out, "Usage: %s [FLAG]...\n%s.\n\n", spec->program, spec->summary);
+	(void)fprintf(out, "Usage: %s [FLAG]...\n%.*s.\n\n", spec->program, sentence(spec->summary),
+		      spec->summary);
 	if (spec->default_file)
 		(void)snprintf(file, sizeof(file), "read this file instead of %s",
 			       spec->default_file);
@@ -307,7 +316,7 @@ int sonde_config_reference(const struct sonde_config_spec *spec, FILE *out)
 {
 	int r;
 
-	(void)fprintf(out, "## %s\n\n%s.", spec->program, spec->summary);
+	(void)fprintf(out, "## %s\n\n%.*s.", spec->program, sentence(spec->summary), spec->summary);
 	if (spec->default_file)
 		(void)fprintf(out, " File: `%s`.", spec->default_file);
 	(void)fprintf(out, "\n\n");

@@ -18,6 +18,9 @@ static const char *const color_names[] = {"auto", "always", "never", NULL};
 static const struct sonde_option options[] = {
 	SONDE_OPTION_STRING(struct sonde_cli_settings, "server", server, "http://127.0.0.1:12800",
 			    "1024", "the server's REST address", .flags = SONDE_OPTION_REQUIRED),
+	SONDE_OPTION_STRING(struct sonde_cli_settings, "token", token, NULL, "255",
+			    "sent with every request as Authorization: Bearer",
+			    .flags = SONDE_OPTION_SECRET),
 	SONDE_OPTION_ENUM(struct sonde_cli_settings, "output", output, "table", output_names,
 			  "form of what is printed; dot and mermaid are for topology"),
 	SONDE_OPTION_ENUM(struct sonde_cli_settings, "color", color, "auto", color_names,
@@ -207,6 +210,7 @@ static int open_server(struct sonde_cli *cli)
 {
 	struct sonde_rest_options o = {
 		.server = cli->settings->server,
+		.token = cli->settings->token,
 		.timeout_ns = cli->settings->request_timeout_ns,
 		.trace = cli->verbose ? cli->err : NULL,
 	};

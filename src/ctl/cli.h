@@ -47,6 +47,7 @@ enum sonde_cli_color {
 struct sonde_cli_settings {
 	char *server;
 	char *tasks_dir;
+	char *token;
 	uint64_t request_timeout_ns;
 	int output; /* enum sonde_cli_output */
 	int color;  /* enum sonde_cli_color */

@@ -176,7 +176,7 @@ int sonde_cli_task_stop(struct sonde_cli *cli)
 	if (!body)
 		return sonde_cli_broken(cli, -ENOMEM);
 	status = sonde_cli_post_task(cli, cli->operands[0], "/stop", body, &answer);
-	return status != 0 ? status : print_action(cli, &answer, "is stopped");
+	return status != 0 ? status : print_action(cli, &answer, "is told to stop");
 }
 
 int sonde_cli_task_extend(struct sonde_cli *cli)

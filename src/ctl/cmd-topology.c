@@ -34,10 +34,8 @@ int sonde_cli_topology(struct sonde_cli *cli)
 	case SONDE_CLI_WIDE:
 		break;
 	}
-	if (json_array_size(json_object_get(answer.json, "edges")) == 0)
-		sonde_cli_note(
-			cli, "no edge: the targets had no TCP traffic in the task's window so far");
-	return sonde_view_edges(cli, answer.json);
+	status = sonde_view_edges(cli, answer.json);
+	return status == SONDE_CLI_OK ? sonde_view_dashes(cli, answer.json) : status;
 }
 
 static int print_ledger(struct sonde_cli *cli, const json_t *ledger)

@@ -21,6 +21,7 @@ struct sonde_rest;
 /* @interrupted may be NULL; else it is asked about once a second and ends a request by true. */
 struct sonde_rest_options {
 	const char *server; /* "http://host:port", copied */
+	const char *token;  /* NULL or "" = none; only used in sonde_rest_new() */
 	uint64_t timeout_ns;
 	bool (*interrupted)(void *ctx);
 	void *ctx;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -124,10 +125,14 @@ static void cell_drops(struct sonde_table *t, const json_t *drops)
 		const json_t *d = json_array_get(drops, i);
 		const char *reason = json_string_value(json_object_get(d, "reason"));
 		const char *direction = json_string_value(json_object_get(d, "direction"));
+		const char *class = json_string_value(json_object_get(d, "class"));
 		bool out = direction && strcmp(direction, "transmit") == 0;
+		/* a duplicate or what a closing socket throws away is no loss: say so */
+		bool loss = !class || strcmp(class, "loss") == 0;
 
-		list_add(&l, "%s%.64s %" JSON_INTEGER_FORMAT "%s", i == 0 ? " (" : ", ",
-			 reason ? reason : "no reason", whole(d, "segments"), out ? " out" : "");
+		list_add(&l, "%s%.64s%s%.32s %" JSON_INTEGER_FORMAT "%s", i == 0 ? " (" : ", ",
+			 reason ? reason : "no reason", loss ? "" : " ", loss ? "" : class,
+			 whole(d, "segments"), out ? " out" : "");
 	}
 	if (json_array_size(drops) > 0)
 		list_add(&l, ")");
@@ -242,8 +247,8 @@ static void side_row(struct sonde_table *t, const struct sonde_graph *graph, con
 		wide_cells(t, side, edge);
 }
 
-/* Adds "meter (reason)" of a side once for all sides. */
-static void note_absent(json_t *seen, struct list *l, const json_t *side)
+/* reason -> {meter: true} */
+static int gather_absent(json_t *by_reason, const json_t *side)
 {
 	json_t *value, *object = json_object_get(side, "absent");
 	const char *meter;
@@ -251,33 +256,58 @@ static void note_absent(json_t *seen, struct list *l, const json_t *side)
 	json_object_foreach(object, meter, value)
 	{
 		const char *reason = json_string_value(value);
+		json_t *meters;
 
-		if (json_object_get(seen, meter) ||
-		    json_object_set_new(seen, meter, json_true()) < 0)
+		if (!reason)
 			continue;
-		list_add(l, "%s%.64s (%.128s)", l->len > 0 ? ", " : "", meter,
-			 reason && *reason ? reason : "no reason given");
+		meters = json_object_get(by_reason, reason);
+		if (!meters) {
+			meters = json_object();
+			if (json_object_set_new(by_reason, reason, meters) < 0)
+				return -ENOMEM;
+		}
+		if (json_object_set_new(meters, meter, json_true()) < 0)
+			return -ENOMEM;
 	}
+	return 0;
 }
 
-/* What "-" stands for: a number is absent with its reason, never zero. */
-static void print_absent(struct sonde_cli *cli, const json_t *edges)
+static void print_reason(struct sonde_cli *cli, const char *reason, json_t *meters)
 {
-	json_t *seen = json_object();
 	struct list l = {.len = 0};
+	const char *meter;
+	json_t *value;
 
-	for (size_t i = 0; i < json_array_size(edges); i++) {
-		const json_t *edge = json_array_get(edges, i);
-
-		note_absent(seen, &l, json_object_get(edge, "client_side"));
-		note_absent(seen, &l, json_object_get(edge, "server_side"));
-	}
-	json_decref(seen);
-	if (l.len == 0 || !cli->headers)
-		return;
-	(void)fputs("not measured: ", cli->out);
+	json_object_foreach(meters, meter, value)
+		list_add(&l, "%s%.64s", l.len > 0 ? ", " : "", meter);
+	(void)fputs("- is ", cli->out);
+	sonde_view_text(cli, reason);
+	(void)fputs(": ", cli->out);
 	sonde_view_text(cli, l.text);
 	(void)fputs(l.full ? ", …\n" : "\n", cli->out);
+}
+
+int sonde_view_dashes(struct sonde_cli *cli, const json_t *topology)
+{
+	const json_t *edges = json_object_get(topology, "edges");
+	json_t *meters, *by_reason = json_object();
+	const char *reason;
+	int r = by_reason ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < json_array_size(edges); i++) {
+		const json_t *edge = json_array_get(edges, i);
+
+		r = gather_absent(by_reason, json_object_get(edge, "client_side"));
+		if (r == 0)
+			r = gather_absent(by_reason, json_object_get(edge, "server_side"));
+	}
+	json_object_foreach(by_reason, reason, meters)
+	{
+		if (r == 0 && cli->headers)
+			print_reason(cli, reason, meters);
+	}
+	json_decref(by_reason);
+	return r < 0 ? sonde_cli_broken(cli, r) : SONDE_CLI_OK;
 }
 
 int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
@@ -288,6 +318,11 @@ int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
 	bool wide = sonde_cli_output(cli) == SONDE_CLI_WIDE;
 	int r;
 
+	if (json_array_size(edges) == 0) {
+		sonde_cli_note(
+			cli, "no edge: the targets had no TCP traffic in the task's window so far");
+		return SONDE_CLI_OK;
+	}
 	r = sonde_graph_new(topology, &graph);
 	if (r == 0)
 		r = sonde_table_new(wide ? wide_columns : short_columns, &t);
@@ -303,10 +338,7 @@ int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
 		if (json_is_object(server))
 			side_row(t, graph, edge, "server", server, wide);
 	}
-	r = sonde_view_table(cli, t);
-	if (r == SONDE_CLI_OK)
-		print_absent(cli, edges);
-	return r;
+	return sonde_view_table(cli, t);
 }
 
 void sonde_view_sum(const json_t *topology, struct sonde_view_totals *ret)

@@ -46,6 +46,8 @@ int sonde_view_ledger(struct sonde_cli *cli, const json_t *ledger);
 
 /* Of GET …/topology. */
 int sonde_view_edges(struct sonde_cli *cli, const json_t *topology);
+/* What a "-" among them stands for: a number is absent with its reason, never zero. */
+int sonde_view_dashes(struct sonde_cli *cli, const json_t *topology);
 
 /* Sum of counts that a server sent: never negative, never wrapped. */
 static inline int64_t sonde_view_add(int64_t a, int64_t b)

@@ -59,8 +59,28 @@ static void edges_have_a_row_for_each_side_that_was_a_target(void **state)
 		"11 (remote fin 11)\n"
 		"cart        10.4.7.9  5432  client        -       -       -  -                    "
 		"-                        512 B     100 B  1                                    0  "
-		"0\n"
-		"not measured: exe_time (not requested), rtt (hook refused)\n");
+		"0\n");
+	json_decref(json);
+}
+
+static void a_dash_has_its_reasons(void **state)
+{
+	json_t *json = fixture("topology");
+	_cleanup_free_ char *text = shown(sonde_view_dashes, json, SONDE_CLI_TABLE);
+
+	assert_string_equal(text, "- is not requested: exe_time\n- is hook refused: rtt\n");
+	json_decref(json);
+}
+
+static void a_drop_that_is_no_loss_says_so(void **state)
+{
+	json_t *json =
+		json_loads("{\"edges\":[{\"client_side\":{\"drops\":[{\"reason\":\"QUEUE_PURGE\","
+			   "\"class\":\"teardown\",\"segments\":2,\"direction\":\"transmit\"}]}}]}",
+			   0, NULL);
+	_cleanup_free_ char *text = shown(sonde_view_edges, json, SONDE_CLI_TABLE);
+
+	assert_non_null(strstr(text, "2 (QUEUE_PURGE teardown 2 out)"));
 	json_decref(json);
 }
 
@@ -278,6 +298,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(edges_have_a_row_for_each_side_that_was_a_target),
+		cmocka_unit_test(a_dash_has_its_reasons),
+		cmocka_unit_test(a_drop_that_is_no_loss_says_so),
 		cmocka_unit_test(wide_edges_show_every_number_and_the_edge_id),
 		cmocka_unit_test(a_ledger_says_what_it_means_for_the_numbers),
 		cmocka_unit_test(a_ledger_without_reports_is_not_taken_for_complete),
