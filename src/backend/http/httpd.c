@@ -115,15 +115,11 @@ static int check(struct exchange *x, struct MHD_Connection *c)
 	if (x->too_large)
 		return sonde_problem_set(p, 413, NULL, "the body may have at most %zu bytes",
 					 x->server->config.max_body_bytes);
-	if (strcmp(x->method, "GET") != 0 && strcmp(x->method, "POST") != 0) {
-		(void)snprintf(x->request.allow, sizeof(x->request.allow), "GET, HEAD, POST");
-		return sonde_problem_set(p, 405, NULL, "method %.16s is not known here", x->method);
-	}
 	/* Also what keeps other sites' pages out: a browser asks first, and gets no leave. */
 	if (x->body_bytes > 0 && !is_json(header(c, "Content-Type")))
 		return sonde_problem_set(p, 415, NULL,
 					 "Content-Type: application/json was expected");
-	if (strcmp(x->method, "POST") == 0 && header(c, "Origin") &&
+	if (strcmp(x->method, "GET") != 0 && header(c, "Origin") &&
 	    !is_json(header(c, "Content-Type")))
 		return sonde_problem_set(p, 403, NULL, "requests of other sites are not taken");
 	return 0;

@@ -291,11 +291,11 @@ static bool try_task(struct sonde_backend *b, struct sonde_http_request *req)
 	for (size_t i = 0; i < ELEMENTS_OF(of_task); i++) {
 		if (strcmp(rest, of_task[i].rest) != 0)
 			continue;
-		if (strcmp(req->method, of_task[i].method) != 0) {
+		if (!t) {
+			(void)sonde_problem_set(&req->problem, 404, "id", "no task %s", id);
+		} else if (strcmp(req->method, of_task[i].method) != 0) {
 			allow(req, of_task[i].method);
 			wrong_method(req);
-		} else if (!t) {
-			(void)sonde_problem_set(&req->problem, 404, "id", "no task %s", id);
 		} else {
 			of_task[i].fn(b, req, t);
 		}

@@ -45,23 +45,27 @@ static const struct sonde_agent *only_agent(const struct assignment *as)
 static int nobody(const struct assignment *as, const struct sonde_spec_target *t, size_t index)
 {
 	char field[64];
+	const char *key = t->process_id[0]     ? "processId"
+			  : t->process_name[0] ? "processName"
+			  : t->service[0]      ? "service"
+					       : "pid";
 
-	(void)snprintf(field, sizeof(field), "targets[%zu]", index);
+	(void)snprintf(field, sizeof(field), "targets[%zu].%s", index, key);
 	if (t->process_id[0])
 		return sonde_problem_set(as->problem, 404, field,
-					 "%s.processId: no live process %.64s", field,
+					 "%s: no live process has the id %.64s", field,
 					 t->process_id);
 	if (t->process_name[0])
 		return sonde_problem_set(as->problem, 404, field,
-					 "%s.processName: no live process is called \"%.128s\"",
-					 field, t->process_name);
+					 "%s: no live process is called \"%.128s\"", field,
+					 t->process_name);
 	if (t->service[0])
 		return sonde_problem_set(as->problem, 404, field,
-					 "%s.service: no live process belongs to \"%.128s\"", field,
+					 "%s: no live process belongs to \"%.128s\"", field,
 					 t->service);
-	return sonde_problem_set(
-		as->problem, 404, field,
-		"%s.pid: no agent has reported pid %d; name the agent with agentId", field, t->pid);
+	return sonde_problem_set(as->problem, 404, field,
+				 "%s: no agent has reported pid %d; name the agent with agentId",
+				 field, t->pid);
 }
 
 /* A pid means one machine: two agents with the same one are an ambiguity, not a wish for both. */

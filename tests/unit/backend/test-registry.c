@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend-fixture.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "backend/json.h"
+#include "backend/tasks/registry.h"
+
+#define T0 1700000000000
+
+static const struct sonde_process *report(struct sonde_registry *r, const char *agent,
+					  const char *service, const char *name, int32_t pid,
+					  int64_t now_ms)
+{
+	const struct sonde_process_report in = {
+		.layer = "GENERAL", .service = service, .instance = "i", .name = name, .pid = pid};
+	const struct sonde_process *p = NULL;
+	struct sonde_agent *a = NULL;
+
+	assert_ok(sonde_registry_see_agent(r, agent, now_ms, &a));
+	assert_ok(sonde_registry_report(r, a, &in, now_ms, &p));
+	return p;
+}
+
+static void survives_a_restart_with_names(void **state)
+{
+	struct sonde_registry *r = NULL;
+	struct fixture *f = *state;
+	const struct sonde_process *p;
+	char id[SONDE_MAL_PROCESS_ID_SIZE];
+
+	fixture_open(f);
+	assert_ok(sonde_registry_new(f->store, &r));
+	p = report(r, "a", "web", "nginx", 7, T0);
+	memcpy(id, p->process_id, sizeof(id));
+	sonde_registry_tick(r, T0, 1000000);
+	sonde_store_flush(f->store);
+	r = sonde_registry_free(r);
+	assert_ok(sonde_registry_new(f->store, &r));
+	p = sonde_registry_processes(r);
+	assert_non_null(p);
+	assert_string_equal(p->process_id, id);
+	assert_string_equal(p->service, "web");
+	assert_int_equal(p->pid, 7);
+	assert_string_equal(sonde_registry_find_entity(r, id)->name, "nginx");
+	(void)sonde_registry_free(r);
+}
+
+static void a_ping_keeps_all_of_an_entity_alive(void **state)
+{
+	_cleanup_(sonde_registry_freep) struct sonde_registry *r = NULL;
+	const struct sonde_process *one, *two, *other;
+	struct fixture *f = *state;
+
+	fixture_open(f);
+	assert_ok(sonde_registry_new(f->store, &r));
+	one = report(r, "a", "web", "nginx", 7, T0);
+	two = report(r, "a", "web", "nginx", 8, T0);
+	other = report(r, "b", "web", "nginx", 7, T0);
+	assert_string_equal(one->process_id, two->process_id);
+	assert_int_equal(sonde_registry_ping(r, one->agent, "web", "i", "nginx", T0 + 59000), 2);
+	assert_true(sonde_process_live(two, T0 + 100000));
+	assert_false(sonde_process_live(other, T0 + 100000));
+	assert_int_equal(sonde_registry_ping(r, one->agent, "web", "i", "redis", T0 + 59000), 0);
+}
+
+static void forgets_the_process_and_keeps_its_name(void **state)
+{
+	_cleanup_(sonde_registry_freep) struct sonde_registry *r = NULL;
+	char id[SONDE_MAL_PROCESS_ID_SIZE];
+	struct fixture *f = *state;
+
+	fixture_open(f);
+	assert_ok(sonde_registry_new(f->store, &r));
+	memcpy(id, report(r, "a", "web", "nginx", 7, T0)->process_id, sizeof(id));
+	sonde_registry_tick(r, T0 + SONDE_REGISTRY_FORGET_MS + 1, 10 * SONDE_REGISTRY_FORGET_MS);
+	assert_null(sonde_registry_processes(r));
+	assert_non_null(sonde_registry_find_entity(r, id));
+	sonde_registry_tick(r, T0 + 10 * SONDE_REGISTRY_FORGET_MS + 1,
+			    10 * SONDE_REGISTRY_FORGET_MS);
+	assert_null(sonde_registry_find_entity(r, id));
+	assert_null(sonde_registry_agents(r));
+}
+
+static void refuses_names_that_cannot_be(void **state)
+{
+	_cleanup_(sonde_registry_freep) struct sonde_registry *r = NULL;
+	char name[SONDE_REGISTRY_NAME_MAX + 1], id[SONDE_SPEC_TEXT_MAX + 1];
+	const struct sonde_process *p = NULL;
+	struct sonde_process_report in = {.service = "", .instance = "i", .name = "n"};
+	struct fixture *f = *state;
+	struct sonde_agent *a = NULL;
+
+	fixture_open(f);
+	assert_ok(sonde_registry_new(f->store, &r));
+	memset(id, 'x', sizeof(id) - 1);
+	id[sizeof(id) - 1] = '\0';
+	assert_err(sonde_registry_see_agent(r, "", T0, &a), EINVAL);
+	assert_err(sonde_registry_see_agent(r, id, T0, &a), EINVAL);
+	assert_ok(sonde_registry_see_agent(r, "a", T0, &a));
+	assert_err(sonde_registry_report(r, a, &in, T0, &p), EINVAL);
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	in.service = name;
+	assert_err(sonde_registry_report(r, a, &in, T0, &p), EINVAL);
+	assert_null(sonde_registry_processes(r));
+}
+
+static void a_process_is_a_better_word_than_an_address(void **state)
+{
+	_cleanup_(sonde_registry_freep) struct sonde_registry *r = NULL;
+	struct fixture *f = *state;
+
+	fixture_open(f);
+	assert_ok(sonde_registry_new(f->store, &r));
+	sonde_registry_note_entity(r, "id", SONDE_ENTITY_ADDRESS, "s", "i", "10.0.0.1", T0);
+	sonde_registry_note_entity(r, "id", SONDE_ENTITY_PROCESS, "s", "i", "nginx", T0);
+	sonde_registry_note_entity(r, "id", SONDE_ENTITY_ADDRESS, "s", "i", "10.0.0.1", T0);
+	assert_int_equal(sonde_registry_find_entity(r, "id")->kind, SONDE_ENTITY_PROCESS);
+	assert_string_equal(sonde_registry_find_entity(r, "id")->name, "nginx");
+}
+
+int main(void)
+{
+#define with_store(t) cmocka_unit_test_setup_teardown(t, fixture_setup, fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		with_store(survives_a_restart_with_names),
+		with_store(a_ping_keeps_all_of_an_entity_alive),
+		with_store(forgets_the_process_and_keeps_its_name),
+		with_store(refuses_names_that_cannot_be),
+		with_store(a_process_is_a_better_word_than_an_address),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

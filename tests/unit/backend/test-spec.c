@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sonde-test.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/json.h"
+#include "backend/tasks/spec.h"
+
+#define NOW_MS 1700000000000
+
+static struct sonde_problem problem;
+
+static int parse(const char *text, struct sonde_spec **ret)
+{
+	_cleanup_json_ json_t *j = json_loads(text, 0, NULL);
+
+	assert_non_null(j);
+	memset(&problem, 0, sizeof(problem));
+	return sonde_spec_parse(j, NOW_MS, 1800000, false, ret, &problem);
+}
+
+static void assert_field(const char *text, const char *field)
+{
+	struct sonde_spec *s = NULL;
+
+	assert_err(parse(text, &s), EINVAL);
+	assert_null(s);
+	assert_int_equal(problem.status, 400);
+	assert_string_equal(problem.field, field);
+	assert_true(problem.detail[0] != '\0');
+}
+
+static void reads_both_spellings_and_numbers_as_text(void **state)
+{
+	_cleanup_(sonde_spec_freep) struct sonde_spec *s = NULL;
+
+	assert_ok(parse(
+		"{\"targets\":[{\"process_name\":\"nginx\",\"agentId\":\"a\"},{\"pid\":7}],"
+		"\"duration_ms\":\"60000\",\"options\":{\"execution_time\":true},\"limits\":{\"maxPeers\":9}}",
+		&s));
+	assert_int_equal(s->n_targets, 2);
+	assert_string_equal(s->targets[0].process_name, "nginx");
+	assert_string_equal(s->targets[0].agent_id, "a");
+	assert_int_equal(s->targets[1].pid, 7);
+	assert_int_equal(s->duration_ms, 60000);
+	assert_int_equal(s->report_interval_ms, 2000);
+	assert_true(s->execution_time);
+	assert_int_equal(s->max_peers, 9);
+	assert_string_equal(s->preset, "network");
+	assert_string_equal(s->created_by, "api");
+}
+
+static void names_the_field_that_is_wrong(void **state)
+{
+	assert_field("[]", "");
+	assert_field("{}", "targets");
+	assert_field("{\"targets\":[],\"durationMs\":5000}", "targets");
+	assert_field("{\"targets\":7,\"durationMs\":5000}", "targets");
+	assert_field("{\"targets\":[7],\"durationMs\":5000}", "targets[0]");
+	assert_field("{\"targets\":[{}],\"durationMs\":5000}", "targets[0]");
+	assert_field(
+		"{\"targets\":[{\"pid\":1},{\"pid\":1,\"service\":\"x\"}],\"durationMs\":5000}",
+		"targets[1]");
+	assert_field("{\"targets\":[{\"pid\":\"x\"}],\"durationMs\":5000}", "targets[0].pid");
+	assert_field("{\"targets\":[{\"pid\":-1}],\"durationMs\":5000}", "targets[0].pid");
+	assert_field("{\"targets\":[{\"pid\":1.5}],\"durationMs\":5000}", "targets[0].pid");
+	assert_field("{\"targets\":[{\"service\":\"a\\nb\"}],\"durationMs\":5000}",
+		     "targets[0].service");
+	assert_field("{\"targets\":[{\"servce\":\"a\"}],\"durationMs\":5000}", "targets[0].servce");
+	assert_field("{\"targets\":[{\"pid\":1}]}", "durationMs");
+	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":999}", "durationMs");
+	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":1800001}", "durationMs");
+	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"duration_ms\":5000}",
+		     "durationMs");
+	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"preset\":\"nope\"}",
+		     "preset");
+	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"collectors\":[\"udp\"]}",
+		     "collectors");
+	assert_field(
+		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"options\":{\"executionTime\":1}}",
+		"options.executionTime");
+	assert_field(
+		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"limits\":{\"maxPeers\":99999999}}",
+		"limits.maxPeers");
+	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"reportIntervalMs\":1}",
+		     "reportIntervalMs");
+	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"startWallMs\":1000}",
+		     "startWallMs");
+	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"id\":\"mine\"}", "id");
+	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"color\":\"red\"}", "color");
+}
+
+static void bounds_names_and_targets(void **state)
+{
+	_cleanup_json_ json_t *root = json_pack("{s:i}", "durationMs", 5000),
+			      *targets = json_array();
+	struct sonde_spec *s = NULL;
+	char name[SONDE_TASK_NAME_MAX + 1];
+
+	for (int i = 0; i <= SONDE_TASK_TARGETS_MAX; i++)
+		assert_int_equal(json_array_append_new(targets, json_pack("{s:i}", "pid", i + 1)),
+				 0);
+	assert_int_equal(json_object_set(root, "targets", targets), 0);
+	assert_err(sonde_spec_parse(root, NOW_MS, 1800000, false, &s, &problem), EINVAL);
+	assert_string_equal(problem.field, "targets");
+	assert_int_equal(json_array_remove(targets, 0), 0);
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	assert_int_equal(json_object_set_new(root, "name", json_string(name)), 0);
+	assert_err(sonde_spec_parse(root, NOW_MS, 1800000, false, &s, &problem), EINVAL);
+	assert_string_equal(problem.field, "name");
+	assert_null(s);
+}
+
+static bool keep_pids(void *ctx, const struct sonde_spec_target *t)
+{
+	return t->pid != 0;
+}
+
+static void comes_back_as_it_was_written(void **state)
+{
+	_cleanup_(sonde_spec_freep) struct sonde_spec *s = NULL, *back = NULL;
+	_cleanup_json_ json_t *j = NULL, *share = NULL;
+
+	assert_ok(parse(
+		"{\"name\":\"n\",\"targets\":[{\"service\":\"s\"},{\"pid\":3}],\"durationMs\":5000,"
+		"\"startWallMs\":1700000001000}",
+		&s));
+	(void)snprintf(s->id, sizeof(s->id), "abc");
+	j = sonde_spec_json(s, NULL, NULL);
+	assert_ok(sonde_spec_parse(j, 0, 0, true, &back, &problem));
+	assert_string_equal(back->id, "abc");
+	assert_int_equal(back->start_wall_ms, 1700000001000);
+	assert_memory_equal(back->targets, s->targets, 2 * sizeof(*s->targets));
+	share = sonde_spec_json(s, keep_pids, NULL);
+	assert_int_equal(json_array_size(json_object_get(share, "targets")), 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reads_both_spellings_and_numbers_as_text),
+		cmocka_unit_test(names_the_field_that_is_wrong),
+		cmocka_unit_test(bounds_names_and_targets),
+		cmocka_unit_test(comes_back_as_it_was_written),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
