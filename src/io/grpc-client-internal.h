@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What grpc-client.c (connection, back-off) and grpc-client-call.c (one call) share. */
+/*
+ * What grpc-client.c (connection, back-off) and grpc-client-call.c (one call) share.
+ * The fuzz target uses it too: it feeds a connection that has no socket.
+ */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,7 +47,7 @@ struct sonde_grpc_client {
 struct sonde_grpc_client_conn {
 	struct sonde_grpc_client *client;
 	struct sonde_http2 *h2;
-	struct sonde_http2_conn *io;
+	struct sonde_http2_conn *io; /* NULL: fed by a test */
 	uint64_t started_ns;
 	bool lost;
 	bool answered; /* at least once, in order */
@@ -80,6 +83,14 @@ struct sonde_grpc_client_call {
 	bool done;   /* on_done ran */
 	bool in_event;
 };
+
+/* A connection without a socket; the caller makes it c->conn. Return: 0, -ENOMEM. */
+int sonde_grpc_client_conn_new(struct sonde_grpc_client *c,
+			       struct sonde_grpc_client_conn **ret) _must_check_;
+
+/* Ends its calls. NULL is fine. Returns NULL. */
+struct sonde_grpc_client_conn *sonde_grpc_client_conn_free(struct sonde_grpc_client_conn *conn);
+SONDE_DEFINE_CLEANUP(struct sonde_grpc_client_conn *, sonde_grpc_client_conn_free)
 
 /* Sends the call on @conn. Return: 0, -ENOTCONN (it takes no more), -ENOMEM. */
 int sonde_grpc_client_call_start(struct sonde_grpc_client_call *call,

@@ -35,17 +35,43 @@ static uint64_t backoff_ns(unsigned failures)
 	return ns / 2 + (uint64_t)((double)(ns / 2) * random / UINT32_MAX);
 }
 
-static struct sonde_grpc_client_conn *conn_free(struct sonde_grpc_client_conn *conn)
+struct sonde_grpc_client_conn *sonde_grpc_client_conn_free(struct sonde_grpc_client_conn *conn)
 {
 	if (!conn)
 		return NULL;
+	if (conn->client->conn == conn)
+		conn->client->conn = NULL;
 	DL_DELETE(conn->client->conns, conn);
 	conn->io = sonde_http2_conn_free(conn->io);
 	conn->h2 = sonde_http2_free(conn->h2); /* ends its calls */
 	free(conn);
 	return NULL;
 }
-SONDE_DEFINE_CLEANUP(struct sonde_grpc_client_conn *, conn_free)
+
+int sonde_grpc_client_conn_new(struct sonde_grpc_client *c, struct sonde_grpc_client_conn **ret)
+{
+	const struct sonde_http2_config config = {
+		.max_stream_output_bytes = c->max_message_bytes,
+		.control_burst = CONTROL_BURST,
+		.control_per_s = CONTROL_PER_S,
+	};
+	struct sonde_http2_handler events = sonde_grpc_client_call_events;
+	_cleanup_(sonde_grpc_client_conn_freep) struct sonde_grpc_client_conn *conn = NULL;
+	int r;
+
+	conn = calloc(1, sizeof(*conn));
+	if (!conn)
+		return -ENOMEM;
+	conn->client = c;
+	conn->started_ns = sonde_mono_ns();
+	DL_APPEND(c->conns, conn);
+	events.ctx = conn;
+	r = sonde_http2_new(&config, &events, &conn->h2);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(conn);
+	return 0;
+}
 
 void sonde_grpc_client_conn_retire(struct sonde_grpc_client_conn *conn)
 {
@@ -71,39 +97,26 @@ static void on_lost(void *ctx, int error)
 			c->next_try_ns = sonde_mono_ns() + backoff_ns(c->failures);
 		}
 	}
-	conn_free(conn);
+	sonde_grpc_client_conn_free(conn);
 }
 
 /* Takes @fd on success. */
 static int add_connection(struct sonde_grpc_client *c, int fd)
 {
-	static const struct sonde_http2_conn_config io_config = {
+	static const struct sonde_http2_conn_config config = {
 		.greet_timeout_ns = GREET_TIMEOUT_NS,
 		.frame_timeout_ns = FRAME_TIMEOUT_NS,
 		.stall_timeout_ns = STALL_TIMEOUT_NS,
 	};
-	const struct sonde_http2_config h2_config = {
-		.max_stream_output_bytes = c->max_message_bytes,
-		.control_burst = CONTROL_BURST,
-		.control_per_s = CONTROL_PER_S,
-	};
-	struct sonde_http2_handler events = sonde_grpc_client_call_events;
 	struct sonde_http2_conn_handler handler = {.on_lost = on_lost};
-	_cleanup_(conn_freep) struct sonde_grpc_client_conn *conn = NULL;
+	_cleanup_(sonde_grpc_client_conn_freep) struct sonde_grpc_client_conn *conn = NULL;
 	int r;
 
-	conn = calloc(1, sizeof(*conn));
-	if (!conn)
-		return -ENOMEM;
-	conn->client = c;
-	conn->started_ns = sonde_mono_ns();
-	DL_APPEND(c->conns, conn);
-	events.ctx = conn;
-	r = sonde_http2_new(&h2_config, &events, &conn->h2);
+	r = sonde_grpc_client_conn_new(c, &conn);
 	if (r < 0)
 		return r;
 	handler.ctx = conn;
-	r = sonde_http2_conn_new(c->event, fd, conn->h2, &io_config, &handler, &conn->io);
+	r = sonde_http2_conn_new(c->event, fd, conn->h2, &config, &handler, &conn->io);
 	if (r < 0)
 		return r;
 	c->conn = TAKE_PTR(conn);
@@ -261,7 +274,7 @@ struct sonde_grpc_client *sonde_grpc_client_free(struct sonde_grpc_client *c)
 	while (c->calls)
 		sonde_grpc_client_cancel(c->calls);
 	DL_FOREACH_SAFE (c->conns, conn, tmp)
-		conn_free(conn);
+		sonde_grpc_client_conn_free(conn);
 	c->connect = sonde_connect_free(c->connect);
 	(void)sd_event_source_disable_unref(c->defer);
 	sd_event_unref(c->event);

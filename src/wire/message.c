@@ -93,6 +93,10 @@ static int check_message(const ProtobufCMessage *m, size_t max)
 {
 	int r;
 
+	for (unsigned i = 0; i < m->n_unknown_fields; i++) {
+		if (m->unknown_fields[i].tag == 0) /* no number; protobuf-c takes it as 80 00 */
+			return -EBADMSG;
+	}
 	for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
 		r = check_field(m, &m->descriptor->fields[i], max);
 		if (r < 0)
