@@ -23,7 +23,7 @@
 /* 1 s, 2 s … 60 s, of which a random part between a half and all: agents that lost one backend come back spread. */
 static uint64_t backoff_ns(unsigned failures)
 {
-	uint64_t ns = BACKOFF_MAX_NS;
+	uint64_t ns = BACKOFF_MAX_NS, half_ms;
 	uint32_t random = 0;
 
 	if (failures <= 6)
@@ -32,7 +32,8 @@ static uint64_t backoff_ns(unsigned failures)
 		ns = BACKOFF_MAX_NS;
 	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != (ssize_t)sizeof(random))
 		random = (uint32_t)sonde_mono_ns();
-	return ns / 2 + (uint64_t)((double)(ns / 2) * random / UINT32_MAX);
+	half_ms = ns / 2 / SONDE_NS_PER_MS;
+	return (half_ms + random % (half_ms + 1)) * SONDE_NS_PER_MS;
 }
 
 struct sonde_grpc_client_conn *sonde_grpc_client_conn_free(struct sonde_grpc_client_conn *conn)

@@ -145,13 +145,13 @@ static int listen_on(const char *address, uint16_t port)
 		.ai_socktype = SOCK_STREAM,
 	};
 	_cleanup_close_ int fd = -1;
-	struct addrinfo *found;
+	struct addrinfo *found = NULL;
 	const int on = 1;
 	char service[8];
 	int r = 0;
 
 	(void)snprintf(service, sizeof(service), "%u", (unsigned)port);
-	if (getaddrinfo(address, service, &hints, &found) != 0)
+	if (getaddrinfo(address, service, &hints, &found) != 0 || !found)
 		return -EINVAL;
 	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||

@@ -17,8 +17,7 @@
 #define READS_A_TURN 8 /* then the other sources of the loop have their turn */
 #define WRITE_BYTES 65536
 #define WRITES_A_TURN 8
-#define TICK_US 1000000
-#define TICK_ACCURACY_US 500000
+#define TICK_MAX_US 1000000
 
 struct sonde_http2_conn {
 	struct sonde_http2 *h2; /* borrowed */
@@ -31,6 +30,7 @@ struct sonde_http2_conn {
 	size_t out_at;
 	bool lost;
 	bool ticking;
+	uint64_t tick_us;
 
 	uint64_t started_ns;
 	uint64_t frame_mark, frame_since_ns; /* the frame that midway() speaks of */
@@ -76,7 +76,7 @@ static int keep_ticking(struct sonde_http2_conn *c)
 	if (want == c->ticking)
 		return 0;
 	if (want) {
-		r = sd_event_source_set_time_relative(c->timer, TICK_US);
+		r = sd_event_source_set_time_relative(c->timer, c->tick_us);
 		if (r < 0)
 			return r;
 		c->frame_since_ns = c->sent_since_ns = 0;
@@ -251,7 +251,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	sonde_http2_reset_stalled(c->h2, now_ns, c->config.stall_timeout_ns);
 	if (c->handler.on_tick)
 		c->handler.on_tick(c->handler.ctx, now_ns);
-	r = sd_event_source_set_time_relative(c->timer, TICK_US);
+	r = sd_event_source_set_time_relative(c->timer, c->tick_us);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
 	if (r < 0) {
@@ -279,6 +279,19 @@ static void set_socket_options(int fd)
 	for (size_t i = 0; i < ELEMENTS_OF(options); i++) /* helps where it works */
 		(void)setsockopt(fd, options[i].level, options[i].name, &options[i].value,
 				 sizeof(options[i].value));
+}
+
+/* Time-outs are found up to a quarter of the shortest too late, and not looked for more than once a second. */
+static uint64_t tick_us(const struct sonde_http2_conn_config *config)
+{
+	uint64_t ns = config->greet_timeout_ns;
+
+	if (config->frame_timeout_ns < ns)
+		ns = config->frame_timeout_ns;
+	if (config->stall_timeout_ns < ns)
+		ns = config->stall_timeout_ns;
+	ns /= 4 * SONDE_NS_PER_US;
+	return ns < TICK_MAX_US ? ns + 1 : TICK_MAX_US;
 }
 
 int sonde_http2_conn_new(sd_event *event, int fd, struct sonde_http2 *h2,
@@ -309,8 +322,9 @@ int sonde_http2_conn_new(sd_event *event, int fd, struct sonde_http2 *h2,
 	r = sd_event_add_defer(event, &c->defer, on_defer, c); /* the first one greets */
 	if (r < 0)
 		return r;
-	r = sd_event_add_time_relative(event, &c->timer, CLOCK_MONOTONIC, TICK_US, TICK_ACCURACY_US,
-				       on_timer, c);
+	c->tick_us = tick_us(config);
+	r = sd_event_add_time_relative(event, &c->timer, CLOCK_MONOTONIC, c->tick_us,
+				       c->tick_us / 2, on_timer, c);
 	if (r < 0)
 		return r;
 	c->ticking = true;

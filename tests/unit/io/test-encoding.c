@@ -45,17 +45,17 @@ static void every_encoding_brings_back_what_it_took(void **state)
 static void a_bomb_stops_at_the_limit(void **state)
 {
 	for (size_t e = 0; e < ELEMENTS_OF(all); e++) {
-		_cleanup_buf_ struct sonde_buf plain = SONDE_BUF_INIT(64 << 20),
-					       bomb = SONDE_BUF_INIT(65 << 20),
+		_cleanup_buf_ struct sonde_buf plain = SONDE_BUF_INIT(64UL << 20),
+					       bomb = SONDE_BUF_INIT(65UL << 20),
 					       out = SONDE_BUF_INIT(100000);
 
-		assert_ok(sonde_buf_reserve(&plain, 64 << 20));
-		memset(plain.data, 0, 64 << 20);
-		plain.len = 64 << 20;
+		assert_ok(sonde_buf_reserve(&plain, 64UL << 20));
+		memset(plain.data, 0, 64UL << 20);
+		plain.len = 64UL << 20;
 		assert_ok(sonde_encode(all[e], plain.data, plain.len, &bomb));
 		assert_err(sonde_decode(all[e], bomb.data, bomb.len, &out), EMSGSIZE);
 		assert_int_equal(out.len, 0);
-		assert_true(out.cap <= 2 * 100000);
+		assert_true(out.cap <= 2UL * 100000);
 	}
 }
 
