@@ -5,31 +5,33 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "host/pidfile.h"
 #include "host/privilege.h"
 
 int sonde_exe_read(int proc_fd, uint32_t pid, char *buf, size_t size, bool *ret_cut)
 {
 	char name[sizeof("4294967295/exe")], path[PATH_MAX];
-	bool cut;
+	struct stat st;
+	bool cut, there;
 	ssize_t n;
 	int r;
 
 	assert(buf && size > 0 && ret_cut);
 
-	(void)snprintf(name, sizeof(name), "%u", pid);
-	if (faccessat(proc_fd, name, F_OK, 0) < 0)
-		return -ESRCH; /* or a kernel thread, whose exe is ENOENT too, could not be told apart */
 	(void)snprintf(name, sizeof(name), "%u/exe", pid);
-
-	(void)sonde_privilege_raise(SONDE_CAP(CAP_SYS_PTRACE) | SONDE_CAP(CAP_DAC_READ_SEARCH));
+	sonde_pidfile_raise();
 	n = readlinkat(proc_fd, name, path, sizeof(path));
 	r = n < 0 ? -errno : 0;
+	/* A kernel thread's exe is ENOENT too, but it has the entry; of a process that ended there is neither. */
+	there = r != -ENOENT || fstatat(proc_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	sonde_privilege_lower();
 
+	if (!there)
+		return -ESRCH;
 	if (r == -ENOENT)
 		n = 0;
 	else if (r == -EPERM)

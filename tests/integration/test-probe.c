@@ -331,6 +331,7 @@ static pid_t sleeper(uid_t uid, int *ret_fd)
 static int hidepid_child(pid_t hidden)
 {
 	const struct sonde_probe_request request = {.type = SONDE_PROBE_LIST_PIDS};
+	const struct sonde_probe_request exe = {.type = SONDE_PROBE_EXE, .pid = (uint32_t)hidden};
 	char path[32];
 	struct rig rig;
 	bool seen;
@@ -347,6 +348,8 @@ static int hidepid_child(pid_t hidden)
 	if (rig_call(&rig, &request) < 0)
 		return 4;
 	seen = lists_pid(&rig, (uint32_t)hidden);
+	if (rig_call(&rig, &exe) < 0)
+		return 6;
 	rig_stop(&rig);
 	return seen ? 0 : 5;
 }
@@ -456,6 +459,91 @@ static void listeners_of_every_network_namespace_are_found(void **state)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
+/* In a child that has lost @cap for good: what is missing is known by name before any task. */
+static int hello_without(int cap, const char *words)
+{
+	struct rig rig;
+	pid_t pid;
+	int status;
+
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			_exit(2);
+		rig_start(&rig, NULL);
+		status = rig.hello.bpf_error == EPERM && strcmp(rig.hello.missing, words) == 0;
+		rig_stop(&rig);
+		_exit(status ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void hello_names_the_capability_that_is_missing(void **state)
+{
+	assert_int_equal(hello_without(CAP_BPF, "CAP_BPF"), 0);
+	assert_int_equal(hello_without(CAP_PERFMON, "CAP_PERFMON"), 0);
+}
+
+static void count_end(void *ctx, int error, const struct sonde_probe_end *end)
+{
+	int *last = ctx;
+
+	*last = error;
+}
+
+static void a_request_that_is_too_late_ends_once(void **state)
+{
+	const struct sonde_probe_request request = {.type = SONDE_PROBE_SNAPSHOT};
+	struct sonde_probe_client_stats stats;
+	struct rig rig;
+	int error = 1;
+
+	rig_start(&rig, NULL);
+	assert_ok(kill((pid_t)rig.hello.worker_pid, SIGSTOP));
+	assert_ok(sonde_probe_client_request(rig.client, &request, 1000000,
+					     (struct sonde_probe_call){NULL, count_end, &error}));
+	while (error == 1)
+		assert_true(sd_event_run(rig.event, 100000) >= 0);
+	assert_err(error, ETIMEDOUT);
+	assert_ok(kill((pid_t)rig.hello.worker_pid, SIGCONT));
+	assert_ok(rig_call(&rig, &request)); /* behind the late answer, which is dropped */
+	sonde_probe_client_stats(rig.client, &stats);
+	assert_int_equal(stats.timeouts, 1);
+	assert_int_equal(stats.late, 1);
+	assert_int_equal(stats.pending, 0);
+	rig_stop(&rig);
+}
+
+static void count_canceled(void *ctx, int error, const struct sonde_probe_end *end)
+{
+	unsigned int *canceled = ctx;
+
+	*canceled += error == -ECANCELED;
+}
+
+static void the_queue_of_requests_is_bounded(void **state)
+{
+	const struct sonde_probe_request request = {.type = SONDE_PROBE_SNAPSHOT};
+	struct sonde_probe_client_stats stats;
+	unsigned int canceled = 0;
+	const struct sonde_probe_call call = {NULL, count_canceled, &canceled};
+	struct rig rig;
+
+	rig_start(&rig, NULL);
+	assert_ok(kill((pid_t)rig.hello.worker_pid, SIGSTOP));
+	for (unsigned int i = 0; i < SONDE_PROBE_CLIENT_PENDING_MAX; i++)
+		assert_ok(sonde_probe_client_request(rig.client, &request, 0, call));
+	assert_err(sonde_probe_client_request(rig.client, &request, 0, call), ENOBUFS);
+	sonde_probe_client_stats(rig.client, &stats);
+	assert_int_equal(stats.refused, 1);
+	assert_ok(kill((pid_t)rig.hello.worker_pid, SIGCONT));
+	rig.client = sonde_probe_client_free(rig.client);
+	assert_int_equal(canceled, SONDE_PROBE_CLIENT_PENDING_MAX);
+	rig_stop(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -472,6 +560,9 @@ int main(void)
 		cmocka_unit_test(a_policy_file_that_others_could_write_is_refused),
 		cmocka_unit_test(exe_is_read_and_a_long_one_is_marked),
 		cmocka_unit_test(pids_are_listed_under_hidepid),
+		cmocka_unit_test(hello_names_the_capability_that_is_missing),
+		cmocka_unit_test(a_request_that_is_too_late_ends_once),
+		cmocka_unit_test(the_queue_of_requests_is_bounded),
 		cmocka_unit_test(listeners_of_every_network_namespace_are_found),
 	};
 
