@@ -258,10 +258,10 @@ static int reference_row(const struct sonde_config_spec *spec, const struct sond
 	if (r < 0)
 		return r;
 	(void)fprintf(out, "| `%s` | %s | ", o->key, sonde_option_type_word(o));
-	if (o->flags & SONDE_OPTION_REQUIRED)
-		(void)fprintf(out, "required");
-	else if (o->fallback && *o->fallback)
+	if (o->fallback && *o->fallback)
 		(void)fprintf(out, "`%s`", o->fallback);
+	else if (o->flags & SONDE_OPTION_REQUIRED)
+		(void)fprintf(out, "required");
 	else
 		(void)fprintf(out, "empty");
 	(void)fprintf(out, " | %s | ", sonde_buf_str(&range));

@@ -156,9 +156,8 @@ int sonde_wait_run(struct sonde_wait *w)
 static bool is_unsupported(const char *reason)
 {
 	/* how the agent's and the probe's words begin for what this machine does not let them do */
-	static const char *const words[] = {
-		"privilege", "kernel", "capability", "not permitted",
-		"EPERM",     "BTF",    "lockdown",   "Operation not permitted"};
+	static const char *const words[] = {"BPF is refused", "not permitted", "lockdown",
+					    "CAP_",	      "BTF",	       "kernel"};
 
 	for (size_t i = 0; i < ELEMENTS_OF(words); i++) {
 		if (strcasestr(reason, words[i]))
