@@ -62,6 +62,8 @@ static int exec_idle_proof(int argc, char *const *argv)
 {
 	const char *path = flag_value(argc, argv, "probe"),
 		   *state = flag_value(argc, argv, "state-dir");
+	const char *args[6];
+	size_t n_args = 0;
 	char beside[4096];
 	ssize_t n;
 
@@ -73,10 +75,16 @@ static int exec_idle_proof(int argc, char *const *argv)
 		(void)snprintf(strrchr(beside, '/') + 1, sizeof("sonde-probe"), "sonde-probe");
 		path = beside;
 	}
-	if (state)
-		(void)execl(path, "sonde-probe", "--idle-proof", "--state", state, (char *)NULL);
-	else
-		(void)execl(path, "sonde-probe", "--idle-proof", (char *)NULL);
+	args[n_args++] = "sonde-probe";
+	args[n_args++] = "--idle-proof";
+	if (has_flag(argc, argv, "json"))
+		args[n_args++] = "--json";
+	if (state) {
+		args[n_args++] = "--state";
+		args[n_args++] = state;
+	}
+	args[n_args] = NULL;
+	(void)execv(path, (char *const *)args);
 	return sonde_log_err(-errno, "cannot run '%s'", path);
 }
 

@@ -19,6 +19,7 @@
 #include "probe/worker.h"
 
 #define AGENT_FD 3
+#define STATE_DIR "/var/lib/sonde"
 
 struct arguments {
 	const char *policy;
@@ -27,6 +28,7 @@ struct arguments {
 	bool idle_proof;
 	bool check_policy;
 	bool policy_reference;
+	bool json;
 };
 
 static const char usage[] =
@@ -36,10 +38,11 @@ static const char usage[] =
 	"      --policy FILE        the node's policy (" SONDE_POLICY_FILE
 	"); root's, not writable by others\n"
 	"      --state DIR          folder of '" SONDE_BPF_IDS_FILE
-	"', where ids of loaded BPF objects are noted\n"
+	"', where ids of loaded BPF objects are noted (" STATE_DIR ", if it exists)\n"
 	"      --agent-pid PID      end at once unless this is the parent\n"
 	"  -v, --verbose            debug lines on stderr\n"
 	"      --idle-proof         ask the kernel (as root) for every noted id, print the answer; 0 = none is left\n"
+	"      --json               with --idle-proof: answer in JSON\n"
 	"      --check-policy       read the policy, say what is wrong with it, exit 0 or 2\n"
 	"      --policy-reference   print every key of the policy as Markdown\n"
 	"  -h, --help\n"
@@ -52,6 +55,7 @@ enum {
 	OPT_IDLE_PROOF,
 	OPT_CHECK_POLICY,
 	OPT_POLICY_REFERENCE,
+	OPT_JSON,
 };
 
 static const struct option options[] = {
@@ -62,6 +66,7 @@ static const struct option options[] = {
 	{"idle-proof", no_argument, NULL, OPT_IDLE_PROOF},
 	{"check-policy", no_argument, NULL, OPT_CHECK_POLICY},
 	{"policy-reference", no_argument, NULL, OPT_POLICY_REFERENCE},
+	{"json", no_argument, NULL, OPT_JSON},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
 	{0},
@@ -96,6 +101,9 @@ static int parse(int argc, char **argv, struct arguments *ret, int *ret_exit)
 			break;
 		case OPT_POLICY_REFERENCE:
 			a.policy_reference = true;
+			break;
+		case OPT_JSON:
+			a.json = true;
 			break;
 		case 'v':
 			sonde_log_set_level(SONDE_LOG_DEBUG);
@@ -133,45 +141,67 @@ static int check_policy(const char *path)
 	return SONDE_PROBE_EXIT_USAGE;
 }
 
-static int idle_proof(const char *state)
+/* @noted: ids of this boot before they were asked. */
+static void print_proof(const struct sonde_probe_idle *proof, size_t noted, bool asked, bool json)
 {
-	_cleanup_close_ int dir_fd = -1;
+	if (json) {
+		(void)printf("{\"asked\": %s, \"ids_noted\": %zu, \"ids_asked\": %u, "
+			     "\"ids_alive\": %u, \"wait_seconds\": %.3f}\n",
+			     asked ? "true" : "false", noted, proof->ids_asked, proof->ids_alive,
+			     (double)proof->wait_ns / 1e9);
+	} else if (asked) {
+		(void)printf("idle proof: %u ids asked, %u alive, after %.3f s\n", proof->ids_asked,
+			     proof->ids_alive, (double)proof->wait_ns / 1e9);
+	} else {
+		(void)printf("idle proof: not asked, CAP_SYS_ADMIN is missing; %zu ids are noted\n",
+			     noted);
+	}
+}
+
+/* Return: exit status, -errno. */
+static int make_proof(int dir_fd, bool json)
+{
 	struct sonde_probe_idle proof = {0};
 	uint64_t permitted = 0;
 	size_t noted = 0;
+	bool asked;
 	int r;
 
-	if (!state) {
-		(void)sonde_log_err(0, "--idle-proof needs --state DIR");
-		return SONDE_PROBE_EXIT_USAGE;
-	}
+	r = sonde_privilege_keep(SONDE_CAP(CAP_SYS_ADMIN) | SONDE_CAP(CAP_BPF));
+	if (r < 0)
+		return r;
+	r = sonde_privilege_permitted(&permitted);
+	if (r < 0)
+		return r;
+	r = sonde_bpf_ids_tidy(dir_fd, &noted);
+	if (r < 0)
+		return r;
+	r = sonde_bpf_ids_prove(dir_fd, SONDE_BPF_IDS_WAIT_NS, &proof);
+	if (r < 0)
+		return r;
+	asked = (permitted & SONDE_CAP(CAP_SYS_ADMIN)) != 0;
+	print_proof(&proof, noted, asked, json);
+	return asked && proof.ids_alive == 0 ? SONDE_PROBE_EXIT_OK : SONDE_PROBE_EXIT_FAILED;
+}
+
+static int idle_proof(const char *state, bool json)
+{
+	_cleanup_close_ int dir_fd = -1;
+	int r;
+
+	if (!state)
+		state = STATE_DIR;
 	dir_fd = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir_fd < 0) {
-		(void)sonde_log_err(-errno, "cannot open the state folder '%s'", state);
+		(void)sonde_log_err(-errno, "cannot open the state folder '%s', see --state",
+				    state);
 		return SONDE_PROBE_EXIT_FAILED;
 	}
-	r = sonde_privilege_keep(SONDE_CAP(CAP_SYS_ADMIN) | SONDE_CAP(CAP_BPF));
-	if (r == 0)
-		r = sonde_privilege_permitted(&permitted);
-	if (r == 0)
-		r = sonde_bpf_ids_tidy(dir_fd, &noted);
-	if (r < 0) {
-		(void)sonde_log_err(r, "cannot read the noted ids");
-		return SONDE_PROBE_EXIT_FAILED;
-	}
-	if ((permitted & SONDE_CAP(CAP_SYS_ADMIN)) == 0) {
-		(void)printf("idle proof: not asked, CAP_SYS_ADMIN is missing; %zu ids are noted\n",
-			     noted);
-		return SONDE_PROBE_EXIT_FAILED;
-	}
-	r = sonde_bpf_ids_prove(dir_fd, SONDE_BPF_IDS_WAIT_NS, &proof);
-	if (r < 0) {
-		(void)sonde_log_err(r, "cannot ask for the noted ids");
-		return SONDE_PROBE_EXIT_FAILED;
-	}
-	(void)printf("idle proof: %u ids asked, %u alive, after %.3f s\n", proof.ids_asked,
-		     proof.ids_alive, (double)proof.wait_ns / 1e9);
-	return proof.ids_alive == 0 ? SONDE_PROBE_EXIT_OK : SONDE_PROBE_EXIT_FAILED;
+	r = make_proof(dir_fd, json);
+	if (r >= 0)
+		return r;
+	(void)sonde_log_err(r, "cannot ask for the ids noted in '%s'", state);
+	return SONDE_PROBE_EXIT_FAILED;
 }
 
 /* Descriptor 3 must be the socket that sonde-agent makes. */
@@ -206,7 +236,7 @@ int main(int argc, char **argv)
 			       ? SONDE_PROBE_EXIT_FAILED
 			       : SONDE_PROBE_EXIT_OK;
 	if (a.idle_proof)
-		return idle_proof(a.state);
+		return idle_proof(a.state, a.json);
 	r = check_socket();
 	if (r < 0) {
 		(void)sonde_log_err(
@@ -216,6 +246,8 @@ int main(int argc, char **argv)
 	keeper.agent_pid = (pid_t)a.agent_pid;
 	keeper.policy = a.policy;
 	keeper.state_dir = a.state;
+	if (!keeper.state_dir && access(STATE_DIR, F_OK) == 0)
+		keeper.state_dir = STATE_DIR;
 	/* There is nothing to flush, and what libraries do at exit(3) is not made for the filter. */
 	_exit(sonde_keeper_run(&keeper));
 }
