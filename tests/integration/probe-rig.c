@@ -156,22 +156,24 @@ int rig_call(struct rig *rig, const struct sonde_probe_request *request)
 	return rig->error;
 }
 
-uint64_t rig_status(uint32_t pid, const char *key, int base)
+bool rig_status_is(uint32_t pid, const char *key, const char *value)
 {
 	char path[32], line[256];
 	size_t n = strlen(key);
-	uint64_t v = UINT64_MAX;
+	bool is = false;
 	FILE *f;
 
 	(void)snprintf(path, sizeof(path), "/proc/%u/status", pid);
 	f = fopen(path, "re");
 	if (!f)
-		return UINT64_MAX;
-	while (fgets(line, sizeof(line), f))
-		if (strncmp(line, key, n) == 0 && line[n] == ':')
-			v = strtoull(line + n + 1, NULL, base);
+		return false;
+	while (fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (strncmp(line, key, n) == 0 && strncmp(line + n, ":\t", 2) == 0)
+			is = strcmp(line + n + 2, value) == 0;
+	}
 	(void)fclose(f);
-	return v;
+	return is;
 }
 
 uint64_t rig_start_ticks(uint32_t pid)

@@ -40,8 +40,8 @@ void rig_wait(struct rig *rig, const unsigned int *flag);
 void rig_dir_make(struct rig *rig, const char *policy);
 void rig_dir_remove(struct rig *rig);
 
-/* The hex value or number of a line of /proc/PID/status; UINT64_MAX when there is none. */
-uint64_t rig_status(uint32_t pid, const char *key, int base);
+/* Does the line "@key:" of /proc/PID/status say @value? */
+bool rig_status_is(uint32_t pid, const char *key, const char *value);
 /* Field 22 of stat, 0 if the process is gone. */
 uint64_t rig_start_ticks(uint32_t pid);
 /* Waits up to 10 s for the process to be gone (a zombie counts). */

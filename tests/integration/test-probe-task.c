@@ -31,6 +31,7 @@ struct ids {
 static void read_ids(const struct rig *rig, struct ids *ids)
 {
 	char path[96], line[256];
+	uint64_t id;
 	FILE *f;
 
 	ids->n = 0;
@@ -42,8 +43,10 @@ static void read_ids(const struct rig *rig, struct ids *ids)
 
 		assert_non_null(at);
 		ids->id[ids->n].kind = at[1];
-		ids->id[ids->n].id = (uint32_t)strtoul(at + 2, NULL, 10);
-		assert_true(ids->id[ids->n++].id > 0);
+		at += 3;
+		at[strcspn(at, " ")] = '\0';
+		assert_ok(sonde_parse_u64(at, 1, UINT32_MAX, &id));
+		ids->id[ids->n++].id = (uint32_t)id;
 	}
 	(void)fclose(f);
 }

@@ -24,15 +24,20 @@
 	(SONDE_CAP(CAP_BPF) | SONDE_CAP(CAP_PERFMON) | SONDE_CAP(CAP_NET_ADMIN) |                  \
 	 SONDE_CAP(CAP_SYS_PTRACE) | SONDE_CAP(CAP_DAC_READ_SEARCH))
 
+#define NO_CAPS "0000000000000000"
+
 static void check_capabilities(uint32_t pid)
 {
-	assert_true(rig_status(pid, "CapPrm", 16) == CAPS);
-	assert_true(rig_status(pid, "CapEff", 16) == 0);
-	assert_true(rig_status(pid, "CapInh", 16) == 0);
-	assert_true(rig_status(pid, "CapBnd", 16) == 0);
-	assert_true(rig_status(pid, "CapAmb", 16) == 0);
-	assert_true(rig_status(pid, "NoNewPrivs", 10) == 1);
-	assert_true(rig_status(pid, "Seccomp", 10) == 2);
+	char caps[17];
+
+	(void)snprintf(caps, sizeof(caps), "%016llx", CAPS);
+	assert_true(rig_status_is(pid, "CapPrm", caps));
+	assert_true(rig_status_is(pid, "CapEff", NO_CAPS));
+	assert_true(rig_status_is(pid, "CapInh", NO_CAPS));
+	assert_true(rig_status_is(pid, "CapBnd", NO_CAPS));
+	assert_true(rig_status_is(pid, "CapAmb", NO_CAPS));
+	assert_true(rig_status_is(pid, "NoNewPrivs", "1"));
+	assert_true(rig_status_is(pid, "Seccomp", "2"));
 }
 
 static void keeper_and_worker_hold_five_capabilities_and_none_in_effect(void **state)
@@ -56,12 +61,13 @@ static void the_agent_keeps_no_capability(void **state)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
+		const uint32_t self = (uint32_t)getpid();
 		bool ok = sonde_privilege_drop_all() == 0;
 
-		ok = ok && rig_status((uint32_t)getpid(), "CapPrm", 16) == 0;
-		ok = ok && rig_status((uint32_t)getpid(), "CapEff", 16) == 0;
-		ok = ok && rig_status((uint32_t)getpid(), "CapBnd", 16) == 0;
-		ok = ok && rig_status((uint32_t)getpid(), "NoNewPrivs", 10) == 1;
+		ok = ok && rig_status_is(self, "CapPrm", NO_CAPS);
+		ok = ok && rig_status_is(self, "CapEff", NO_CAPS);
+		ok = ok && rig_status_is(self, "CapBnd", NO_CAPS);
+		ok = ok && rig_status_is(self, "NoNewPrivs", "1");
 		ok = ok && unshare(CLONE_NEWNET) < 0 && errno == EPERM;
 		_exit(ok ? 0 : 1);
 	}

@@ -150,7 +150,7 @@ static void faults_name_file_and_line(void **state)
 {
 	expect_fault("limits:\n  max_durations: 1s\n", "policy.yaml:2:");
 	expect_fault("limits:\n  max_duration: 1\n", "policy.yaml:2:");
-	expect_fault("\n\ntargets:\n  defualt: deny\n", "policy.yaml:4:");
+	expect_fault("\n\ntargets:\n  dfault: deny\n", "policy.yaml:4:");
 	expect_fault(RULES("    - {name: a, action: forbid}\n"), "policy.yaml:4:");
 	expect_fault("collectors: [tpc]\n", "tpc");
 	expect_fault("options: [execution_tme]\n", "execution_tme");
