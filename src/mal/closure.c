@@ -16,7 +16,7 @@ static struct mal_pair *find_label(struct mal_labels *l, uint32_t key)
 	return NULL;
 }
 
-static int set_label(struct mal_eval *ev, struct mal_labels *l, uint32_t key, uint32_t value)
+int mal_labels_set(struct mal_eval *ev, struct mal_labels *l, uint32_t key, uint32_t value)
 {
 	struct mal_pair *p = find_label(l, key);
 
@@ -61,7 +61,7 @@ struct mal_value mal_value_bool(bool v)
 	return (struct mal_value){.type = MAL_TYPE_BOOL, .boolean = v};
 }
 
-static bool truth(const struct mal_eval *ev, const struct mal_value *v)
+bool mal_value_truth(const struct mal_eval *ev, const struct mal_value *v)
 {
 	switch (v->type) {
 	case MAL_TYPE_STRING:
@@ -158,7 +158,7 @@ static bool equal(const struct mal_value *a, const struct mal_value *b)
 
 /* --- expressions --- */
 
-static int eval_string(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx *c,
+int mal_cx_eval_string(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx *c,
 		       uint32_t *ret)
 {
 	struct mal_value v;
@@ -255,7 +255,7 @@ static int eval_registry(struct mal_eval *ev, struct mal_frame *f, const struct 
 	int r = 0;
 
 	for (size_t i = 0; i < c->method.n_args && r == 0; i++)
-		r = eval_string(ev, f, c->method.args[i], &args[i]);
+		r = mal_cx_eval_string(ev, f, c->method.args[i], &args[i]);
 	if (r == 0)
 		r = mal_host_process(ev, (enum sonde_mal_virtual)c->method.method, args, &id);
 	if (r == 0)
@@ -442,7 +442,7 @@ static int eval_elvis(struct mal_eval *ev, struct mal_frame *f, const struct mal
 	if (r == 0)
 		r = mal_cx_eval(ev, f, c->op.b, &b);
 	if (r == 0)
-		*ret = truth(ev, &a) ? a : b;
+		*ret = mal_value_truth(ev, &a) ? a : b;
 	return r;
 }
 
@@ -457,13 +457,13 @@ static int eval_map(struct mal_eval *ev, struct mal_frame *f, const struct mal_c
 		return mal_eval_no_memory(ev);
 	m->n = 0;
 	for (size_t i = 0; i < c->list.n; i += 2) {
-		r = eval_string(ev, f, c->list.v[i], &key);
+		r = mal_cx_eval_string(ev, f, c->list.v[i], &key);
 		if (r == 0)
-			r = eval_string(ev, f, c->list.v[i + 1], &value);
+			r = mal_cx_eval_string(ev, f, c->list.v[i + 1], &value);
 		if (r == 0 && value == MAL_STR_NULL)
 			r = mal_eval_fail(ev, "null as a value in a map");
 		if (r == 0)
-			r = set_label(ev, m, key, value);
+			r = mal_labels_set(ev, m, key, value);
 		if (r < 0)
 			return r;
 	}
@@ -479,12 +479,12 @@ static int eval_junction(struct mal_eval *ev, struct mal_frame *f, const struct 
 
 	if (r < 0)
 		return r;
-	if (truth(ev, &v) == (c->kind == MAL_CX_AND)) {
+	if (mal_value_truth(ev, &v) == (c->kind == MAL_CX_AND)) {
 		r = mal_cx_eval(ev, f, c->op.b, &v);
 		if (r < 0)
 			return r;
 	}
-	*ret = mal_value_bool(truth(ev, &v));
+	*ret = mal_value_bool(mal_value_truth(ev, &v));
 	return 0;
 }
 
@@ -512,7 +512,7 @@ static int eval_in(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx
 		   struct mal_value *ret)
 {
 	uint32_t id = MAL_STR_NULL, item;
-	int r = eval_string(ev, f, c->list.on, &id);
+	int r = mal_cx_eval_string(ev, f, c->list.on, &id);
 
 	if (r == 0 && id == MAL_STR_NULL)
 		r = mal_eval_fail(ev, "null before 'in'");
@@ -555,8 +555,8 @@ static int eval_method(struct mal_eval *ev, struct mal_frame *f, const struct ma
 	struct mal_pair *p = find_label(on.labels, key);
 
 	*ret = mal_value_string(p ? p->value : MAL_STR_NULL);
-	return set_label(ev, on.labels, key,
-			 args[1].type == MAL_TYPE_STRING ? args[1].string : MAL_STR_NULL);
+	return mal_labels_set(ev, on.labels, key,
+			      args[1].type == MAL_TYPE_STRING ? args[1].string : MAL_STR_NULL);
 }
 
 int mal_cx_eval(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx *c,
@@ -615,7 +615,7 @@ int mal_cx_eval(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx *c
 	case MAL_CX_NOT:
 		r = mal_cx_eval(ev, f, c->op.a, &v);
 		if (r == 0)
-			*ret = mal_value_bool(!truth(ev, &v));
+			*ret = mal_value_bool(!mal_value_truth(ev, &v));
 		return r;
 	case MAL_CX_EQ:
 	case MAL_CX_NE:
@@ -628,139 +628,4 @@ int mal_cx_eval(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx *c
 		return eval_in(ev, f, c, ret);
 	}
 	return mal_eval_fail(ev, "unknown element");
-}
-
-/* --- statements --- */
-
-/* 1: a return was met. */
-static int run_statements(struct mal_eval *ev, struct mal_frame *f, const struct mal_st *s);
-
-static int run_label(struct mal_eval *ev, struct mal_frame *f, const struct mal_st *s)
-{
-	struct mal_value map;
-	uint32_t key = MAL_STR_NULL, value = MAL_STR_NULL;
-	int r = mal_cx_eval(ev, f, s->map, &map);
-
-	if (r == 0)
-		r = eval_string(ev, f, s->key, &key);
-	if (r == 0)
-		r = eval_string(ev, f, s->a, &value);
-	if (r < 0)
-		return r;
-	if (map.type != MAL_TYPE_LABELS || key == MAL_STR_NULL)
-		return mal_eval_fail(ev, "a label with the name null");
-	return set_label(ev, map.labels, key, value);
-}
-
-static int run_if(struct mal_eval *ev, struct mal_frame *f, const struct mal_st *s)
-{
-	struct mal_value v;
-	int r = mal_cx_eval(ev, f, s->a, &v);
-
-	return r < 0 ? r : run_statements(ev, f, truth(ev, &v) ? s->then : s->otherwise);
-}
-
-static int run_return(struct mal_eval *ev, struct mal_frame *f, const struct mal_st *s)
-{
-	struct mal_value v;
-	int r;
-
-	if (!s->a)
-		return 1;
-	r = mal_cx_eval(ev, f, s->a, &v);
-	if (r < 0)
-		return r;
-	if (v.type == MAL_TYPE_LABELS)
-		f->result = v.labels;
-	return 1;
-}
-
-static int run_statements(struct mal_eval *ev, struct mal_frame *f, const struct mal_st *s)
-{
-	struct mal_value v;
-	uint32_t id = MAL_STR_NULL;
-	int r = 0;
-
-	for (; s && r == 0; s = s->next) {
-		switch (s->kind) {
-		case MAL_ST_IF:
-			r = run_if(ev, f, s);
-			break;
-		case MAL_ST_RETURN:
-			r = run_return(ev, f, s);
-			break;
-		case MAL_ST_LOCAL:
-			r = mal_cx_eval(ev, f, s->a, &v);
-			if (r == 0)
-				f->locals[s->slot] = v;
-			break;
-		case MAL_ST_LABEL:
-			r = run_label(ev, f, s);
-			break;
-		case MAL_ST_ATTRIBUTE:
-			r = eval_string(ev, f, s->a, &id);
-			if (r == 0)
-				f->locals[0].entity->attributes[s->slot] = id;
-			break;
-		case MAL_ST_EXPR:
-			r = mal_cx_eval(ev, f, s->a, &v);
-			break;
-		}
-	}
-	return r;
-}
-
-static int run(struct mal_eval *ev, const struct mal_closure *c, struct mal_frame *f)
-{
-	struct mal_value v;
-	int r;
-
-	for (size_t i = c->n_params; i < c->n_locals; i++)
-		f->locals[i] = mal_value_string(MAL_STR_NULL);
-	if (c->condition)
-		return mal_cx_eval(ev, f, c->condition, &v);
-	r = run_statements(ev, f, c->body);
-	return r < 0 ? r : 0;
-}
-
-int mal_closure_run(struct mal_eval *ev, const struct mal_closure *c, uint32_t element,
-		    struct mal_labels *labels)
-{
-	struct mal_frame f;
-	int r;
-
-	f.result = NULL;
-	f.locals[0] = mal_value_string(element);
-	f.locals[c->kind == MAL_CLOSURE_FOR_EACH ? 1 : 0] =
-		(struct mal_value){.type = MAL_TYPE_LABELS, .labels = labels};
-	r = run(ev, c, &f);
-	if (r < 0)
-		return r;
-	if (f.result && f.result != labels && c->kind != MAL_CLOSURE_FOR_EACH)
-		*labels = *f.result;
-	return 0;
-}
-
-int mal_closure_filter(struct mal_eval *ev, const struct mal_closure *c, const struct mal_sample *s)
-{
-	struct mal_labels labels;
-	struct mal_frame f;
-	struct mal_value v;
-	int r;
-
-	if (s->n_labels > SONDE_MAL_LABELS_MAX)
-		return mal_eval_fail(ev, "more than %d labels", SONDE_MAL_LABELS_MAX);
-	memcpy(labels.v, s->labels, s->n_labels * sizeof(*labels.v));
-	labels.n = s->n_labels;
-	f.locals[0] = (struct mal_value){.type = MAL_TYPE_LABELS, .labels = &labels};
-	r = mal_cx_eval(ev, &f, c->condition, &v);
-	return r < 0 ? r : truth(ev, &v);
-}
-
-int mal_closure_decorate(struct mal_eval *ev, const struct mal_closure *c, struct mal_entity *e)
-{
-	struct mal_frame f;
-
-	f.locals[0] = (struct mal_value){.type = MAL_TYPE_ENTITY, .entity = e};
-	return run(ev, c, &f);
 }

@@ -41,6 +41,16 @@ int mal_value_text(struct mal_eval *ev, const struct mal_value *a, const struct 
 int mal_cx_eval(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx *c,
 		struct mal_value *ret) _must_check_;
 
+/* The same, of a value that has to be a string or null. */
+int mal_cx_eval_string(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx *c,
+		       uint32_t *ret) _must_check_;
+
+/* Groovy's truth: null, "", 0, false and what is empty are false. */
+bool mal_value_truth(const struct mal_eval *ev, const struct mal_value *v);
+
+int mal_labels_set(struct mal_eval *ev, struct mal_labels *l, uint32_t key,
+		   uint32_t value) _must_check_;
+
 /* A method of a string or an array. */
 int mal_method_call(struct mal_eval *ev, const struct mal_cx *c, const struct mal_value *on,
 		    const struct mal_value *args, struct mal_value *ret) _must_check_;

@@ -126,12 +126,22 @@ static size_t unescape(char c, char *out)
 	return 0;
 }
 
+/* Bytes that the string behind the quote needs at most: decoding never makes it longer. */
+static size_t string_room(const struct mal_lexer *l, char quote)
+{
+	size_t end = l->pos;
+
+	while (end < l->len && l->text[end] != quote && l->text[end] != '\n')
+		end += l->text[end] == '\\' ? 2 : 1;
+	return end - l->pos + 2;
+}
+
 static void lex_string(struct mal_lexer *l)
 {
 	size_t start = l->pos, n = 0;
 	char quote = l->text[l->pos++], *out;
 
-	out = mal_arena_alloc(l->arena, l->len - start + 1);
+	out = mal_arena_alloc(l->arena, string_room(l, quote));
 	if (!out) {
 		fail(l, start, "out of memory");
 		return;

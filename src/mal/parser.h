@@ -18,6 +18,7 @@ struct mal_parser {
 	struct mal_expr *head; /* not yet used: the text begins behind it */
 	/* of the closure that is being read */
 	enum mal_closure_kind closure;
+	bool in_condition; /* a comparison may stand here without being a ternary */
 	struct {
 		const char *name;
 		size_t len;
