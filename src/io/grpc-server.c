@@ -163,13 +163,16 @@ static int listen_on(const char *address, uint16_t port)
 
 static int find_port(int fd, uint16_t *ret)
 {
-	struct sockaddr_storage a = {0};
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} a = {0};
 	socklen_t n = sizeof(a);
 
-	if (getsockname(fd, (struct sockaddr *)&a, &n) < 0)
+	if (getsockname(fd, &a.any, &n) < 0)
 		return -errno;
-	*ret = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
-					     : ((struct sockaddr_in *)&a)->sin_port);
+	*ret = ntohs(a.any.sa_family == AF_INET6 ? a.in6.sin6_port : a.in.sin_port);
 	return 0;
 }
 
