@@ -458,6 +458,11 @@ static void on_close(void *ctx, struct sonde_http2_stream *stream, uint32_t erro
 	sonde_grpc_client_call_finish(call, sonde_grpc_status_from_reset(error), words);
 }
 
+static void on_greet(void *ctx)
+{
+	sonde_grpc_client_conn_greet(ctx);
+}
+
 static void on_goaway(void *ctx)
 {
 	sonde_grpc_client_conn_retire(ctx);
@@ -477,6 +482,7 @@ const struct sonde_http2_handler sonde_grpc_client_call_events = {
 	.on_data = on_data,
 	.on_end = on_end,
 	.on_close = on_close,
+	.on_greet = on_greet,
 	.on_goaway = on_goaway,
 	.on_want_pull = on_want_pull,
 };

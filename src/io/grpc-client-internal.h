@@ -27,9 +27,11 @@ struct sonde_grpc_client {
 	size_t max_message_bytes;
 	uint64_t connect_timeout_ns;
 
-	struct sonde_connect *connect;	      /* being made */
-	struct sonde_grpc_client_conn *conn;  /* takes new calls */
-	struct sonde_grpc_client_conn *conns; /* that one, and those that end after GOAWAY */
+	struct sonde_connect *connect; /* being made */
+	struct sonde_grpc_client_conn
+		*greeting;		     /* connected; has not said yet that it speaks HTTP/2 */
+	struct sonde_grpc_client_conn *conn; /* takes new calls */
+	struct sonde_grpc_client_conn *conns; /* these two, and those that end after GOAWAY */
 	unsigned failures;		      /* in a row, of the connection */
 	uint64_t next_try_ns;
 	int last_error; /* why there is no connection, -errno */
@@ -84,7 +86,7 @@ struct sonde_grpc_client_call {
 	bool in_event;
 };
 
-/* A connection without a socket; the caller makes it c->conn. Return: 0, -ENOMEM. */
+/* A connection without a socket; the caller makes it c->greeting. Return: 0, -ENOMEM. */
 int sonde_grpc_client_conn_new(struct sonde_grpc_client *c,
 			       struct sonde_grpc_client_conn **ret) _must_check_;
 
@@ -109,6 +111,9 @@ void sonde_grpc_client_dispatch(struct sonde_grpc_client *c, struct sonde_grpc_c
 
 /* The events of a connection's streams; ctx is the connection. */
 extern const struct sonde_http2_handler sonde_grpc_client_call_events;
+
+/* @conn takes the calls that wait: the peer said SETTINGS. */
+void sonde_grpc_client_conn_greet(struct sonde_grpc_client_conn *conn);
 
 /* @conn takes no new calls: the peer said GOAWAY. */
 void sonde_grpc_client_conn_retire(struct sonde_grpc_client_conn *conn);

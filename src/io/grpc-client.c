@@ -36,12 +36,21 @@ static uint64_t backoff_ns(unsigned failures)
 	return (half_ms + random % (half_ms + 1)) * SONDE_NS_PER_MS;
 }
 
+void sonde_grpc_client_conn_retire(struct sonde_grpc_client_conn *conn)
+{
+	struct sonde_grpc_client *c = conn->client;
+
+	if (c->greeting == conn)
+		c->greeting = NULL;
+	if (c->conn == conn)
+		c->conn = NULL; /* it ends by itself, with its last stream */
+}
+
 struct sonde_grpc_client_conn *sonde_grpc_client_conn_free(struct sonde_grpc_client_conn *conn)
 {
 	if (!conn)
 		return NULL;
-	if (conn->client->conn == conn)
-		conn->client->conn = NULL;
+	sonde_grpc_client_conn_retire(conn);
 	DL_DELETE(conn->client->conns, conn);
 	conn->io = sonde_http2_conn_free(conn->io);
 	conn->h2 = sonde_http2_free(conn->h2); /* ends its calls */
@@ -74,10 +83,39 @@ int sonde_grpc_client_conn_new(struct sonde_grpc_client *c, struct sonde_grpc_cl
 	return 0;
 }
 
-void sonde_grpc_client_conn_retire(struct sonde_grpc_client_conn *conn)
+/* For each call that waits: now there is a connection, or there will be none. */
+static void dispatch_waiting(struct sonde_grpc_client *c)
 {
-	if (conn->client->conn == conn)
-		conn->client->conn = NULL; /* it ends by itself, with its last stream */
+	struct sonde_grpc_client_call *call;
+
+	DL_FOREACH (c->calls, call) { /* no call ends in here: failures are told later */
+		if (!call->conn && !call->failed)
+			sonde_grpc_client_dispatch(c, call);
+	}
+}
+
+static void back_off(struct sonde_grpc_client *c, int error)
+{
+	c->last_error = error;
+	c->failures++;
+	c->next_try_ns = sonde_mono_ns() + backoff_ns(c->failures);
+}
+
+/*
+ * Only now are calls sent: what a connection that never greeted has swallowed would else be in doubt, where it
+ * is certain that nobody processed it.
+ */
+void sonde_grpc_client_conn_greet(struct sonde_grpc_client_conn *conn)
+{
+	struct sonde_grpc_client *c = conn->client;
+
+	if (c->greeting != conn)
+		return;
+	c->greeting = NULL;
+	c->conn = conn;
+	c->failures = 0;
+	c->encoding = SONDE_ENCODING_IDENTITY; /* until this peer says what it reads */
+	dispatch_waiting(c);
 }
 
 static void on_lost(void *ctx, int error)
@@ -86,19 +124,17 @@ static void on_lost(void *ctx, int error)
 	struct sonde_grpc_client *c = conn->client;
 
 	conn->lost = true;
-	if (c->conn == conn) {
-		c->conn = NULL;
-		c->last_error = error < 0 ? error : -ECONNRESET;
-		if (sonde_http2_greeted(conn->h2)) {
-			/* One that held longer than the back-off is made anew at once. */
-			c->failures = 0;
-			c->next_try_ns = conn->started_ns + backoff_ns(1);
-		} else {
-			c->failures++;
-			c->next_try_ns = sonde_mono_ns() + backoff_ns(c->failures);
-		}
+	if (error == 0)
+		error = -ECONNRESET;
+	if (c->greeting == conn) {
+		back_off(c, error);
+	} else if (c->conn ==
+		   conn) { /* one that held longer than the back-off is made anew at once */
+		c->last_error = error;
+		c->next_try_ns = conn->started_ns + backoff_ns(1);
 	}
 	sonde_grpc_client_conn_free(conn);
+	dispatch_waiting(c);
 }
 
 /* Takes @fd on success. */
@@ -120,20 +156,8 @@ static int add_connection(struct sonde_grpc_client *c, int fd)
 	r = sonde_http2_conn_new(c->event, fd, conn->h2, &config, &handler, &conn->io);
 	if (r < 0)
 		return r;
-	c->conn = TAKE_PTR(conn);
-	c->encoding = SONDE_ENCODING_IDENTITY; /* until this peer says what it reads */
+	c->greeting = TAKE_PTR(conn);
 	return 0;
-}
-
-/* For each call that waits: now there is a connection, or there will be none. */
-static void dispatch_waiting(struct sonde_grpc_client *c)
-{
-	struct sonde_grpc_client_call *call;
-
-	DL_FOREACH (c->calls, call) { /* no call ends in here: failures are told later */
-		if (!call->conn && !call->failed)
-			sonde_grpc_client_dispatch(c, call);
-	}
 }
 
 static void on_connect(void *ctx, int fd)
@@ -148,17 +172,15 @@ static void on_connect(void *ctx, int fd)
 			(void)close(fd);
 	}
 	if (r < 0) {
-		c->last_error = r;
-		c->failures++;
-		c->next_try_ns = sonde_mono_ns() + backoff_ns(c->failures);
+		back_off(c, r);
+		dispatch_waiting(c);
 	}
-	dispatch_waiting(c);
 }
 
 /* Return: 0 when a connection is being made, -EAGAIN when it is too soon, -errno. */
 static int ensure_connecting(struct sonde_grpc_client *c)
 {
-	if (c->connect)
+	if (c->connect || c->greeting)
 		return 0;
 	if (sonde_mono_ns() < c->next_try_ns)
 		return -EAGAIN;

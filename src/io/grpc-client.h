@@ -70,7 +70,7 @@ SONDE_DEFINE_CLEANUP(struct sonde_grpc_client *, sonde_grpc_client_free)
 /* True once an answer of this connection carried `sonde-extension: 1`. Kept over a reconnect until the next answer. */
 bool sonde_grpc_client_has_extension(const struct sonde_grpc_client *c);
 
-/* True while the connection stands. */
+/* True while a connection stands whose peer speaks HTTP/2. */
 bool sonde_grpc_client_connected(const struct sonde_grpc_client *c);
 
 /* What the next request would be sent as. */

@@ -429,12 +429,28 @@ static void on_close(void *ctx, struct sonde_http2_stream *stream, uint32_t erro
 	free_call(call);
 }
 
+static bool midway(const struct sonde_grpc_server_call *call)
+{
+	return !call->over && sonde_grpc_frames_midway(&call->frames);
+}
+
+bool sonde_grpc_server_calls_busy(const struct sonde_grpc_server_conn *c)
+{
+	const struct sonde_grpc_server_call *call;
+
+	DL_FOREACH (c->calls, call) {
+		if (midway(call))
+			return true;
+	}
+	return false;
+}
+
 void sonde_grpc_server_calls_tick(struct sonde_grpc_server_conn *c, uint64_t now_ns)
 {
 	struct sonde_grpc_server_call *call;
 
 	DL_FOREACH (c->calls, call) {
-		if (call->over || !sonde_grpc_frames_midway(&call->frames)) {
+		if (!midway(call)) {
 			call->message_since_ns = 0;
 		} else if (call->message_since_ns == 0 || call->message_mark != call->n_messages) {
 			call->message_since_ns = now_ns;

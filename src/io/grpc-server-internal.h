@@ -77,5 +77,8 @@ SONDE_DEFINE_CLEANUP(struct sonde_grpc_server_conn *, sonde_grpc_server_conn_fre
 /* The events of a connection's streams; ctx is the connection. */
 extern const struct sonde_http2_handler sonde_grpc_server_call_events;
 
+/* A call's message has begun and is not whole. */
+bool sonde_grpc_server_calls_busy(const struct sonde_grpc_server_conn *c);
+
 /* Ends calls whose message began long ago and is not whole. */
 void sonde_grpc_server_calls_tick(struct sonde_grpc_server_conn *c, uint64_t now_ns);

@@ -71,6 +71,11 @@ static void on_lost(void *ctx, int error)
 	sonde_grpc_server_conn_free(ctx);
 }
 
+static bool on_busy(void *ctx)
+{
+	return sonde_grpc_server_calls_busy(ctx);
+}
+
 static void on_tick(void *ctx, uint64_t now_ns)
 {
 	sonde_grpc_server_calls_tick(ctx, now_ns);
@@ -85,7 +90,8 @@ static int add_connection(struct sonde_grpc_server *s, int fd)
 		.frame_timeout_ns = FRAME_TIMEOUT_NS,
 		.stall_timeout_ns = STALL_TIMEOUT_NS,
 	};
-	struct sonde_http2_conn_handler handler = {.on_lost = on_lost, .on_tick = on_tick};
+	struct sonde_http2_conn_handler handler = {
+		.on_lost = on_lost, .on_busy = on_busy, .on_tick = on_tick};
 	int r;
 
 	if (s->n_conns >= s->config.max_connections)

@@ -64,8 +64,9 @@ static void set_io_events(struct sonde_http2_conn *c, uint32_t events)
 /* Something is under way: the peer owes bytes, or we owe some that it must take. */
 static bool busy(const struct sonde_http2_conn *c)
 {
-	return unsent(c) > 0 || sonde_http2_n_streams(c->h2) > 0 || sonde_http2_midway(c->h2) ||
-	       !sonde_http2_greeted(c->h2);
+	return unsent(c) > 0 || sonde_http2_midway(c->h2) || !sonde_http2_greeted(c->h2) ||
+	       sonde_http2_waits(c->h2) ||
+	       (c->handler.on_busy && c->handler.on_busy(c->handler.ctx));
 }
 
 static int keep_ticking(struct sonde_http2_conn *c)

@@ -5,10 +5,11 @@
  * Http2-conn: an HTTP/2 session on a connected TCP socket of the sd-event loop.
  * Reads and writes a bounded amount a turn, keeps at most one piece that the
  * socket did not take, and ends connections that hang: no greeting, a frame
- * that does not end, output that is not read. A connection with nothing under way has no timer. Loop
- * thread only.
+ * that does not end, output that is not read. A connection with nothing under way, as one with
+ * a watch that stands, has no timer. Loop thread only.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
@@ -29,6 +30,8 @@ struct sonde_http2_conn_handler {
 	 * called from inside an event of the session.
 	 */
 	void (*on_lost)(void *ctx, int error);
+	/* The user of the session waits for the peer: keep on_tick running. May be NULL: no. */
+	bool (*on_busy)(void *ctx);
 	/* Every second or so while something is under way. May be NULL. */
 	void (*on_tick)(void *ctx, uint64_t now_ns);
 	void *ctx;

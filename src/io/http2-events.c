@@ -88,8 +88,11 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	struct sonde_http2 *h = user;
 	struct sonde_http2_stream *s;
 
-	if (frame->hd.type == NGHTTP2_SETTINGS)
+	if (frame->hd.type == NGHTTP2_SETTINGS && !h->greeted) {
 		h->greeted = true;
+		if (h->handler.on_greet)
+			h->handler.on_greet(h->handler.ctx);
+	}
 	if (frame->hd.type == NGHTTP2_GOAWAY && h->handler.on_goaway)
 		h->handler.on_goaway(h->handler.ctx);
 	if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)

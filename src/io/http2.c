@@ -160,6 +160,19 @@ bool sonde_http2_greeted(const struct sonde_http2 *h)
 	return h->greeted;
 }
 
+bool sonde_http2_waits(const struct sonde_http2 *h)
+{
+	const struct sonde_http2_stream *s;
+
+	assert(h);
+
+	DL_FOREACH (h->streams, s) {
+		if (sonde_http2_stream_waiting(s) > 0)
+			return true;
+	}
+	return false;
+}
+
 unsigned sonde_http2_n_streams(const struct sonde_http2 *h)
 {
 	assert(h);

@@ -49,6 +49,8 @@ struct sonde_http2_handler {
 	void (*on_end)(void *ctx, struct sonde_http2_stream *s);
 	/* Exactly once for each stream that began, last. @error: HTTP/2's code, 0 when both sides ended well. */
 	void (*on_close)(void *ctx, struct sonde_http2_stream *s, uint32_t error);
+	/* The peer's first SETTINGS came: it speaks HTTP/2. May be NULL. */
+	void (*on_greet)(void *ctx);
 	/* The peer sent GOAWAY: no further stream can be opened here. May be NULL. */
 	void (*on_goaway)(void *ctx);
 	/* Something waits for sonde_http2_pull(). Called outside feed() and pull() only. May be NULL. */
@@ -91,8 +93,10 @@ bool sonde_http2_midway(const struct sonde_http2 *h);
 /* Whole frames that came: while midway() holds, an unchanged number is a peer that hangs in a frame. */
 uint64_t sonde_http2_n_frames(const struct sonde_http2 *h);
 
-/* The peer's first SETTINGS came: it speaks HTTP/2. */
 bool sonde_http2_greeted(const struct sonde_http2 *h);
+
+/* Output waits on a stream, for the peer's window or for pull(). */
+bool sonde_http2_waits(const struct sonde_http2 *h);
 
 unsigned sonde_http2_n_streams(const struct sonde_http2 *h);
 

@@ -100,7 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	client = make_client();
 	if (sonde_grpc_client_conn_new(client, &conn) < 0)
 		abort();
-	client->conn = conn;
+	client->conn = conn; /* as if it had greeted */
 	client->encoding = SONDE_ENCODING_ZSTD;
 	for (size_t i = 0; i < CALLS; i++) {
 		struct sonde_grpc_client_handler handler = {on_message, on_done, &seen[i]};

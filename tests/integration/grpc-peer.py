@@ -567,11 +567,31 @@ class ClientTest(unittest.TestCase):
         result = self.call(self.at_end(lambda conn, stream: False), deadline_ms=200)[0]
         self.assertEqual((result["status"], result["not_processed"]), ("DEADLINE_EXCEEDED", False))
 
-    def test_garbage_from_the_server_ends_the_call(self):
+    def test_a_server_that_does_not_greet_processed_nothing(self):
+        for greeting in (b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(100)):
+            listener = socket.create_server(("127.0.0.1", 0))
+
+            def serve(listener=listener, greeting=greeting):
+                sock, _ = listener.accept()
+                sock.sendall(greeting)
+                sock.close()
+            thread = threading.Thread(target=serve)
+            thread.start()
+            out = subprocess.run([CALL, str(listener.getsockname()[1]), "/t/m", "10", "2", "15000"],
+                                 stdout=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=True)
+            thread.join()
+            listener.close()
+            for result in map(json.loads, out.stdout.splitlines()):  # at once, then in the back-off
+                self.assertEqual((result["status"], result["not_processed"]), ("UNAVAILABLE", True))
+
+    def test_garbage_behind_the_greeting_is_unknown(self):
         def behave(conn, sock, event):
+            if not isinstance(event, h2.events.StreamEnded):
+                return False
             sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(100))
             return True
-        self.assertIn(self.call(behave)[0]["status"], ("UNAVAILABLE",))
+        result = self.call(behave)[0]
+        self.assertEqual((result["status"], result["not_processed"]), ("UNAVAILABLE", False))
 
 
 if __name__ == "__main__":

@@ -603,6 +603,7 @@ static void refuses_a_connection_too_many(void **state)
 	}
 	o = call(&w, "/t/unary", &m, 1);
 	assert_status(&o, SONDE_GRPC_UNAVAILABLE);
+	assert_true(o.result.not_processed);
 	assert_int_equal(sonde_grpc_server_stats(w.server)->connections_refused, 1);
 	for (size_t i = 0; i < ELEMENTS_OF(clients); i++)
 		sonde_grpc_client_free(clients[i]);
