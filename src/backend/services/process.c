@@ -142,6 +142,21 @@ static int report_one(struct sonde_backend *b, struct sonde_agent *agent,
 	return sonde_registry_report(b->registry, agent, &report, sonde_wall_ms(), ret);
 }
 
+/* An agent reports a process again only after minutes: it must not be lost with us. */
+static enum sonde_grpc_status answer_when_stored(struct sonde_backend *b,
+						 struct sonde_grpc_server_call *call,
+						 const ProtobufCMessage *answer)
+{
+	struct sonde_deferred *d = sonde_deferred_new(call);
+
+	if (!d || sonde_deferred_hold(d, answer) < 0)
+		return sonde_services_fail(call, SONDE_GRPC_RESOURCE_EXHAUSTED, "out of memory");
+	if (sonde_registry_store(b->registry, sonde_deferred_on_stored, d) < 0)
+		sonde_deferred_finish(d, SONDE_GRPC_UNAVAILABLE,
+				      "the server is busy, send it again");
+	return SONDE_GRPC_OK;
+}
+
 /* One downstream a process, echoing pid and the entity as it was sent: the agent finds it by those. */
 static enum sonde_grpc_status answer_processes(struct sonde_backend *b, struct sonde_agent *agent,
 					       struct sonde_grpc_server_call *call,
@@ -198,8 +213,7 @@ static enum sonde_grpc_status answer_processes(struct sonde_backend *b, struct s
 			SONDE_REGISTRY_NAME_MAX - 1);
 	answer.processes = list;
 	answer.n_processes = n;
-	sonde_services_answer(call, &answer.base);
-	return SONDE_GRPC_OK;
+	return answer_when_stored(b, call, &answer.base);
 }
 
 static enum sonde_grpc_status see(struct sonde_backend *b, struct sonde_grpc_server_call *call,

@@ -181,22 +181,12 @@ static void take_window(struct sonde_task *t, struct sonde_task_agent *a,
 	a->last_report_ms = now_ms;
 }
 
-static void on_stored(void *ctx, int error)
-{
-	const Sonde__V1__TaskReportAnswer answer = SONDE__V1__TASK_REPORT_ANSWER__INIT;
-
-	if (error < 0)
-		sonde_deferred_finish(ctx, SONDE_GRPC_UNAVAILABLE,
-				      "the report could not be stored, send it again", NULL);
-	else
-		sonde_deferred_finish(ctx, SONDE_GRPC_OK, NULL, &answer.base);
-}
-
 static enum sonde_grpc_status take_report(struct sonde_backend *b,
 					  struct sonde_grpc_server_call *call, struct sonde_task *t,
 					  struct sonde_task_agent *a,
 					  const Sonde__V1__TaskReport *m)
 {
+	const Sonde__V1__TaskReportAnswer answer = SONDE__V1__TASK_REPORT_ANSWER__INIT;
 	bool newest = m->sequence > sonde_ranges_highest(&a->sequences), ended;
 	struct sonde_deferred *d;
 	int64_t now_ms = sonde_wall_ms();
@@ -219,14 +209,14 @@ static enum sonde_grpc_status take_report(struct sonde_backend *b,
 		take_states(t, a, m, now_ms);
 	}
 	d = sonde_deferred_new(call);
-	if (!d)
+	if (!d || sonde_deferred_hold(d, &answer.base) < 0)
 		return sonde_services_fail(call, SONDE_GRPC_RESOURCE_EXHAUSTED, "out of memory");
 	if (sonde_task_state_final(t->state) && !ended)
 		sonde_task_table_ended(b->tasks, t);
-	r = sonde_task_table_put(b->tasks, t, on_stored, d);
+	r = sonde_task_table_put(b->tasks, t, sonde_deferred_on_stored, d);
 	if (r < 0)
 		sonde_deferred_finish(d, SONDE_GRPC_UNAVAILABLE,
-				      "the server is busy, send it again", NULL);
+				      "the server is busy, send it again");
 	return SONDE_GRPC_OK;
 }
 

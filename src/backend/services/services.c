@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backend/services/services.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -20,6 +21,7 @@ const struct sonde_grpc_method sonde_services_methods[] = {
 	 .single_message = true},
 	{.path = "/skywalking.v3.EBPFProcessService/reportProcesses",
 	 .on_message = sonde_services_report_processes,
+	 .on_close = sonde_deferred_on_close,
 	 .on_half_close = on_half_close,
 	 .single_message = true},
 	{.path = "/skywalking.v3.EBPFProcessService/keepAlive",
@@ -65,27 +67,33 @@ enum sonde_grpc_status sonde_services_fail(struct sonde_grpc_server_call *call,
 }
 
 static void end_call(struct sonde_grpc_server_call *call, enum sonde_grpc_status status,
-		     const char *words, const ProtobufCMessage *message)
+		     const char *words, const uint8_t *data, size_t n)
 {
-	_cleanup_free_ uint8_t *data = NULL;
-	size_t n;
+	if (status == SONDE_GRPC_OK && data && sonde_grpc_server_call_send(call, data, n) < 0)
+		sonde_grpc_server_call_finish(call, SONDE_GRPC_RESOURCE_EXHAUSTED,
+					      "no room for the answer");
+	else
+		sonde_grpc_server_call_finish(call, status, words);
+}
 
-	if (status == SONDE_GRPC_OK && message) {
-		n = protobuf_c_message_get_packed_size(message);
-		data = malloc(n ? n : 1);
-		if (!data || sonde_grpc_server_call_send(
-				     call, data, protobuf_c_message_pack(message, data)) < 0) {
-			sonde_grpc_server_call_finish(call, SONDE_GRPC_RESOURCE_EXHAUSTED,
-						      "no room for the answer");
-			return;
-		}
-	}
-	sonde_grpc_server_call_finish(call, status, words);
+static uint8_t *pack(const ProtobufCMessage *message, size_t *ret_n)
+{
+	size_t n = protobuf_c_message_get_packed_size(message);
+	uint8_t *data = malloc(n ? n : 1);
+
+	if (data)
+		*ret_n = protobuf_c_message_pack(message, data);
+	return data;
 }
 
 void sonde_services_answer(struct sonde_grpc_server_call *call, const ProtobufCMessage *message)
 {
-	end_call(call, SONDE_GRPC_OK, NULL, message);
+	_cleanup_free_ uint8_t *data = NULL;
+	size_t n = 0;
+
+	data = pack(message, &n);
+	end_call(call, data ? SONDE_GRPC_OK : SONDE_GRPC_RESOURCE_EXHAUSTED,
+		 data ? NULL : "out of memory", data, n);
 }
 
 struct sonde_deferred *sonde_deferred_new(struct sonde_grpc_server_call *call)
@@ -107,12 +115,28 @@ void sonde_deferred_on_close(void *ctx, struct sonde_grpc_server_call *call)
 		d->call = NULL;
 }
 
+int sonde_deferred_hold(struct sonde_deferred *d, const ProtobufCMessage *message)
+{
+	d->held = pack(message, &d->n_held);
+	return d->held ? 0 : -ENOMEM;
+}
+
 void sonde_deferred_finish(struct sonde_deferred *d, enum sonde_grpc_status status,
-			   const char *words, const ProtobufCMessage *message)
+			   const char *words)
 {
 	if (d->call) {
 		sonde_grpc_server_call_set_data(d->call, NULL);
-		end_call(d->call, status, words, message);
+		end_call(d->call, status, words, d->held, d->n_held);
 	}
+	free(d->held);
 	free(d);
+}
+
+void sonde_deferred_on_stored(void *ctx, int error)
+{
+	if (error < 0)
+		sonde_deferred_finish(ctx, SONDE_GRPC_UNAVAILABLE,
+				      "it could not be stored, send it again");
+	else
+		sonde_deferred_finish(ctx, SONDE_GRPC_OK, NULL);
 }

@@ -36,14 +36,20 @@ void sonde_services_answer(struct sonde_grpc_server_call *call, const ProtobufCM
 /* An answer that waits for the store: survives the call's end. */
 struct sonde_deferred {
 	struct sonde_grpc_server_call *call; /* NULL: the client is gone */
+	uint8_t *held;			     /* the serialised answer; owned */
+	size_t n_held;
 };
 /* Hangs on the call's user data. NULL when memory ran out. */
 struct sonde_deferred *sonde_deferred_new(struct sonde_grpc_server_call *call);
 /* on_close of the methods that defer. */
 void sonde_deferred_on_close(void *ctx, struct sonde_grpc_server_call *call);
-/* Ends the call, if it is still there, and frees. @message may be NULL. */
+/* What a good end will answer. Return: 0, -ENOMEM. */
+int sonde_deferred_hold(struct sonde_deferred *d, const ProtobufCMessage *message) _must_check_;
+/* Ends the call, if it is still there, and frees. OK answers what is held. */
 void sonde_deferred_finish(struct sonde_deferred *d, enum sonde_grpc_status status,
-			   const char *words, const ProtobufCMessage *message);
+			   const char *words);
+/* done of a store's job, ctx is the deferred: OK, or UNAVAILABLE so that it is sent again. */
+void sonde_deferred_on_stored(void *ctx, int error);
 
 /* --- process.c --- */
 enum sonde_grpc_status sonde_services_instance_properties(void *ctx,

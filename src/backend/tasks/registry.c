@@ -373,6 +373,23 @@ static int collect_forgotten(struct sonde_registry *r, struct sonde_store_job *j
 	return rc;
 }
 
+int sonde_registry_store(struct sonde_registry *r, sonde_store_done_fn done, void *ctx)
+{
+	_cleanup_(sonde_store_job_freep) struct sonde_store_job *job = sonde_store_job_new();
+	unsigned rows = 0;
+	int rc = -ENOMEM;
+
+	if (job)
+		rc = collect_changes(r, job, &rows);
+	if (rc < 0)
+		return rc;
+	if (rows == 0) {
+		done(ctx, 0);
+		return 0;
+	}
+	return sonde_store_submit(r->store, &job, done, ctx);
+}
+
 /* What a failed write left unstored is written again when it is next due. */
 void sonde_registry_tick(struct sonde_registry *r, int64_t now_ms, int64_t retention_ms)
 {

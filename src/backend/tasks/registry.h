@@ -108,6 +108,13 @@ void sonde_registry_note_entity(struct sonde_registry *r, const char *id,
 				const char *instance, const char *name, int64_t now_ms);
 const struct sonde_entity *sonde_registry_find_entity(struct sonde_registry *r, const char *id);
 
+/*
+ * Writes changes now; @done runs once they are stored, at once if there are none. Return: 0, -ENOBUFS, -ENOMEM
+ * (then @done does not run, and the changes are written later).
+ */
+int sonde_registry_store(struct sonde_registry *r, sonde_store_done_fn done,
+			 void *ctx) _must_check_;
+
 /* Writes changes, forgets old processes, and entities not seen for @retention_ms. */
 void sonde_registry_tick(struct sonde_registry *r, int64_t now_ms, int64_t retention_ms);
 

@@ -1,0 +1,440 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""sonde-server over its real ports against a peer that is not ours, well behaved and not.
+
+server-peer.py SONDE_SERVER RULES_FOLDER
+"""
+import json
+import pathlib
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+# The folder of this file is known only at run time.
+from server_rig import (Agent, Server, collection, decode, entity, field, histogram,  # noqa: E402
+                        message, single, task_report)
+
+PROGRAM, RULES = sys.argv[1:3]
+OK, INVALID, NOT_FOUND, DENIED, EXHAUSTED, UNIMPLEMENTED = 0, 3, 5, 7, 8, 12
+REPORT = "/sonde.v1.TaskReportService/report"
+BATCH = "/skywalking.v3.MeterReportService/collectBatch"
+
+
+def edge_labels(side="client", **more):
+    return {"side": side, "client_process_id": "c" * 64, "server_address": "10.0.0.9", "server_port": "80", **more}
+
+
+def batch(sent=100, rtt=None, **more):
+    meters = [single("sonde_net_sent_bytes_total", sent, **edge_labels())]
+    if rtt:
+        meters.append(histogram("sonde_net_rtt_microseconds", rtt, **edge_labels()))
+    return collection(*meters, **more)
+
+
+class WithServer(unittest.TestCase):
+    flags = ()
+
+    def setUp(self):
+        self.server = Server(PROGRAM, RULES, *self.flags)
+        self.agents = []
+
+    def tearDown(self):
+        for agent in self.agents:
+            agent.close()
+        self.assertEqual(self.server.close(), 0)
+
+    def agent(self, name="agent-1", **options):
+        self.agents.append(Agent(self.server, name, **options))
+        return self.agents[-1]
+
+    def with_task(self, **more):
+        agent = self.agent()
+        self.assertEqual(agent.report_processes(("web", "nginx", 42)).status, OK)
+        return agent, self.server.create({"service": "web"}, **more)["id"]
+
+    def side(self, task):
+        edges = self.server.get(f"/tasks/{task}/topology")["edges"]
+        self.assertEqual(len(edges), 1)
+        return edges[0]["client_side"]
+
+
+class Tasks(WithServer):
+    def test_a_process_is_echoed_with_its_id_and_listed(self):
+        agent = self.agent()
+        call = agent.report_processes(("web", "nginx", 42), ("web", "nginx", 43))
+        self.assertEqual(call.status, OK)
+        self.assertEqual(call.headers["sonde-extension"], "1")
+        self.assertEqual(call.headers["grpc-accept-encoding"], "identity,gzip,zstd")
+        down = [decode(p) for p in decode(call.messages[0])[1]]
+        self.assertEqual(len({d[1][0] for d in down}), 1)  # two pids of one name are one SkyWalking process
+        self.assertEqual([decode(d[2][0])[1][0] for d in down], [42, 43])
+        self.assertEqual(decode(down[0][2][0])[2][0], entity("web", "nginx"))
+        targets = self.server.get("/targets")["targets"]
+        self.assertEqual(sorted(t["pid"] for t in targets), [42, 43])
+        self.assertEqual(targets[0]["process_id"], down[0][1][0].decode())
+        self.assertEqual(targets[0]["command_line"], "/bin/nginx")
+        self.assertTrue(targets[0]["live"])
+        self.assertEqual(self.server.get("/agents")["agents"][0]["processes"], 2)
+
+    def test_the_command_is_skywalkings_with_our_spec_in_it(self):
+        agent, task = self.with_task(name="look", options={"executionTime": True})
+        command, = agent.query()
+        self.assertEqual(list(command), ["", "SerialNumber", "TaskId", "ProcessId", "TaskUpdateTime", "TriggerType",
+                                         "TargetType", "TaskStartTime", "ExtensionConfigJSON",
+                                         "FixedTriggerDuration"])
+        self.assertEqual(command[""], "EBPFProfilingTaskQuery")
+        self.assertEqual((command["TaskId"], command["TriggerType"], command["TargetType"],
+                          command["FixedTriggerDuration"]), (task, "FIXED_TIME", "NETWORK", "60"))
+        self.assertEqual(command["ProcessId"], self.server.get("/targets")["targets"][0]["process_id"])
+        spec = json.loads(command["ExtensionConfigJSON"])["Sonde"]
+        self.assertEqual((spec["id"], spec["name"], spec["durationMs"], spec["options"]["executionTime"]),
+                         (task, "look", 60000, True))
+        self.assertEqual(spec["targets"], [{"service": "web"}])
+        self.assertEqual(agent.query(int(command["TaskUpdateTime"])), [])
+        self.assertEqual(self.agent("agent-2").query(), [])
+
+    def test_reports_drive_the_states_and_the_ledger(self):
+        agent, task = self.with_task()
+        agent.query()
+        self.assertEqual(agent.report(task, 1, states=["planned", "attaching", "running"]).status, OK)
+        self.assertEqual(self.server.get(f"/tasks/{task}")["state"], "running")
+        self.assertEqual(agent.report(task, 1, states=["draining"]).status, OK)  # sent again
+        self.assertEqual(self.server.get(f"/tasks/{task}")["state"], "running")
+        self.assertEqual(agent.report(task, 3, states=["draining"], end="done",
+                                      ledger=[("cell_full", 7, False)]).status, OK)
+        got = self.server.get(f"/tasks/{task}")
+        self.assertEqual([s["state"] for s in got["states"]],
+                         ["accepted", "planned", "attaching", "running", "draining", "done"])
+        ledger = self.server.get(f"/tasks/{task}/ledger")
+        self.assertFalse(ledger["complete"])
+        self.assertEqual(ledger["reports"] | {"late_ms": 0},
+                         {"sequence": 3, "received": 2, "duplicates": 1, "missing": 1, "late_ms": 0, "batches": 0,
+                          "refused": 0})
+        self.assertEqual({e["site"]: e["count"] for e in ledger["entries"]}, {"cell_full": 7, "report_missing": 1})
+        self.assertEqual(agent.report(task, 2).status, OK)  # late, but there
+        self.assertTrue(self.server.get(f"/tasks/{task}/ledger")["complete"])
+
+    def test_a_watch_says_hello_and_is_told_of_extension_and_stop(self):
+        agent, task = self.with_task()
+        agent.query()
+        agent.report(task, 1, states=["running"])
+        watch = agent.start("/sonde.v1.TaskControlService/watch", [message(f1=agent.name)])
+        while len(watch.messages) < 2:  # Hello, and the end as it is now
+            agent.step()
+        self.assertEqual(list(decode(watch.messages[0])), [3])
+        status, _, body = self.server.request("POST", f"/api/v1/tasks/{task}/extend", {"duration_ms": 5000})
+        self.assertEqual((status, body["duration_ms"]), (202, 65000))
+        while len(watch.messages) < 3:
+            agent.step()
+        extend = decode(decode(watch.messages[2])[2][0])
+        self.assertEqual(extend[1][0].decode(), task)
+        self.assertEqual(extend[2][0] - decode(decode(watch.messages[1])[2][0])[2][0], 5000)
+        status, _, _ = self.server.request("POST", f"/api/v1/tasks/{task}/stop", {"reason": "enough"})
+        self.assertEqual(status, 202)
+        while len(watch.messages) < 4:
+            agent.step()
+        stop = decode(decode(watch.messages[3])[1][0])
+        self.assertEqual((stop[1][0].decode(), stop[2][0].decode()), (task, "enough"))
+        agent.report(task, 2, end="stopped")
+        self.assertEqual(self.server.get(f"/tasks/{task}")["state"], "stopped")
+
+    def test_a_stop_before_anyone_took_it_ends_it(self):
+        _, task = self.with_task()
+        status, _, body = self.server.request("POST", f"/api/v1/tasks/{task}/stop")
+        self.assertEqual((status, body["state"]), (202, "stopped"))
+
+    def test_an_unregistered_pid_goes_to_the_agent_that_is_named(self):
+        agent = self.agent()
+        agent.report_processes(("web", "nginx", 42))
+        task = self.server.create({"pid": 4242, "agentId": agent.name})["id"]
+        command, = agent.query()
+        self.assertEqual((command["TaskId"], command["ProcessId"]), (task, ""))
+        self.assertEqual(json.loads(command["ExtensionConfigJSON"])["Sonde"]["targets"],
+                         [{"pid": 4242, "agentId": agent.name}])
+
+
+class Meters(WithServer):
+    def test_every_encoding_counts_the_same(self):
+        agent, task = self.with_task()
+        for sequence, encoding in enumerate(("identity", "gzip", "zstd"), 1):
+            call = agent.collect(f"{task}/{sequence}/h", batch(100, {10: 3, 40: 1}), encoding=encoding)
+            self.assertEqual(call.status, OK, call.words)
+        side = self.side(task)
+        self.assertEqual(side["sent_bytes"], 300)
+        self.assertEqual(side["rtt_us"] | {"mean": None},
+                         {"count": 12, "mean": None, "min": 10, "p50": 10, "p90": 40, "p99": 40})
+
+    def test_a_batch_sent_again_counts_once(self):
+        agent, task = self.with_task()
+        for _ in range(3):
+            self.assertEqual(agent.collect(f"{task}/1/h", batch()).status, OK)
+        self.assertEqual(agent.collect(f"{task}/1/other", batch()).status, OK)  # another content
+        self.assertEqual(self.side(task)["sent_bytes"], 200)
+        self.assertEqual(self.server.get(f"/tasks/{task}/ledger")["reports"]["duplicates"], 2)
+
+    def test_tasks_do_not_share_series(self):
+        agent, one = self.with_task()
+        two = self.server.create({"service": "web"})["id"]
+        agent.collect(f"{one}/1/h", batch(1))
+        agent.collect(f"{two}/1/h", batch(20))
+        agent.collect("-/1/h", batch(300))
+        agent.collect(None, batch(4000))
+        self.assertEqual(self.side(one)["sent_bytes"], 1)
+        self.assertEqual(self.side(two)["sent_bytes"], 20)
+
+    def test_both_ends_are_one_edge(self):
+        agent = self.agent()
+        call = agent.report_processes(("web", "nginx", 42), ("db", "redis", 43))
+        web, database = (decode(p)[1][0].decode() for p in decode(call.messages[0])[1])
+        task = self.server.create({"service": "web"}, {"service": "db"})["id"]
+        ends = {"client_process_id": web, "server_process_id": database, "server_port": "6379"}
+        agent.collect(f"{task}/1/h",
+                      collection(single("sonde_net_sent_bytes_total", 10, side="client", **ends)),
+                      collection(single("sonde_net_received_bytes_total", 10, side="server", **ends), service="db"))
+        topology = self.server.get(f"/tasks/{task}/topology")
+        edge, = topology["edges"]
+        self.assertEqual((edge["client"], edge["server"], edge["port"]), (web, database, 6379))
+        self.assertEqual(edge["client_side"]["sent_bytes"], 10)
+        self.assertEqual(edge["server_side"]["received_bytes"], 10)
+        self.assertEqual({n["service"]: n["target"] for n in topology["nodes"]}, {"web": True, "db": True})
+
+    def test_collect_is_one_collection_a_stream(self):
+        agent = self.agent()
+        before = self.server.get("/server")["ingest"]
+        call = agent.call("/skywalking.v3.MeterReportService/collect",
+                          single("sonde_net_sent_bytes_total", 1, **edge_labels()),
+                          single("sonde_net_sent_bytes_total", 2, **edge_labels(server_port="81")) +
+                          message(f3="web", f4="i", f5=1700000000000))
+        self.assertEqual(call.status, OK, call.words)
+        after = self.server.get("/server")["ingest"]
+        self.assertEqual((after["collections"] - before["collections"], after["samples"] - before["samples"]), (1, 2))
+
+    def test_a_bad_collection_does_not_take_the_next_one_down(self):
+        agent, task = self.with_task()
+        nameless = message(f1=[single("sonde_net_sent_bytes_total", 5, **edge_labels())])  # no service, no time
+        self.assertEqual(agent.collect(f"{task}/1/h", nameless, batch(7)).status, OK)
+        self.assertEqual(self.side(task)["sent_bytes"], 7)
+        self.assertFalse(self.server.get(f"/tasks/{task}/ledger")["complete"])
+
+    def test_points_over_time_and_totals_agree(self):
+        agent, task = self.with_task()
+        start = 1700000040000
+        for i in range(13):
+            agent.collect(f"{task}/{i}/h", batch(i, timestamp_ms=start + i * 10000))
+        for step, points in (("10s", 13), ("1m", 3)):
+            series = self.server.get(f"/tasks/{task}/series?metric=sonde_net_sent_bytes_total&step={step}")
+            found = series["series"][0]["points"]
+            self.assertEqual(sum(v for _, v in found), 78)
+            self.assertLessEqual(len(found), points)
+        self.assertEqual(found[0][0], "2023-11-14T22:14:00.000Z")
+        metrics = self.server.get(f"/tasks/{task}/metrics?metric=sonde_net_sent_bytes_total")["metrics"]
+        self.assertEqual([m["value"] for m in metrics], [78])
+        self.assertEqual(self.server.get(f"/tasks/{task}/metrics?edge=ffff")["metrics"], [])
+        edge = self.server.get(f"/tasks/{task}/topology")["edges"][0]["id"]
+        self.assertTrue(self.server.get(f"/tasks/{task}/metrics?edge={edge}")["metrics"])
+
+
+class Restart(WithServer):
+    def test_nothing_acknowledged_is_lost_by_a_kill(self):
+        agent, task = self.with_task()
+        agent.query()
+        agent.report(task, 1, states=["running"])
+        for i in range(5):
+            self.assertEqual(agent.collect(f"{task}/{i}/h", batch(100, {10: 1})).status, OK)
+        before = self.server.get(f"/tasks/{task}/topology")
+        for _ in range(3):
+            self.server.restart(signal.SIGKILL)
+            self.assertEqual(self.server.get(f"/tasks/{task}/topology"), before)
+        agent = self.agent()
+        self.assertEqual(agent.collect(f"{task}/4/h", batch(100, {10: 1})).status, OK)  # sent again
+        self.assertEqual(agent.collect(f"{task}/5/h", batch(1)).status, OK)
+        self.assertEqual(self.side(task)["sent_bytes"], 501)
+        self.assertEqual(agent.report(task, 1, states=["draining"]).status, OK)
+        got = self.server.get(f"/tasks/{task}")
+        self.assertEqual((got["state"], got["reports"]["duplicates"]), ("running", 2))
+        self.assertEqual(agent.report(task, 2, end="done").status, OK)
+        self.server.restart(signal.SIGTERM)
+        self.assertEqual(self.side(task)["sent_bytes"], 501)
+        self.assertEqual(self.server.get(f"/tasks/{task}")["state"], "done")
+        self.assertEqual(self.server.get("/targets")["targets"][0]["pid"], 42)
+
+    def test_a_clean_end_leaves_nothing_to_apply_again(self):
+        agent, task = self.with_task()
+        agent.collect(f"{task}/1/h", batch())
+        self.server.end(signal.SIGTERM)
+        database = sqlite3.connect(self.server.path / "state" / "sonde.db")
+        waiting, = database.execute("SELECT count(*) FROM report WHERE data IS NOT NULL").fetchone()
+        database.close()
+        self.assertEqual(waiting, 0)
+        self.server.start()
+        self.assertEqual(self.side(task)["sent_bytes"], 100)
+
+    def test_a_newer_servers_database_is_left_alone(self):
+        self.server.end()
+        database = sqlite3.connect(self.server.path / "state" / "sonde.db")
+        database.execute("PRAGMA user_version = 999")
+        database.close()
+        with self.assertRaisesRegex(RuntimeError, "newer version"):
+            self.server.start()
+        database = sqlite3.connect(self.server.path / "state" / "sonde.db")
+        database.execute("PRAGMA user_version = 1")
+        database.close()
+        self.server.start()
+
+
+class Hostile(WithServer):
+    flags = ("--http-max-body", "4KiB", "--grpc-max-message", "64KiB")
+
+    def refused(self, status, method, path, field_name=None, **options):
+        got, headers, body = self.server.request(method, path, **options)
+        self.assertEqual(got, status, body)
+        self.assertEqual(headers["Content-Type"], "application/problem+json")
+        self.assertEqual(body["status"], status)
+        self.assertTrue(body["detail"] and body["title"])
+        self.assertEqual(body.get("field"), field_name)
+        return headers
+
+    def test_bad_requests_name_what_is_wrong(self):
+        agent, task = self.with_task()
+        tasks = "/api/v1/tasks"
+        self.refused(400, "POST", tasks, raw="{")
+        self.refused(400, "POST", tasks, raw="[" * 2000)
+        self.refused(400, "POST", tasks, raw='{"name":"a","name":"b"}')
+        self.refused(400, "POST", tasks, "targets", body={"durationMs": 5000})
+        self.refused(400, "POST", tasks, "durationMs", body={"targets": [{"service": "web"}]})
+        self.refused(404, "POST", tasks, "targets[0].service",
+                     body={"targets": [{"service": "nope"}], "durationMs": 5000})
+        self.refused(404, "POST", tasks, "targets[0].agentId",
+                     body={"targets": [{"pid": 1, "agentId": "nope"}], "durationMs": 5000})
+        self.refused(413, "POST", tasks, raw=json.dumps({"name": "x" * 5000}))
+        self.refused(415, "POST", tasks, raw="{}", headers={"Content-Type": "text/plain"})
+        self.refused(404, "GET", "/api/v1/nope")
+        self.refused(404, "GET", f"{tasks}/nope", "id")
+        self.refused(404, "GET", f"{tasks}/{'x' * 5000}")
+        self.assertEqual(self.refused(405, "DELETE", tasks)["Allow"], "GET, HEAD, POST")
+        self.assertEqual(self.refused(405, "GET", f"{tasks}/{task}/stop")["Allow"], "POST")
+        self.assertEqual(self.refused(405, "POST", "/healthz", body={})["Allow"], "GET, HEAD")
+        self.refused(400, "GET", f"{tasks}/{task}/series", "metric")
+        self.refused(400, "GET", f"{tasks}/{task}/series?metric=a&step=1h", "step")
+        self.refused(400, "POST", f"{tasks}/{task}/extend", "duration_ms", body={})
+        self.refused(400, "POST", f"{tasks}/{task}/extend", "duration_ms", body={"duration_ms": 10**12})
+        self.refused(400, "POST", f"{tasks}/{task}/stop", "reason", body={"reason": 7})
+        self.assertEqual(len(agent.query()), 1)  # and everyone else goes on
+
+    def test_head_has_the_headers_alone(self):
+        status, headers, body = self.server.request("HEAD", "/api/v1/tasks")
+        self.assertEqual((status, body), (200, None))
+        self.assertGreater(int(headers["Content-Length"]), 0)
+
+    def test_bad_messages_end_their_own_call_only(self):
+        agent, task = self.with_task()
+        watch = agent.start("/sonde.v1.TaskControlService/watch", [message(f1=agent.name)])
+        for call, status in (
+                (agent.call(REPORT, b"\xff\xff"), INVALID),
+                (agent.call(REPORT, task_report("", task, 1)), INVALID),
+                (agent.call(REPORT, task_report(agent.name, "nope", 1)), NOT_FOUND),
+                (agent.call(REPORT, task_report("stranger", task, 1)), DENIED),
+                (agent.call(REPORT, task_report(agent.name, task, 0)), INVALID),
+                (agent.call(REPORT, task_report(agent.name, task, 1, f9=[b""] * 5000)), INVALID),
+                (agent.call(REPORT), INVALID),
+                (agent.call(REPORT, b"", b""), INVALID),
+                (agent.call(BATCH, b"\xff", sonde_report_id=f"{task}/1/h"), INVALID),
+                (agent.collect("no id", batch()), INVALID),
+                (agent.collect("nope/1/h", batch()), NOT_FOUND),
+                (agent.collect(f"{task}/1/h", b"\0" * 70000), EXHAUSTED),
+                (agent.collect(f"{task}/1/h", b"\0" * 10**7, encoding="zstd"), EXHAUSTED),  # a bomb
+                (agent.collect(f"{task}/1/h", b"\0" * 10**7, encoding="gzip"), EXHAUSTED),
+                (agent.collect(f"{task}/1/h", batch(), encoding="snappy", flag=1), UNIMPLEMENTED),
+                (agent.call("/skywalking.v3.EBPFProcessService/reportProcesses", b"\x0a\x7f"), INVALID),
+                (agent.call("/skywalking.v3.EBPFProcessService/reportProcesses", message(f2="")), INVALID),
+                (agent.call("/skywalking.v3.EBPFProfilingService/queryTasks", b"\xff"), INVALID),
+                (agent.call("/sonde.v1.TaskControlService/watch", message(f1="x" * 300)), INVALID),
+                (agent.call("/skywalking.v3.Nope/nope", b""), UNIMPLEMENTED)):
+            self.assertEqual(call.status, status, call.headers)
+            self.assertTrue(call.words)
+        self.assertEqual(agent.collect(f"{task}/1/h", batch()).status, OK)
+        self.assertEqual(self.side(task)["sent_bytes"], 100)
+        self.assertFalse(watch.ended)
+
+    def test_small_bytes_do_not_become_much_memory(self):
+        agent, task = self.with_task()
+        empty = field(1, b"") * 30000  # two bytes a meter
+        self.assertEqual(agent.collect(f"{task}/1/h", empty).status, OK)
+        self.assertEqual(self.server.get("/server")["ingest"]["collections_refused"], 1)
+        self.assertEqual(agent.call(REPORT, field(9, b"") * 30000).status, INVALID)
+
+    def test_garbage_on_either_port_disturbs_nobody(self):
+        agent, _ = self.with_task()
+        for port in (self.server.grpc, self.server.http):
+            for data in (b"\0" * 1000, b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 500):
+                with socket.create_connection(("127.0.0.1", port), 20) as sock:
+                    sock.sendall(data)
+        self.assertEqual(self.server.request("GET", "/healthz")[0], 200)
+        self.assertEqual(len(agent.query()), 1)
+
+    def test_a_client_that_leaves_in_mid_call_is_no_harm(self):
+        agent, task = self.with_task()
+        for _ in range(20):
+            gone = Agent(self.server)
+            gone.start(BATCH, [batch()], end=False, sonde_report_id=f"{task}/1/h")
+            gone.close()
+            gone = Agent(self.server)
+            gone.start(BATCH, [batch(1)], sonde_report_id=f"{task}/2/h")
+            gone.close()
+        self.assertEqual(agent.collect(f"{task}/2/h", batch(1)).status, OK)
+        self.assertEqual(self.side(task)["sent_bytes"], 1)
+
+
+class Token(WithServer):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="sonde-server-")
+        config = pathlib.Path(folder.name) / "server.yaml"
+        config.write_text("token: s3cret-token\n", encoding="utf-8")
+        self.server = Server(PROGRAM, RULES, "--config", str(config), folder=folder)
+        self.agents = []
+
+    def test_both_ports_want_it_and_no_log_has_it(self):
+        self.assertNotEqual(self.agent().report_processes(("web", "nginx", 1)).status, OK)
+        self.assertNotEqual(self.agent(token="wrong").report_processes(("web", "nginx", 1)).status, OK)
+        self.assertEqual(self.agent(token="s3cret-token").report_processes(("web", "nginx", 1)).status, OK)
+        self.assertEqual(self.server.request("GET", "/api/v1/targets")[0], 401)
+        self.assertEqual(self.server.request("GET", "/api/v1/targets",
+                                             headers={"Authorization": "Bearer s3cret-tokem"})[0], 401)
+        self.assertEqual(self.server.request("GET", "/api/v1/targets",
+                                             headers={"Authorization": "Bearer s3cret-token"})[0], 200)
+        self.assertNotIn("s3cret", self.server.log())
+
+
+class Config(unittest.TestCase):
+    def run_with(self, text, *flags):
+        with tempfile.TemporaryDirectory(prefix="sonde-server-") as folder:
+            path = pathlib.Path(folder) / "server.yaml"
+            path.write_text(text, encoding="utf-8")
+            done = subprocess.run([PROGRAM, "--config", str(path), *flags], capture_output=True, text=True,
+                                  timeout=20, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    def test_an_unknown_key_names_file_and_line(self):
+        status, _, err = self.run_with("grpc:\n  listen: 127.0.0.1:0\n  lisen: x\n", "--check-config")
+        self.assertEqual(status, 2)
+        self.assertRegex(err, r"server\.yaml:3: .*lisen")
+
+    def test_a_bad_address_is_refused(self):
+        status, _, err = self.run_with("http:\n  listen: localhost\n", "--check-config")
+        self.assertEqual(status, 2)
+        self.assertIn("http.listen", err)
+
+    def test_the_dump_is_taken_again(self):
+        status, out, _ = self.run_with("tasks:\n  grace: 5s\ntoken: hush\n", "--dump-config")
+        self.assertEqual(status, 0)
+        self.assertNotIn("hush", out)
+        self.assertEqual(self.run_with(out, "--check-config")[0], 0)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=1)
