@@ -37,12 +37,6 @@ def rig(start=True):
     return Temporary(tempfile.mkdtemp(prefix="sonde-e2e-"), f"sonde-e2e-{os.getpid()}", start)
 
 
-def programs():
-    """id -> name of every BPF program of the machine, but for the bench's."""
-    listed = subprocess.run([BPFTOOL, "-j", "prog", "show"], capture_output=True, text=True, check=True)
-    return {p["id"]: p.get("name", "") for p in json.loads(listed.stdout)}
-
-
 def exists(kind, number):
     """Whether a BPF object of this id is alive; kind is prog, map or link."""
     return subprocess.run([BPFTOOL, kind, "show", "id", str(number)], capture_output=True, check=False).returncode == 0
