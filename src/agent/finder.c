@@ -240,7 +240,7 @@ static bool read_entry(struct sonde_finder *f, uint32_t pid, struct entry *ret)
 	*ret = (struct entry){.pid = pid};
 	r = sonde_proc_read_stat(f->config.proc_fd, pid, &s);
 	if (r == 0) {
-		if (s.state == 'Z' || s.state == 'X' || pid == 2 || s.ppid == 2)
+		if (s.state == 'Z' || s.state == 'X' || s.kernel_thread)
 			return false;
 		ret->ppid = s.ppid;
 		ret->start_ticks = s.start_ticks;

@@ -102,11 +102,13 @@ static int take_field(const char **at, const char *end, uint64_t *ret)
 	return r;
 }
 
+#define PROC_FLAG_KTHREAD 0x00200000 /* PF_KTHREAD of the kernel's sched.h */
+
 int sonde_proc_parse_stat(const char *text, size_t n, struct sonde_proc_stat *ret)
 {
 	struct sonde_proc_stat s = {0};
 	const char *at = text, *end = text + n, *open, *close;
-	uint64_t pid, ppid;
+	uint64_t pid, ppid, flags;
 
 	assert(text && ret);
 
@@ -126,13 +128,15 @@ int sonde_proc_parse_stat(const char *text, size_t n, struct sonde_proc_stat *re
 		return -EBADMSG;
 	s.state = at[1];
 	at += 2;
-	/* Fields, from 1: 4 ppid, 14 utime, 15 stime, 22 starttime. */
-	if (take_field(&at, end, &ppid) < 0 || ppid > INT32_MAX || skip_fields(&at, end, 9) < 0 ||
+	/* Fields, from 1: 4 ppid, 9 flags, 14 utime, 15 stime, 22 starttime. */
+	if (take_field(&at, end, &ppid) < 0 || ppid > INT32_MAX || skip_fields(&at, end, 4) < 0 ||
+	    take_field(&at, end, &flags) < 0 || skip_fields(&at, end, 4) < 0 ||
 	    take_field(&at, end, &s.user_ticks) < 0 || take_field(&at, end, &s.system_ticks) < 0 ||
 	    skip_fields(&at, end, 6) < 0 || take_field(&at, end, &s.start_ticks) < 0)
 		return -EBADMSG;
 	s.pid = (uint32_t)pid;
 	s.ppid = (uint32_t)ppid;
+	s.kernel_thread = flags & PROC_FLAG_KTHREAD;
 	*ret = s;
 	return 0;
 }

@@ -8,6 +8,7 @@
  * fixed bounds, no text that was not checked. No state, any thread.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,7 @@ struct sonde_proc_stat {
 	uint32_t ppid;
 	char comm[SONDE_PROC_COMM_MAX]; /* may hold any byte but NUL */
 	char state;			/* 'R', 'S', 'Z', … */
+	bool kernel_thread;
 	uint64_t user_ticks;
 	uint64_t system_ticks;
 	uint64_t start_ticks; /* since boot: with the pid the identity of a process */

@@ -77,6 +77,20 @@ static void a_name_with_brackets_ends_at_the_last_one(void **state)
 	assert_int_equal(s.start_ticks, 5678);
 }
 
+/* Not by being pid 2 or its child: in a PID namespace of its own those are anybody. */
+static void a_kernel_thread_is_told_by_its_flag(void **state)
+{
+	static const char thread[] = "7 (rcu) S 1 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0";
+	static const char second[] =
+		"2 (redis) S 1 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0";
+	struct sonde_proc_stat s;
+
+	assert_ok(sonde_proc_parse_stat(thread, strlen(thread), &s));
+	assert_true(s.kernel_thread);
+	assert_ok(sonde_proc_parse_stat(second, strlen(second), &s));
+	assert_false(s.kernel_thread);
+}
+
 static void every_cut_of_a_stat_is_refused_or_whole(void **state)
 {
 	struct sonde_proc_stat s;
@@ -175,6 +189,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_FIXTURE(a_name_with_brackets_ends_at_the_last_one),
+		cmocka_unit_test(a_kernel_thread_is_told_by_its_flag),
 		cmocka_unit_test(every_cut_of_a_stat_is_refused_or_whole),
 		WITH_FIXTURE(a_status_gives_memory_and_capabilities),
 		WITH_FIXTURE(arguments_are_joined_and_cleaned),
