@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "host/privilege.h"
 
 #define DRAIN_US (2 * 1000 * 1000ULL) /* of the three seconds that a stop may take */
 #define DRAIN_LOOK_US (50 * 1000ULL)
@@ -212,6 +213,10 @@ int main(int argc, char **argv)
 	void *config = NULL;
 
 	sonde_log_set_program("sonde-server");
+	/* Before there is a second thread: capabilities are each thread's own. */
+	r = sonde_privilege_drop_all();
+	if (r < 0)
+		return sonde_log_err(r, "cannot give up privileges") != 0;
 	r = sonde_config_start(&sonde_server_config_spec, argc, argv, &config, &args, &exit_status);
 	if (r == 1)
 		return exit_status;
