@@ -70,10 +70,10 @@ static int grow(struct sonde_snapshot *s, size_t n)
 		return 0;
 	while (cap < n)
 		cap *= 2;
-	cells = reallocarray(s->cells, cap, sizeof(cells[0]));
+	cells = reallocarray(s->cells, cap, sizeof(void *));
 	if (!cells)
 		return -ENOMEM;
-	memset(cells + s->n_cells, 0, (cap - s->n_cells) * sizeof(cells[0]));
+	memset(cells + s->n_cells, 0, (cap - s->n_cells) * sizeof(void *));
 	s->cells = cells;
 	s->n_cells = cap;
 	return 0;
@@ -119,7 +119,8 @@ static int fresh_state(struct sonde_snapshot *s, uint32_t index, struct sonde_ce
 			return r;
 	}
 	(void)sonde_cell_state_unref(s->cells[index]);
-	*ret = s->cells[index] = TAKE_PTR(n);
+	*ret = n;
+	s->cells[index] = TAKE_PTR(n);
 	return 0;
 }
 
@@ -132,8 +133,9 @@ static int take_cell(struct sonde_snapshot *s, const struct sonde_probe_cell *c)
 	    (c->key.role != SONDE_TCP_ROLE_CLIENT && c->key.role != SONDE_TCP_ROLE_SERVER))
 		return -EINVAL;
 	r = grow(s, (size_t)c->index + 1);
-	if (r == 0)
-		r = fresh_state(s, c->index, &state);
+	if (r < 0)
+		return r;
+	r = fresh_state(s, c->index, &state);
 	if (r < 0)
 		return r;
 	state->key = c->key;

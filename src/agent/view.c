@@ -62,10 +62,10 @@ static int grow(struct sonde_view *v, size_t n)
 
 	if (n <= v->n_last)
 		return 0;
-	last = reallocarray(v->last, n, sizeof(last[0]));
+	last = reallocarray(v->last, n, sizeof(void *));
 	if (!last)
 		return -ENOMEM;
-	memset(last + v->n_last, 0, (n - v->n_last) * sizeof(last[0]));
+	memset(last + v->n_last, 0, (n - v->n_last) * sizeof(void *));
 	v->last = last;
 	v->n_last = n;
 	return 0;

@@ -2,6 +2,7 @@
 #include "doubles/agent-backend.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,9 +63,8 @@ static void make_id(const Skywalking__V3__EBPFProcessEntityMetadata *e, char id[
 			h = (h ^ (unsigned char)*s) * 0x100000001b3ULL;
 		h *= 31;
 	}
-	(void)snprintf(id, 65, "%016llx%016llx%016llx%016llx", (unsigned long long)h,
-		       (unsigned long long)~h, (unsigned long long)(h * 3),
-		       (unsigned long long)(h * 7));
+	(void)snprintf(id, 65, "%016" PRIx64 "%016" PRIx64 "%016" PRIx64 "%016" PRIx64, h, ~h,
+		       h * 3, h * 7);
 }
 
 static struct double_process *note_process(struct agent_double *d,

@@ -182,6 +182,9 @@ static void start_agent(struct rig *r, const char *extra)
 	const char *agent = getenv("SONDE_AGENT");
 	FILE *f;
 
+	if (!agent)
+		agent = "";
+
 	(void)snprintf(path, sizeof(path), "%s/agent.yaml", r->dir);
 	(void)snprintf(state, sizeof(state), "--state-dir=%s", r->dir);
 	(void)snprintf(probe, sizeof(probe), "--probe=%s", getenv("SONDE_PROBE"));
