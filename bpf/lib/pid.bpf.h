@@ -14,12 +14,12 @@ const volatile __u32 sonde_pidns_inum = 0;
 /* 0: the task is not visible from our namespace. */
 static __noinline __u32 task_pid(struct task_struct *task)
 {
-	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	struct pid *pid = task->group_leader->thread_pid;
 	__u32 levels, i;
 
 	if (!pid)
 		return 0;
-	levels = BPF_CORE_READ(pid, level);
+	levels = pid->level;
 	for (i = 0; i < SONDE_PIDNS_LEVELS; i++) {
 		struct upid *upid;
 
@@ -35,5 +35,5 @@ static __noinline __u32 task_pid(struct task_struct *task)
 
 static __always_inline __u32 current_pid(void)
 {
-	return task_pid((struct task_struct *)bpf_get_current_task());
+	return task_pid(bpf_get_current_task_btf());
 }

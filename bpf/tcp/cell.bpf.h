@@ -38,7 +38,7 @@ static __always_inline bool take_index(__u32 *next, __u32 limit, void *spare, __
 	return *ret < limit;
 }
 
-static __noinline bool other_cell(const struct sonde_tcp_cell_key *like, __u32 *index)
+static __always_inline bool other_cell(const struct sonde_tcp_cell_key *like, __u32 *index)
 {
 	struct sonde_tcp_cell_key key = {};
 	__u32 *known;
@@ -61,10 +61,14 @@ static __noinline bool other_cell(const struct sonde_tcp_cell_key *like, __u32 *
 	return false;
 }
 
-static __noinline bool cell_index(const struct sonde_tcp_cell_key *key, __u32 *index)
+/* True, and *@index, when there is a cell for the key or an `other` one. */
+SHARED bool cell_index(const struct sonde_tcp_cell_key *key, __u32 *index)
 {
-	__u32 *known = bpf_map_lookup_elem(&sonde_index, key);
+	__u32 *known;
 
+	if (!key || !index)
+		return false;
+	known = bpf_map_lookup_elem(&sonde_index, key);
 	if (known) {
 		*index = *known;
 		return true;
@@ -86,10 +90,12 @@ static __always_inline void tag_key(const struct sonde_tag *tag, struct sonde_tc
 	__builtin_memcpy(key->raddr, tag->raddr, sizeof(key->raddr));
 }
 
-static __noinline bool resolve_cell(struct sonde_tag *tag, __u32 *index)
+SHARED bool resolve_cell(struct sonde_tag *tag, __u32 *index)
 {
 	struct sonde_tcp_cell_key key = {};
 
+	if (!tag || !index)
+		return false;
 	tag_key(tag, &key);
 	if (!cell_index(&key, index))
 		return false;
@@ -97,17 +103,6 @@ static __noinline bool resolve_cell(struct sonde_tag *tag, __u32 *index)
 	if (!(tag->flags & TAG_PROVISIONAL))
 		tag->cell = *index + 1;
 	return true;
-}
-
-static __always_inline bool tag_index(struct sonde_tag *tag, __u32 *index)
-{
-	__u32 cached = tag->cell;
-
-	if (cached) {
-		*index = cached - 1;
-		return true;
-	}
-	return resolve_cell(tag, index);
 }
 
 static __always_inline struct sonde_tcp_cell *cell_at(__u32 index)
@@ -126,45 +121,54 @@ static __always_inline void hist_add(void *hists, __u32 index, __u64 us)
 		__sync_fetch_and_add(&hist->count[bucket], 1);
 }
 
-static __always_inline void handshake_add(struct sonde_tcp_cell *cell, __u32 index, __u32 us)
+SHARED int handshake_add(__u32 index, __u32 us)
 {
+	struct sonde_tcp_cell *cell = cell_at(index);
+
+	if (!cell)
+		return 0;
 	if (!us) {
 		add(&cell->handshake_unknown, 1);
-		return;
+		return 0;
 	}
 	add(&cell->handshake_count, 1);
 	add(&cell->handshake_sum_us, us);
 	hist_add(&sonde_handshake, index, us);
+	return 0;
 }
+
+#define TAG_WAITS (TAG_ACCEPT_WAITS | TAG_SEED_WAITS)
 
 /*
  * What waited for the owner (`accepted`, `seeded`) goes into the cell: at the
  * first I/O, at a snapshot, at the end; whoever clears the flag adds it.
  */
-static __always_inline void settle(struct sonde_tag *tag, struct sonde_tcp_cell *cell, __u32 index)
+SHARED int settle(struct sonde_tag *tag, __u32 index)
 {
-	__u32 waits = TAG_ACCEPT_WAITS | TAG_SEED_WAITS;
+	struct sonde_tcp_cell *cell = cell_at(index);
+	__u32 waits;
 
-	if (!(tag->flags & waits))
-		return;
-	waits &= __sync_fetch_and_and(&tag->flags, ~waits);
+	if (!tag || !cell)
+		return 0;
+	waits = __sync_fetch_and_and(&tag->flags, ~TAG_WAITS);
 	if (waits & TAG_ACCEPT_WAITS) {
 		add(&cell->accepted, 1);
-		handshake_add(cell, index, tag->handshake_us);
+		handshake_add(index, tag->handshake_us);
 	}
 	if (waits & TAG_SEED_WAITS)
 		add(&cell->seeded, 1);
+	return 0;
 }
 
 /* The cell of a tagged connection, with everything that waited settled into it. */
 static __always_inline struct sonde_tcp_cell *tag_cell(struct sonde_tag *tag, __u32 *index)
 {
-	struct sonde_tcp_cell *cell;
+	__u32 cached = tag->cell;
 
-	if (!tag_index(tag, index))
+	*index = cached - 1;
+	if (!cached && !resolve_cell(tag, index))
 		return NULL;
-	cell = cell_at(*index);
-	if (cell)
-		settle(tag, cell, *index);
-	return cell;
+	if (tag->flags & TAG_WAITS)
+		settle(tag, *index);
+	return cell_at(*index);
 }

@@ -124,29 +124,32 @@ static __always_inline void base_seeded(const struct sock *sk, const struct tcp_
 	tag->flags |= TAG_HAS_BASE;
 }
 
-static __always_inline void advance(__u64 *last, __u64 now, bool final, __u64 *sum)
+SHARED int advance(__u64 *last, __u64 now, bool final, __u64 *sum)
 {
 	__u64 old, seen;
 	int i;
 
+	if (!last || !sum)
+		return 0;
 	if (final) {
 		old = __sync_lock_test_and_set(last, DEAD);
 		if (old != DEAD && old != now)
 			add(sum, now - old);
-		return;
+		return 0;
 	}
 	old = *(volatile __u64 *)last;
 	for (i = 0; i < FOLD_RETRIES; i++) {
 		if (old == DEAD || (__s64)(now - old) <= 0)
-			return;
+			return 0;
 		seen = __sync_val_compare_and_swap(last, old, now);
 		if (seen == old) {
 			add(sum, now - old);
-			return;
+			return 0;
 		}
 		old = seen;
 	}
 	lose(SONDE_TCP_LOSS_BUSY, 1);
+	return 0;
 }
 
 /* The same for the kernel's 32-bit counters, which may wrap between two folds. */

@@ -61,35 +61,42 @@ static __always_inline void tuple_of(const struct sonde_tag *tag, struct sonde_t
 	tuple->netns = is_loopback(tag->laddr) ? tag->netns : 0;
 }
 
-static __noinline void tuple_enter(struct sonde_tag *tag)
+SHARED int tuple_enter(struct sonde_tag *tag)
 {
 	struct sonde_tcp_tuple tuple = {};
-	__u32 pid = tag->pid;
+	__u32 pid;
 
+	if (!tag)
+		return 0;
+	pid = tag->pid;
 	tuple_of(tag, &tuple, false);
 	if (bpf_map_update_elem(&sonde_tuples, &tuple, &pid, BPF_ANY)) {
 		lose(SONDE_TCP_LOSS_TUPLE_FULL, 1);
-		return;
+		return 0;
 	}
 	__sync_fetch_and_or(&tag->flags, TAG_IN_TUPLES);
+	return 0;
 }
 
-static __noinline void tuple_leave(struct sonde_tag *tag)
+SHARED int tuple_leave(struct sonde_tag *tag)
 {
 	struct sonde_tcp_tuple tuple = {};
 
-	if (!(tag->flags & TAG_IN_TUPLES))
-		return;
+	if (!tag || !(tag->flags & TAG_IN_TUPLES))
+		return 0;
 	tuple_of(tag, &tuple, false);
 	bpf_map_delete_elem(&sonde_tuples, &tuple);
+	return 0;
 }
 
 /* Who owns the other end; 0 when it is no target's or is not in the table. */
-static __noinline __u32 tuple_peer(struct sonde_tag *tag)
+SHARED __u32 tuple_peer(struct sonde_tag *tag)
 {
 	struct sonde_tcp_tuple tuple = {};
 	__u32 *pid;
 
+	if (!tag)
+		return 0;
 	tuple_of(tag, &tuple, true);
 	pid = bpf_map_lookup_elem(&sonde_tuples, &tuple);
 	return pid ? *pid : 0;

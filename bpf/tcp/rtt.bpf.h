@@ -8,17 +8,20 @@
  * the end is taken there.
  */
 
-static __always_inline void rtt_add(struct sonde_tag *tag, __u32 us)
+SHARED int rtt_add(struct sonde_tag *tag, __u32 us)
 {
 	struct sonde_tcp_cell *cell;
-	__u32 index;
+	__u32 index = 0;
 
+	if (!tag)
+		return 0;
 	cell = tag_cell(tag, &index);
 	if (!cell)
-		return;
+		return 0;
 	add(&cell->rtt_count, 1);
 	add(&cell->rtt_sum_us, us);
 	hist_add(&sonde_rtt, index, us);
+	return 0;
 }
 
 /* The sample that RACK took and we did not count yet. Whoever moves the stamp counts it. */

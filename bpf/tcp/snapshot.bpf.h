@@ -41,23 +41,20 @@ static __always_inline void add_gauges(struct sock *sk, struct sonde_tag *tag)
 static __always_inline void on_tagged_socket(struct sock *sk)
 {
 	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+	bool release = sonde_snapshot_mode == SONDE_TCP_SNAPSHOT_RELEASE;
 
 	if (!tag || tag->kind == TAG_BLANK)
 		return;
-	if (sonde_snapshot_mode == SONDE_TCP_SNAPSHOT_RELEASE) {
-		if (bpf_map_lookup_elem(&sonde_targets, &tag->pid))
-			return;
-		if (tag->kind == TAG_CONNECTION) {
-			close_if_shut(sk, tag);
-			fold(sk, tag, true);
-			tuple_leave(tag);
-		}
-		bpf_sk_storage_delete(&sonde_tags, sk);
+	if (release && bpf_map_lookup_elem(&sonde_targets, &tag->pid))
 		return;
+	if (tag->kind == TAG_CONNECTION) {
+		close_if_shut(sk, tag);
+		fold(sk, tag, release);
+		if (!release)
+			add_gauges(sk, tag);
 	}
-	if (tag->kind != TAG_CONNECTION)
-		return;
-	close_if_shut(sk, tag);
-	fold(sk, tag, false);
-	add_gauges(sk, tag);
+	if (release) {
+		tuple_leave(tag);
+		bpf_sk_storage_delete(&sonde_tags, sk);
+	}
 }

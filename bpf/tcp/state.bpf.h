@@ -61,17 +61,18 @@ static __always_inline void begin_child(struct sonde_tag *tag)
 	publish(tag, TAG_CONNECTION);
 }
 
-static __always_inline void count_close(struct sonde_tag *tag, __u32 how)
+SHARED int count_close(struct sonde_tag *tag, __u32 how)
 {
 	struct sonde_tcp_cell *cell;
-	__u32 index;
+	__u32 index = 0;
 
-	if (how >= SONDE_TCP_CLOSE_MAX ||
+	if (!tag || how >= SONDE_TCP_CLOSE_MAX ||
 	    __sync_fetch_and_or(&tag->flags, TAG_CLOSE_COUNTED) & TAG_CLOSE_COUNTED)
-		return;
+		return 0;
 	cell = tag_cell(tag, &index);
 	if (cell)
 		add(&cell->closed[how], 1);
+	return 0;
 }
 
 /*
@@ -109,7 +110,7 @@ static __noinline int established(struct sock *sk, struct sonde_tag *tag)
 	if (tag->syn_ns)
 		us = (bpf_ktime_get_ns() - tag->syn_ns) / 1000 ?: 1;
 	add(&cell->opened, 1);
-	handshake_add(cell, index, us > 0xffffffff ? 0xffffffff : us);
+	handshake_add(index, us > 0xffffffff ? 0xffffffff : us);
 	return 0;
 }
 
