@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 
-#define ROUNDS 5
-#define CALLS 1000
+#define ROUNDS 8
+#define CALLS 500
 
 /* prctl(PR_SET_NAME) passes the tracepoint task_rename and does next to nothing else. */
 static int time_renames(const char *name, uint64_t *best_ns)
@@ -25,35 +25,30 @@ static int time_renames(const char *name, uint64_t *best_ns)
 	return 0;
 }
 
-/* The best of interleaved rounds: what disturbs a round only makes it longer. */
-static int compare(int (*attach)(void *ctx), void (*detach)(void *ctx), void *ctx, const char *name,
-		   uint64_t *bare_ns, uint64_t *hooked_ns)
+/* The best of some rounds: what disturbs a round only makes it longer. */
+static int best_of_rounds(const char *name, uint64_t *best_ns)
 {
-	for (unsigned int i = 0; i < ROUNDS; i++) {
-		int r;
+	int r = 0;
 
-		r = time_renames(name, bare_ns);
-		if (r < 0)
-			return r;
-		r = attach(ctx);
-		if (r < 0)
-			return r;
-		r = time_renames(name, hooked_ns);
-		detach(ctx);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	for (unsigned int i = 0; i < ROUNDS && r == 0; i++)
+		r = time_renames(name, best_ns);
+	return r;
 }
 
 uint64_t sonde_calibrate_hook(int (*attach)(void *ctx), void (*detach)(void *ctx), void *ctx)
 {
 	uint64_t bare_ns = UINT64_MAX, hooked_ns = UINT64_MAX;
 	char name[16];
+	int r;
 
-	if (prctl(PR_GET_NAME, name, 0, 0, 0) < 0)
+	if (prctl(PR_GET_NAME, name, 0, 0, 0) < 0 || best_of_rounds(name, &bare_ns) < 0 ||
+	    attach(ctx) < 0)
 		return SONDE_HOOK_DEFAULT_NS_X1000;
-	if (compare(attach, detach, ctx, name, &bare_ns, &hooked_ns) < 0 || hooked_ns <= bare_ns)
+	r = best_of_rounds(name, &hooked_ns);
+	detach(ctx);
+	if (r == 0)
+		r = best_of_rounds(name, &bare_ns);
+	if (r < 0 || hooked_ns <= bare_ns)
 		return SONDE_HOOK_DEFAULT_NS_X1000;
 	return (hooked_ns - bare_ns) * 1000 / CALLS;
 }

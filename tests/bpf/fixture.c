@@ -333,7 +333,7 @@ struct fixture_pair fixture_pair(int family)
 struct fixture_pair fixture_again(const struct fixture_pair *pair)
 {
 	struct fixture_pair again = {.listener = -1, .port = pair->port};
-	struct sockaddr_storage addr;
+	struct sockaddr_storage addr = {0};
 	socklen_t len = sizeof(addr);
 
 	assert_int_equal(getsockname(pair->listener, (struct sockaddr *)&addr, &len), 0);

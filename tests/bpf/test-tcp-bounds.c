@@ -106,11 +106,9 @@ static void *connect_and_write(void *arg)
 		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		char end;
 
-		if (connect(fd, (struct sockaddr *)&storm->to, sizeof(storm->to)) < 0)
-			failed = arg;
-		else if (send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL) != STORM_BYTES)
-			failed = arg;
-		else if (recv(fd, &end, 1, 0) != 0) /* the server closes first */
+		if (connect(fd, (struct sockaddr *)&storm->to, sizeof(storm->to)) < 0 ||
+		    send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL) != STORM_BYTES ||
+		    recv(fd, &end, 1, 0) != 0) /* the server closes first */
 			failed = arg;
 		(void)close(fd);
 	}

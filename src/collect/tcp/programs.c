@@ -357,9 +357,13 @@ static struct bpf_link *attach_snapshot(const struct tcp_state *s, struct bpf_pr
 {
 	union bpf_iter_link_info info = {.map.map_fd =
 						 (uint32_t)bpf_map__fd(s->skel->maps.sonde_tags)};
-	DECLARE_LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info,
-			    .link_info_len = sizeof(info));
+	struct bpf_iter_attach_opts opts;
 
+	/* libbpf refuses an option struct whose padding is not 0, which an initializer may leave. */
+	memset(&opts, 0, sizeof(opts));
+	opts.sz = sizeof(opts);
+	opts.link_info = &info;
+	opts.link_info_len = sizeof(info);
 	return bpf_program__attach_iter(p, &opts);
 }
 
