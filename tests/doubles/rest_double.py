@@ -8,16 +8,17 @@ import threading
 
 class Answer:
     """status and body (bytes or str); kind is the Content-Type."""
-    def __init__(self, body, status=200, kind=None, before=None):
+    def __init__(self, body, status=200, kind=None, before=None, headers=None):
         self.body = body.encode() if isinstance(body, str) else body
         self.status = status
         self.kind = kind or ("application/json" if status < 400 else "application/problem+json")
         self.before = before  # called before it is sent
+        self.headers = headers or {}
 
 
 class RestDouble:
     """with RestDouble({("GET", "/api/v1/targets"): [Answer("{}")]}) as server: server.url, server.asked"""
-    def __init__(self, routes):
+    def __init__(self, routes, port=0):
         self.routes = {key: list(answers) for key, answers in routes.items()}
         self.asked = []  # (method, path with query, body)
         self.lock = threading.Lock()
@@ -25,6 +26,7 @@ class RestDouble:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            timeout = 5
 
             def do_GET(self):  # noqa: N802
                 double.serve(self, "GET")
@@ -39,9 +41,10 @@ class RestDouble:
             def handle_error(self, *_args):
                 pass  # a client that had enough and hung up
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def next_answer(self, method, path):
         with self.lock:
@@ -59,6 +62,8 @@ class RestDouble:
         try:
             handler.send_response(answer.status)
             handler.send_header("Content-Type", answer.kind)
+            for name, value in answer.headers.items():
+                handler.send_header(name, value)
             handler.send_header("Content-Length", str(len(answer.body)))
             handler.end_headers()
             handler.wfile.write(answer.body)
