@@ -145,4 +145,5 @@ int sonde_cli_run(struct sonde_cli *cli);
 int sonde_cli_topology(struct sonde_cli *cli);
 int sonde_cli_metrics(struct sonde_cli *cli);
 int sonde_cli_loss(struct sonde_cli *cli);
+int sonde_cli_completion(struct sonde_cli *cli);
 int sonde_cli_version(struct sonde_cli *cli);

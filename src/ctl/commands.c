@@ -98,6 +98,8 @@ const struct sonde_cli_command sonde_cli_commands[] = {
 	{"metrics", "TASK [EDGE]", "totals or series of a task's metrics", metrics_flags, 1, 2,
 	 false, sonde_cli_metrics},
 	{"loss", "TASK", "what was not counted, and why", loss_flags, 1, 1, false, sonde_cli_loss},
+	{"completion", "SHELL", "a shell's completion script", NULL, 1, 1, true,
+	 sonde_cli_completion},
 	{"version", "", "the version", NULL, 0, 0, true, sonde_cli_version},
 	{0},
 };
