@@ -18,6 +18,7 @@
 
 #define FULL_EVERY 10	/* heartbeats */
 #define REQUEST_MAX 500 /* processes of one call */
+#define AGAIN_NS (3 * SONDE_NS_PER_S)
 
 struct sonde_registrar {
 	struct sonde_registrar_config config;
@@ -71,8 +72,11 @@ static void note_result(struct sonde_registrar *r, const char *what,
 		return;
 	}
 	r->full_due = true;
+	/* Sooner than the next heartbeat: without it a server that was away knows no process to give tasks for. */
+	if (r->config.heartbeat_ns > AGAIN_NS && result->status != SONDE_GRPC_CANCELLED)
+		(void)sd_event_source_set_time_relative(r->timer, AGAIN_NS / SONDE_NS_PER_US);
 	if (!r->said && result->status != SONDE_GRPC_CANCELLED)
-		(void)sonde_log_warn(0, "%s failed: %s %s, trying again at each heartbeat", what,
+		(void)sonde_log_warn(0, "%s failed: %s %s, trying again", what,
 				     sonde_grpc_status_name(result->status), result->message);
 	r->said = true;
 }

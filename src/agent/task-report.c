@@ -144,6 +144,9 @@ static void fill_absent(const struct sonde_task *t, struct parts *p)
 
 	for (size_t i = 0; sonde_skywalking_absent(i, t->spec.execution_time, &meter, &reason); i++)
 		add_absent(p, meter, reason);
+	add_absent(
+		p, "local connect failures",
+		"not observed: without a SYN (no route, no address) only the call's result tells");
 	for (size_t i = 0; i < t->n_probes; i++) {
 		if (!t->probes[i].attached && t->probes[i].metrics[0])
 			add_absent(p, t->probes[i].metrics, t->probes[i].reason);

@@ -641,6 +641,72 @@ static void in_a_pid_namespace_others_are_gone(void **state)
 				     "side=client") > 0);
 }
 
+/* The one child of @pid; 0 if there is none. */
+static uint32_t child_of(int proc, uint32_t pid)
+{
+	_cleanup_free_ uint32_t *pids = NULL;
+	struct sonde_proc_stat s;
+	size_t n = 0;
+
+	assert_ok(sonde_proc_list(proc, 100000, &pids, &n));
+	for (size_t i = 0; i < n; i++) {
+		if (sonde_proc_read_stat(proc, pids[i], &s) == 0 && s.ppid == pid)
+			return pids[i];
+	}
+	return 0;
+}
+
+static uint64_t ledger(const Sonde__V1__TaskReport *report, const char *site)
+{
+	for (size_t i = 0; i < report->n_ledger; i++) {
+		if (strcmp(report->ledger[i]->site, site) == 0)
+			return report->ledger[i]->count;
+	}
+	return 0;
+}
+
+static unsigned count_states(const struct rig *r, const char *task, const char *state)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < r->backend.n_reports; i++) {
+		const Sonde__V1__TaskReport *report = r->backend.reports[i];
+
+		for (size_t k = 0; strcmp(report->task_id, task) == 0 && k < report->n_states; k++)
+			n += strcmp(report->states[k]->state, state) == 0;
+	}
+	return n;
+}
+
+static bool runs_again(struct agent_double *d, void *arg)
+{
+	return count_states(arg, "died", "running") == 2;
+}
+
+static void a_dead_worker_is_replaced_and_the_task_says_so(void **state)
+{
+	struct rig *r = *state;
+	_cleanup_close_ int proc = sonde_proc_open("/proc");
+	const Sonde__V1__TaskReport *report;
+	uint32_t worker;
+
+	begin(r, true);
+	(void)command(r, "died", SPEC(6000, "{\"service\":\"echo\"}"));
+	wait_state(r, "died", "running");
+	talk(r, 10);
+	pause_ms(r, 700); /* reported */
+	worker = child_of(proc, child_of(proc, (uint32_t)r->agent));
+	assert_true(worker > 1);
+	assert_int_equal(kill((pid_t)worker, SIGKILL), 0);
+	assert_true(agent_double_run(&r->backend, runs_again, r, 10000));
+	talk(r, 30);
+	wait_end(r, "died");
+	report = agent_double_report(&r->backend, "died");
+	assert_string_equal(report->result, "done");
+	assert_int_equal(ledger(report, "worker_restarted"), 1);
+	check_talk(r, "died", 2, 40);
+}
+
 static bool bpf_is_allowed(void)
 {
 	const char *agent = getenv("SONDE_AGENT");
@@ -667,6 +733,7 @@ int main(int argc, char **argv)
 		TEST(a_stop_ends_it_early),
 		TEST(to_a_backend_that_adds_a_process_goes_out_once),
 		TEST(sigterm_flushes_what_was_seen),
+		TEST(a_dead_worker_is_replaced_and_the_task_says_so),
 		TEST(the_agent_holds_no_capability_while_a_task_runs),
 		TEST(in_a_pid_namespace_others_are_gone),
 	};
