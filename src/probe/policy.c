@@ -86,18 +86,30 @@ static const struct sonde_option policy_options[] = {
 };
 
 /* Words for the bits of a request. */
-static const struct {
+struct word {
 	const char *name;
 	uint32_t bit;
-} collector_names[] = {{"tcp", SONDE_PROBE_COLLECT_TCP}},
-  option_names[] = {{"execution_time", SONDE_PROBE_OPTION_EXECUTION_TIME}};
+};
+static const struct word collector_names[] = {{"tcp", SONDE_PROBE_COLLECT_TCP}};
+static const struct word option_names[] = {{"execution_time", SONDE_PROBE_OPTION_EXECUTION_TIME}};
 
-static bool listed(char *const *list, const char *name)
+/* 0 = no such word. */
+static uint32_t bit_of(const struct word *words, size_t n, const char *name)
 {
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(words[i].name, name) == 0)
+			return words[i].bit;
+	return 0;
+}
+
+/* The bits that a list of the file names. */
+static uint32_t bits_of(const struct word *words, size_t n, char *const *list)
+{
+	uint32_t bits = 0;
+
 	for (; list && *list; list++)
-		if (strcmp(*list, name) == 0)
-			return true;
-	return false;
+		bits |= bit_of(words, n, *list);
+	return bits;
 }
 
 static int complain(char **ret_error, const char *what, const char *name)
@@ -120,10 +132,10 @@ static int check_policy(const void *config, char **ret_error)
 	const struct policy_file *f = config;
 
 	for (char *const *p = f->collectors; p && *p; p++)
-		if (strcmp(*p, collector_names[0].name) != 0)
+		if (bit_of(collector_names, ELEMENTS_OF(collector_names), *p) == 0)
 			return complain(ret_error, "collectors: no collector", *p);
 	for (char *const *p = f->options; p && *p; p++)
-		if (strcmp(*p, option_names[0].name) != 0)
+		if (bit_of(option_names, ELEMENTS_OF(option_names), *p) == 0)
 			return complain(ret_error, "options: no option", *p);
 	for (size_t i = 0; i < f->n_rules; i++) {
 		if (!rule_name_ok(f->rules[i].name))
@@ -261,25 +273,18 @@ uint64_t sonde_policy_max_duration_ns(const struct sonde_policy *p)
 int sonde_policy_admit(const struct sonde_policy *p, const struct sonde_probe_request *request,
 		       uint32_t others, const char **ret_rule)
 {
-	uint32_t known_collectors = SONDE_PROBE_COLLECT_TCP;
-	uint32_t known_options = SONDE_PROBE_OPTION_EXECUTION_TIME;
+	uint32_t collectors, options;
 
 	assert(p && request && ret_rule);
 
+	collectors = bits_of(collector_names, ELEMENTS_OF(collector_names), p->file->collectors);
+	options = bits_of(option_names, ELEMENTS_OF(option_names), p->file->options);
 	*ret_rule = "collectors";
-	if (request->collectors == 0 || request->collectors & ~known_collectors)
+	if (request->collectors == 0 || request->collectors & ~collectors)
 		return -EPERM;
-	for (size_t i = 0; i < ELEMENTS_OF(collector_names); i++)
-		if (request->collectors & collector_names[i].bit &&
-		    !listed(p->file->collectors, collector_names[i].name))
-			return -EPERM;
 	*ret_rule = "options";
-	if (request->options & ~known_options)
+	if (request->options & ~options)
 		return -EPERM;
-	for (size_t i = 0; i < ELEMENTS_OF(option_names); i++)
-		if (request->options & option_names[i].bit &&
-		    !listed(p->file->options, option_names[i].name))
-			return -EPERM;
 	*ret_rule = "limits.max_duration";
 	if (request->duration_ns == 0 || request->duration_ns > p->file->max_duration_ns)
 		return -EPERM;
