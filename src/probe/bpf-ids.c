@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/buf.h"
@@ -21,7 +22,8 @@
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
 #define BOOT_ID_LEN 36
 #define LINE_LEN_MAX (BOOT_ID_LEN + 2 + 12 + SONDE_BPF_IDS_TAG_MAX + 2)
-#define FILE_LEN_MAX ((size_t)4 * SONDE_BPF_IDS_MAX * LINE_LEN_MAX)
+#define TIDY_LEN ((off_t)2 * SONDE_BPF_IDS_MAX * LINE_LEN_MAX)
+#define FILE_LEN_MAX ((size_t)2 * TIDY_LEN)
 #define POLL_NS 20000000L
 
 struct ids {
@@ -36,17 +38,33 @@ static void ids_done(struct ids *ids)
 	free(ids->gone);
 }
 
-/* The folder is root's or the agent's user's: DAC_READ_SEARCH is not needed, and not raised. */
-static int open_locked(int dir_fd, int flags)
+int sonde_bpf_ids_open(int dir_fd)
 {
 	_cleanup_close_ int fd = -1;
+	struct stat st;
 
-	fd = openat(dir_fd, SONDE_BPF_IDS_FILE, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-	if (fd < 0)
+	fd = openat(dir_fd, SONDE_BPF_IDS_FILE,
+		    O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	return TAKE_FD(fd);
+}
+
+/* -1: not locked. A worker that died with it leaves it to the next one, which has the same open file. */
+static void unlockp(const int *fd)
+{
+	if (*fd >= 0)
+		(void)flock(*fd, LOCK_UN);
+}
+
+static int lock(int fd, int *ret_locked)
+{
 	if (flock(fd, LOCK_EX) < 0)
 		return -errno;
-	return TAKE_FD(fd);
+	*ret_locked = fd;
+	return 0;
 }
 
 static int read_boot_id(char boot[BOOT_ID_LEN + 1])
@@ -139,33 +157,10 @@ static int put_line(struct sonde_buf *b, const char *boot, const struct sonde_bp
 	return sonde_buf_printf(b, "%s %c %u %s\n", boot, id->kind, id->id, id->tag);
 }
 
-int sonde_bpf_ids_note(int dir_fd, const struct sonde_bpf_id *id)
-{
-	_cleanup_buf_ struct sonde_buf b = SONDE_BUF_INIT(LINE_LEN_MAX);
-	_cleanup_close_ int fd = -1;
-	char boot[BOOT_ID_LEN + 1];
-	struct sonde_bpf_id copy;
-	int r;
-
-	assert(id);
-
-	copy = *id;
-	if (!tag_ok(copy.tag))
-		(void)snprintf(copy.tag, sizeof(copy.tag), "-");
-	r = read_boot_id(boot);
-	if (r < 0)
-		return r;
-	r = put_line(&b, boot, &copy);
-	if (r < 0)
-		return r;
-	fd = open_locked(dir_fd, O_WRONLY | O_APPEND | O_CREAT);
-	if (fd < 0)
-		return fd;
-	return write_all(fd, b.data, b.len);
-}
-
 static int read_text(int fd, struct sonde_buf *b)
 {
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return -errno;
 	for (;;) {
 		ssize_t n;
 		int r;
@@ -223,30 +218,31 @@ static int write_ids(int fd, const char *boot, const struct ids *ids)
 		if (r < 0)
 			return r;
 	}
-	if (ftruncate(fd, 0) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+	if (ftruncate(fd, 0) <
+	    0) /* O_APPEND: what is written goes to the end, which is the start now */
 		return -errno;
 	return write_all(fd, b.data, b.len);
 }
 
-static int load(int dir_fd, const char *boot, int *ret_fd, struct ids *ret)
+/* Of one that holds the lock. */
+static int tidy(int fd, const char *boot, size_t *ret_n)
 {
-	_cleanup_close_ int fd = -1;
+	_cleanup_(ids_done) struct ids ids = {0};
 	int r;
 
-	fd = open_locked(dir_fd, O_RDWR | O_CREAT);
-	if (fd < 0)
-		return fd;
-	r = read_ids(fd, boot, ret);
+	r = read_ids(fd, boot, &ids);
 	if (r < 0)
 		return r;
-	*ret_fd = TAKE_FD(fd);
+	r = write_ids(fd, boot, &ids);
+	if (r < 0)
+		return r;
+	*ret_n = ids.n;
 	return 0;
 }
 
-int sonde_bpf_ids_tidy(int dir_fd, size_t *ret_n)
+int sonde_bpf_ids_tidy(int fd, size_t *ret_n)
 {
-	_cleanup_(ids_done) struct ids ids = {0};
-	_cleanup_close_ int fd = -1;
+	_cleanup_(unlockp) int locked = -1;
 	char boot[BOOT_ID_LEN + 1];
 	int r;
 
@@ -255,14 +251,44 @@ int sonde_bpf_ids_tidy(int dir_fd, size_t *ret_n)
 	r = read_boot_id(boot);
 	if (r < 0)
 		return r;
-	r = load(dir_fd, boot, &fd, &ids);
+	r = lock(fd, &locked);
 	if (r < 0)
 		return r;
-	r = write_ids(fd, boot, &ids);
+	return tidy(fd, boot, ret_n);
+}
+
+int sonde_bpf_ids_note(int fd, const struct sonde_bpf_id *id)
+{
+	_cleanup_buf_ struct sonde_buf b = SONDE_BUF_INIT(LINE_LEN_MAX);
+	_cleanup_(unlockp) int locked = -1;
+	char boot[BOOT_ID_LEN + 1];
+	struct sonde_bpf_id copy;
+	struct stat st;
+	size_t n;
+	int r;
+
+	assert(id);
+
+	copy = *id;
+	if (!tag_ok(copy.tag))
+		(void)snprintf(copy.tag, sizeof(copy.tag), "-");
+	r = read_boot_id(boot);
 	if (r < 0)
 		return r;
-	*ret_n = ids.n;
-	return 0;
+	r = put_line(&b, boot, &copy);
+	if (r < 0)
+		return r;
+	r = lock(fd, &locked);
+	if (r < 0)
+		return r;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size >= TIDY_LEN) {
+		r = tidy(fd, boot, &n);
+		if (r < 0)
+			return r;
+	}
+	return write_all(fd, b.data, b.len);
 }
 
 /* Is the object behind @fd the one that was noted, or one that got its number later? */
@@ -369,14 +395,17 @@ static bool is_gone(const struct ids *proved, const struct sonde_bpf_id *id)
 }
 
 /* Others may have noted more meanwhile: the file is read again. */
-static int remove_gone(int dir_fd, const char *boot, const struct ids *proved)
+static int remove_gone(int fd, const char *boot, const struct ids *proved)
 {
 	_cleanup_(ids_done) struct ids now = {0};
-	_cleanup_close_ int fd = -1;
+	_cleanup_(unlockp) int locked = -1;
 	size_t kept = 0;
 	int r;
 
-	r = load(dir_fd, boot, &fd, &now);
+	r = lock(fd, &locked);
+	if (r < 0)
+		return r;
+	r = read_ids(fd, boot, &now);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < now.n; i++)
@@ -386,12 +415,24 @@ static int remove_gone(int dir_fd, const char *boot, const struct ids *proved)
 	return write_ids(fd, boot, &now);
 }
 
-int sonde_bpf_ids_prove(int dir_fd, uint64_t wait_ns, struct sonde_probe_idle *ret)
+/* Not locked while we wait later: a worker may be attaching. */
+static int read_locked(int fd, const char *boot, struct ids *ret)
+{
+	_cleanup_(unlockp) int locked = -1;
+	int r;
+
+	r = lock(fd, &locked);
+	if (r < 0)
+		return r;
+	return read_ids(fd, boot, ret);
+}
+
+int sonde_bpf_ids_prove(int fd, uint64_t wait_ns, struct sonde_probe_idle *ret)
 {
 	_cleanup_(ids_done) struct ids ids = {0};
 	char boot[BOOT_ID_LEN + 1];
 	uint64_t permitted;
-	int fd = -1, r;
+	int r;
 
 	assert(ret);
 
@@ -403,20 +444,19 @@ int sonde_bpf_ids_prove(int dir_fd, uint64_t wait_ns, struct sonde_probe_idle *r
 	r = sonde_privilege_permitted(&permitted);
 	if (r < 0)
 		return r;
-	if (dir_fd < 0 || (permitted & SONDE_CAP(CAP_SYS_ADMIN)) == 0)
+	if (fd < 0 || (permitted & SONDE_CAP(CAP_SYS_ADMIN)) == 0)
 		return 0;
 
 	r = read_boot_id(boot);
 	if (r < 0)
 		return r;
-	r = load(dir_fd, boot, &fd, &ids);
+	r = read_locked(fd, boot, &ids);
 	if (r < 0)
 		return r;
-	(void)close(fd); /* not locked while we wait: a worker may be attaching */
 	r = ask_until_gone(&ids, wait_ns, ret);
 	if (r < 0)
 		return r;
-	return remove_gone(dir_fd, boot, &ids);
+	return remove_gone(fd, boot, &ids);
 }
 
 static void closedirp(DIR **d)

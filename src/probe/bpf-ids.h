@@ -29,18 +29,24 @@ struct sonde_bpf_id {
 	char tag[SONDE_BPF_IDS_TAG_MAX]; /* program's tag in hex, map's name, or "-" */
 };
 
-/* Return: 0, -errno. @dir_fd: the state folder. */
-int sonde_bpf_ids_note(int dir_fd, const struct sonde_bpf_id *id) _must_check_;
+/*
+ * Makes and opens the file in the state folder. The worker gets it open, since its filter lets it open nothing
+ * for writing. Return: descriptor, -ELOOP, -EINVAL (no regular file), -errno.
+ */
+int sonde_bpf_ids_open(int dir_fd) _must_check_;
+
+/* Return: 0, -errno. @fd: of sonde_bpf_ids_open(), here and below. */
+int sonde_bpf_ids_note(int fd, const struct sonde_bpf_id *id) _must_check_;
 
 /* Drops what an earlier boot left and what is beyond the limit. *@ret_n: ids that remain. Return: 0, -errno. */
-int sonde_bpf_ids_tidy(int dir_fd, size_t *ret_n) _must_check_;
+int sonde_bpf_ids_tidy(int fd, size_t *ret_n) _must_check_;
 
 /*
  * Asks the kernel for each id until all are gone or @wait_ns have passed; removes those that are.
  * @ret: ids_asked (0 = may not ask), ids_alive, wait_ns and bpf_fds_left are set, the rest is left alone.
  * Return: 0, -errno of the file.
  */
-int sonde_bpf_ids_prove(int dir_fd, uint64_t wait_ns, struct sonde_probe_idle *ret) _must_check_;
+int sonde_bpf_ids_prove(int fd, uint64_t wait_ns, struct sonde_probe_idle *ret) _must_check_;
 
 /* How many descriptors of this process are BPF programs, maps, links or BTF. Return: 0, -errno. */
 int sonde_bpf_fds_count(uint32_t *ret) _must_check_;

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "host/privilege.h"
+#include "probe/bpf-ids.h"
 #include "probe/filter.h"
 #include "probe/worker.h"
 
@@ -30,7 +31,7 @@
 /* What every worker inherits, opened while there is no filter. */
 struct inherited {
 	int proc_fd;
-	int state_fd;
+	int ids_fd;
 	int netfilter_fd;
 	int sock_diag_fd;
 };
@@ -38,7 +39,7 @@ struct inherited {
 static void inherited_done(struct inherited *i)
 {
 	closep(&i->proc_fd);
-	closep(&i->state_fd);
+	closep(&i->ids_fd);
 	closep(&i->netfilter_fd);
 	closep(&i->sock_diag_fd);
 }
@@ -103,6 +104,16 @@ static void set_limits(void)
 	limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
 }
 
+static int open_ids(const char *state_dir)
+{
+	_cleanup_close_ int dir_fd = -1;
+
+	dir_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (dir_fd < 0)
+		return -errno;
+	return sonde_bpf_ids_open(dir_fd);
+}
+
 /* What was opened before a failure stays in @i, which its owner releases. */
 static int open_inherited(const char *state_dir, struct inherited *i)
 {
@@ -110,10 +121,10 @@ static int open_inherited(const char *state_dir, struct inherited *i)
 	if (i->proc_fd < 0)
 		return sonde_log_err(-errno, "cannot open /proc");
 	if (state_dir) {
-		i->state_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (i->state_fd < 0)
-			return sonde_log_err(-errno, "cannot open the state folder '%s'",
-					     state_dir);
+		i->ids_fd = open_ids(state_dir);
+		if (i->ids_fd < 0)
+			return sonde_log_err(i->ids_fd, "cannot open '%s' in the state folder '%s'",
+					     SONDE_BPF_IDS_FILE, state_dir);
 	}
 	/* nfnetlink asks for the opener's capability as well as the sender's: before any is lowered. */
 	i->netfilter_fd =
@@ -166,7 +177,7 @@ static int run_worker(const struct sonde_keeper_config *config, const struct inh
 			.collectors = config->collectors,
 			.socket = config->socket,
 			.proc_fd = i->proc_fd,
-			.state_fd = i->state_fd,
+			.ids_fd = i->ids_fd,
 			.policy = config->policy,
 			.restarts = restarts,
 			.keeper_pid = keeper_pid,

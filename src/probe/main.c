@@ -159,7 +159,7 @@ static void print_proof(const struct sonde_probe_idle *proof, size_t noted, bool
 }
 
 /* Return: exit status, -errno. */
-static int make_proof(int dir_fd, bool json)
+static int make_proof(int ids_fd, bool json)
 {
 	struct sonde_probe_idle proof = {0};
 	uint64_t permitted = 0;
@@ -173,10 +173,10 @@ static int make_proof(int dir_fd, bool json)
 	r = sonde_privilege_permitted(&permitted);
 	if (r < 0)
 		return r;
-	r = sonde_bpf_ids_tidy(dir_fd, &noted);
+	r = sonde_bpf_ids_tidy(ids_fd, &noted);
 	if (r < 0)
 		return r;
-	r = sonde_bpf_ids_prove(dir_fd, SONDE_BPF_IDS_WAIT_NS, &proof);
+	r = sonde_bpf_ids_prove(ids_fd, SONDE_BPF_IDS_WAIT_NS, &proof);
 	if (r < 0)
 		return r;
 	asked = (permitted & SONDE_CAP(CAP_SYS_ADMIN)) != 0;
@@ -186,7 +186,7 @@ static int make_proof(int dir_fd, bool json)
 
 static int idle_proof(const char *state, bool json)
 {
-	_cleanup_close_ int dir_fd = -1;
+	_cleanup_close_ int dir_fd = -1, ids_fd = -1;
 	int r;
 
 	if (!state)
@@ -197,7 +197,8 @@ static int idle_proof(const char *state, bool json)
 				    state);
 		return SONDE_PROBE_EXIT_FAILED;
 	}
-	r = make_proof(dir_fd, json);
+	ids_fd = sonde_bpf_ids_open(dir_fd);
+	r = ids_fd < 0 ? ids_fd : make_proof(ids_fd, json);
 	if (r >= 0)
 		return r;
 	(void)sonde_log_err(r, "cannot ask for the ids noted in '%s'", state);

@@ -98,7 +98,7 @@ int serve_proof_record(struct serve_answer *a)
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_IDLE, .idle = s->noted};
 	int r;
 
-	r = sonde_bpf_ids_prove(s->config.state_fd, SONDE_BPF_IDS_WAIT_NS, &reply.idle);
+	r = sonde_bpf_ids_prove(s->config.ids_fd, SONDE_BPF_IDS_WAIT_NS, &reply.idle);
 	if (r < 0)
 		return serve_say(a, r, "the proof could not be made");
 	return serve_record(a, &reply);

@@ -180,10 +180,10 @@ static void note_id(void *ctx, char kind, uint32_t id, const char *tag)
 	s->noted.programs += kind == 'p';
 	s->noted.maps += kind == 'm';
 	s->noted.links += kind == 'l';
-	if (s->config.state_fd < 0)
+	if (s->config.ids_fd < 0)
 		return;
 	(void)snprintf(noted.tag, sizeof(noted.tag), "%s", tag ? tag : "-");
-	r = sonde_bpf_ids_note(s->config.state_fd, &noted);
+	r = sonde_bpf_ids_note(s->config.ids_fd, &noted);
 	if (r < 0)
 		sonde_log_warn(r, "cannot note BPF id %u in '%s', ignoring", id,
 			       SONDE_BPF_IDS_FILE);

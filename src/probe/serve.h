@@ -29,7 +29,7 @@ struct sonde_serve_config {
 	const struct sonde_collector *const *collectors; /* NULL-ended, borrowed */
 	const struct sonde_policy *policy;		 /* borrowed */
 	int proc_fd;					 /* borrowed */
-	int state_fd;					 /* folder of bpf-ids, or -1. Borrowed */
+	int ids_fd; /* of sonde_bpf_ids_open(), or -1. Borrowed */
 	/* Takes a complete reply. 0, or -errno, which ends the worker. */
 	int (*send)(void *ctx, const struct sonde_probe_reply *reply);
 	void *ctx;

@@ -149,7 +149,7 @@ int sonde_worker_run(const struct sonde_worker_config *config)
 						     : SONDE_POLICY_FILE);
 		return SONDE_PROBE_EXIT_USAGE;
 	}
-	if (config->state_fd >= 0 && sonde_bpf_ids_tidy(config->state_fd, &ids) < 0)
+	if (config->ids_fd >= 0 && sonde_bpf_ids_tidy(config->ids_fd, &ids) < 0)
 		(void)sonde_log_warn(0, "cannot write '%s' in the state folder, ignoring",
 				     SONDE_BPF_IDS_FILE);
 	libbpf_set_print(print_libbpf);
@@ -161,7 +161,7 @@ int sonde_worker_run(const struct sonde_worker_config *config)
 		.collectors = config->collectors,
 		.policy = policy,
 		.proc_fd = config->proc_fd,
-		.state_fd = config->state_fd,
+		.ids_fd = config->ids_fd,
 		.send = send_reply,
 		.ctx = (void *)config,
 	};

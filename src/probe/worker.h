@@ -25,7 +25,7 @@ struct sonde_worker_config {
 	const struct sonde_collector *const *collectors; /* NULL-ended */
 	int socket;
 	int proc_fd;
-	int state_fd;	    /* -1 = none */
+	int ids_fd;	    /* of sonde_bpf_ids_open(), -1 = none */
 	const char *policy; /* NULL = SONDE_POLICY_FILE */
 	uint32_t restarts;
 	pid_t keeper_pid;

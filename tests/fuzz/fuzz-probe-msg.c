@@ -79,7 +79,7 @@ static void as_requests(const uint8_t *data, size_t size)
 		.collectors = fake_collectors,
 		.policy = policy,
 		.proc_fd = empty_fd,
-		.state_fd = -1,
+		.ids_fd = -1,
 		.send = check_reply,
 		.ctx = &a,
 	};

@@ -14,6 +14,7 @@
 struct folder {
 	char path[64];
 	int fd;
+	int ids_fd; /* -1 until open_ids() */
 };
 
 static void make_folder(struct folder *d)
@@ -22,11 +23,19 @@ static void make_folder(struct folder *d)
 	assert_non_null(mkdtemp(d->path));
 	d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(d->fd >= 0);
+	d->ids_fd = -1;
+}
+
+static void open_ids(struct folder *d)
+{
+	d->ids_fd = sonde_bpf_ids_open(d->fd);
+	assert_true(d->ids_fd >= 0);
 }
 
 static void remove_folder(struct folder *d)
 {
 	(void)unlinkat(d->fd, SONDE_BPF_IDS_FILE, 0);
+	closep(&d->ids_fd);
 	(void)close(d->fd);
 	(void)rmdir(d->path);
 }
@@ -62,12 +71,13 @@ static void keeps_what_was_noted_and_drops_other_boots(void **state)
 	make_folder(&d);
 	fd = openat(d.fd, SONDE_BPF_IDS_FILE, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	assert_int_equal(write(fd, old, strlen(old)), strlen(old));
-	assert_ok(sonde_bpf_ids_note(d.fd, &(struct sonde_bpf_id){'p', 11, "aa"}));
-	assert_ok(sonde_bpf_ids_note(d.fd, &(struct sonde_bpf_id){'m', 12, "a name"}));
-	assert_ok(sonde_bpf_ids_note(d.fd, &(struct sonde_bpf_id){'l', 13, ""}));
-	assert_ok(sonde_bpf_ids_tidy(d.fd, &n));
+	open_ids(&d);
+	assert_ok(sonde_bpf_ids_note(d.ids_fd, &(struct sonde_bpf_id){'p', 11, "aa"}));
+	assert_ok(sonde_bpf_ids_note(d.ids_fd, &(struct sonde_bpf_id){'m', 12, "a name"}));
+	assert_ok(sonde_bpf_ids_note(d.ids_fd, &(struct sonde_bpf_id){'l', 13, ""}));
+	assert_ok(sonde_bpf_ids_tidy(d.ids_fd, &n));
 	assert_int_equal(n, 3);
-	assert_ok(sonde_bpf_ids_tidy(d.fd, &n));
+	assert_ok(sonde_bpf_ids_tidy(d.ids_fd, &n));
 	assert_int_equal(n, 3);
 	remove_folder(&d);
 }
@@ -79,12 +89,32 @@ static void the_oldest_go_when_there_are_too_many(void **state)
 	size_t n = 0;
 
 	make_folder(&d);
+	open_ids(&d);
 	for (uint32_t i = 0; i < SONDE_BPF_IDS_MAX + 10; i++)
-		assert_ok(sonde_bpf_ids_note(d.fd, &(struct sonde_bpf_id){'p', i + 1, "aa"}));
-	assert_ok(sonde_bpf_ids_tidy(d.fd, &n));
+		assert_ok(sonde_bpf_ids_note(d.ids_fd, &(struct sonde_bpf_id){'p', i + 1, "aa"}));
+	assert_ok(sonde_bpf_ids_tidy(d.ids_fd, &n));
 	assert_int_equal(n, SONDE_BPF_IDS_MAX);
 	assert_ok(fstatat(d.fd, SONDE_BPF_IDS_FILE, &st, 0));
 	assert_true(st.st_size < 1024L * 1024);
+	remove_folder(&d);
+}
+
+static void the_file_stays_bounded_while_ids_are_noted(void **state)
+{
+	static const struct sonde_bpf_id id = {'p', 1, "0123456789012345678901234567890"};
+	off_t largest = 0;
+	struct folder d;
+	struct stat st;
+
+	make_folder(&d);
+	open_ids(&d);
+	for (uint32_t i = 0; i < 4 * SONDE_BPF_IDS_MAX; i++) {
+		assert_ok(sonde_bpf_ids_note(d.ids_fd, &id));
+		assert_ok(fstat(d.ids_fd, &st));
+		largest = st.st_size > largest ? st.st_size : largest;
+	}
+	assert_true(st.st_size < largest); /* it was tidied on the way */
+	assert_true(largest < 1024L * 1024);
 	remove_folder(&d);
 }
 
@@ -94,7 +124,7 @@ static void a_link_in_place_of_the_file_is_refused(void **state)
 
 	make_folder(&d);
 	assert_ok(symlinkat("/dev/null", d.fd, SONDE_BPF_IDS_FILE));
-	assert_err(sonde_bpf_ids_note(d.fd, &(struct sonde_bpf_id){'p', 1, "aa"}), ELOOP);
+	assert_err(sonde_bpf_ids_open(d.fd), ELOOP);
 	remove_folder(&d);
 }
 
@@ -116,6 +146,7 @@ int main(void)
 		cmocka_unit_test(reads_a_line_of_this_boot_alone),
 		cmocka_unit_test(keeps_what_was_noted_and_drops_other_boots),
 		cmocka_unit_test(the_oldest_go_when_there_are_too_many),
+		cmocka_unit_test(the_file_stays_bounded_while_ids_are_noted),
 		cmocka_unit_test(a_link_in_place_of_the_file_is_refused),
 		cmocka_unit_test(this_process_holds_no_bpf),
 	};

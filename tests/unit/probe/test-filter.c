@@ -2,6 +2,7 @@
 #include "sonde-test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -72,6 +73,18 @@ static int call_kill(void)
 	return kill(getppid(), 0) < 0 && errno == EPERM ? 0 : 1;
 }
 
+static int call_open_to_write(void)
+{
+	static const int modes[] = {O_WRONLY, O_RDWR, O_RDONLY | O_CREAT, O_RDONLY | O_TRUNC};
+	int fd;
+
+	for (size_t i = 0; i < ELEMENTS_OF(modes); i++)
+		if (open("/dev/null", modes[i] | O_CLOEXEC, 0600) >= 0 || errno != EPERM)
+			return 1;
+	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return fd >= 0 ? 0 : 2;
+}
+
 static int call_malloc(void)
 {
 	void *p = malloc(1 << 20);
@@ -100,6 +113,7 @@ static void what_is_merely_not_listed_is_refused(void **state)
 	assert_int_equal(under(SONDE_FILTER_WORKER, call_chmod), 0);
 	assert_int_equal(under(SONDE_FILTER_WORKER, call_mmap_exec), 0);
 	assert_int_equal(under(SONDE_FILTER_WORKER, call_kill), 0);
+	assert_int_equal(under(SONDE_FILTER_WORKER, call_open_to_write), 0);
 }
 
 static void the_keeper_forks_and_the_worker_does_not(void **state)

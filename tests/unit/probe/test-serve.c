@@ -54,7 +54,7 @@ static void set_up(struct fixture *f, const char *policy)
 		.collectors = fake_collectors,
 		.policy = f->policy,
 		.proc_fd = f->proc_fd,
-		.state_fd = -1,
+		.ids_fd = -1,
 		.send = collect_reply,
 		.ctx = f,
 	};
