@@ -6,8 +6,10 @@ Everything runs from one folder and ends with the `with`.
 """
 
 import json
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import time
 import urllib.error
@@ -185,6 +187,12 @@ class Rig:
         out = self.inside("client", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", url, seconds=seconds + 30)
         requests = int(re.search(r"(\d+) requests in", out)[1])
         return {"requests": requests, "requests_per_second": float(re.search(r"Requests/sec:\s*([\d.]+)", out)[1])}
+
+    def close_upstream(self):
+        """No connection from the proxy to the backend is left: its old workers end with theirs."""
+        os.kill(self.pid_of("nginx-proxy"), signal.SIGHUP)
+        wait_for("the proxy's connections closed", 15, lambda: not self.inside(
+            "backend", "ss", "-Htn", "state", "established", "sport", "=", "9090"))
 
     def redis_benchmark(self, seconds=5):
         end, runs = time.monotonic() + seconds, 0
