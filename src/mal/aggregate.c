@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -186,7 +187,7 @@ int mal_family_aggregate(struct mal_eval *ev, const struct mal_expr *call,
 	int r;
 
 	r = mal_eval_keys(ev, &call->call.args[0], &keys, &n_keys);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_group(ev, in, keys, n_keys, &g);
 	if (r < 0)
 		return r;
@@ -292,7 +293,7 @@ int mal_family_count(struct mal_eval *ev, const struct mal_expr *call, const str
 	if (n_keys == 1)
 		return count_distinct(ev, in, keys, ret);
 	r = having_all(ev, in, keys, n_keys, &with_keys);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_group(ev, &with_keys, keys, n_keys, &all);
 	if (r < 0)
 		return r;

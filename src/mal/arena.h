@@ -37,4 +37,4 @@ void *mal_arena_array(struct mal_arena *a, size_t n, size_t size);
 /* NULL: no memory. @len bytes and a NUL. */
 char *mal_arena_strndup(struct mal_arena *a, const char *s, size_t len);
 char *mal_arena_printf(struct mal_arena *a, const char *fmt, ...) _printf_(2, 3);
-char *mal_arena_vprintf(struct mal_arena *a, const char *fmt, va_list ap);
+char *mal_arena_vprintf(struct mal_arena *a, const char *fmt, va_list ap) _printf_(2, 0);

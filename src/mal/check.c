@@ -9,9 +9,10 @@
 #include "mal/javatext.h"
 #include "mal/parser.h"
 
-static int fail(struct mal_error *error, size_t offset, const char *fmt, ...) _printf_(3, 4);
+static void say(struct mal_error *error, size_t offset, const char *fmt, ...) _printf_(3, 4);
+#define fail(error, ...) (say((error), __VA_ARGS__), -EBADMSG)
 
-static int fail(struct mal_error *error, size_t offset, const char *fmt, ...)
+static void say(struct mal_error *error, size_t offset, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -19,7 +20,6 @@ static int fail(struct mal_error *error, size_t offset, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(error->message, sizeof(error->message), fmt, ap);
 	va_end(ap);
-	return -EBADMSG;
 }
 
 /* --- forms of arguments --- */
@@ -71,10 +71,11 @@ static int check_pairs(const struct mal_expr *e, struct mal_error *error)
 {
 	const char *name = mal_fn_name(e->call.fn);
 
-	if (e->call.n_args == 0 || e->call.n_args % 2 != 0)
+	if (e->call.n_args == 0 || e->call.n_args % 2 != 0) {
 		return fail(error, e->offset,
 			    "%s() takes pairs of label and value, found %zu argument%s", name,
 			    e->call.n_args, e->call.n_args == 1 ? "" : "s");
+	}
 	for (size_t i = 0; i < e->call.n_args; i++) {
 		const struct mal_arg *a = &e->call.args[i];
 
@@ -101,12 +102,13 @@ static int check_form(const struct mal_expr *e, struct mal_error *error)
 		s = mal_fn_signature(e->call.fn);
 		return fail(error, e->offset, "%s() takes %zu%s argument%s, found %zu", name,
 			    strcspn(s, "|"), strchr(s, '|') ? " or more" : "",
-			    strcmp(s, "X") && strlen(s) == 1 ? "" : "s", e->call.n_args);
+			    s[0] && !s[1] ? "" : "s", e->call.n_args);
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		if (!fits(s[i], &e->call.args[i], &words))
 			return fail(error, e->call.args[i].offset,
 				    "expected %s as argument %zu of %s()", words, i + 1, name);
+	}
 	return 0;
 }
 
@@ -145,14 +147,17 @@ static int check_lists(const struct mal_program *p, const struct mal_expr *e,
 		if (a->strings.n > SONDE_MAL_LABELS_MAX)
 			return fail(error, a->offset, "more than %d strings in a list",
 				    SONDE_MAL_LABELS_MAX);
-		for (size_t j = 0; aggregates && j < a->strings.n; j++)
-			for (size_t k = j + 1; k < a->strings.n; k++)
-				if (a->strings.ids[j] == a->strings.ids[k])
+		for (size_t j = 0; aggregates && j < a->strings.n; j++) {
+			for (size_t k = j + 1; k < a->strings.n; k++) {
+				if (a->strings.ids[j] == a->strings.ids[k]) {
 					return fail(
 						error, a->offset,
 						"label '%s' twice in the list of %s()",
 						mal_strings_text(&p->strings, a->strings.ids[j]),
 						mal_fn_name(e->call.fn));
+				}
+			}
+		}
 	}
 	return 0;
 }
@@ -175,7 +180,7 @@ static int check_call(struct mal_program *p, struct mal_expr *e, struct mal_erro
 {
 	int r = check_form(e, error);
 
-	if (r == 0)
+	if (r >= 0)
 		r = check_lists(p, e, error);
 	if (r < 0)
 		return r;
@@ -226,7 +231,7 @@ int mal_check_text(struct mal_program *p, struct mal_expr *e, struct mal_error *
 		return r < 0 ? r : check_operand(p, e->binary.rhs, e->binary.lhs, error);
 	case MAL_EXPR_CALL:
 		r = mal_check_text(p, e->call.receiver, error);
-		if (r == 0)
+		if (r >= 0)
 			r = check_call(p, e, error);
 		for (size_t i = 0; i < e->call.n_args && r == 0; i++)
 			if (e->call.args[i].kind == MAL_ARG_EXPR)
@@ -274,13 +279,14 @@ static void walk_entity(struct walk *w, const struct mal_expr *e)
 			     e->call.fn == MAL_FN_PROCESS ||
 			     (e->call.fn >= MAL_FN_SERVICE_RELATION && i + 1 == e->call.n_args);
 
-		if (a->kind == MAL_ARG_STRINGS)
+		if (a->kind == MAL_ARG_STRINGS) {
 			for (size_t j = 0; j < a->strings.n; j++)
 				add(w, w->entity, &w->n_entity, ELEMENTS_OF(w->entity),
 				    a->strings.ids[j], e->offset);
-		else if (a->kind == MAL_ARG_STRING && label)
+		} else if (a->kind == MAL_ARG_STRING && label) {
 			add(w, w->entity, &w->n_entity, ELEMENTS_OF(w->entity), a->string,
 			    e->offset);
+		}
 	}
 }
 
@@ -398,9 +404,10 @@ int mal_check_rule(const struct mal_program *p, const struct mal_expr *exp,
 		walk(&w, suffix, false);
 	if (w.r < 0)
 		return w.r;
-	if (!w.has_entity)
+	if (!w.has_entity) {
 		return fail(
 			error, exp->offset,
 			"expected an entity: service(…), instance(…), endpoint(…), process(…) or a relation");
+	}
 	return decide_kind(&w);
 }

@@ -106,7 +106,7 @@ static int replace(struct mal_eval *ev, struct text t, struct text what, struct 
 	sonde_buf_reset(&ev->scratch);
 	while (r == 0 && p <= end && (found = memmem(p, (size_t)(end - p), what.s, what.len))) {
 		r = sonde_buf_append(&ev->scratch, p, (size_t)(found - p));
-		if (r == 0)
+		if (r >= 0)
 			r = sonde_buf_append(&ev->scratch, with.s, with.len);
 		p = found + what.len;
 		if (what.len == 0) { /* before each character and at the end */
@@ -134,7 +134,7 @@ static int pattern_of(struct mal_eval *ev, const struct mal_cx *c, const struct 
 		return 0;
 	}
 	r = mal_program_init(temporary);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_regex_new(temporary, mal_strings_text(ev->strings, arg->string), message,
 				  sizeof(message), ret);
 	if (r == -EINVAL)
@@ -190,7 +190,7 @@ static int replace_regex(struct mal_eval *ev, const struct mal_regex *re, struct
 		start = at[0];
 		end = at[1];
 		r = sonde_buf_append(&ev->scratch, t.s + pos, start - pos);
-		if (r == 0)
+		if (r >= 0)
 			r = append_replacement(ev, with, t.s, re->groups);
 		if (r < 0)
 			break;
@@ -360,10 +360,11 @@ int mal_method_call(struct mal_eval *ev, const struct mal_cx *c, const struct ma
 		return mal_eval_fail(ev, "%s() of a value that is no text", info->name);
 	while (strcspn(signature, "|") != c->method.n_args)
 		signature += strcspn(signature, "|") + 1;
-	for (size_t i = 0; i < c->method.n_args; i++)
+	for (size_t i = 0; i < c->method.n_args; i++) {
 		if (args[i].type != (signature[i] == 'N' ? MAL_TYPE_NUMBER : MAL_TYPE_STRING))
 			return mal_eval_fail(ev, "null or a wrong value as argument of %s()",
 					     info->name);
+	}
 	if (c->method.method == MAL_METHOD_CONCAT) {
 		r = mal_value_text(ev, on, &args[0], &id);
 		if (r == 0)

@@ -40,11 +40,12 @@ const struct mal_method_info *mal_method_info(enum mal_method m)
 
 bool mal_method_by_name(const char *name, size_t len, enum mal_method *ret)
 {
-	for (size_t i = 0; i < ELEMENTS_OF(methods); i++)
+	for (size_t i = 0; i < ELEMENTS_OF(methods); i++) {
 		if (strlen(methods[i].name) == len && memcmp(methods[i].name, name, len) == 0) {
 			*ret = (enum mal_method)i;
 			return true;
 		}
+	}
 	return false;
 }
 
@@ -61,11 +62,12 @@ static const struct {
 bool mal_registry_by_name(const char *name, size_t len, enum sonde_mal_virtual *ret,
 			  size_t *ret_args)
 {
-	for (size_t i = 0; i < ELEMENTS_OF(registry); i++)
+	for (size_t i = 0; i < ELEMENTS_OF(registry); i++) {
 		if (strlen(registry[i].name) == len && memcmp(registry[i].name, name, len) == 0) {
 			*ret = registry[i].kind;
 			*ret_args = registry[i].args;
 			return true;
 		}
+	}
 	return false;
 }

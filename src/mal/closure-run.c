@@ -15,9 +15,9 @@ static int run_label(struct mal_eval *ev, struct mal_frame *f, const struct mal_
 	uint32_t key = MAL_STR_NULL, value = MAL_STR_NULL;
 	int r = mal_cx_eval(ev, f, s->map, &map);
 
-	if (r == 0)
+	if (r >= 0)
 		r = mal_cx_eval_string(ev, f, s->key, &key);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_cx_eval_string(ev, f, s->a, &value);
 	if (r < 0)
 		return r;

@@ -225,7 +225,7 @@ static int eval_index(struct mal_eval *ev, struct mal_frame *f, const struct mal
 	struct mal_pair *p;
 	int r = mal_cx_eval(ev, f, c->op.a, &on);
 
-	if (r == 0)
+	if (r >= 0)
 		r = mal_cx_eval(ev, f, c->op.b, &at);
 	if (r < 0)
 		return r;
@@ -256,7 +256,7 @@ static int eval_registry(struct mal_eval *ev, struct mal_frame *f, const struct 
 
 	for (size_t i = 0; i < c->method.n_args && r == 0; i++)
 		r = mal_cx_eval_string(ev, f, c->method.args[i], &args[i]);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_host_process(ev, (enum sonde_mal_virtual)c->method.method, args, &id);
 	if (r == 0)
 		*ret = mal_value_string(id);
@@ -307,7 +307,7 @@ static int eval_arithmetic(struct mal_eval *ev, struct mal_frame *f, const struc
 	uint32_t id;
 	int r = mal_cx_eval(ev, f, c->op.a, &a);
 
-	if (r == 0)
+	if (r >= 0)
 		r = mal_cx_eval(ev, f, c->op.b, &b);
 	if (r < 0)
 		return r;
@@ -355,7 +355,7 @@ static int eval_match(struct mal_eval *ev, struct mal_frame *f, const struct mal
 	uint32_t id, *v;
 	int r = mal_cx_eval(ev, f, c->op.a, &on);
 
-	if (r == 0)
+	if (r >= 0)
 		r = mal_value_text(ev, &on, NULL, &id);
 	if (r < 0)
 		return r;
@@ -439,7 +439,7 @@ static int eval_elvis(struct mal_eval *ev, struct mal_frame *f, const struct mal
 	struct mal_value a, b;
 	int r = mal_cx_eval(ev, f, c->op.a, &a);
 
-	if (r == 0)
+	if (r >= 0)
 		r = mal_cx_eval(ev, f, c->op.b, &b);
 	if (r == 0)
 		*ret = mal_value_truth(ev, &a) ? a : b;
@@ -458,11 +458,11 @@ static int eval_map(struct mal_eval *ev, struct mal_frame *f, const struct mal_c
 	m->n = 0;
 	for (size_t i = 0; i < c->list.n; i += 2) {
 		r = mal_cx_eval_string(ev, f, c->list.v[i], &key);
-		if (r == 0)
+		if (r >= 0)
 			r = mal_cx_eval_string(ev, f, c->list.v[i + 1], &value);
 		if (r == 0 && value == MAL_STR_NULL)
 			r = mal_eval_fail(ev, "null as a value in a map");
-		if (r == 0)
+		if (r >= 0)
 			r = mal_labels_set(ev, m, key, value);
 		if (r < 0)
 			return r;
@@ -495,7 +495,7 @@ static int eval_compare(struct mal_eval *ev, struct mal_frame *f, const struct m
 	bool yes;
 	int r = mal_cx_eval(ev, f, c->op.a, &a);
 
-	if (r == 0)
+	if (r >= 0)
 		r = mal_cx_eval(ev, f, c->op.b, &b);
 	if (r < 0)
 		return r;

@@ -32,7 +32,7 @@ static int key_of(struct mal_eval *ev, const struct mal_sample *s, uint32_t with
 				     mal_strings_text(ev->strings, s->labels[i].value));
 		first = false;
 	}
-	if (r == 0)
+	if (r >= 0)
 		r = sonde_buf_append(&ev->scratch, "}", 1);
 	if (r < 0)
 		return mal_eval_fail(ev, "labels longer than %d bytes", SONDE_MAL_TEXT_MAX);
@@ -145,10 +145,11 @@ static int make_properties(struct mal_eval *ev, const struct mal_entity *in,
 	v = mal_arena_array(ev->arena, in->n_properties, sizeof(*v));
 	if (!v)
 		return mal_eval_no_memory(ev);
-	for (size_t i = 0; i < in->n_properties; i++)
+	for (size_t i = 0; i < in->n_properties; i++) {
 		v[i] = (struct sonde_mal_label){
 			mal_strings_text(ev->strings, in->properties[i].key),
 			mal_strings_text(ev->strings, in->properties[i].value)};
+	}
 	out->properties = v;
 	out->n_properties = in->n_properties;
 	return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mal/entity.h"
 
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -68,7 +69,7 @@ static const char *const forms[] = {
 	 * L the next name list, d the delimiter of both, 1 and 2 that of one name, Y layer, D detect point,
 	 * C component label, S side label, < and > process id labels, T layer label, P properties
 	 */
-	[MAL_FN_SERVICE - MAL_FN_SERVICE] = "LY|LdY",
+	[0] = "LY|LdY",
 	[MAL_FN_INSTANCE - MAL_FN_SERVICE] = "LLY|L1L2YP",
 	[MAL_FN_ENDPOINT - MAL_FN_SERVICE] = "LLY|LLdY",
 	[MAL_FN_PROCESS - MAL_FN_SERVICE] = "LLLT",
@@ -176,7 +177,7 @@ static int name_of(struct mal_eval *ev, const struct shape *s, size_t list, size
 			continue;
 		if (ev->scratch.len > 0)
 			r = sonde_buf_append(&ev->scratch, delim, strlen(delim));
-		if (r == 0)
+		if (r >= 0)
 			r = sonde_buf_append(&ev->scratch, mal_strings_text(ev->strings, value),
 					     mal_strings_len(ev->strings, value));
 	}
@@ -235,10 +236,10 @@ static int name_entity(struct mal_eval *ev, const struct shape *s, const struct 
 		       struct mal_entity *e)
 {
 	bool cut = s->scope != SONDE_MAL_SCOPE_PROCESS_RELATION;
-	uint32_t *const plain[3] = {
+	uint32_t *const plain[4] = {
 		&e->service, s->scope == SONDE_MAL_SCOPE_ENDPOINT ? &e->endpoint : &e->instance,
 		&e->process};
-	uint32_t *const relation[2] = {&e->source_service, &e->dest_service};
+	uint32_t *const relation[4] = {&e->source_service, &e->dest_service};
 	uint32_t *const instances[4] = {&e->source_service, &e->source_instance, &e->dest_service,
 					&e->dest_instance};
 	uint32_t *const *names = plain;
@@ -266,7 +267,7 @@ static int make_entity(struct mal_eval *ev, const struct shape *s, const struct 
 
 	*e = (struct mal_entity){.scope = s->scope, .side = (enum sonde_mal_side)s->detect};
 	r = name_entity(ev, s, first, e);
-	if (r == 0)
+	if (r >= 0)
 		r = component_of(ev, s, first, &e->component);
 	if (r < 0)
 		return r;
@@ -353,11 +354,13 @@ static bool equal_entity(const struct mal_entity *a, const struct mal_entity *b)
 
 static int check_keys(struct mal_eval *ev, const struct shape *s)
 {
-	for (size_t i = 0; i < s->n_keys; i++)
-		for (size_t j = i + 1; j < s->n_keys; j++)
+	for (size_t i = 0; i < s->n_keys; i++) {
+		for (size_t j = i + 1; j < s->n_keys; j++) {
 			if (s->keys[i] == s->keys[j])
 				return mal_eval_fail(ev, "label '%.64s' twice in an entity",
 						     mal_strings_text(ev->strings, s->keys[i]));
+		}
+	}
 	return 0;
 }
 
@@ -373,11 +376,11 @@ int mal_family_entities(struct mal_eval *ev, const struct mal_expr *call,
 	int r;
 
 	r = read_shape(ev, call, &s);
-	if (r == 0)
+	if (r >= 0)
 		r = check_keys(ev, &s);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_group(ev, in, s.keys, s.n_keys, &g);
-	if (r == 0)
+	if (r >= 0)
 		r = split_samples(ev, &s, in, &g, &v, &start);
 	if (r < 0)
 		return r;

@@ -62,20 +62,13 @@ int mal_eval_begin(struct mal_eval *ev, struct sonde_mal_batch *b, const struct 
 	return ev->consts ? 0 : -ENOMEM;
 }
 
-int mal_eval_fail(struct mal_eval *ev, const char *fmt, ...)
+void mal_eval_say(struct mal_eval *ev, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
 	(void)vsnprintf(ev->message, sizeof(ev->message), fmt, ap);
 	va_end(ap);
-	return -EINVAL;
-}
-
-int mal_eval_no_memory(struct mal_eval *ev)
-{
-	(void)mal_eval_fail(ev, "too much data for one run, or out of memory");
-	return -ENOMEM;
 }
 
 int mal_eval_const(struct mal_eval *ev, uint32_t id, uint32_t *ret)
@@ -250,11 +243,14 @@ static bool is_scalar(const struct mal_expr *e)
 
 static double scalar_of(const struct mal_eval *ev, const struct mal_expr *e)
 {
+	int64_t now_s;
+
 	if (e->kind == MAL_EXPR_NUMBER)
 		return e->number;
 	if (ev->host && ev->host->now_s)
 		return (double)ev->host->now_s(ev->host->ctx);
-	return (double)(sonde_wall_ms() / 1000);
+	now_s = sonde_wall_ms() / 1000;
+	return (double)now_s;
 }
 
 static enum scalar_op scalar_op_of(char op, bool number_first)
@@ -294,7 +290,7 @@ static int eval_binary(struct mal_eval *ev, const struct mal_expr *e, struct mal
 					   scalar_of(ev, lhs), ret);
 	}
 	r = mal_eval_expr(ev, lhs, &a);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_eval_expr(ev, rhs, &b);
 	return r < 0 ? r : with_family(ev, e->binary.op, &a, &b, ret);
 }
@@ -307,7 +303,7 @@ static int eval_operator_method(struct mal_eval *ev, const struct mal_expr *e,
 		enum scalar_op number;
 		char family;
 	} ops[] = {
-		[MAL_FN_PLUS - MAL_FN_PLUS] = {OP_ADD, '+'},
+		[0] = {OP_ADD, '+'},
 		[MAL_FN_MINUS - MAL_FN_PLUS] = {OP_SUB, '-'},
 		[MAL_FN_MULTIPLY - MAL_FN_PLUS] = {OP_MUL, '*'},
 		[MAL_FN_DIV - MAL_FN_PLUS] = {OP_DIV, '/'},

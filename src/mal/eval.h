@@ -50,8 +50,11 @@ void mal_eval_done(struct mal_eval *ev);
 int mal_eval_begin(struct mal_eval *ev, struct sonde_mal_batch *b,
 		   const struct mal_program *p) _must_check_;
 
-int mal_eval_fail(struct mal_eval *ev, const char *fmt, ...) _printf_(2, 3);
-int mal_eval_no_memory(struct mal_eval *ev);
+/* Why the rule fails. The macros are the error codes, which every reader of them can see. */
+void mal_eval_say(struct mal_eval *ev, const char *fmt, ...) _printf_(2, 3);
+#define mal_eval_fail(ev, ...) (mal_eval_say((ev), __VA_ARGS__), -EINVAL)
+#define mal_eval_no_memory(ev)                                                                     \
+	(mal_eval_say((ev), "too much data for one run, or out of memory"), -ENOMEM)
 
 /* A string of the program as the batch's id. */
 int mal_eval_const(struct mal_eval *ev, uint32_t id, uint32_t *ret) _must_check_;

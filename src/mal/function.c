@@ -378,27 +378,27 @@ static int store(const struct sonde_mal_accumulator *a, struct sonde_buf *out)
 {
 	int r = put(out, STORED_VERSION, 1);
 
-	if (r == 0)
+	if (r >= 0)
 		r = put(out, a->function.downsampling, 1);
-	if (r == 0)
+	if (r >= 0)
 		r = put(out, a->function.kind, 1);
-	if (r == 0)
+	if (r >= 0)
 		r = put(out, a->function.n_ranks, 1);
 	for (size_t i = 0; i < a->function.n_ranks && r == 0; i++)
 		r = put(out, (uint32_t)a->function.ranks[i], 4);
-	if (r == 0)
+	if (r >= 0)
 		r = put(out, a->n, 4);
 	for (size_t i = 0; i < a->n && r == 0; i++) {
 		size_t len = strlen(a->v[i].key);
 
 		r = put(out, len, 4);
-		if (r == 0)
+		if (r >= 0)
 			r = sonde_buf_append(out, a->v[i].key, len);
-		if (r == 0)
+		if (r >= 0)
 			r = put(out, (uint64_t)a->v[i].bucket, 8);
-		if (r == 0)
+		if (r >= 0)
 			r = put(out, (uint64_t)a->v[i].sum, 8);
-		if (r == 0)
+		if (r >= 0)
 			r = put(out, (uint64_t)a->v[i].count, 8);
 	}
 	return r;
@@ -484,7 +484,7 @@ int sonde_mal_accumulator_load(const void *data, size_t len, struct sonde_mal_ac
 	assert(ret);
 
 	r = get_function(&in, &f);
-	if (r == 0)
+	if (r >= 0)
 		r = get(&in, 4, &n);
 	if (r < 0 || n > SONDE_MAL_KEYS_MAX)
 		return -EBADMSG;

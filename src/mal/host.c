@@ -21,10 +21,11 @@ static size_t slot_of(const struct mal_memo *v, size_t cap, uint32_t what,
 
 	for (size_t i = 0; i < 3; i++)
 		h = (h ^ args[i]) * 0x9e3779b97f4a7c15ULL;
-	for (size_t i = (h >> 32) & (cap - 1);; i = (i + 1) & (cap - 1))
+	for (size_t i = (h >> 32) & (cap - 1);; i = (i + 1) & (cap - 1)) {
 		if (!v[i].what ||
 		    (v[i].what == what && memcmp(v[i].args, args, sizeof(v[i].args)) == 0))
 			return i;
+	}
 }
 
 static int grow(struct mal_eval *ev)
@@ -126,12 +127,13 @@ int mal_host_pod_service(struct mal_eval *ev, uint32_t pod, uint32_t name_space,
 	*ret = MAL_STR_EMPTY;
 	if (h && h->pod_service) {
 		r = h->pod_service(h->ctx, text(ev, pod), text(ev, name_space), name, sizeof(name));
-		if (r == 0)
+		if (r >= 0)
 			r = mal_value_intern(ev, name, strnlen(name, sizeof(name) - 1), ret);
-		else
+		else {
 			r = r == -ENOENT ? 0
 					 : mal_eval_fail(ev, "Kubernetes look-up failed: %s",
 							 strerror(-r));
+		}
 		if (r < 0)
 			return r;
 	}

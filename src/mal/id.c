@@ -67,7 +67,7 @@ int sonde_mal_instance_id(const char *service, const char *instance, char **ret)
 	assert(ret);
 
 	r = sonde_mal_service_id(service, &service_id);
-	if (r == 0)
+	if (r >= 0)
 		r = base64(instance, &name);
 	return r < 0 ? r : join(service_id, "_", name, ret);
 }
@@ -81,7 +81,7 @@ int sonde_mal_process_id(const char *process, const char *service, const char *i
 	int r;
 
 	r = sonde_mal_instance_id(service, instance, &instance_id);
-	if (r == 0)
+	if (r >= 0)
 		r = join(process ? process : "", "_", instance_id, &text);
 	if (r < 0)
 		return r;

@@ -188,16 +188,17 @@ void sonde_mal_double_text(double v, char buf[static SONDE_MAL_DOUBLE_SIZE])
 	digits[n] = 0;
 	if (sonde_parse_i64(e[1] == '+' ? e + 2 : e + 1, -400, 400, &exp) < 0)
 		exp = 0; /* %e always writes one */
-	if (exp < -3 || exp >= 7)
+	if (exp < -3 || exp >= 7) {
 		(void)snprintf(buf, SONDE_MAL_DOUBLE_SIZE, "%s%c.%sE%lld", sign, digits[0],
 			       n > 1 ? digits + 1 : "0", (long long)exp);
-	else if (exp < 0)
+	} else if (exp < 0) {
 		(void)snprintf(buf, SONDE_MAL_DOUBLE_SIZE, "%s0.%.*s%s", sign, (int)(-exp - 1),
 			       "00", digits);
-	else if ((size_t)exp + 1 >= n)
+	} else if ((size_t)exp + 1 >= n) {
 		(void)snprintf(buf, SONDE_MAL_DOUBLE_SIZE, "%s%s%.*s.0", sign, digits,
 			       (int)((size_t)exp + 1 - n), "000000");
-	else
+	} else {
 		(void)snprintf(buf, SONDE_MAL_DOUBLE_SIZE, "%s%.*s.%s", sign, (int)exp + 1, digits,
 			       digits + exp + 1);
+	}
 }

@@ -112,11 +112,12 @@ static size_t unescape(char c, char *out)
 {
 	static const char plain[] = "\\\\n\nr\rt\t\"\"''";
 
-	for (size_t i = 0; i + 1 < sizeof(plain); i += 2)
+	for (size_t i = 0; i + 1 < sizeof(plain); i += 2) {
 		if (plain[i] == c) {
 			out[0] = plain[i + 1];
 			return 1;
 		}
+	}
 	/* the lexer of OAP admits these and its decoder leaves them alone */
 	if (c == 'b' || c == 'f' || (c >= '0' && c <= '7')) {
 		out[0] = '\\';

@@ -44,7 +44,7 @@ static int parse_block(struct mal_parser *p, struct mal_st **ret)
 	int r;
 
 	r = mal_parse_need(p, "{");
-	if (r == 0)
+	if (r >= 0)
 		r = mal_parse_enter(p);
 	if (r < 0)
 		return r;
@@ -65,11 +65,11 @@ static int parse_if(struct mal_parser *p, size_t offset, struct mal_st **ret)
 	if (!s)
 		return -EBADMSG;
 	r = mal_parse_need(p, "(");
-	if (r == 0)
+	if (r >= 0)
 		r = mal_parse_condition(p, &s->a);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_parse_need(p, ")");
-	if (r == 0)
+	if (r >= 0)
 		r = parse_block(p, &s->then);
 	if (r < 0)
 		return r;
@@ -126,9 +126,9 @@ static int parse_declaration(struct mal_parser *p, const struct mal_token *type,
 		return mal_parse_expected(p, "the name of a variable");
 	mal_lexer_next(&p->lexer);
 	r = mal_parse_need(p, "=");
-	if (r == 0)
+	if (r >= 0)
 		r = mal_parse_cx(p, &s->a);
-	if (r == 0)
+	if (r >= 0)
 		r = declare(p, &name, declared_type(type, array, s->a->type), &s->slot);
 	*ret = s;
 	return r;
@@ -279,10 +279,11 @@ static int parse_params(struct mal_parser *p, struct mal_closure *c)
 	while (!mal_parse_at(p, "->")) {
 		if (p->lexer.now.kind != MAL_TOKEN_IDENT)
 			return mal_parse_expected(p, "parameters and '->'");
-		if (p->n_locals == params[c->kind].n)
+		if (p->n_locals == params[c->kind].n) {
 			return mal_parse_fail(p, p->lexer.now.offset,
 					      "this closure takes %zu parameter%s",
 					      params[c->kind].n, params[c->kind].n == 1 ? "" : "s");
+		}
 		r = declare(p, &p->lexer.now, params[c->kind].types[p->n_locals], &slot);
 		if (r < 0)
 			return r;
@@ -346,17 +347,17 @@ int mal_parse_closure(struct mal_parser *p, enum mal_closure_kind kind, struct m
 	c->kind = p->closure = kind;
 	c->offset = p->lexer.now.offset;
 	r = mal_parse_need(p, "{");
-	if (r == 0)
+	if (r >= 0)
 		r = parse_params(p, c);
 	if (r < 0)
 		return r;
 	wrapped = mal_parse_skip(p, "{");
 	r = parse_body(p, c);
-	if (r == 0)
+	if (r >= 0)
 		r = check_body(p, c);
 	if (r == 0 && wrapped)
 		r = mal_parse_need(p, "}");
-	if (r == 0)
+	if (r >= 0)
 		r = mal_parse_need(p, "}");
 	c->n_locals = p->n_locals;
 	*ret = c;

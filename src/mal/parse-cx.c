@@ -24,7 +24,7 @@ static int parse_negative(struct mal_parser *p, struct mal_cx **ret)
 	int r;
 
 	r = mal_parse_primary(p, &operand);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_parse_chain(p, operand, &operand);
 	if (r < 0)
 		return r;
@@ -72,7 +72,7 @@ static int parse_arithmetic(struct mal_parser *p, size_t level, struct mal_cx **
 
 		mal_lexer_next(&p->lexer);
 		r = parse_arithmetic(p, level - 1, &b);
-		if (r == 0)
+		if (r >= 0)
 			r = check_arithmetic(p, kind, a, b, offset);
 		if (r < 0)
 			return r;
@@ -153,9 +153,9 @@ static int parse_choice(struct mal_parser *p, struct mal_cx *c,
 	t->op.a = is_comparison(c) ? c->op.a : c;
 	t->op.b = is_comparison(c) ? c->op.b : NULL;
 	r = mal_parse_cx(p, &t->op.c);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_parse_need(p, ":");
-	if (r == 0)
+	if (r >= 0)
 		r = last(p, &t->op.d);
 	if (r < 0)
 		return r;
@@ -182,9 +182,9 @@ static int parse_compared(struct mal_parser *p, bool condition, struct mal_cx **
 
 		mal_lexer_next(&p->lexer);
 		r = parse_match(p, &b);
-		if (r == 0)
+		if (r >= 0)
 			r = mal_cx_binary(p, kind, MAL_TYPE_BOOL, saved.now.offset, a, b, &c);
-		if (r == 0)
+		if (r >= 0)
 			r = check_comparison(p, c);
 		if (r < 0)
 			return r;
@@ -236,10 +236,11 @@ static int parse_elvis(struct mal_parser *p, bool condition, struct mal_cx **ret
 
 		mal_lexer_next(&p->lexer);
 		r = parse_ternary(p, false, &b);
-		if (r == 0)
+		if (r >= 0) {
 			r = mal_cx_binary(p, MAL_CX_ELVIS,
 					  (*left)->type == b->type ? b->type : MAL_TYPE_ANY, offset,
 					  *left, b, left);
+		}
 	}
 	if (r == 0)
 		*ret = a;
@@ -272,7 +273,7 @@ static int parse_in(struct mal_parser *p, struct mal_cx *on, struct mal_cx **ret
 		return -EBADMSG;
 	c->list.on = on;
 	c->height = on->height + 1;
-	c->list.v = mal_parse_node(p, sizeof(*c->list.v) * 256);
+	c->list.v = mal_parse_node(p, sizeof(c->list.v[0]) * 256);
 	r = c->list.v ? mal_parse_need(p, "[") : -EBADMSG;
 	if (r < 0)
 		return r;
@@ -306,9 +307,9 @@ static int parse_comparison(struct mal_parser *p, struct mal_cx **ret)
 
 		mal_lexer_next(&p->lexer);
 		r = parse_elvis(p, false, &b);
-		if (r == 0)
+		if (r >= 0)
 			r = mal_cx_binary(p, kind, MAL_TYPE_BOOL, offset, a, b, &a);
-		if (r == 0)
+		if (r >= 0)
 			r = check_comparison(p, a);
 	}
 	p->in_condition = outer;
@@ -356,7 +357,7 @@ static int parse_junction(struct mal_parser *p, const char *op, enum mal_cx_kind
 
 		mal_lexer_next(&p->lexer);
 		r = next(p, &b);
-		if (r == 0)
+		if (r >= 0)
 			r = mal_cx_binary(p, kind, MAL_TYPE_BOOL, offset, a, b, &a);
 	}
 	if (r == 0)

@@ -8,28 +8,28 @@
 
 static int parse_additive(struct mal_parser *p, struct mal_expr **ret);
 
-int mal_parse_fail(struct mal_parser *p, size_t offset, const char *fmt, ...)
+void mal_parse_say(struct mal_parser *p, size_t offset, const char *fmt, ...)
 {
 	va_list ap;
 
 	if (p->error->message[0])
-		return -EBADMSG;
+		return;
 	p->error->offset = offset;
 	va_start(ap, fmt);
 	(void)vsnprintf(p->error->message, sizeof(p->error->message), fmt, ap);
 	va_end(ap);
-	return -EBADMSG;
 }
 
-int mal_parse_expected(struct mal_parser *p, const char *what)
+void mal_parse_say_expected(struct mal_parser *p, const char *what)
 {
 	const struct mal_token *t = &p->lexer.now;
 
 	if (t->kind == MAL_TOKEN_END)
-		return mal_parse_fail(p, t->offset, "expected %s, found the end", what);
-	if (t->kind == MAL_TOKEN_STRING)
-		return mal_parse_fail(p, t->offset, "expected %s, found a string", what);
-	return mal_parse_fail(p, t->offset, "expected %s, found '%.*s'", what,
+		mal_parse_say(p, t->offset, "expected %s, found the end", what);
+	else if (t->kind == MAL_TOKEN_STRING)
+		mal_parse_say(p, t->offset, "expected %s, found a string", what);
+	else
+		mal_parse_say(p, t->offset, "expected %s, found '%.*s'", what,
 			      (int)(t->len < 40 ? t->len : 40), t->text);
 }
 
@@ -121,10 +121,11 @@ static int parse_list(struct mal_parser *p, struct mal_arg *arg)
 
 		if (!it)
 			return -EBADMSG;
-		if (p->lexer.now.kind != kind)
+		if (p->lexer.now.kind != kind) {
 			return mal_parse_expected(p, kind == MAL_TOKEN_STRING
 							     ? "a string in the list"
 							     : "a number in the list");
+		}
 		it->number = p->lexer.now.number;
 		if (kind == MAL_TOKEN_STRING) {
 			r = mal_parse_string_id(p, p->lexer.now.text, p->lexer.now.len,
@@ -197,12 +198,13 @@ static int parse_enum(struct mal_parser *p, struct mal_arg *arg)
 	}
 	while (type < _MAL_ENUM_MAX && !mal_token_is(&first, enum_names[type]))
 		type++;
-	if (type == _MAL_ENUM_MAX)
+	if (type == _MAL_ENUM_MAX) {
 		return mal_parse_fail(
 			p, first.offset,
 			"expected Layer, DetectPoint, K8sRetagType, DownsamplingType or TimeUnit before "
 			"'.%.*s'",
 			(int)(second.len < 40 ? second.len : 40), second.text);
+	}
 	if (mal_enum_member((enum mal_enum_type)type, second.text, second.len, &arg->en.member) < 0)
 		return mal_parse_fail(p, second.offset, "%s has no '%.*s'", enum_names[type],
 				      (int)(second.len < 40 ? second.len : 40), second.text);
@@ -238,7 +240,7 @@ static int parse_wrapped_list(struct mal_parser *p, struct mal_arg *arg)
 		return 0;
 	}
 	r = parse_list(p, arg);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_parse_need(p, ")");
 	return r < 0 ? r : 1;
 }
@@ -318,10 +320,11 @@ static int parse_args(struct mal_parser *p, enum mal_fn fn, struct mal_arg **ret
 
 static int set_call_height(struct mal_parser *p, struct mal_expr *e)
 {
-	for (size_t i = 0; i < e->call.n_args; i++)
+	for (size_t i = 0; i < e->call.n_args; i++) {
 		if (e->call.args[i].kind == MAL_ARG_EXPR &&
 		    e->call.args[i].expr->height > e->height)
 			e->height = e->call.args[i].expr->height;
+	}
 	if (++e->height > MAL_HEIGHT_MAX)
 		return mal_parse_fail(p, e->offset, "more than %d calls in a row", MAL_HEIGHT_MAX);
 	return 0;
@@ -382,19 +385,20 @@ static int parse_function(struct mal_parser *p, const struct mal_token *name, st
 		*ret = e;
 		return mal_parse_need(p, ")");
 	}
-	if (!mal_token_is(name, "count"))
+	if (!mal_token_is(name, "count")) {
 		return mal_parse_fail(p, name->offset,
 				      "no function '%.*s(…)': expected time() or count(…)",
 				      (int)(name->len < 40 ? name->len : 40), name->text);
+	}
 	e = new_expr(p, MAL_EXPR_CALL, name->offset);
 	if (!e)
 		return -EBADMSG;
 	e->call.fn = MAL_FN_COUNT;
 	e->call.function_form = true;
 	r = parse_additive(p, &e->call.receiver);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_parse_need(p, ",");
-	if (r == 0)
+	if (r >= 0)
 		r = parse_args(p, MAL_FN_COUNT, &e->call.args, &e->call.n_args);
 	*ret = e;
 	if (r < 0)
@@ -514,7 +518,7 @@ static int parse_multiplicative(struct mal_parser *p, struct mal_expr **ret)
 
 		mal_lexer_next(&p->lexer);
 		r = parse_unary(p, &rhs);
-		if (r == 0)
+		if (r >= 0)
 			r = binary(p, e, op, offset, rhs, &e);
 	}
 	if (r == 0)
@@ -537,7 +541,7 @@ static int parse_additive(struct mal_parser *p, struct mal_expr **ret)
 
 		mal_lexer_next(&p->lexer);
 		r = parse_multiplicative(p, &rhs);
-		if (r == 0)
+		if (r >= 0)
 			r = binary(p, e, op, offset, rhs, &e);
 	}
 	p->depth--;

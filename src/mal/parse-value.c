@@ -21,10 +21,11 @@ struct mal_cx *mal_cx_new(struct mal_parser *p, enum mal_cx_kind kind, enum mal_
 
 int mal_parse_local(const struct mal_parser *p, const struct mal_token *name)
 {
-	for (size_t i = 0; i < p->n_locals; i++)
+	for (size_t i = 0; i < p->n_locals; i++) {
 		if (p->locals[i].len == name->len &&
 		    memcmp(p->locals[i].name, name->text, name->len) == 0)
 			return (int)i;
+	}
 	return -1;
 }
 
@@ -74,19 +75,21 @@ static int check_args(struct mal_parser *p, const struct mal_cx *c,
 		most = n > most ? n : most;
 		if (n == c->method.n_args)
 			break;
-		if (!s[n])
+		if (!s[n]) {
 			return mal_parse_fail(p, c->offset, "%s() takes %zu argument%s, found %zu",
 					      info->name, most, most == 1 ? "" : "s",
 					      c->method.n_args);
+		}
 	}
 	for (size_t i = 0; i < c->method.n_args; i++) {
 		enum mal_value_type t = c->method.args[i]->type;
 
 		if (s[i] == 'N' ? !mal_type_may_be(t, MAL_TYPE_NUMBER)
-				: !mal_type_may_be(t, MAL_TYPE_STRING))
+				: !mal_type_may_be(t, MAL_TYPE_STRING)) {
 			return mal_parse_fail(p, c->method.args[i]->offset,
 					      "expected a %s as argument of %s()",
 					      s[i] == 'N' ? "number" : "string", info->name);
+		}
 	}
 	return 0;
 }
@@ -161,14 +164,15 @@ static int parse_method(struct mal_parser *p, struct mal_cx *on, const struct ma
 	info = mal_method_info(c->method.method);
 	c->type = info->type;
 	r = parse_args(p, c->method.args, ELEMENTS_OF(c->method.args), &c->method.n_args);
-	if (r == 0)
+	if (r >= 0)
 		r = check_receiver(p, c, info);
-	if (r == 0)
+	if (r >= 0)
 		r = check_args(p, c, info);
-	if (r == 0 && info->signature[0] == 'R' && c->method.args[0]->kind == MAL_CX_STRING)
+	if (r == 0 && info->signature[0] == 'R' && c->method.args[0]->kind == MAL_CX_STRING) {
 		r = mal_cx_regex(p,
 				 mal_strings_text(&p->program->strings, c->method.args[0]->string),
 				 c->method.args[0]->offset, &c->method.regex);
+	}
 	*ret = c;
 	return r;
 }
@@ -303,7 +307,7 @@ static int parse_path(struct mal_parser *p, const char *text, size_t len, size_t
 		return mal_parse_fail(p, offset, "expected a path as in ${tags.name}");
 	mal_lexer_next(&p->lexer);
 	r = local_cx(p, &name, ret);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_parse_chain(p, *ret, ret);
 	if (r == 0 && p->lexer.now.kind != MAL_TOKEN_END)
 		r = mal_parse_fail(p, offset, "expected only names and calls in ${…}");
@@ -332,9 +336,9 @@ static int parse_string(struct mal_parser *p, struct mal_cx **ret)
 		if (r == 0 && c)
 			r = mal_cx_binary(p, MAL_CX_ADD, MAL_TYPE_STRING, t.offset, c, part, &part);
 		c = part;
-		if (r == 0)
+		if (r >= 0)
 			r = parse_path(p, open + 2, (size_t)(close - open - 2), t.offset, &part);
-		if (r == 0)
+		if (r >= 0)
 			r = mal_cx_binary(p, MAL_CX_ADD, MAL_TYPE_STRING, t.offset, c, part, &c);
 		if (r < 0)
 			return r;
@@ -357,7 +361,7 @@ static int parse_map(struct mal_parser *p, size_t offset, struct mal_cx **ret)
 
 	if (!c)
 		return -EBADMSG;
-	c->list.v = mal_parse_node(p, sizeof(*c->list.v) * SONDE_MAL_LABELS_MAX * 2);
+	c->list.v = mal_parse_node(p, sizeof(c->list.v[0]) * SONDE_MAL_LABELS_MAX * 2);
 	if (!c->list.v)
 		return -EBADMSG;
 	do {
@@ -368,16 +372,18 @@ static int parse_map(struct mal_parser *p, size_t offset, struct mal_cx **ret)
 					      SONDE_MAL_LABELS_MAX);
 		if (p->lexer.now.kind == MAL_TOKEN_STRING)
 			r = parse_string(p, &key);
-		else if (p->lexer.now.kind == MAL_TOKEN_IDENT) /* Groovy: a bare key is its name */
+		else if (p->lexer.now.kind ==
+			 MAL_TOKEN_IDENT) { /* Groovy: a bare key is its name */
 			r = mal_cx_string(p, p->lexer.now.text, p->lexer.now.len,
 					  p->lexer.now.offset, &key),
 			mal_lexer_next(&p->lexer);
-		else
+		} else {
 			return mal_parse_expected(p, "a key, as in ['key': value]");
+		}
 		c->list.v[c->list.n++] = key;
-		if (r == 0)
+		if (r >= 0)
 			r = mal_parse_need(p, ":");
-		if (r == 0)
+		if (r >= 0)
 			r = mal_parse_cx(p, &c->list.v[c->list.n++]);
 		if (r < 0)
 			return r;
@@ -402,13 +408,14 @@ static int parse_registry(struct mal_parser *p, size_t offset, struct mal_cx **r
 		return r;
 	name = p->lexer.now;
 	if (name.kind != MAL_TOKEN_IDENT ||
-	    !mal_registry_by_name(name.text, name.len, &kind, &args))
+	    !mal_registry_by_name(name.text, name.len, &kind, &args)) {
 		return mal_parse_expected(
 			p, "generateVirtualLocalProcess, generateVirtualRemoteProcess or "
 			   "generateVirtualProcess");
+	}
 	mal_lexer_next(&p->lexer);
 	r = mal_parse_need(p, "(");
-	if (r == 0)
+	if (r >= 0)
 		r = parse_args(p, c->method.args, args, &c->method.n_args);
 	if (r == 0 && c->method.n_args != args)
 		r = mal_parse_fail(p, name.offset, "%.*s() takes %zu arguments, found %zu",

@@ -43,11 +43,13 @@ int mal_parse_filter(struct mal_program *p, const char *text, size_t len, struct
 
 /* --- between the parser's two halves --- */
 
-/* Writes the error and returns -EBADMSG. The first one stays. */
-int mal_parse_fail(struct mal_parser *p, size_t offset, const char *fmt, ...) _printf_(3, 4);
+/* Writes the error: the first one stays. The macro is -EBADMSG, which every reader of it can see. */
+void mal_parse_say(struct mal_parser *p, size_t offset, const char *fmt, ...) _printf_(3, 4);
+#define mal_parse_fail(p, ...) (mal_parse_say((p), __VA_ARGS__), -EBADMSG)
 
 /* "expected @what, found …" at the token to be looked at. */
-int mal_parse_expected(struct mal_parser *p, const char *what);
+void mal_parse_say_expected(struct mal_parser *p, const char *what);
+#define mal_parse_expected(p, what) (mal_parse_say_expected((p), (what)), -EBADMSG)
 
 bool mal_parse_at(const struct mal_parser *p, const char *op);
 bool mal_parse_skip(struct mal_parser *p, const char *op);

@@ -25,12 +25,10 @@ static uint32_t hash_text(uint64_t seed, const char *text, size_t len)
 static uint32_t next_char(const char *text, size_t len, size_t *pos)
 {
 	const uint8_t *p = (const uint8_t *)text + *pos;
-	size_t left = len - *pos, n;
+	size_t left = len - *pos, n = 1;
 	uint32_t c = p[0];
 
-	if (c < 0x80) {
-		n = 1;
-	} else if (c >= 0xc2 && c < 0xe0) {
+	if (c >= 0xc2 && c < 0xe0) {
 		n = 2;
 		c &= 0x1f;
 	} else if (c >= 0xe0 && c < 0xf0) {
@@ -39,8 +37,6 @@ static uint32_t next_char(const char *text, size_t len, size_t *pos)
 	} else if (c >= 0xf0 && c < 0xf5) {
 		n = 4;
 		c &= 0x07;
-	} else {
-		n = 1;
 	}
 	if (n > left) {
 		*pos += 1;

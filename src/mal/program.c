@@ -125,11 +125,12 @@ _Static_assert(ELEMENTS_OF(functions) == _MAL_FN_MAX, "every function needs its 
 
 int mal_fn_by_name(const char *name, size_t len, enum mal_fn *ret)
 {
-	for (size_t i = 0; i < ELEMENTS_OF(functions); i++)
+	for (size_t i = 0; i < ELEMENTS_OF(functions); i++) {
 		if (strlen(functions[i].name) == len && memcmp(functions[i].name, name, len) == 0) {
 			*ret = (enum mal_fn)i;
 			return 0;
 		}
+	}
 	return -ENOENT;
 }
 
@@ -163,10 +164,11 @@ int mal_enum_member(enum mal_enum_type type, const char *name, size_t len, int *
 		*ret = 0;
 		return 0;
 	}
-	for (int i = 0; members[type][i]; i++)
+	for (int i = 0; members[type][i]; i++) {
 		if (strlen(members[type][i]) == len && memcmp(members[type][i], name, len) == 0) {
 			*ret = i;
 			return 0;
 		}
+	}
 	return -ENOENT;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -111,11 +112,12 @@ static int retag(struct mal_eval *ev, const struct mal_expr *call, struct mal_la
 	r = mal_host_pod_service(ev, pod, name_space, &service);
 	if (r < 0)
 		return r;
-	for (uint32_t i = 0; i < l->n; i++)
+	for (uint32_t i = 0; i < l->n; i++) {
 		if (l->v[i].key == keys[0]) {
 			l->v[i].value = service;
 			return 0;
 		}
+	}
 	if (l->n == SONDE_MAL_LABELS_MAX)
 		return mal_eval_fail(ev, "more than %d labels", SONDE_MAL_LABELS_MAX);
 	l->v[l->n++] = (struct mal_pair){keys[0], service};
@@ -144,10 +146,11 @@ static int freeze(struct mal_eval *ev, const struct mal_labels *l, struct mal_sa
 {
 	struct mal_pair *v;
 
-	for (uint32_t i = 0; i < l->n; i++)
+	for (uint32_t i = 0; i < l->n; i++) {
 		if (l->v[i].value == MAL_STR_NULL)
 			return mal_eval_fail(ev, "label '%.64s' was set to null",
 					     mal_strings_text(ev->strings, l->v[i].key));
+	}
 	v = mal_arena_array(ev->arena, l->n ? l->n : 1, sizeof(*v));
 	if (!v)
 		return mal_eval_no_memory(ev);
@@ -178,7 +181,7 @@ int mal_family_relabel(struct mal_eval *ev, const struct mal_expr *call,
 			memcpy(l.v, v[i].labels, v[i].n_labels * sizeof(*l.v));
 		l.n = v[i].n_labels;
 		r = relabel_one(ev, call, elements, n_elements, &l);
-		if (r == 0)
+		if (r >= 0)
 			r = freeze(ev, &l, &v[i]);
 	}
 	if (r < 0)

@@ -204,7 +204,7 @@ static int parse_text(struct loader *l, yaml_node_t *n, enum mal_text_kind kind,
 
 	r = mal_parse_expr(&l->rules->program, kind, scalar_text(n), n->data.scalar.length, &error,
 			   &e);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_check_text(&l->rules->program, e, &error);
 	if (r == -EBADMSG)
 		return say_error(l, n, rule, &error);
@@ -296,10 +296,11 @@ static int read_layers(struct loader *l)
 		if (r < 0)
 			return r;
 		if (!name || !ordinal || need_text(l, name, NULL, "the name of a layer") < 0 ||
-		    !layer_name_ok(scalar_text(name)))
+		    !layer_name_ok(scalar_text(name))) {
 			return say(
 				l, mal_yaml_place(name ? name : item), NULL,
 				"expected a layer with an ordinal and a name of A to Z, 0 to 9 and _");
+		}
 		l->rules->layers[n] = mal_arena_strndup(&l->rules->program.arena, scalar_text(name),
 							name->data.scalar.length);
 		if (!l->rules->layers[n++])
@@ -368,7 +369,7 @@ static int push_rule(struct loader *l, struct mal_rule *rule)
 
 	if (r->n == r->cap) {
 		size_t cap = r->cap ? r->cap * 2 : 32;
-		struct mal_rule **v = reallocarray(r->v, cap, sizeof(*v));
+		struct mal_rule **v = reallocarray(r->v, cap, sizeof(v[0]));
 
 		if (!v)
 			return -ENOMEM;
@@ -415,7 +416,7 @@ static int load_rule(struct loader *l, yaml_node_t *item)
 		return say(l, mal_yaml_place(item), NULL, "expected the key %s in the rule",
 			   name ? "exp" : "name");
 	r = need_text(l, name, NULL, "the name of a rule");
-	if (r == 0)
+	if (r >= 0)
 		r = need_text(l, exp, scalar_text(name), "exp");
 	if (r < 0)
 		return r;
@@ -423,7 +424,7 @@ static int load_rule(struct loader *l, yaml_node_t *item)
 	if (!rule)
 		return -ENOMEM;
 	r = load_expression(l, name, exp, rule);
-	if (r == 0)
+	if (r >= 0)
 		r = check_twin(l, rule, name);
 	return r < 0 ? r : push_rule(l, rule);
 }
@@ -454,10 +455,11 @@ static int make_index(struct sonde_mal_rules *rules)
 	struct mal_string *strings = rules->program.strings.v;
 	size_t n = 0;
 
-	for (size_t i = 0; i < rules->n; i++)
+	for (size_t i = 0; i < rules->n; i++) {
 		for (size_t s = 0; s < rules->v[i]->is.n_sources; s++)
 			if (!strings[rules->v[i]->sources[s]].tag)
 				strings[rules->v[i]->sources[s]].tag = (uint32_t)++n;
+	}
 	rules->readers = mal_arena_zalloc(&rules->program.arena, (n + 1) * sizeof(*rules->readers));
 	if (!rules->readers)
 		return -ENOMEM;
@@ -471,13 +473,14 @@ static int make_index(struct sonde_mal_rules *rules)
 			return -ENOMEM;
 		rules->readers[k].n = 0;
 	}
-	for (size_t i = 0; i < rules->n; i++)
+	for (size_t i = 0; i < rules->n; i++) {
 		for (size_t s = 0; s < rules->v[i]->is.n_sources; s++) {
 			struct mal_readers *r =
 				&rules->readers[strings[rules->v[i]->sources[s]].tag - 1];
 
 			r->rules[r->n++] = (uint32_t)i;
 		}
+	}
 	return 0;
 }
 
@@ -489,15 +492,15 @@ static int load(struct loader *l)
 	if (!root || is_null(root)) /* an empty file is no error in OAP */
 		return 0;
 	r = read_file_keys(l, root);
-	if (r == 0)
+	if (r >= 0)
 		r = read_layers(l);
-	if (r == 0)
+	if (r >= 0)
 		r = parse_chain(l, l->exp_prefix, "expPrefix", &l->rules->prefix);
-	if (r == 0)
+	if (r >= 0)
 		r = parse_chain(l, l->exp_suffix, "expSuffix", &l->rules->suffix);
-	if (r == 0)
+	if (r >= 0)
 		r = parse_filter(l);
-	if (r == 0)
+	if (r >= 0)
 		r = load_list(l);
 	if (r < 0)
 		return r;
@@ -529,7 +532,7 @@ int sonde_mal_rules_load(const char *file, const char *text, size_t len,
 	r = mal_yaml_load(&l.yaml, text ? text : "", len, &place, message, sizeof(message));
 	if (r == -EBADMSG)
 		return say(&l, place, NULL, "%s", message);
-	if (r == 0)
+	if (r >= 0)
 		r = load(&l);
 	mal_yaml_done(&l.yaml);
 	if (r < 0)

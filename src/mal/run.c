@@ -47,7 +47,7 @@ int sonde_mal_engine_new(const struct sonde_mal_host *host, struct sonde_mal_eng
 	if (host)
 		e->host = *host;
 	r = mal_eval_init(&e->eval);
-	if (r == 0)
+	if (r >= 0)
 		r = mal_window_new(&e->window);
 	if (r < 0)
 		return r;
@@ -223,7 +223,7 @@ static void run_rule(struct run *run, const struct mal_rule *rule)
 		run->stats->rules_run++;
 		r = evaluate(run, rule, &result);
 	}
-	if (r == 0)
+	if (r >= 0)
 		r = mal_emit(ev, rule, &result, run->sink, &run->stats->emissions);
 	if (r < 0) {
 		run->stats->rules_failed++;
@@ -299,7 +299,7 @@ int sonde_mal_engine_run(struct sonde_mal_engine *e, const struct sonde_mal_rule
 		return 0;
 	refused = mal_window_refused(e->window);
 	r = begin(&run, unit);
-	if (r == 0)
+	if (r >= 0)
 		r = find_rules(&run, &touched);
 	if (r < 0)
 		return r;

@@ -231,13 +231,13 @@ static int find_origin(struct sonde_mal_batch *b, const struct sonde_mal_meter *
 	if (!service || !instance || o->ts_ms == 0)
 		return -ENODATA;
 	r = intern(b, "service", &o->service_key);
-	if (r == 0)
+	if (r >= 0)
 		r = intern(b, "instance", &o->instance_key);
-	if (r == 0)
+	if (r >= 0)
 		r = intern(b, "le", &o->le_key);
-	if (r == 0)
+	if (r >= 0)
 		r = intern(b, service, &o->service);
-	if (r == 0)
+	if (r >= 0)
 		r = intern(b, instance, &o->instance);
 	return r;
 }

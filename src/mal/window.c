@@ -103,7 +103,7 @@ static int make_key(struct mal_window *w, const struct mal_strings *strings,
 	for (uint32_t i = 0; i < n && r == 0; i++) {
 		r = sonde_buf_append(&w->key, mal_strings_text(strings, sorted[i]->key),
 				     mal_strings_len(strings, sorted[i]->key) + 1);
-		if (r == 0)
+		if (r >= 0)
 			r = sonde_buf_append(&w->key, mal_strings_text(strings, sorted[i]->value),
 					     mal_strings_len(strings, sorted[i]->value) + 1);
 	}
@@ -214,7 +214,7 @@ int mal_window_push(struct mal_window *w, const struct mal_strings *strings,
 	int64_t water;
 	int r = find_series(w, strings, sample, &s);
 
-	if (r == 0)
+	if (r >= 0)
 		r = heap_push(w, s, (struct point){sample->ts_ms, sample->value});
 	if (r < 0)
 		return r;
