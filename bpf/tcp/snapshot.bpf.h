@@ -48,6 +48,8 @@ static __always_inline void on_tagged_socket(struct sock *sk)
 	if (release && bpf_map_lookup_elem(&sonde_targets, &tag->pid))
 		return;
 	if (tag->kind == TAG_CONNECTION) {
+		if (!(tag->flags & TAG_ESTABLISHED))
+			make_up(sk, tag);
 		close_if_shut(sk, tag);
 		fold(sk, tag, release);
 		if (!release)

@@ -85,33 +85,47 @@ static __always_inline void close_if_shut(const struct sock *sk, struct sonde_ta
 		count_close(tag, tag->closer - 1);
 }
 
-static __noinline int established(struct sock *sk, struct sonde_tag *tag)
+static __noinline int established(struct sock *sk, struct sonde_tag *tag, bool now)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	struct sonde_tcp_cell *cell;
+	__u32 index = 0;
 	__u64 us = 0;
-	__u32 index;
 
-	if (!tp)
+	if (!tp || __sync_fetch_and_or(&tag->flags, TAG_ESTABLISHED) & TAG_ESTABLISHED)
 		return 0;
 	write_identity(tag, &sk->__sk_common);
 	base_new(tp, tag);
 	if (tag->role == SONDE_TCP_ROLE_SERVER) {
 		tag->peer_pid = tuple_peer(tag);
-		tag->handshake_us = tp->srtt_us >> 3; /* SYN-ACK to ACK; 0 after a SYN cookie */
-		__sync_fetch_and_or(&tag->flags, TAG_ESTABLISHED | TAG_ACCEPT_WAITS);
+		/* SYN-ACK to ACK; 0 after a SYN cookie */
+		tag->handshake_us = now ? tp->srtt_us >> 3 : 0;
+		__sync_fetch_and_or(&tag->flags, TAG_ACCEPT_WAITS);
 		return 0;
 	}
-	__sync_fetch_and_or(&tag->flags, TAG_ESTABLISHED);
 	tuple_enter(tag); /* before our ACK lets the server's end look for it */
 	cell = tag_cell(tag, &index);
 	if (!cell)
 		return 0;
-	if (tag->syn_ns)
+	if (tag->syn_ns && now)
 		us = (bpf_ktime_get_ns() - tag->syn_ns) / 1000 ?: 1;
 	add(&cell->opened, 1);
 	handshake_add(index, us > 0xffffffff ? 0xffffffff : us);
 	return 0;
+}
+
+/*
+ * The kernel skips a program that was interrupted on its CPU, so an event may not
+ * have been seen. A socket's state is stored after its event: one that is
+ * established without our mark was missed, and is made up for at its next I/O or
+ * snapshot, without its handshake time.
+ */
+static __always_inline void make_up(struct sock *sk, struct sonde_tag *tag)
+{
+	__u32 state = sk->__sk_common.skc_state;
+
+	if (state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT)
+		established(sk, tag, false);
 }
 
 static __always_inline __u32 connect_error(const struct sock *sk)
@@ -219,7 +233,7 @@ static __noinline int tagged_state(struct sock *sk, struct sonde_tag *tag, int o
 		leave_established(sk, tag);
 	switch (state) {
 	case TCP_ESTABLISHED:
-		established(sk, tag);
+		established(sk, tag, true);
 		break;
 	case TCP_FIN_WAIT1:
 		fin_follows(sk, tag);
@@ -292,6 +306,9 @@ static __noinline bool adopt(struct sock *sk, struct sonde_tag *tag)
 		bpf_sk_storage_delete(&sonde_tags, sk);
 		return false;
 	}
+	/* A fast open's child is read from before its -> ESTABLISHED, which writes this otherwise. */
+	if (!(tag->flags & TAG_ESTABLISHED))
+		write_identity(tag, &sk->__sk_common);
 	tag->pid = pid;
 	__sync_fetch_and_and(&tag->flags, ~TAG_PROVISIONAL);
 	tag_cell(tag, &index);
@@ -306,8 +323,11 @@ static __always_inline void on_call(struct sock *sk, int ret, int flags, bool wr
 
 	if (!tag || tag->kind != TAG_CONNECTION)
 		return;
-	if (tag->flags & TAG_PROVISIONAL && !adopt(sk, tag))
-		return;
+	if ((tag->flags & (TAG_PROVISIONAL | TAG_ESTABLISHED)) != TAG_ESTABLISHED) {
+		make_up(sk, tag);
+		if (tag->flags & TAG_PROVISIONAL && !adopt(sk, tag))
+			return;
+	}
 	if (ret <= 0 || flags & MSG_PEEK_FLAG)
 		return;
 	cell = tag_cell(tag, &index);

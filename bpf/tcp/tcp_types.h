@@ -164,7 +164,9 @@ enum sonde_tcp_loss {
 		8, /* inherited socket first used by a process that is no target: released */
 	SONDE_TCP_LOSS_UNTRACKED_MPTCP = 9, /* MPTCP descriptor: subflows not reached */
 	SONDE_TCP_LOSS_BUSY = 10, /* a compare-and-exchange gave up after its bound of retries */
-	SONDE_TCP_LOSS_MAX = 11,
+	SONDE_TCP_LOSS_SKIPPED_RUNS =
+		11, /* the kernel skips a program that it interrupts on the same CPU: events not seen */
+	SONDE_TCP_LOSS_MAX = 12,
 };
 
 /* Own cost: one slot a program, one value a CPU. */

@@ -473,3 +473,18 @@ int tcp_programs_run_iterator(struct tcp_state *s, uint32_t program)
 	} while (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
 	return n < 0 ? -errno : 0;
 }
+
+uint64_t tcp_programs_skipped_runs(const struct tcp_state *s)
+{
+	uint64_t skipped = 0;
+
+	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++) {
+		struct bpf_prog_info info = {0};
+		uint32_t size = sizeof(info);
+
+		if (s->links[i] &&
+		    bpf_obj_get_info_by_fd(bpf_program__fd(find_program(s, i)), &info, &size) == 0)
+			skipped += info.recursion_misses;
+	}
+	return skipped;
+}

@@ -171,6 +171,7 @@ static int emit_losses(struct tcp_state *s, struct sonde_collect_sink sink)
 		for (uint32_t cpu = 0; cpu < s->n_cpus; cpu++)
 			reply.loss.count[site] += by_cpu[cpu];
 	}
+	reply.loss.count[SONDE_TCP_LOSS_SKIPPED_RUNS] = tcp_programs_skipped_runs(s);
 	return sink.emit(sink.ctx, &reply);
 }
 

@@ -62,6 +62,8 @@ int tcp_programs_attach(struct tcp_state *s) _must_check_;
 int tcp_programs_attach_probe(struct tcp_state *s) _must_check_;
 int tcp_programs_tell(const struct tcp_state *s, struct sonde_collect_sink sink) _must_check_;
 const char *tcp_program_name(uint32_t program);
+/* Runs that the kernel refused since the load, because the program was running on that CPU already. */
+uint64_t tcp_programs_skipped_runs(const struct tcp_state *s);
 /* Runs an iterator to its end. */
 int tcp_programs_run_iterator(struct tcp_state *s, uint32_t program) _must_check_;
 
