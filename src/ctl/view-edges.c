@@ -109,33 +109,70 @@ static void cell_kinds(struct sonde_table *t, const json_t *kinds, const json_t 
 	cell_list(t, &l);
 }
 
-static void cell_drops(struct sonde_table *t, const json_t *drops)
+static bool is_loss(const json_t *drop)
+{
+	const char *class = json_string_value(json_object_get(drop, "class"));
+
+	return !class || strcmp(class, "loss") == 0;
+}
+
+static json_int_t sum_drops(const json_t *drops, bool loss)
 {
 	json_int_t sum = 0;
-	struct list l = {.len = 0};
 
-	if (!json_is_array(drops)) {
-		sonde_table_add(t, NULL);
-		return;
+	for (size_t i = 0; i < json_array_size(drops); i++) {
+		const json_t *d = json_array_get(drops, i);
+
+		if (is_loss(d) == loss)
+			sum = sonde_view_add(sum, whole(d, "segments"));
 	}
-	for (size_t i = 0; i < json_array_size(drops); i++)
-		sum = sonde_view_add(sum, whole(json_array_get(drops, i), "segments"));
-	list_add(&l, "%" JSON_INTEGER_FORMAT, sum);
+	return sum;
+}
+
+static void list_drops(struct list *l, const json_t *drops, bool loss)
+{
+	const char *before = "";
+
 	for (size_t i = 0; i < json_array_size(drops); i++) {
 		const json_t *d = json_array_get(drops, i);
 		const char *reason = json_string_value(json_object_get(d, "reason"));
 		const char *direction = json_string_value(json_object_get(d, "direction"));
 		const char *class = json_string_value(json_object_get(d, "class"));
 		bool out = direction && strcmp(direction, "transmit") == 0;
-		/* a duplicate or what a closing socket throws away is no loss: say so */
-		bool loss = !class || strcmp(class, "loss") == 0;
 
-		list_add(&l, "%s%.64s%s%.32s %" JSON_INTEGER_FORMAT "%s", i == 0 ? " (" : ", ",
+		if (is_loss(d) != loss)
+			continue;
+		list_add(l, "%s%.64s%s%.32s %" JSON_INTEGER_FORMAT "%s", before,
 			 reason ? reason : "no reason", loss ? "" : " ", loss ? "" : class,
 			 whole(d, "segments"), out ? " out" : "");
+		before = ", ";
 	}
-	if (json_array_size(drops) > 0)
+}
+
+/* What was lost first; duplicates and what a closing socket throws away are no loss and stand apart. */
+static void cell_drops(struct sonde_table *t, const json_t *drops, bool wide)
+{
+	struct list l = {.len = 0};
+	json_int_t lost, apart;
+
+	if (!json_is_array(drops)) {
+		sonde_table_add(t, NULL);
+		return;
+	}
+	lost = sum_drops(drops, true);
+	apart = sum_drops(drops, false);
+	list_add(&l, "%" JSON_INTEGER_FORMAT, lost);
+	if (lost) {
+		list_add(&l, " (");
+		list_drops(&l, drops, true);
 		list_add(&l, ")");
+	}
+	if (apart && wide) {
+		list_add(&l, "; no loss: ");
+		list_drops(&l, drops, false);
+	} else if (apart) {
+		list_add(&l, "; no loss: %" JSON_INTEGER_FORMAT, apart);
+	}
 	cell_list(t, &l);
 }
 
@@ -237,7 +274,7 @@ static void side_row(struct sonde_table *t, const struct sonde_graph *graph, con
 	sonde_cell_us(t, rtt, "p99");
 	cell_kinds(t, json_object_get(side, "retransmits"),
 		   json_object_get(side, "retransmitted_segments"));
-	cell_drops(t, json_object_get(side, "drops"));
+	cell_drops(t, json_object_get(side, "drops"), wide);
 	sonde_cell_bytes(t, side, "sent_bytes");
 	sonde_cell_bytes(t, side, "received_bytes");
 	cell_connects(t, side);
@@ -347,12 +384,11 @@ void sonde_view_sum(const json_t *topology, struct sonde_view_totals *ret)
 
 	*ret = (struct sonde_view_totals){.edges = json_array_size(edges)};
 	for (size_t i = 0; i < json_array_size(edges); i++) {
-		const json_t *edge = json_array_get(edges, i), *drops;
+		const json_t *edge = json_array_get(edges, i);
 		const json_t *side = json_object_get(edge, "client_side");
 
 		if (!json_is_object(side))
 			side = json_object_get(edge, "server_side");
-		drops = json_object_get(side, "drops");
 		ret->sent_bytes = sonde_view_add(ret->sent_bytes, whole(side, "sent_bytes"));
 		ret->received_bytes =
 			sonde_view_add(ret->received_bytes, whole(side, "received_bytes"));
@@ -360,8 +396,7 @@ void sonde_view_sum(const json_t *topology, struct sonde_view_totals *ret)
 			sonde_view_add(ret->sent_segments, whole(side, "sent_segments"));
 		ret->retransmits =
 			sonde_view_add(ret->retransmits, whole(side, "retransmitted_segments"));
-		for (size_t d = 0; d < json_array_size(drops); d++)
-			ret->drops = sonde_view_add(ret->drops,
-						    whole(json_array_get(drops, d), "segments"));
+		ret->drops =
+			sonde_view_add(ret->drops, sum_drops(json_object_get(side, "drops"), true));
 	}
 }
