@@ -10,6 +10,9 @@
 #error "define SONDE_COST_PROGRAMS and SONDE_COST_SAMPLE first"
 #endif
 
+#define SONDE_COST_WARM 16	   /* the first runs find cold caches: not what the others cost */
+#define SONDE_COST_FOREIGN_NS 5000 /* a longer run held an interrupt */
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, SONDE_COST_PROGRAMS);
@@ -27,15 +30,20 @@ static __always_inline struct sonde_cost_run cost_begin(__u32 program)
 	struct sonde_cost_run run = {};
 
 	run.cost = bpf_map_lookup_elem(&sonde_cost, &program);
-	if (run.cost && (run.cost->runs++ & (SONDE_COST_SAMPLE - 1)) == 0)
+	if (run.cost && (run.cost->runs++ & (SONDE_COST_SAMPLE - 1)) == SONDE_COST_WARM)
 		run.since_ns = bpf_ktime_get_ns();
 	return run;
 }
 
 static __always_inline void cost_end(const struct sonde_cost_run *run)
 {
+	__u64 took_ns;
+
 	if (!run->cost || !run->since_ns)
 		return;
-	run->cost->sampled_ns += bpf_ktime_get_ns() - run->since_ns;
+	took_ns = bpf_ktime_get_ns() - run->since_ns;
+	if (took_ns > SONDE_COST_FOREIGN_NS)
+		return;
+	run->cost->sampled_ns += took_ns;
 	run->cost->sampled_runs++;
 }

@@ -161,4 +161,18 @@ int sonde_empty(void *ctx)
 	return 0;
 }
 
+__u64 sonde_clock_ns;
+__u64 sonde_clock_runs;
+
+/* Likewise: what the clock adds to a timed run. */
+SEC("tp_btf/task_rename")
+int sonde_clock(void *ctx)
+{
+	__u64 since_ns = bpf_ktime_get_ns();
+
+	add(&sonde_clock_ns, bpf_ktime_get_ns() - since_ns);
+	add(&sonde_clock_runs, 1);
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -53,17 +53,18 @@ uint64_t sonde_calibrate_hook(int (*attach)(void *ctx), void (*detach)(void *ctx
 	return (hooked_ns - bare_ns) * 1000 / CALLS;
 }
 
-uint64_t sonde_calibrate_clock(void)
+int sonde_calibrate_pass(int (*attach)(void *ctx), void (*detach)(void *ctx), void *ctx)
 {
 	uint64_t best_ns = UINT64_MAX;
+	char name[16];
+	int r;
 
-	for (unsigned int i = 0; i < ROUNDS; i++) {
-		uint64_t start = sonde_mono_ns(), now = start;
-
-		for (unsigned int j = 0; j < CALLS; j++)
-			now = sonde_mono_ns();
-		if (now - start < best_ns)
-			best_ns = now - start;
-	}
-	return best_ns * 1000 / CALLS;
+	if (prctl(PR_GET_NAME, name, 0, 0, 0) < 0)
+		return -errno;
+	r = attach(ctx);
+	if (r < 0)
+		return r;
+	r = time_renames(name, &best_ns);
+	detach(ctx);
+	return r;
 }

@@ -19,5 +19,5 @@
  */
 uint64_t sonde_calibrate_hook(int (*attach)(void *ctx), void (*detach)(void *ctx), void *ctx);
 
-/* ns x 1,000 that bpf_ktime_get_ns() adds to a timed run: about one read of the clock. */
-uint64_t sonde_calibrate_clock(void);
+/* Passes the hook some hundred times with whatever program @attach puts on. Return: 0, -errno. */
+int sonde_calibrate_pass(int (*attach)(void *ctx), void (*detach)(void *ctx), void *ctx);
