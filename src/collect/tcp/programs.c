@@ -221,6 +221,8 @@ static int set_up(struct tcp_state *s, uint32_t pidns_inum)
 	r |= bpf_map__set_max_entries(skel->maps.sonde_handshake, cells);
 	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++)
 		r |= bpf_program__set_autoload(find_program(s, i), !s->refused[i]);
+	r |= bpf_program__set_autoload(skel->progs.sonde_empty, !s->uncalibrated);
+	r |= bpf_program__set_autoload(skel->progs.sonde_clock, !s->uncalibrated);
 	/* The skeleton attaches nothing by itself: links are made one by one, so that one may fail. */
 	return r ? -EINVAL : 0;
 }
@@ -231,7 +233,7 @@ static char refused_function[64];
 __attribute__((__format__(__printf__, 2, 0))) static int on_libbpf_log(
 	enum libbpf_print_level level, const char *fmt, va_list args)
 {
-	static const char prefix[] = "libbpf: prog '", suffix[] = "': failed to load";
+	static const char prefix[] = "libbpf: prog '", suffix[] = "': failed to ";
 	char line[512];
 	char *name, *end;
 
@@ -253,8 +255,18 @@ __attribute__((__format__(__printf__, 2, 0))) static int on_libbpf_log(
 	return 0;
 }
 
+static bool is_calibration(const char *function)
+{
+	return strcmp(function, "sonde_empty") == 0 || strcmp(function, "sonde_clock") == 0;
+}
+
+/* 0: the program that the kernel would not have is left out from now on. */
 static int refuse_by_kernel(struct tcp_state *s, int error)
 {
+	if (is_calibration(refused_function)) {
+		s->uncalibrated = true;
+		return 0;
+	}
 	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++) {
 		if (s->refused[i] || strcmp(programs[i].function, refused_function) != 0)
 			continue;
@@ -265,15 +277,34 @@ static int refuse_by_kernel(struct tcp_state *s, int error)
 	return error;
 }
 
-static int load_once(struct tcp_state *s)
+/* What every program needs, and what sockops needs beside if it can be had. */
+static int raise_for_programs(struct tcp_state *s)
+{
+	int r;
+
+	if (!s->refused[SONDE_TCP_PROGRAM_SOCKOPS]) {
+		r = s->config.raise(s->config.ctx,
+				    TCP_CAP_BPF | TCP_CAP_PERFMON | TCP_CAP_NET_ADMIN);
+		if (r == 0)
+			return 0;
+		r = refuse(s, SONDE_TCP_PROGRAM_SOCKOPS, "needs CAP_NET_ADMIN: %s", strerror(-r));
+		if (r < 0)
+			return r;
+	}
+	return s->config.raise(s->config.ctx, TCP_CAP_BPF | TCP_CAP_PERFMON);
+}
+
+static int load_once(struct tcp_state *s, uint32_t pidns_inum)
 {
 	int r;
 
 	refused_function[0] = '\0';
-	r = s->config.raise(s->config.ctx, TCP_CAP_BPF | TCP_CAP_PERFMON | TCP_CAP_NET_ADMIN);
+	r = raise_for_programs(s);
 	if (r < 0)
 		return r;
-	r = tcp_bpf__load(s->skel);
+	r = set_up(s, pidns_inum);
+	if (r == 0)
+		r = tcp_bpf__load(s->skel);
 	s->config.drop(s->config.ctx);
 	return r;
 }
@@ -293,13 +324,11 @@ int tcp_programs_load(struct tcp_state *s, struct sonde_collect_timing *timing)
 	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++) {
 		bool rx_sk = s->skel->rodata->sonde_drop_has_rx_sk;
 
-		r = set_up(s, pidns_inum);
-		if (r == 0)
-			r = load_once(s);
+		r = load_once(s, pidns_inum);
 		if (r == 0)
 			break;
-		/* A lack of privilege or memory is not the program's fault. */
-		if (r == -EPERM || r == -ENOMEM || refuse_by_kernel(s, r) < 0)
+		/* A lack of memory is not the program's fault. */
+		if (r == -ENOMEM || refuse_by_kernel(s, r) < 0)
 			return r;
 		tcp_bpf__destroy(TAKE_PTR(s->skel));
 		r = open_skeleton(s, rx_sk);
@@ -410,7 +439,7 @@ int tcp_programs_attach(struct tcp_state *s)
 		note_programs(s);
 		note_maps(s);
 	}
-	r = s->config.raise(s->config.ctx, TCP_CAP_BPF | TCP_CAP_PERFMON | TCP_CAP_NET_ADMIN);
+	r = raise_for_programs(s);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < ELEMENTS_OF(order) && r == 0; i++)

@@ -45,6 +45,7 @@ struct tcp_state {
 	uint32_t n_cpus;
 	uint64_t hook_ns_x1000, clock_ns_x1000, map_bytes;
 	uint64_t epoch;
+	bool uncalibrated; /* the calibrating programs were refused: a hook's cost is the default */
 };
 
 #define TCP_CAP_BPF (1ULL << 39)

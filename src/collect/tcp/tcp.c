@@ -14,8 +14,8 @@
 #include "tcp.skel.h"
 
 #define CELLS_MIN 16
-#define CELLS_MAX 65536
-#define OTHERS_MAX 256 /* 128 processes in both roles */
+#define CELLS_MAX 16384 /* 90 MB of kernel memory, most of it histograms */
+#define OTHERS_MAX 256	/* 128 processes in both roles */
 #define TARGETS_MAX 65536
 
 static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
@@ -140,6 +140,9 @@ static int calibrate(struct tcp_state *s)
 	uint64_t runs;
 	int r;
 
+	s->hook_ns_x1000 = SONDE_HOOK_DEFAULT_NS_X1000;
+	if (s->uncalibrated)
+		return 0;
 	r = s->config.raise(s->config.ctx, TCP_CAP_BPF | TCP_CAP_PERFMON);
 	if (r < 0)
 		return r;
