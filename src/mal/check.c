@@ -233,7 +233,7 @@ int mal_check_text(struct mal_program *p, struct mal_expr *e, struct mal_error *
 		r = mal_check_text(p, e->call.receiver, error);
 		if (r >= 0)
 			r = check_call(p, e, error);
-		for (size_t i = 0; i < e->call.n_args && r == 0; i++)
+		for (size_t i = 0; i < e->call.n_args && r >= 0; i++)
 			if (e->call.args[i].kind == MAL_ARG_EXPR)
 				r = mal_check_text(p, e->call.args[i].expr, error);
 		return r;
@@ -262,7 +262,7 @@ static void add(struct walk *w, uint32_t *v, size_t *n, size_t max, uint32_t id,
 	for (size_t i = 0; i < *n; i++)
 		if (v[i] == id)
 			return;
-	if (*n == max && w->r == 0)
+	if (*n == max && w->r >= 0)
 		w->r = fail(w->error, offset, "more than %zu metrics or labels in one rule", max);
 	if (*n < max)
 		v[(*n)++] = id;
@@ -324,7 +324,7 @@ static void walk_call(struct walk *w, const struct mal_expr *e, bool argument)
 		break;
 	case MAL_FN_DECORATE:
 		w->decorated = true;
-		if (w->r == 0 && w->has_entity && w->out->scope != SONDE_MAL_SCOPE_SERVICE)
+		if (w->r >= 0 && w->has_entity && w->out->scope != SONDE_MAL_SCOPE_SERVICE)
 			w->r = fail(w->error, e->offset, "decorate() stands only behind service()");
 		break;
 	default:

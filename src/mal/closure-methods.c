@@ -129,10 +129,9 @@ static int pattern_of(struct mal_eval *ev, const struct mal_cx *c, const struct 
 	char message[200];
 	int r;
 
-	if (c->method.regex) {
-		*ret = c->method.regex;
+	*ret = c->method.regex;
+	if (*ret)
 		return 0;
-	}
 	r = mal_program_init(temporary);
 	if (r >= 0)
 		r = mal_regex_new(temporary, mal_strings_text(ev->strings, arg->string), message,

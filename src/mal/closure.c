@@ -125,7 +125,7 @@ int mal_value_text(struct mal_eval *ev, const struct mal_value *a, const struct 
 	}
 	sonde_buf_reset(&ev->scratch);
 	r = append(ev, a);
-	if (r == 0 && b)
+	if (r >= 0 && b)
 		r = append(ev, b);
 	return r < 0 ? r : mal_value_intern(ev, sonde_buf_str(&ev->scratch), ev->scratch.len, ret);
 }
@@ -254,11 +254,11 @@ static int eval_registry(struct mal_eval *ev, struct mal_frame *f, const struct 
 	uint32_t args[3] = {0}, id;
 	int r = 0;
 
-	for (size_t i = 0; i < c->method.n_args && r == 0; i++)
+	for (size_t i = 0; i < c->method.n_args && r >= 0; i++)
 		r = mal_cx_eval_string(ev, f, c->method.args[i], &args[i]);
 	if (r >= 0)
 		r = mal_host_process(ev, (enum sonde_mal_virtual)c->method.method, args, &id);
-	if (r == 0)
+	if (r >= 0)
 		*ret = mal_value_string(id);
 	return r;
 }
@@ -314,7 +314,7 @@ static int eval_arithmetic(struct mal_eval *ev, struct mal_frame *f, const struc
 	if (a.type == MAL_TYPE_NUMBER && b.type == MAL_TYPE_NUMBER) {
 		if (a.number.is_integer && b.number.is_integer) {
 			r = integer_arithmetic(ev, c->kind, a.number.integer, b.number.integer, &i);
-			if (r == 0)
+			if (r >= 0)
 				*ret = mal_value_integer(i);
 			return r;
 		}
@@ -327,7 +327,7 @@ static int eval_arithmetic(struct mal_eval *ev, struct mal_frame *f, const struc
 	if (c->kind != MAL_CX_ADD)
 		return mal_eval_fail(ev, "arithmetic on a value that is no number");
 	r = mal_value_text(ev, &a, &b, &id);
-	if (r == 0)
+	if (r >= 0)
 		*ret = mal_value_string(id);
 	return r;
 }
@@ -418,7 +418,7 @@ static int eval_ternary(struct mal_eval *ev, struct mal_frame *f, const struct m
 	bool yes;
 	int r = mal_cx_eval(ev, f, c->op.a, &a);
 
-	if (r == 0 && c->op.b)
+	if (r >= 0 && c->op.b)
 		r = mal_cx_eval(ev, f, c->op.b, &b);
 	if (r < 0)
 		return r;
@@ -441,7 +441,7 @@ static int eval_elvis(struct mal_eval *ev, struct mal_frame *f, const struct mal
 
 	if (r >= 0)
 		r = mal_cx_eval(ev, f, c->op.b, &b);
-	if (r == 0)
+	if (r >= 0)
 		*ret = mal_value_truth(ev, &a) ? a : b;
 	return r;
 }
@@ -460,7 +460,7 @@ static int eval_map(struct mal_eval *ev, struct mal_frame *f, const struct mal_c
 		r = mal_cx_eval_string(ev, f, c->list.v[i], &key);
 		if (r >= 0)
 			r = mal_cx_eval_string(ev, f, c->list.v[i + 1], &value);
-		if (r == 0 && value == MAL_STR_NULL)
+		if (r >= 0 && value == MAL_STR_NULL)
 			r = mal_eval_fail(ev, "null as a value in a map");
 		if (r >= 0)
 			r = mal_labels_set(ev, m, key, value);
@@ -503,7 +503,7 @@ static int eval_compare(struct mal_eval *ev, struct mal_frame *f, const struct m
 		yes = equal(&a, &b) == (c->kind == MAL_CX_EQ);
 	else
 		r = compare_numbers(ev, c->kind, &a, &b, &yes);
-	if (r == 0)
+	if (r >= 0)
 		*ret = mal_value_bool(yes);
 	return r;
 }
@@ -514,12 +514,12 @@ static int eval_in(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx
 	uint32_t id = MAL_STR_NULL, item;
 	int r = mal_cx_eval_string(ev, f, c->list.on, &id);
 
-	if (r == 0 && id == MAL_STR_NULL)
+	if (r >= 0 && id == MAL_STR_NULL)
 		r = mal_eval_fail(ev, "null before 'in'");
 	*ret = mal_value_bool(false);
-	for (size_t i = 0; i < c->list.n && r == 0 && !ret->boolean; i++) {
+	for (size_t i = 0; i < c->list.n && r >= 0 && !ret->boolean; i++) {
 		r = mal_eval_const(ev, c->list.v[i]->string, &item);
-		if (r == 0)
+		if (r >= 0)
 			ret->boolean = item == id;
 	}
 	return r;
@@ -528,11 +528,11 @@ static int eval_in(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx
 static int eval_method(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx *c,
 		       struct mal_value *ret)
 {
-	struct mal_value on, args[3];
+	struct mal_value on, args[3] = {0};
 	uint32_t key;
 	int r = mal_cx_eval(ev, f, c->method.on, &on);
 
-	for (size_t i = 0; i < c->method.n_args && r == 0; i++)
+	for (size_t i = 0; i < c->method.n_args && r >= 0; i++)
 		r = mal_cx_eval(ev, f, c->method.args[i], &args[i]);
 	if (r < 0)
 		return r;
@@ -569,7 +569,7 @@ int mal_cx_eval(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx *c
 	switch (c->kind) {
 	case MAL_CX_STRING:
 		r = mal_eval_const(ev, c->string, &id);
-		if (r == 0)
+		if (r >= 0)
 			*ret = mal_value_string(id);
 		return r;
 	case MAL_CX_NUMBER:
@@ -614,7 +614,7 @@ int mal_cx_eval(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx *c
 		return eval_junction(ev, f, c, ret);
 	case MAL_CX_NOT:
 		r = mal_cx_eval(ev, f, c->op.a, &v);
-		if (r == 0)
+		if (r >= 0)
 			*ret = mal_value_bool(!mal_value_truth(ev, &v));
 		return r;
 	case MAL_CX_EQ:

@@ -24,7 +24,7 @@ static int key_of(struct mal_eval *ev, const struct mal_sample *s, uint32_t with
 
 	sonde_buf_reset(&ev->scratch);
 	r = sonde_buf_append(&ev->scratch, "{", 1);
-	for (uint32_t i = 0; i < s->n_labels && r == 0; i++) {
+	for (uint32_t i = 0; i < s->n_labels && r >= 0; i++) {
 		if (s->labels[i].key == without)
 			continue;
 		r = sonde_buf_printf(&ev->scratch, "%s%s=%s", first ? "" : ",",
@@ -91,7 +91,7 @@ static int histogram_points(struct mal_eval *ev, const struct mal_entity_group *
 	uint32_t le, bound, key;
 	int r = mal_value_intern(ev, "le", 2, &le);
 
-	for (size_t i = 0; i < g->n && r == 0; i++) {
+	for (size_t i = 0; i < g->n && r >= 0; i++) {
 		bound = mal_label(&g->v[i], le);
 		if (bound == MAL_STR_NULL)
 			return mal_eval_fail(ev, "a histogram sample without the label `le`");

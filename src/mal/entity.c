@@ -91,7 +91,7 @@ static int read_list(struct mal_eval *ev, const struct mal_arg *a, struct shape 
 
 	s->at[list] = (size_t)(a - s->args);
 	s->n[list] = a->strings.n;
-	for (size_t i = 0; i < a->strings.n && r == 0; i++)
+	for (size_t i = 0; i < a->strings.n && r >= 0; i++)
 		r = add_key(ev, s, a->strings.ids[i], NULL);
 	return r;
 }
@@ -142,7 +142,7 @@ static int read_shape(struct mal_eval *ev, const struct mal_expr *call, struct s
 
 	s->scope = (enum sonde_mal_scope)(call->call.fn - MAL_FN_SERVICE);
 	s->args = call->call.args;
-	for (size_t i = 0; i < call->call.n_args && r == 0; i++)
+	for (size_t i = 0; i < call->call.n_args && r >= 0; i++)
 		r = read_arg(ev, form[i], &call->call.args[i], s, &lists);
 	return r;
 }
@@ -168,7 +168,7 @@ static int name_of(struct mal_eval *ev, const struct shape *s, size_t list, size
 	if (s->delim[delim_at] != MAL_STR_NULL)
 		delim = mal_strings_text(&ev->program->strings, s->delim[delim_at]);
 	sonde_buf_reset(&ev->scratch);
-	for (size_t i = 0; i < a->strings.n && r == 0; i++) {
+	for (size_t i = 0; i < a->strings.n && r >= 0; i++) {
 		r = mal_eval_const(ev, a->strings.ids[i], &key);
 		if (r < 0)
 			return r;
@@ -249,7 +249,7 @@ static int name_entity(struct mal_eval *ev, const struct shape *s, const struct 
 		names = relation;
 	else if (s->scope == SONDE_MAL_SCOPE_INSTANCE_RELATION)
 		names = instances;
-	for (size_t i = 0; i < ELEMENTS_OF(s->n) && s->n[i] > 0 && r == 0; i++) {
+	for (size_t i = 0; i < ELEMENTS_OF(s->n) && s->n[i] > 0 && r >= 0; i++) {
 		size_t units = names[i] == &e->endpoint ? ENDPOINT_UNITS : NAME_UNITS;
 
 		if (!cut || names[i] == &e->process)

@@ -384,11 +384,11 @@ static int store(const struct sonde_mal_accumulator *a, struct sonde_buf *out)
 		r = put(out, a->function.kind, 1);
 	if (r >= 0)
 		r = put(out, a->function.n_ranks, 1);
-	for (size_t i = 0; i < a->function.n_ranks && r == 0; i++)
+	for (size_t i = 0; i < a->function.n_ranks && r >= 0; i++)
 		r = put(out, (uint32_t)a->function.ranks[i], 4);
 	if (r >= 0)
 		r = put(out, a->n, 4);
-	for (size_t i = 0; i < a->n && r == 0; i++) {
+	for (size_t i = 0; i < a->n && r >= 0; i++) {
 		size_t len = strlen(a->v[i].key);
 
 		r = put(out, len, 4);
@@ -409,7 +409,7 @@ int sonde_mal_accumulator_store(const struct sonde_mal_accumulator *a, struct so
 	size_t start = out->len;
 	int r = store(a, out);
 
-	if (r == 0 && out->len - start > SONDE_MAL_STORED_BYTES)
+	if (r >= 0 && out->len - start > SONDE_MAL_STORED_BYTES)
 		r = -EMSGSIZE;
 	if (r < 0)
 		out->len = start;

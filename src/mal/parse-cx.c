@@ -65,7 +65,7 @@ static int parse_arithmetic(struct mal_parser *p, size_t level, struct mal_cx **
 	if (level == 0)
 		return parse_negative(p, ret);
 	r = parse_arithmetic(p, level - 1, &a);
-	while (r == 0 && mal_parse_at(p, levels[level - 1].op)) {
+	while (r >= 0 && mal_parse_at(p, levels[level - 1].op)) {
 		enum mal_cx_kind kind = levels[level - 1].kind;
 		enum mal_value_type type = MAL_TYPE_NUMBER;
 		size_t offset = p->lexer.now.offset;
@@ -81,7 +81,7 @@ static int parse_arithmetic(struct mal_parser *p, size_t level, struct mal_cx **
 			type = MAL_TYPE_STRING;
 		r = mal_cx_binary(p, kind, type, offset, a, b, &a);
 	}
-	if (r == 0)
+	if (r >= 0)
 		*ret = a;
 	return r;
 }
@@ -92,7 +92,7 @@ static int parse_match(struct mal_parser *p, struct mal_cx **ret)
 	int r;
 
 	r = parse_arithmetic(p, ELEMENTS_OF(levels), &a);
-	while (r == 0 && mal_parse_at(p, "=~")) {
+	while (r >= 0 && mal_parse_at(p, "=~")) {
 		c = mal_cx_new(p, MAL_CX_MATCH, MAL_TYPE_MATCH, p->lexer.now.offset);
 		if (!c)
 			return -EBADMSG;
@@ -105,7 +105,7 @@ static int parse_match(struct mal_parser *p, struct mal_cx **ret)
 		mal_lexer_next(&p->lexer);
 		a = c;
 	}
-	if (r == 0)
+	if (r >= 0)
 		*ret = a;
 	return r;
 }
@@ -177,7 +177,7 @@ static int parse_compared(struct mal_parser *p, bool condition, struct mal_cx **
 	int r;
 
 	r = parse_match(p, &a);
-	while (r == 0 && (kind = comparison_at(p)) != MAL_CX_STRING) {
+	while (r >= 0 && (kind = comparison_at(p)) != MAL_CX_STRING) {
 		struct mal_lexer saved = p->lexer;
 
 		mal_lexer_next(&p->lexer);
@@ -200,7 +200,7 @@ static int parse_compared(struct mal_parser *p, bool condition, struct mal_cx **
 		}
 		r = parse_choice(p, c, parse_match, &a);
 	}
-	if (r == 0)
+	if (r >= 0)
 		*ret = a;
 	return r;
 }
@@ -216,9 +216,9 @@ static int parse_ternary(struct mal_parser *p, bool condition, struct mal_cx **r
 	int r;
 
 	r = parse_compared(p, condition, &a);
-	while (r == 0 && mal_parse_skip(p, "?"))
+	while (r >= 0 && mal_parse_skip(p, "?"))
 		r = parse_choice(p, a, parse_compared_value, &a);
-	if (r == 0)
+	if (r >= 0)
 		*ret = a;
 	return r;
 }
@@ -229,7 +229,7 @@ static int parse_elvis(struct mal_parser *p, bool condition, struct mal_cx **ret
 	int r;
 
 	r = parse_ternary(p, condition, &a);
-	while (r == 0 && mal_parse_at(p, "?:")) {
+	while (r >= 0 && mal_parse_at(p, "?:")) {
 		size_t offset = p->lexer.now.offset;
 		/* in `x == y ?: z` the right side of the comparison is `y ?: z` */
 		struct mal_cx **left = is_comparison(a) ? &a->op.b : &a;
@@ -242,7 +242,7 @@ static int parse_elvis(struct mal_parser *p, bool condition, struct mal_cx **ret
 					  *left, b, left);
 		}
 	}
-	if (r == 0)
+	if (r >= 0)
 		*ret = a;
 	return r;
 }
@@ -273,7 +273,7 @@ static int parse_in(struct mal_parser *p, struct mal_cx *on, struct mal_cx **ret
 		return -EBADMSG;
 	c->list.on = on;
 	c->height = on->height + 1;
-	c->list.v = mal_parse_node(p, sizeof(c->list.v[0]) * 256);
+	c->list.v = mal_parse_node(p, sizeof(void *) * 256);
 	r = c->list.v ? mal_parse_need(p, "[") : -EBADMSG;
 	if (r < 0)
 		return r;
@@ -286,7 +286,7 @@ static int parse_in(struct mal_parser *p, struct mal_cx *on, struct mal_cx **ret
 		r = mal_cx_string(p, p->lexer.now.text, p->lexer.now.len, p->lexer.now.offset,
 				  &c->list.v[c->list.n++]);
 		mal_lexer_next(&p->lexer);
-	} while (r == 0 && mal_parse_skip(p, ","));
+	} while (r >= 0 && mal_parse_skip(p, ","));
 	*ret = c;
 	return r < 0 ? r : mal_parse_need(p, "]");
 }
@@ -301,7 +301,7 @@ static int parse_comparison(struct mal_parser *p, struct mal_cx **ret)
 
 	p->in_condition = true;
 	r = parse_elvis(p, true, &a);
-	kind = r == 0 ? comparison_at(p) : MAL_CX_STRING;
+	kind = r >= 0 ? comparison_at(p) : MAL_CX_STRING;
 	if (kind != MAL_CX_STRING && !is_comparison(a)) {
 		size_t offset = p->lexer.now.offset;
 
@@ -313,7 +313,7 @@ static int parse_comparison(struct mal_parser *p, struct mal_cx **ret)
 			r = check_comparison(p, a);
 	}
 	p->in_condition = outer;
-	if (r == 0)
+	if (r >= 0)
 		*ret = a;
 	return r;
 }
@@ -331,7 +331,7 @@ static int parse_not(struct mal_parser *p, struct mal_cx **ret)
 			return r;
 		r = parse_not(p, &c->op.a);
 		p->depth--;
-		if (r == 0)
+		if (r >= 0)
 			*ret = c;
 		return r;
 	}
@@ -352,7 +352,7 @@ static int parse_junction(struct mal_parser *p, const char *op, enum mal_cx_kind
 	int r;
 
 	r = next(p, &a);
-	while (r == 0 && mal_parse_at(p, op)) {
+	while (r >= 0 && mal_parse_at(p, op)) {
 		size_t offset = p->lexer.now.offset;
 
 		mal_lexer_next(&p->lexer);
@@ -360,7 +360,7 @@ static int parse_junction(struct mal_parser *p, const char *op, enum mal_cx_kind
 		if (r >= 0)
 			r = mal_cx_binary(p, kind, MAL_TYPE_BOOL, offset, a, b, &a);
 	}
-	if (r == 0)
+	if (r >= 0)
 		*ret = a;
 	return r;
 }

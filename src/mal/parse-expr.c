@@ -445,9 +445,9 @@ static int parse_postfix(struct mal_parser *p, struct mal_expr **ret)
 	} else {
 		r = parse_primary(p, &e);
 	}
-	while (r == 0 && mal_parse_skip(p, "."))
+	while (r >= 0 && mal_parse_skip(p, "."))
 		r = parse_call(p, e, &e);
-	if (r == 0)
+	if (r >= 0)
 		*ret = e;
 	return r;
 }
@@ -477,7 +477,7 @@ static int parse_unary(struct mal_parser *p, struct mal_expr **ret)
 	if (mal_parse_skip(p, "-")) {
 		e = new_expr(p, MAL_EXPR_NEGATE, t.offset);
 		r = e ? parse_unary(p, &e->operand) : -EBADMSG;
-		if (r == 0) {
+		if (r >= 0) {
 			e->height = e->operand->height + 1;
 			*ret = e;
 		}
@@ -512,7 +512,7 @@ static int parse_multiplicative(struct mal_parser *p, struct mal_expr **ret)
 	int r;
 
 	r = parse_unary(p, &e);
-	while (r == 0 && (mal_parse_at(p, "*") || mal_parse_at(p, "/"))) {
+	while (r >= 0 && (mal_parse_at(p, "*") || mal_parse_at(p, "/"))) {
 		char op = p->lexer.now.text[0];
 		size_t offset = p->lexer.now.offset;
 
@@ -521,7 +521,7 @@ static int parse_multiplicative(struct mal_parser *p, struct mal_expr **ret)
 		if (r >= 0)
 			r = binary(p, e, op, offset, rhs, &e);
 	}
-	if (r == 0)
+	if (r >= 0)
 		*ret = e;
 	return r;
 }
@@ -535,7 +535,7 @@ static int parse_additive(struct mal_parser *p, struct mal_expr **ret)
 	if (r < 0)
 		return r;
 	r = parse_multiplicative(p, &e);
-	while (r == 0 && (mal_parse_at(p, "+") || mal_parse_at(p, "-"))) {
+	while (r >= 0 && (mal_parse_at(p, "+") || mal_parse_at(p, "-"))) {
 		char op = p->lexer.now.text[0];
 		size_t offset = p->lexer.now.offset;
 
@@ -545,7 +545,7 @@ static int parse_additive(struct mal_parser *p, struct mal_expr **ret)
 			r = binary(p, e, op, offset, rhs, &e);
 	}
 	p->depth--;
-	if (r == 0)
+	if (r >= 0)
 		*ret = e;
 	return r;
 }
@@ -570,7 +570,7 @@ int mal_parse_expr(struct mal_program *program, enum mal_text_kind kind, const c
 			return -EBADMSG;
 	}
 	r = parse_additive(&p, &e);
-	if (r == 0 && p.lexer.now.kind != MAL_TOKEN_END)
+	if (r >= 0 && p.lexer.now.kind != MAL_TOKEN_END)
 		r = mal_parse_expected(&p, "an operator, '.' or the end");
 	if (r < 0)
 		return r;

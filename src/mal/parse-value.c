@@ -168,7 +168,7 @@ static int parse_method(struct mal_parser *p, struct mal_cx *on, const struct ma
 		r = check_receiver(p, c, info);
 	if (r >= 0)
 		r = check_args(p, c, info);
-	if (r == 0 && info->signature[0] == 'R' && c->method.args[0]->kind == MAL_CX_STRING) {
+	if (r >= 0 && info->signature[0] == 'R' && c->method.args[0]->kind == MAL_CX_STRING) {
 		r = mal_cx_regex(p,
 				 mal_strings_text(&p->program->strings, c->method.args[0]->string),
 				 c->method.args[0]->offset, &c->method.regex);
@@ -257,7 +257,7 @@ int mal_parse_chain(struct mal_parser *p, struct mal_cx *c, struct mal_cx **ret)
 {
 	int r = 0;
 
-	while (r == 0) {
+	while (r >= 0) {
 		if (c->height > MAL_HEIGHT_MAX)
 			return mal_parse_fail(p, c->offset, "more than %d calls in a row",
 					      MAL_HEIGHT_MAX);
@@ -270,7 +270,7 @@ int mal_parse_chain(struct mal_parser *p, struct mal_cx *c, struct mal_cx **ret)
 		else
 			break;
 	}
-	if (r == 0)
+	if (r >= 0)
 		*ret = c;
 	return r;
 }
@@ -309,7 +309,7 @@ static int parse_path(struct mal_parser *p, const char *text, size_t len, size_t
 	r = local_cx(p, &name, ret);
 	if (r >= 0)
 		r = mal_parse_chain(p, *ret, ret);
-	if (r == 0 && p->lexer.now.kind != MAL_TOKEN_END)
+	if (r >= 0 && p->lexer.now.kind != MAL_TOKEN_END)
 		r = mal_parse_fail(p, offset, "expected only names and calls in ${…}");
 	if (r < 0)
 		p->error->offset =
@@ -323,7 +323,7 @@ static int parse_string(struct mal_parser *p, struct mal_cx **ret)
 {
 	struct mal_token t = p->lexer.now;
 	const char *s = t.text, *end = t.text + t.len, *open;
-	struct mal_cx *c = NULL, *part;
+	struct mal_cx *c = NULL, *part = NULL;
 	int r;
 
 	mal_lexer_next(&p->lexer);
@@ -333,9 +333,10 @@ static int parse_string(struct mal_parser *p, struct mal_cx **ret)
 		if (!close)
 			break;
 		r = mal_cx_string(p, s, (size_t)(open - s), t.offset, &part);
-		if (r == 0 && c)
+		if (r >= 0 && c)
 			r = mal_cx_binary(p, MAL_CX_ADD, MAL_TYPE_STRING, t.offset, c, part, &part);
 		c = part;
+		part = NULL;
 		if (r >= 0)
 			r = parse_path(p, open + 2, (size_t)(close - open - 2), t.offset, &part);
 		if (r >= 0)
@@ -361,7 +362,7 @@ static int parse_map(struct mal_parser *p, size_t offset, struct mal_cx **ret)
 
 	if (!c)
 		return -EBADMSG;
-	c->list.v = mal_parse_node(p, sizeof(c->list.v[0]) * SONDE_MAL_LABELS_MAX * 2);
+	c->list.v = mal_parse_node(p, sizeof(void *) * SONDE_MAL_LABELS_MAX * 2);
 	if (!c->list.v)
 		return -EBADMSG;
 	do {
@@ -417,7 +418,7 @@ static int parse_registry(struct mal_parser *p, size_t offset, struct mal_cx **r
 	r = mal_parse_need(p, "(");
 	if (r >= 0)
 		r = parse_args(p, c->method.args, args, &c->method.n_args);
-	if (r == 0 && c->method.n_args != args)
+	if (r >= 0 && c->method.n_args != args)
 		r = mal_parse_fail(p, name.offset, "%.*s() takes %zu arguments, found %zu",
 				   (int)name.len, name.text, args, c->method.n_args);
 	c->method.method = (enum mal_method)kind;

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-static uint32_t hash_text(uint64_t seed, const char *text, size_t len)
+uint32_t mal_text_hash(uint64_t seed, const char *text, size_t len)
 {
 	uint64_t h = seed ^ (len * 0x9e3779b97f4a7c15ULL), w;
 
@@ -88,13 +88,21 @@ size_t mal_utf16_offset(const char *text, size_t len, size_t unit)
 	return pos;
 }
 
+uint64_t mal_text_seed(void)
+{
+	uint64_t seed;
+
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed))
+		seed = (uintptr_t)&seed; /* early boot: address space layout has to do */
+	return seed;
+}
+
 int mal_strings_init(struct mal_strings *s, size_t max_bytes)
 {
 	assert(s);
 
 	*s = (struct mal_strings){.arena = MAL_ARENA_INIT(max_bytes)};
-	if (getrandom(&s->seed, sizeof(s->seed), GRND_NONBLOCK) != (ssize_t)sizeof(s->seed))
-		s->seed = (uintptr_t)s; /* early boot: address space layout has to do */
+	s->seed = mal_text_seed();
 	s->cap = 256;
 	s->table_cap = 1024;
 	s->v = calloc(s->cap, sizeof(*s->v));
@@ -135,7 +143,8 @@ void mal_strings_reset(struct mal_strings *s)
 	mal_arena_reset(&s->arena);
 	memset(s->table, 0, s->table_cap * sizeof(*s->table));
 	s->v[MAL_STR_NULL] = (struct mal_string){.text = ""};
-	s->v[MAL_STR_EMPTY] = (struct mal_string){.text = "", .hash = hash_text(s->seed, "", 0)};
+	s->v[MAL_STR_EMPTY] =
+		(struct mal_string){.text = "", .hash = mal_text_hash(s->seed, "", 0)};
 	s->n = 2;
 	place(s, MAL_STR_EMPTY);
 }
@@ -179,12 +188,12 @@ static uint32_t find(const struct mal_strings *s, uint32_t hash, const char *tex
 
 uint32_t mal_strings_find(const struct mal_strings *s, const char *text, size_t len)
 {
-	return find(s, hash_text(s->seed, text, len), text, len);
+	return find(s, mal_text_hash(s->seed, text, len), text, len);
 }
 
 int mal_strings_put(struct mal_strings *s, const char *text, size_t len, uint32_t *ret)
 {
-	uint32_t hash = hash_text(s->seed, text, len), id = find(s, hash, text, len);
+	uint32_t hash = mal_text_hash(s->seed, text, len), id = find(s, hash, text, len);
 	char *copy;
 	int r;
 

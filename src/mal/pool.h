@@ -50,6 +50,10 @@ static inline uint32_t mal_strings_len(const struct mal_strings *s, uint32_t id)
 	return s->v[id].len;
 }
 
+/* A hash that depends on a random seed, so that nobody can choose colliding text. */
+uint64_t mal_text_seed(void);
+uint32_t mal_text_hash(uint64_t seed, const char *text, size_t len);
+
 /* java.lang.String.hashCode() of UTF-8 text, over its UTF-16 form. */
 int32_t mal_java_hash(const char *text, size_t len);
 

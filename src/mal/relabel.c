@@ -31,7 +31,7 @@ static int read_conditions(struct mal_eval *ev, const struct mal_expr *call, str
 		size_t at = 0;
 
 		r = mal_eval_const(ev, call->call.args[i].string, &c.key);
-		if (r == 0 && value->kind == MAL_ARG_STRING)
+		if (r >= 0 && value->kind == MAL_ARG_STRING)
 			r = mal_eval_const(ev, value->string, &c.value);
 		if (r < 0)
 			return r;
@@ -101,7 +101,7 @@ static int retag(struct mal_eval *ev, const struct mal_expr *call, struct mal_la
 	static const size_t at[] = {0, 2, 3};
 	int r = 0;
 
-	for (size_t i = 0; i < 3 && r == 0; i++)
+	for (size_t i = 0; i < 3 && r >= 0; i++)
 		r = mal_eval_const(ev, call->call.args[at[i]].string, &keys[i]);
 	if (r < 0)
 		return r;
@@ -133,7 +133,7 @@ static int relabel_one(struct mal_eval *ev, const struct mal_expr *call, const u
 	case MAL_FN_TAG:
 		return mal_closure_run(ev, call->call.args[0].closure, MAL_STR_NULL, l);
 	case MAL_FN_FOR_EACH:
-		for (size_t i = 0; i < n_elements && r == 0; i++)
+		for (size_t i = 0; i < n_elements && r >= 0; i++)
 			r = mal_closure_run(ev, call->call.args[1].closure, elements[i], l);
 		return r;
 	default:
@@ -173,7 +173,7 @@ int mal_family_relabel(struct mal_eval *ev, const struct mal_expr *call,
 		return mal_eval_no_memory(ev);
 	if (call->call.fn == MAL_FN_FOR_EACH)
 		r = mal_eval_keys(ev, &call->call.args[0], &elements, &n_elements);
-	for (size_t i = 0; i < in->n && r == 0; i++) {
+	for (size_t i = 0; i < in->n && r >= 0; i++) {
 		v[i] = in->v[i];
 		if (v[i].n_labels > SONDE_MAL_LABELS_MAX)
 			return mal_eval_fail(ev, "more than %d labels", SONDE_MAL_LABELS_MAX);
@@ -342,9 +342,9 @@ int mal_family_histogram(struct mal_eval *ev, const struct mal_expr *call,
 	if (!v || !buckets)
 		return mal_eval_no_memory(ev);
 	from = le;
-	if (r == 0 && call->call.n_args > 0)
+	if (r >= 0 && call->call.n_args > 0)
 		r = mal_eval_const(ev, call->call.args[0].string, &from);
-	for (size_t i = 0; i < in->n && r == 0; i++) {
+	for (size_t i = 0; i < in->n && r >= 0; i++) {
 		uint32_t bound = mal_label(&in->v[i], from);
 		struct bucket *b = &buckets[n_buckets];
 

@@ -369,7 +369,7 @@ static int push_rule(struct loader *l, struct mal_rule *rule)
 
 	if (r->n == r->cap) {
 		size_t cap = r->cap ? r->cap * 2 : 32;
-		struct mal_rule **v = reallocarray(r->v, cap, sizeof(v[0]));
+		struct mal_rule **v = reallocarray(r->v, cap, sizeof(void *));
 
 		if (!v)
 			return -ENOMEM;

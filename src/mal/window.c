@@ -30,6 +30,7 @@ struct mal_window {
 	struct series *by_key; /* owned */
 	struct sonde_buf key;  /* under construction */
 	uint64_t refused;
+	uint64_t seed;
 };
 
 #define KEY_BYTES (64U << 10)
@@ -41,6 +42,7 @@ int mal_window_new(struct mal_window **ret)
 	if (!w)
 		return -ENOMEM;
 	w->key = SONDE_BUF_INIT(KEY_BYTES);
+	w->seed = mal_text_seed();
 	*ret = w;
 	return 0;
 }
@@ -114,11 +116,13 @@ static int find_series(struct mal_window *w, const struct mal_strings *strings,
 		       const struct mal_sample *sample, struct series **ret)
 {
 	struct series *s;
+	uint32_t hash;
 	int r = make_key(w, strings, sample);
 
 	if (r < 0)
 		return r;
-	HASH_FIND(hh, w->by_key, w->key.data, w->key.len, s);
+	hash = mal_text_hash(w->seed, sonde_buf_str(&w->key), w->key.len);
+	HASH_FIND_BYHASHVALUE(hh, w->by_key, w->key.data, w->key.len, hash, s);
 	if (s) {
 		HASH_DEL(w->by_key, s); /* and to the end of the order */
 	} else {
@@ -133,7 +137,7 @@ static int find_series(struct mal_window *w, const struct mal_strings *strings,
 		s->key_len = w->key.len;
 	}
 	s->hh.tbl = NULL;
-	HASH_ADD_KEYPTR(hh, w->by_key, s->key, s->key_len, s);
+	HASH_ADD_KEYPTR_BYHASHVALUE(hh, w->by_key, s->key, s->key_len, hash, s);
 	if (!s->hh.tbl) { /* no memory for the table */
 		free(s->heap);
 		free(s);
