@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/clock.h"
+
 uint32_t mal_text_hash(uint64_t seed, const char *text, size_t len)
 {
 	uint64_t h = seed ^ (len * 0x9e3779b97f4a7c15ULL), w;
@@ -92,9 +94,9 @@ uint64_t mal_text_seed(void)
 {
 	uint64_t seed;
 
-	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed))
-		seed = (uintptr_t)&seed; /* early boot: address space layout has to do */
-	return seed;
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) == (ssize_t)sizeof(seed))
+		return seed;
+	return sonde_mono_ns(); /* early boot: better than a constant */
 }
 
 int mal_strings_init(struct mal_strings *s, size_t max_bytes)

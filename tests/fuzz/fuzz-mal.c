@@ -58,14 +58,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (mal_program_init(&p) < 0)
 		return 0;
-	r = mal_parse_filter(&p, (const char *)data, size, &error, &filter);
+	(void)!mal_parse_filter(&p, (const char *)data, size, &error, &filter);
 	r = mal_parse_expr(&p, size % 3 == 0 ? MAL_TEXT_CHAIN : MAL_TEXT_EXP, (const char *)data,
 			   size, &error, &e);
 	if (r < 0 || mal_check_text(&p, e, &error) < 0)
 		return 0;
-	r = mal_check_rule(&p, e, NULL, NULL, &error, &checked);
-	(void)r;
-	r = evaluate(&p, e);
-	(void)r;
+	(void)!mal_check_rule(&p, e, NULL, NULL, &error, &checked);
+	(void)evaluate(&p, e);
 	return 0;
 }

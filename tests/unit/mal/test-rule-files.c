@@ -78,6 +78,8 @@ static void every_meter_has_its_rule_and_no_rule_lacks_a_meter(void **state)
 		if (!rule)
 			print_message("no rule for %s\n", meters[i].name);
 		assert_non_null(rule);
+		if (!rule) /* the analyzer does not know that this ends the test */
+			return;
 		check_meter(rule, meters[i].kind, meters[i].labels);
 	}
 	assert_int_equal(sonde_mal_rules_count(rules), ELEMENTS_OF(meters));
