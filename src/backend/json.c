@@ -43,11 +43,13 @@ static size_t utf8_length(const unsigned char *p)
 
 json_t *sonde_json_text(const char *text)
 {
+	static const char replacement[3] = {'\xef', '\xbf', '\xbd'}; /* U+FFFD */
 	_cleanup_free_ char *clean = NULL;
 	size_t at = 0, n;
 	json_t *j;
 
-	j = json_string(text ? text : "");
+	text = text ? text : "";
+	j = json_string(text);
 	if (j)
 		return j;
 	clean = malloc(3 * strlen(text) + 1);
@@ -56,12 +58,11 @@ json_t *sonde_json_text(const char *text)
 	while (*text) {
 		n = utf8_length((const unsigned char *)text);
 		if (n > 0) {
-			memcpy(clean + at, text, n);
-			at += n;
-			text += n;
+			for (; n > 0; n--)
+				clean[at++] = *text++;
 		} else {
-			memcpy(clean + at, "\xef\xbf\xbd", 3);
-			at += 3;
+			memcpy(clean + at, replacement, sizeof(replacement));
+			at += sizeof(replacement);
 			text++;
 		}
 	}

@@ -177,7 +177,7 @@ static int run(const struct sonde_server_options *o, const char *ports_file)
 	_cleanup_(server_done) struct server s = {0};
 	_cleanup_free_ char *rules = NULL;
 	char grpc_text[96], http_text[96];
-	struct sonde_listen grpc, http;
+	struct sonde_listen grpc = {0}, http = {0};
 	int r;
 
 	sonde_log_set_level(sonde_server_log_level(o));

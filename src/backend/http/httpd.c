@@ -364,7 +364,7 @@ static int start_daemon(struct sonde_httpd *h, int listen_fd)
 
 static int read_port(int fd, uint16_t *ret)
 {
-	struct sockaddr_storage sa;
+	struct sockaddr_storage sa = {0};
 	socklen_t n = sizeof(sa);
 
 	if (getsockname(fd, (struct sockaddr *)&sa, &n) < 0)

@@ -7,20 +7,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backend/ingest/arena.h"
 #include "backend/ingest/entity.h"
+#include "backend/ingest/meters.h"
 #include "backend/ingest/rules.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "io/encoding.h"
-#include "skywalking/v3/meter.pb-c.h"
 
 #define ARENA_BYTES_MAX (256UL << 20)
 #define FRAMES_BYTES_MAX (64UL << 20) /* of one report, when it is read back */
-#define FRAME_HEADER 4
-#define PASS_EVERY_MS 30000    /* a checkpoint begins at most so often ... */
-#define PASS_BYTES (8UL << 20) /* ... unless so many bytes of reports wait for it */
+#define PASS_EVERY_MS 30000	      /* a checkpoint begins at most so often ... */
+#define PASS_BYTES (8UL << 20)	      /* ... unless so many bytes of reports wait for it */
 #define SLICE_BUCKETS 2000
 #define AHEAD_MAX_MS (24LL * 3600 * 1000)
 
@@ -71,57 +69,6 @@ int sonde_report_id_parse(const char *text, struct sonde_report_id *ret)
 	memcpy(id.hash, slash2 + 1, n + 1);
 	*ret = id;
 	return 0;
-}
-
-static void put_u32(uint8_t *p, uint32_t v)
-{
-	for (unsigned i = 0; i < 4; i++)
-		p[i] = (uint8_t)(v >> (8 * i));
-}
-
-static uint32_t get_u32(const uint8_t *p)
-{
-	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-int sonde_ingest_frame(struct sonde_buf *frames, const uint8_t *data, size_t n)
-{
-	uint8_t header[FRAME_HEADER];
-
-	if (n > UINT32_MAX - FRAME_HEADER || n > frames->max ||
-	    frames->len + FRAME_HEADER > frames->max - n)
-		return -EMSGSIZE;
-	put_u32(header, (uint32_t)n);
-	if (sonde_buf_reserve(frames, FRAME_HEADER + n) < 0)
-		return -ENOMEM;
-	return sonde_buf_append(frames, header, sizeof(header)) < 0
-		       ? -ENOMEM
-		       : sonde_buf_append(frames, data, n);
-}
-
-/* One element of the repeated field 1, by hand: its tag, its length, itself. */
-int sonde_ingest_frame_meter(struct sonde_buf *frames, const uint8_t *data, size_t n)
-{
-	uint8_t head[1 + 5] = {0x0a};
-	size_t len = 1;
-	int r;
-
-	if (n > UINT32_MAX / 2 || n > frames->max || frames->len > frames->max - n ||
-	    frames->len + n + FRAME_HEADER + sizeof(head) > frames->max)
-		return -EMSGSIZE;
-	for (size_t v = n;; v >>= 7) {
-		head[len++] = (uint8_t)((v & 0x7f) | (v > 0x7f ? 0x80 : 0));
-		if (v <= 0x7f)
-			break;
-	}
-	r = frames->len == 0 ? sonde_buf_append(frames, "\0\0\0\0", FRAME_HEADER) : 0;
-	if (r == 0)
-		r = sonde_buf_append(frames, head, len);
-	if (r == 0)
-		r = sonde_buf_append(frames, data, n);
-	if (r == 0)
-		put_u32(frames->data, (uint32_t)(frames->len - FRAME_HEADER));
-	return r;
 }
 
 /* --- rules --- */
@@ -217,128 +164,7 @@ static int run_rules(struct sonde_ingest *in, struct sonde_series_set *set)
 	return r;
 }
 
-/* --- messages --- */
-
-struct decoded {
-	Skywalking__V3__MeterDataCollection **collection; /* in the arena, as they are */
-	size_t n;
-};
-
-/* Return: 0, -EBADMSG, -E2BIG (would take too much memory). */
-static int decode_frames(struct sonde_ingest *in, const uint8_t *data, size_t len,
-			 struct decoded *ret)
-{
-	struct decoded d = {0};
-	size_t n = 0, at = 0;
-
-	for (at = 0; at < len; n++) {
-		if (len - at < FRAME_HEADER || len - at - FRAME_HEADER < get_u32(data + at))
-			return -EBADMSG;
-		at += FRAME_HEADER + get_u32(data + at);
-	}
-	sonde_arena_reset(&in->arena);
-	d.collection = sonde_arena_alloc(&in->arena, (n + 1) * sizeof(struct decoded *));
-	if (!d.collection)
-		return -E2BIG;
-	for (at = 0; at < len; d.n++) {
-		uint32_t size = get_u32(data + at);
-
-		d.collection[d.n] = skywalking__v3__meter_data_collection__unpack(
-			&in->arena.allocator, size, data + at + FRAME_HEADER);
-		if (!d.collection[d.n])
-			return in->arena.full ? -E2BIG : -EBADMSG;
-		at += FRAME_HEADER + size;
-	}
-	*ret = d;
-	return 0;
-}
-
-static struct sonde_mal_label *convert_labels(struct sonde_ingest *in,
-					      Skywalking__V3__Label **labels, size_t n)
-{
-	struct sonde_mal_label *out = sonde_arena_alloc(&in->arena, (n + 1) * sizeof(*out));
-
-	for (size_t i = 0; out && i < n; i++)
-		out[i] = (struct sonde_mal_label){labels[i]->name, labels[i]->value};
-	return out;
-}
-
-static struct sonde_mal_bucket *convert_buckets(struct sonde_ingest *in,
-						const Skywalking__V3__MeterHistogram *h)
-{
-	struct sonde_mal_bucket *out =
-		sonde_arena_alloc(&in->arena, (h->n_values + 1) * sizeof(*out));
-
-	for (size_t i = 0; out && i < h->n_values; i++)
-		out[i] = (struct sonde_mal_bucket){h->values[i]->bucket, h->values[i]->count,
-						   h->values[i]->isnegativeinfinity};
-	return out;
-}
-
-static int convert_meter(struct sonde_ingest *in, const Skywalking__V3__MeterData *m,
-			 struct sonde_mal_meter *ret)
-{
-	*ret = (struct sonde_mal_meter){.service = m->service,
-					.instance = m->serviceinstance,
-					.timestamp_ms = m->timestamp};
-	if (m->metric_case == SKYWALKING__V3__METER_DATA__METRIC_SINGLE_VALUE) {
-		ret->name = m->singlevalue->name;
-		ret->n_labels = m->singlevalue->n_labels;
-		ret->labels = convert_labels(in, m->singlevalue->labels, ret->n_labels);
-		ret->value = m->singlevalue->value;
-	} else {
-		ret->name = m->histogram->name;
-		ret->n_labels = m->histogram->n_labels;
-		ret->labels = convert_labels(in, m->histogram->labels, ret->n_labels);
-		ret->is_histogram = true;
-		ret->buckets = convert_buckets(in, m->histogram);
-		ret->n_buckets = m->histogram->n_values;
-		if (!ret->buckets)
-			return -E2BIG;
-	}
-	return ret->labels ? 0 : -E2BIG;
-}
-
-/* The last service, instance and time hold for all, so those of a meter without a metric go to the last one. */
-static void carry(struct sonde_mal_meter *last, const Skywalking__V3__MeterData *m)
-{
-	if (m->service[0] != '\0')
-		last->service = m->service;
-	if (m->serviceinstance[0] != '\0')
-		last->instance = m->serviceinstance;
-	if (m->timestamp > 0)
-		last->timestamp_ms = m->timestamp;
-}
-
-static int fill_batch(struct sonde_ingest *in, const Skywalking__V3__MeterDataCollection *c,
-		      struct sonde_mal_refusal *why)
-{
-	struct sonde_mal_meter *meters, last = {0};
-	size_t n = 0;
-	int r;
-
-	sonde_mal_batch_reset(in->batch);
-	meters = sonde_arena_alloc(&in->arena, (c->n_meterdata + 1) * sizeof(*meters));
-	if (!meters)
-		return -E2BIG;
-	for (size_t i = 0; i < c->n_meterdata; i++) {
-		const Skywalking__V3__MeterData *m = c->meterdata[i];
-
-		carry(&last, m);
-		if (m->metric_case != SKYWALKING__V3__METER_DATA__METRIC_SINGLE_VALUE &&
-		    m->metric_case != SKYWALKING__V3__METER_DATA__METRIC_HISTOGRAM)
-			continue;
-		r = convert_meter(in, m, &meters[n++]);
-		if (r < 0)
-			return r;
-	}
-	if (n > 0) {
-		meters[n - 1].service = last.service;
-		meters[n - 1].instance = last.instance;
-		meters[n - 1].timestamp_ms = last.timestamp_ms;
-	}
-	return sonde_mal_batch_add_collection(in->batch, meters, n, why);
-}
+/* --- reports --- */
 
 static void refuse_collection(struct sonde_ingest *in, int error,
 			      const struct sonde_mal_refusal *why)
@@ -350,8 +176,9 @@ static void refuse_collection(struct sonde_ingest *in, int error,
 }
 
 /* What OAP does with a bad collection: it is dropped whole and counted, the others go on. */
-static void apply(struct sonde_ingest *in, const struct decoded *d, struct sonde_series_set *set,
-		  struct sonde_task *task, int64_t serial, int64_t now_ms)
+static void apply(struct sonde_ingest *in, const struct sonde_meters *d,
+		  struct sonde_series_set *set, struct sonde_task *task, int64_t serial,
+		  int64_t now_ms)
 {
 	uint64_t began = sonde_mono_ns();
 
@@ -364,7 +191,7 @@ static void apply(struct sonde_ingest *in, const struct decoded *d, struct sonde
 		int r;
 
 		in->stats.collections++;
-		r = fill_batch(in, d->collection[i], &why);
+		r = sonde_meters_fill(&in->arena, in->batch, d->collection[i], &why);
 		if (r == 0) {
 			in->stats.samples += sonde_mal_batch_count(in->batch);
 			r = run_rules(in, set);
@@ -376,8 +203,6 @@ static void apply(struct sonde_ingest *in, const struct decoded *d, struct sonde
 	in->set = NULL;
 	in->stats.run_ns += sonde_mono_ns() - began;
 }
-
-/* --- reports --- */
 
 struct pending {
 	struct sonde_ingest *ingest;
@@ -464,8 +289,8 @@ static int take_report(struct sonde_ingest *in, const struct sonde_report_id *id
 {
 	_cleanup_free_ struct pending *p = calloc(1, sizeof(*p));
 	struct sonde_series_seen *seen = NULL;
-	struct sonde_series_set *set;
-	struct decoded decoded;
+	struct sonde_series_set *set = NULL;
+	struct sonde_meters decoded = {0};
 	bool known = false;
 	int r;
 
@@ -476,7 +301,7 @@ static int take_report(struct sonde_ingest *in, const struct sonde_report_id *id
 	       id ? sizeof(id->task) : sizeof(SONDE_INGEST_NO_TASK));
 	if (id)
 		(void)snprintf(p->key, sizeof(p->key), "%" PRIu64 "/%s", id->sequence, id->hash);
-	r = decode_frames(in, frames->data, frames->len, &decoded);
+	r = sonde_meters_decode(&in->arena, frames->data, frames->len, &decoded);
 	if (r == 0)
 		r = sonde_series_table_get(in->config.series, p->task, now_ms, &set);
 	if (r < 0)
@@ -549,8 +374,8 @@ static int replay_row(void *ctx, const struct sonde_store_row *row)
 	struct replay *rp = ctx;
 	struct sonde_ingest *in = rp->ingest;
 	struct sonde_task *task = sonde_task_table_find(rp->tasks, task_id);
-	struct sonde_series_set *set;
-	struct decoded decoded;
+	struct sonde_series_set *set = NULL;
+	struct sonde_meters decoded = {0};
 	const void *data;
 	size_t n;
 	int r;
@@ -560,7 +385,7 @@ static int replay_row(void *ctx, const struct sonde_store_row *row)
 		return 0;
 	r = sonde_decode(SONDE_ENCODING_ZSTD, data, n, &frames);
 	if (r == 0)
-		r = decode_frames(in, frames.data, frames.len, &decoded);
+		r = sonde_meters_decode(&in->arena, frames.data, frames.len, &decoded);
 	if (r == 0)
 		r = sonde_series_table_get(in->config.series, task_id, rp->now_ms, &set);
 	if (r < 0) {

@@ -70,17 +70,12 @@ typedef void (*sonde_ingest_done_fn)(void *ctx, enum sonde_grpc_status status, c
  * sonde_ingest_report() - take one report
  * @id: NULL: without a name, so never a duplicate, and of the task "-"
  * @task: borrowed; NULL for "-"
- * @frames: serialised MeterDataCollections, each behind its length as 4 bytes little-endian
+ * @frames: as meters.h makes them
  * @done: exactly once, now or when it is stored
  */
 void sonde_ingest_report(struct sonde_ingest *in, const struct sonde_report_id *id,
 			 struct sonde_task *task, const struct sonde_buf *frames, int64_t now_ms,
 			 sonde_ingest_done_fn done, void *ctx);
-
-/* Appends one frame. Return: 0, -EMSGSIZE, -ENOMEM. */
-int sonde_ingest_frame(struct sonde_buf *frames, const uint8_t *data, size_t n) _must_check_;
-/* The same for one MeterData of `collect`, where the whole stream is one collection: @frames holds only that. */
-int sonde_ingest_frame_meter(struct sonde_buf *frames, const uint8_t *data, size_t n) _must_check_;
 
 /* Writes series behind: call it often; it begins a pass when one is due. @all: until everything is queued. */
 void sonde_ingest_tick(struct sonde_ingest *in, int64_t now_ms, bool all);

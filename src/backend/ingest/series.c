@@ -132,6 +132,10 @@ int sonde_series_set_add_seen(struct sonde_series_set *s, const char *key,
 		return -ENOMEM;
 	memcpy(seen->key, key, n);
 	HASH_ADD_STR(s->seen, key, seen);
+	if (!SONDE_HASH_ADDED(seen)) {
+		free(seen);
+		return -ENOMEM;
+	}
 	*ret = seen;
 	if (HASH_COUNT(s->seen) > SONDE_SERIES_SEEN_MAX) {
 		struct sonde_series_seen *oldest =
@@ -174,6 +178,10 @@ static int get_series(struct sonde_series_set *set, const char *metric, const ch
 	s->entity = s->metric + strlen(metric) + 1;
 	s->function = *function;
 	HASH_ADD_KEYPTR(hh, set->series, s->key, (unsigned)n, s);
+	if (!SONDE_HASH_ADDED(s)) {
+		free(s);
+		return -ENOMEM;
+	}
 	*ret = s;
 	return 0;
 }
@@ -342,7 +350,7 @@ static int load_series(void *ctx, const struct sonde_store_row *row)
 	struct sonde_series_bucket b = {.start_ms = sonde_store_row_int(row, 3),
 					.serial = sonde_store_row_int(row, 4)};
 	struct loader *l = ctx;
-	struct sonde_series *s;
+	struct sonde_series *s = NULL;
 	const void *data;
 	size_t n;
 	unsigned step;
@@ -416,6 +424,10 @@ int sonde_series_table_get(struct sonde_series_table *st, const char *task, int6
 		return r;
 	}
 	HASH_ADD_STR(st->sets, task, set);
+	if (!SONDE_HASH_ADDED(set)) {
+		set_free(st, set);
+		return -ENOMEM;
+	}
 	*ret = set;
 	return 0;
 }

@@ -12,8 +12,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
+#include "backend/hash.h"
 #include "backend/store/store.h"
 #include "mal/function.h"
 #include "model/task.h"

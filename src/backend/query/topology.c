@@ -60,6 +60,10 @@ static int note_node(struct topology *tp, const char *id, const char *process_id
 		(void)snprintf(n->id, sizeof(n->id), "%s", id);
 		(void)snprintf(n->process_id, sizeof(n->process_id), "%s", process_id);
 		HASH_ADD_STR(tp->nodes, id, n);
+		if (!SONDE_HASH_ADDED(n)) {
+			free(n);
+			return -ENOMEM;
+		}
 	}
 	n->target = n->target || target;
 	return 0;
@@ -81,6 +85,10 @@ static int get_edge(struct topology *tp, const struct sonde_walk_value *v, struc
 		for (size_t i = 0; i < n && i < 5; i++)
 			e->port = e->port * 10 + (v->port[i] - '0');
 		HASH_ADD_STR(tp->edges, id, e);
+		if (!SONDE_HASH_ADDED(e)) {
+			free(e);
+			return -ENOMEM;
+		}
 	}
 	*ret = e;
 	return 0;
@@ -174,6 +182,15 @@ static int by_ends(struct edge *a, struct edge *b)
 	return c ? c : (a->port > b->port) - (a->port < b->port);
 }
 
+static json_t *edge_json(const struct edge *e, const json_t *absent)
+{
+	return json_pack("{s:s, s:o, s:o, s:I, s:o, s:o}", "id", e->id, "client",
+			 sonde_json_text(e->client), "server", sonde_json_text(e->server), "port",
+			 (json_int_t)e->port, "client_side",
+			 sonde_side_json(&e->client_side, absent), "server_side",
+			 sonde_side_json(&e->server_side, absent));
+}
+
 static json_t *build(struct topology *tp, const struct sonde_task *t)
 {
 	_cleanup_json_ json_t *nodes = json_array(), *edges = json_array(), *absent = absent_of(t);
@@ -186,12 +203,7 @@ static json_t *build(struct topology *tp, const struct sonde_task *t)
 		r = sonde_json_append(
 			nodes, sonde_node_json(tp->backend->registry, n->process_id, n->target));
 	for (struct edge *e = tp->edges; e && r == 0; e = e->hh.next)
-		r = sonde_json_append(
-			edges, json_pack("{s:s, s:o, s:o, s:I, s:o, s:o}", "id", e->id, "client",
-					 sonde_json_text(e->client), "server",
-					 sonde_json_text(e->server), "port", (json_int_t)e->port,
-					 "client_side", sonde_side_json(&e->client_side, absent),
-					 "server_side", sonde_side_json(&e->server_side, absent)));
+		r = sonde_json_append(edges, edge_json(e, absent));
 	if (r < 0)
 		return NULL;
 	return json_pack("{s:s, s:{s:o, s:o}, s:O, s:O}", "task", t->spec->id, "window", "start",

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "backend/ingest/meters.h"
 #include "backend/services/services.h"
 #include "base/clock.h"
 #include "skywalking/v3/meter.pb-c.h"
@@ -67,13 +68,13 @@ static enum sonde_grpc_status add_message(
 enum sonde_grpc_status sonde_services_collect(void *ctx, struct sonde_grpc_server_call *call,
 					      const uint8_t *data, size_t n)
 {
-	return add_message(ctx, call, data, n, sonde_ingest_frame_meter);
+	return add_message(ctx, call, data, n, sonde_meters_frame_one);
 }
 
 enum sonde_grpc_status sonde_services_collect_batch(void *ctx, struct sonde_grpc_server_call *call,
 						    const uint8_t *data, size_t n)
 {
-	return add_message(ctx, call, data, n, sonde_ingest_frame);
+	return add_message(ctx, call, data, n, sonde_meters_frame);
 }
 
 static void answer(struct sonde_grpc_server_call *call, enum sonde_grpc_status status,

@@ -130,12 +130,12 @@ static enum sonde_grpc_status answer_query(struct sonde_backend *b,
 	int r;
 
 	r = sonde_registry_see_agent(b->registry, m->roverinstanceid, sonde_wall_ms(), &agent);
+	if (r == -EINVAL)
+		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT,
+					   "roverInstanceId: must be 1 to 255 bytes");
 	if (r < 0)
-		return sonde_services_fail(
-			call,
-			r == -EINVAL ? SONDE_GRPC_INVALID_ARGUMENT : SONDE_GRPC_RESOURCE_EXHAUSTED,
-			"roverInstanceId: %s",
-			r == -EINVAL ? "must be 1 to 255 bytes" : "no room for another agent");
+		return sonde_services_fail(call, SONDE_GRPC_RESOURCE_EXHAUSTED,
+					   "no room for another agent");
 	r = sonde_task_table_hand_out(b->tasks, m->roverinstanceid, m->latestupdatetime,
 				      sonde_wall_ms(), add_command, &a);
 	if (r < 0)

@@ -6,8 +6,7 @@
 
 #define BUSY_TIMEOUT_MS 5000
 
-/* migrations[n] brings user_version n to n + 1. A released step is never changed, only followed. */
-static const char *const migrations[SONDE_STORE_SCHEMA] = {
+static const char to_1[] =
 	"CREATE TABLE task (id TEXT PRIMARY KEY, created_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,"
 	" state TEXT NOT NULL, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;"
 	"CREATE TABLE agent (id TEXT PRIMARY KEY, last_seen_ms INTEGER NOT NULL, doc TEXT NOT NULL)"
@@ -22,8 +21,10 @@ static const char *const migrations[SONDE_STORE_SCHEMA] = {
 	"CREATE INDEX report_pending ON report (serial) WHERE data IS NOT NULL;"
 	"CREATE TABLE series (task TEXT NOT NULL, metric TEXT NOT NULL, entity TEXT NOT NULL,"
 	" step_ms INTEGER NOT NULL, start_ms INTEGER NOT NULL, serial INTEGER NOT NULL, data BLOB NOT NULL,"
-	" PRIMARY KEY (task, metric, entity, step_ms, start_ms)) STRICT, WITHOUT ROWID;",
-};
+	" PRIMARY KEY (task, metric, entity, step_ms, start_ms)) STRICT, WITHOUT ROWID;";
+
+/* migrations[n] brings user_version n to n + 1. A released step is never changed, only followed. */
+static const char *const migrations[SONDE_STORE_SCHEMA] = {to_1};
 
 static const char *const statements[_SONDE_STORE_STATEMENT_MAX] = {
 	[SONDE_STORE_PUT_TASK] =

@@ -84,6 +84,10 @@ int sonde_registry_see_agent(struct sonde_registry *r, const char *agent_id, int
 			return -ENOMEM;
 		memcpy(a->id, agent_id, strlen(agent_id) + 1);
 		HASH_ADD_STR(r->agents, id, a);
+		if (!SONDE_HASH_ADDED(a)) {
+			free(a);
+			return -ENOMEM;
+		}
 	}
 	if (now_ms > a->last_seen_ms)
 		a->last_seen_ms = now_ms;
@@ -155,8 +159,12 @@ static int get_process(struct sonde_registry *r, struct sonde_agent *a, int32_t 
 	memcpy(p->key, key, sizeof(key));
 	p->agent = a;
 	p->pid = pid;
-	a->processes++;
 	HASH_ADD_STR(r->processes, key, p);
+	if (!SONDE_HASH_ADDED(p)) {
+		free(p);
+		return -ENOMEM;
+	}
+	a->processes++;
 	*ret = p;
 	return 0;
 }
@@ -248,6 +256,10 @@ static int make_entity(struct sonde_registry *r, const char *id, struct sonde_en
 		return -ENOMEM;
 	memcpy(e->id, id, strlen(id) + 1);
 	HASH_ADD_STR(r->entities, id, e);
+	if (!SONDE_HASH_ADDED(e)) {
+		free(e);
+		return -ENOMEM;
+	}
 	*ret = e;
 	return 0;
 }

@@ -12,8 +12,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
+#include "backend/hash.h"
 #include "backend/store/store.h"
 #include "backend/tasks/spec.h"
 #include "mal/id.h"
@@ -90,7 +90,7 @@ struct sonde_process_report {
 
 /* Adds or refreshes one. Return: 0, -EINVAL (a name is missing or overlong), -ENOSPC, -ENOMEM, -EOVERFLOW. */
 int sonde_registry_report(struct sonde_registry *r, struct sonde_agent *a,
-			  const struct sonde_process_report *p, int64_t now_ms,
+			  const struct sonde_process_report *in, int64_t now_ms,
 			  const struct sonde_process **ret) _must_check_;
 
 /* Refreshes all of the agent's processes of that entity. Return: how many. */

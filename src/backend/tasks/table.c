@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backend/tasks/table.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +35,8 @@ struct sonde_task *sonde_task_table_first(struct sonde_task_table *tt)
 
 static void forget(struct sonde_task_table *tt, struct sonde_task *t)
 {
+	assert(tt->tasks);
+
 	if (tt->config.on_end)
 		tt->config.on_end(tt->config.ctx, t, true);
 	HASH_DEL(tt->tasks, t);
@@ -204,18 +207,23 @@ int sonde_task_table_create(struct sonde_task_table *tt, const json_t *body, int
 		r = assign_agents(tt, t, now_ms, problem);
 	if (r < 0)
 		return r;
+	assert(t);
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	*c = (struct creation){.table = tt, .done = done, .done_ctx = done_ctx};
 	memcpy(c->id, t->spec->id, sizeof(c->id));
-	r = sonde_task_table_put(tt, t, on_created, c);
-	if (r == -ENOBUFS)
-		return sonde_problem_set(problem, 503, NULL, "the database is too busy, try again");
-	if (r < 0)
-		return r;
-	c = NULL;
 	HASH_ADD_KEYPTR(hh, tt->tasks, t->spec->id, strlen(t->spec->id), t);
+	if (!SONDE_HASH_ADDED(t))
+		return -ENOMEM;
+	r = sonde_task_table_put(tt, t, on_created, c);
+	if (r < 0) {
+		HASH_DEL(tt->tasks, t);
+		return r == -ENOBUFS ? sonde_problem_set(problem, 503, NULL,
+							 "the database is too busy, try again")
+				     : r;
+	}
+	c = NULL;
 	sonde_log_info("task %s accepted: %zu targets, %zu agents", t->spec->id, t->spec->n_targets,
 		       t->n_agents);
 	*ret = TAKE_PTR(t);
@@ -253,12 +261,13 @@ int sonde_task_table_extend(struct sonde_task_table *tt, struct sonde_task *t, i
 	if (t->stop_asked)
 		return sonde_problem_set(problem, 409, NULL, "the task is being stopped");
 	if (more_ms < 1 || __builtin_add_overflow(t->spec->duration_ms, more_ms, &total) ||
-	    total > tt->config.max_duration_ms)
+	    total > tt->config.max_duration_ms) {
 		return sonde_problem_set(
 			problem, 400, "duration_ms",
 			"duration_ms: must be 1 to %lld, so that the task lasts at most %lld ms",
 			(long long)(tt->config.max_duration_ms - t->spec->duration_ms),
 			(long long)tt->config.max_duration_ms);
+	}
 	t->spec->duration_ms = total;
 	for (size_t i = 0; i < t->n_agents; i++) {
 		struct sonde_task_agent *a = t->agents[i];
@@ -371,7 +380,7 @@ static int load_task(void *ctx, const struct sonde_store_row *row)
 		r = sonde_task_from_document(doc, &t);
 	if (r == -ENOMEM)
 		return r;
-	if (r < 0 || strcmp(t->spec->id, id) != 0 || sonde_task_table_find(tt, id)) {
+	if (r < 0 || !t || strcmp(t->spec->id, id) != 0 || sonde_task_table_find(tt, id)) {
 		(void)sonde_log_warn(r < 0 ? r : -EBADMSG,
 				     "task %s in the database is damaged, ignoring", id);
 		return 0;
@@ -381,6 +390,8 @@ static int load_task(void *ctx, const struct sonde_store_row *row)
 			tt->last_update_ms = t->agents[i]->update_ms;
 	}
 	HASH_ADD_KEYPTR(hh, tt->tasks, t->spec->id, strlen(t->spec->id), t);
+	if (!SONDE_HASH_ADDED(t))
+		return -ENOMEM;
 	t = NULL;
 	return 0;
 }

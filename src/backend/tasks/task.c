@@ -76,7 +76,7 @@ int sonde_task_add_agent(struct sonde_task *t, const char *agent_id, struct sond
 	}
 	if (t->n_agents == SONDE_TASK_AGENTS_MAX)
 		return -ENOSPC;
-	more = realloc(t->agents, (t->n_agents + 1) * sizeof(*more));
+	more = realloc(t->agents, (t->n_agents + 1) * sizeof(struct sonde_task_agent *));
 	if (!more)
 		return -ENOMEM;
 	t->agents = more;

@@ -12,8 +12,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
+#include "backend/hash.h"
 #include "backend/tasks/ranges.h"
 #include "backend/tasks/spec.h"
 #include "model/task.h"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backend/ingest/ingest.h"
+#include "backend/ingest/meters.h"
 
 static void reads_a_report_id(void **state)
 {
@@ -50,12 +51,12 @@ static void frames_bound_the_report(void **state)
 	_cleanup_buf_ struct sonde_buf frames = SONDE_BUF_INIT(16);
 	const uint8_t data[16] = {0};
 
-	assert_ok(sonde_ingest_frame(&frames, data, 4));
+	assert_ok(sonde_meters_frame(&frames, data, 4));
 	assert_int_equal(frames.len, 8);
 	assert_int_equal(frames.data[0], 4);
-	assert_err(sonde_ingest_frame(&frames, data, 5), EMSGSIZE);
+	assert_err(sonde_meters_frame(&frames, data, 5), EMSGSIZE);
 	assert_int_equal(frames.len, 8);
-	assert_ok(sonde_ingest_frame(&frames, data, 4));
+	assert_ok(sonde_meters_frame(&frames, data, 4));
 }
 
 static void a_stream_of_meters_is_one_collection(void **state)
@@ -63,8 +64,8 @@ static void a_stream_of_meters_is_one_collection(void **state)
 	_cleanup_buf_ struct sonde_buf frames = SONDE_BUF_INIT(1024);
 	const uint8_t data[200] = {0};
 
-	assert_ok(sonde_ingest_frame_meter(&frames, data, 3));
-	assert_ok(sonde_ingest_frame_meter(&frames, data, 200));
+	assert_ok(sonde_meters_frame_one(&frames, data, 3));
+	assert_ok(sonde_meters_frame_one(&frames, data, 200));
 	/* length of all, then tag, length and bytes of each */
 	assert_int_equal(frames.len, 4 + 2 + 3 + 3 + 200);
 	assert_int_equal(frames.data[0], 2 + 3 + 3 + 200);
