@@ -11,7 +11,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define TICK_US 200000
+#define TICK_US 1000000
+#define SLICE_US 50000 /* between the slices of a checkpoint */
 #define SETS_IDLE_MS (10LL * 60 * 1000)
 #define TRIM_EVERY_MS (10LL * 60 * 1000)
 #define NO_TASK_MEMORY_MS (60LL * 60 * 1000) /* buckets of the task "-" in memory */
@@ -55,15 +56,16 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct sonde_backend *b = ctx;
 	int64_t now_ms = sonde_wall_ms();
+	bool more;
 	int r;
 
 	sonde_task_table_tick(b->tasks, now_ms);
 	sonde_registry_tick(b->registry, now_ms, (int64_t)b->config.retention_ms);
-	sonde_ingest_tick(b->ingest, now_ms, false);
+	more = sonde_ingest_tick(b->ingest, now_ms, false);
 	sonde_series_table_tick(b->series, now_ms, SETS_IDLE_MS);
 	if (now_ms - b->last_trim_ms > TRIM_EVERY_MS)
 		trim_no_task(b, now_ms);
-	r = sd_event_source_set_time_relative(source, TICK_US);
+	r = sd_event_source_set_time_relative(source, more ? SLICE_US : TICK_US);
 	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
@@ -217,7 +219,7 @@ struct sonde_backend *sonde_backend_free(struct sonde_backend *b)
 	(void)sd_event_source_disable_unref(b->tick);
 	/* What waits for the database is answered while there is still a connection to answer on. */
 	if (b->ingest)
-		sonde_ingest_tick(b->ingest, sonde_wall_ms(), true);
+		(void)sonde_ingest_tick(b->ingest, sonde_wall_ms(), true);
 	if (b->registry)
 		sonde_registry_tick(b->registry, sonde_wall_ms(), INT64_MAX);
 	if (b->store)

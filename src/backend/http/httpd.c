@@ -364,13 +364,17 @@ static int start_daemon(struct sonde_httpd *h, int listen_fd)
 
 static int read_port(int fd, uint16_t *ret)
 {
-	struct sockaddr_storage sa = {0};
-	socklen_t n = sizeof(sa);
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in4;
+		struct sockaddr_in6 in6;
+	} address = {0};
+	socklen_t n = sizeof(address);
 
-	if (getsockname(fd, (struct sockaddr *)&sa, &n) < 0)
+	if (getsockname(fd, &address.sa, &n) < 0)
 		return -errno;
-	*ret = ntohs(sa.ss_family == AF_INET ? ((struct sockaddr_in *)&sa)->sin_port
-					     : ((struct sockaddr_in6 *)&sa)->sin6_port);
+	*ret = ntohs(address.sa.sa_family == AF_INET ? address.in4.sin_port
+						     : address.in6.sin6_port);
 	return 0;
 }
 

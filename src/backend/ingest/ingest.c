@@ -306,6 +306,7 @@ static int take_report(struct sonde_ingest *in, const struct sonde_report_id *id
 		r = sonde_series_table_get(in->config.series, p->task, now_ms, &set);
 	if (r < 0)
 		return r;
+	assert(set);
 	if (id) {
 		seen = sonde_series_set_find_seen(set, p->key);
 		known = seen != NULL;
@@ -392,6 +393,7 @@ static int replay_row(void *ctx, const struct sonde_store_row *row)
 		(void)sonde_log_warn(r, "a stored report of task %s is damaged, ignoring", task_id);
 		return r == -ENOMEM ? r : 0;
 	}
+	assert(set);
 	apply(in, &decoded, set, task, sonde_store_row_int(row, 0), sonde_store_row_int(row, 4));
 	rp->n++;
 	return 0;
@@ -441,14 +443,14 @@ static void end_pass(struct sonde_ingest *in)
 		in->covered_serial = in->pass_serial;
 }
 
-void sonde_ingest_tick(struct sonde_ingest *in, int64_t now_ms, bool all)
+bool sonde_ingest_tick(struct sonde_ingest *in, int64_t now_ms, bool all)
 {
 	bool due = in->waiting_bytes > 0 &&
 		   (in->waiting_bytes >= PASS_BYTES || now_ms - in->pass_began_ms >= PASS_EVERY_MS);
 	int r;
 
 	if (!in->in_pass && !due && !all)
-		return;
+		return false;
 	if (!in->in_pass)
 		begin_pass(in, now_ms);
 	do {
@@ -460,6 +462,7 @@ void sonde_ingest_tick(struct sonde_ingest *in, int64_t now_ms, bool all)
 		end_pass(in);
 	else if (r < 0 && r != -ENOBUFS)
 		(void)sonde_log_warn(r, "cannot write series, will try again");
+	return in->in_pass;
 }
 
 /* --- life --- */

@@ -77,8 +77,11 @@ void sonde_ingest_report(struct sonde_ingest *in, const struct sonde_report_id *
 			 struct sonde_task *task, const struct sonde_buf *frames, int64_t now_ms,
 			 sonde_ingest_done_fn done, void *ctx);
 
-/* Writes series behind: call it often; it begins a pass when one is due. @all: until everything is queued. */
-void sonde_ingest_tick(struct sonde_ingest *in, int64_t now_ms, bool all);
+/*
+ * Writes series behind, in slices; begins a pass when one is due. @all: until everything is queued.
+ * Return: true when there is more to write soon.
+ */
+bool sonde_ingest_tick(struct sonde_ingest *in, int64_t now_ms, bool all);
 
 /* on_drop of the series table: the engine that the ingest hung on a set. */
 void sonde_ingest_drop_engine(void *engine);

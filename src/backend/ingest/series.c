@@ -212,6 +212,7 @@ static int insert(struct sonde_series_table *st, struct sonde_series_set *set,
 		s->step[step].bucket = more;
 		s->step[step].cap = cap;
 	}
+	assert(s->step[step].bucket && at <= n);
 	memmove(&s->step[step].bucket[at + 1], &s->step[step].bucket[at],
 		(n - at) * sizeof(bucket));
 	s->step[step].bucket[at] = bucket;
@@ -372,6 +373,7 @@ static int load_series(void *ctx, const struct sonde_store_row *row)
 				     l->set->task);
 		return 0;
 	}
+	assert(s);
 	b.acc = acc;
 	r = insert(l->table, l->set, s, step, place(s, step, b.start_ms), b);
 	if (r == 0)

@@ -80,7 +80,7 @@ static void push_pending(struct sonde_backend *b, struct sonde_watch *w)
 			continue;
 		if (t->stop_asked)
 			push_change(w, t, 0);
-		else if (!sonde_task_state_final(t->state) && a->started_ms > 0)
+		else if (t->extended && !sonde_task_state_final(t->state))
 			push_change(w, t, sonde_task_agent_end_ms(t, a));
 	}
 }

@@ -15,7 +15,7 @@ static const char to_1[] =
 	" last_seen_ms INTEGER NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (agent, pid)) STRICT, WITHOUT ROWID;"
 	"CREATE TABLE entity (id TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL, service TEXT NOT NULL,"
 	" instance TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL) STRICT, WITHOUT ROWID;"
-	"CREATE TABLE report (serial INTEGER PRIMARY KEY, task TEXT NOT NULL, sequence INTEGER NOT NULL,"
+	"CREATE TABLE report (serial INTEGER PRIMARY KEY AUTOINCREMENT, task TEXT NOT NULL, sequence INTEGER NOT NULL,"
 	" hash TEXT NOT NULL, received_ms INTEGER NOT NULL, kind INTEGER NOT NULL, data BLOB) STRICT;"
 	"CREATE UNIQUE INDEX report_id ON report (task, sequence, hash);"
 	"CREATE INDEX report_pending ON report (serial) WHERE data IS NOT NULL;"
@@ -26,10 +26,22 @@ static const char to_1[] =
 /* migrations[n] brings user_version n to n + 1. A released step is never changed, only followed. */
 static const char *const migrations[SONDE_STORE_SCHEMA] = {to_1};
 
+/* Those that take more than a line; a list of split literals hides a missing comma. */
+static const char put_task[] =
+	"INSERT INTO task VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET"
+	" ended_ms = ?3, state = ?4, doc = ?5";
+static const char put_series[] =
+	"INSERT INTO series VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT"
+	" (task, metric, entity, step_ms, start_ms) DO UPDATE SET serial = ?6, data = ?7";
+static const char get_pending[] =
+	"SELECT serial, task, sequence, hash, received_ms, kind, data FROM report"
+	" WHERE data IS NOT NULL ORDER BY serial";
+static const char get_series[] =
+	"SELECT metric, entity, step_ms, start_ms, serial, data FROM series"
+	" WHERE task = ?1 ORDER BY metric, entity, step_ms, start_ms";
+
 static const char *const statements[_SONDE_STORE_STATEMENT_MAX] = {
-	[SONDE_STORE_PUT_TASK] =
-		"INSERT INTO task VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET"
-		" ended_ms = ?3, state = ?4, doc = ?5",
+	[SONDE_STORE_PUT_TASK] = put_task,
 	[SONDE_STORE_DELETE_TASK] = "DELETE FROM task WHERE id = ?1",
 	[SONDE_STORE_DELETE_TASK_REPORTS] =
 		"DELETE FROM report WHERE task = ?1 AND received_ms < ?2",
@@ -43,9 +55,7 @@ static const char *const statements[_SONDE_STORE_STATEMENT_MAX] = {
 	[SONDE_STORE_PUT_REPORT] = "INSERT INTO report VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 	[SONDE_STORE_CLEAR_REPORTS] =
 		"UPDATE report SET data = NULL WHERE serial <= ?1 AND data IS NOT NULL",
-	[SONDE_STORE_PUT_SERIES] =
-		"INSERT INTO series VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT"
-		" (task, metric, entity, step_ms, start_ms) DO UPDATE SET serial = ?6, data = ?7",
+	[SONDE_STORE_PUT_SERIES] = put_series,
 };
 
 static const char *const queries[_SONDE_STORE_QUERY_MAX] = {
@@ -58,13 +68,10 @@ static const char *const queries[_SONDE_STORE_QUERY_MAX] = {
 		"SELECT id, seen_ms, service, instance, name, kind FROM entity",
 	[SONDE_STORE_GET_REPORT_IDS] =
 		"SELECT sequence, hash, received_ms FROM report WHERE task = ?1",
-	[SONDE_STORE_GET_PENDING] =
-		"SELECT serial, task, sequence, hash, received_ms, kind, data FROM report"
-		" WHERE data IS NOT NULL ORDER BY serial",
-	[SONDE_STORE_GET_SERIAL] = "SELECT coalesce(max(serial), 0) FROM report",
-	[SONDE_STORE_GET_SERIES] =
-		"SELECT metric, entity, step_ms, start_ms, serial, data FROM series"
-		" WHERE task = ?1 ORDER BY metric, entity, step_ms, start_ms",
+	[SONDE_STORE_GET_PENDING] = get_pending,
+	[SONDE_STORE_GET_SERIAL] =
+		"SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'report'",
+	[SONDE_STORE_GET_SERIES] = get_series,
 };
 
 const char *sonde_store_statement_sql(enum sonde_store_statement s)

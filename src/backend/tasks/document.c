@@ -37,17 +37,17 @@ json_t *sonde_task_document(const struct sonde_task *t)
 			return NULL;
 	}
 	return json_pack(
-		"{s:o, s:s, s:o, s:I, s:I, s:I, s:b, s:I, s:o, s:O, s:I, s:I, s:O, s:I, s:I, s:I, s:I}",
+		"{s:o, s:s, s:o, s:I, s:I, s:I, s:b, s:b, s:I, s:o, s:O, s:I, s:I, s:O, s:I, s:I, s:I, s:I}",
 		"spec", sonde_spec_json(t->spec, NULL, NULL), "state",
 		sonde_task_state_name(t->state), "reason", sonde_json_text(t->reason), "created_ms",
 		(json_int_t)t->created_ms, "started_ms", (json_int_t)t->started_ms, "ended_ms",
-		(json_int_t)t->ended_ms, "stop_asked", (int)t->stop_asked, "stop_asked_ms",
-		(json_int_t)t->stop_asked_ms, "stop_reason", sonde_json_text(t->stop_reason),
-		"states", t->states, "window_start_ms", (json_int_t)t->window_start_ms,
-		"window_end_ms", (json_int_t)t->window_end_ms, "agents", agents, "batches",
-		(json_int_t)t->batches, "batch_duplicates", (json_int_t)t->batch_duplicates,
-		"rules_failed", (json_int_t)t->rules_failed, "series_refused",
-		(json_int_t)t->series_refused);
+		(json_int_t)t->ended_ms, "extended", (int)t->extended, "stop_asked",
+		(int)t->stop_asked, "stop_asked_ms", (json_int_t)t->stop_asked_ms, "stop_reason",
+		sonde_json_text(t->stop_reason), "states", t->states, "window_start_ms",
+		(json_int_t)t->window_start_ms, "window_end_ms", (json_int_t)t->window_end_ms,
+		"agents", agents, "batches", (json_int_t)t->batches, "batch_duplicates",
+		(json_int_t)t->batch_duplicates, "rules_failed", (json_int_t)t->rules_failed,
+		"series_refused", (json_int_t)t->series_refused);
 }
 
 static json_t *take_member(const json_t *o, const char *key)
@@ -107,6 +107,7 @@ static int read_task(struct sonde_task *t, const json_t *doc)
 	t->created_ms = sonde_json_get_int(doc, "created_ms", 0);
 	t->started_ms = sonde_json_get_int(doc, "started_ms", 0);
 	t->ended_ms = sonde_json_get_int(doc, "ended_ms", 0);
+	t->extended = json_is_true(json_object_get(doc, "extended"));
 	t->stop_asked = json_is_true(json_object_get(doc, "stop_asked"));
 	t->stop_asked_ms = sonde_json_get_int(doc, "stop_asked_ms", 0);
 	(void)snprintf(t->stop_reason, sizeof(t->stop_reason), "%s",

@@ -269,6 +269,7 @@ int sonde_task_table_extend(struct sonde_task_table *tt, struct sonde_task *t, i
 			(long long)tt->config.max_duration_ms);
 	}
 	t->spec->duration_ms = total;
+	t->extended = true;
 	for (size_t i = 0; i < t->n_agents; i++) {
 		struct sonde_task_agent *a = t->agents[i];
 

@@ -46,6 +46,7 @@ struct sonde_task {
 	enum sonde_task_state state;
 	char reason[SONDE_TASK_WORDS_MAX];
 	int64_t created_ms, started_ms, ended_ms;
+	bool extended; /* at least once: who watches anew is told the end */
 	bool stop_asked;
 	int64_t stop_asked_ms;
 	char stop_reason[SONDE_TASK_WORDS_MAX];
