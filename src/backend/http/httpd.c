@@ -299,7 +299,7 @@ static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
 	*state = NULL;
 }
 
-static void on_library_log(void *ctx, const char *fmt, va_list ap)
+_printf_(2, 0) static void on_library_log(void *ctx, const char *fmt, va_list ap)
 {
 	char line[256];
 

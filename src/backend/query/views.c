@@ -72,13 +72,22 @@ json_t *sonde_view_agents(struct sonde_backend *b, int64_t now_ms)
 	return json_pack("{s:O}", "agents", list);
 }
 
+/* The JSON member of @a that lies at @offset. */
+static json_t *member(const struct sonde_task_agent *a, size_t offset)
+{
+	json_t *j;
+
+	memcpy(&j, (const char *)a + offset, sizeof(j));
+	return j;
+}
+
 /* The lists of all agents, one behind the other. */
 static json_t *joined(const struct sonde_task *t, size_t offset)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; list && i < t->n_agents; i++) {
-		json_t *part = *(json_t **)((char *)t->agents[i] + offset);
+		json_t *part = member(t->agents[i], offset);
 
 		if (part && json_array_extend(list, part) < 0) {
 			json_decref(list);
@@ -118,7 +127,7 @@ static json_t *summed(const struct sonde_task *t, size_t offset)
 	json_t *sum = NULL;
 
 	for (size_t i = 0; i < t->n_agents; i++) {
-		const json_t *part = *(json_t **)((char *)t->agents[i] + offset);
+		const json_t *part = member(t->agents[i], offset);
 
 		if (!part)
 			continue;

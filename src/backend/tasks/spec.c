@@ -190,7 +190,7 @@ static int read_targets(struct reader *rd, const json_t *root, struct sonde_spec
 		(void)snprintf(rd->prefix, sizeof(rd->prefix), "targets[%zu]", i);
 		if (!json_is_object(item))
 			return refuse(rd, "", "must be an object");
-		(void)strncat(rd->prefix, ".", sizeof(rd->prefix) - strlen(rd->prefix) - 1);
+		(void)snprintf(rd->prefix, sizeof(rd->prefix), "targets[%zu].", i);
 		r = read_target(rd, item, &s->targets[i]);
 		if (r < 0)
 			return r;

@@ -130,6 +130,7 @@ static void without_room_the_minutes_go_on(void **state)
 
 static void remembers_reports_and_forgets_the_oldest(void **state)
 {
+	struct sonde_series_stats stats;
 	struct sonde_series_seen *seen;
 	struct fixture *f = *state;
 	struct sonde_series_set *set;
@@ -142,6 +143,8 @@ static void remembers_reports_and_forgets_the_oldest(void **state)
 		(void)snprintf(key, sizeof(key), "%u/h", i);
 		assert_ok(sonde_series_set_add_seen(set, key, &seen));
 	}
+	sonde_series_table_get_stats(st, &stats);
+	assert_int_equal(stats.sets, 1);
 	assert_null(sonde_series_set_find_seen(set, "0/h"));
 	assert_non_null(sonde_series_set_find_seen(set, "1/h"));
 	assert_non_null(sonde_series_set_find_seen(set, key));

@@ -68,7 +68,7 @@ static void names_the_field_that_is_wrong(void **state)
 	assert_field("{\"targets\":[{\"pid\":1.5}],\"durationMs\":5000}", "targets[0].pid");
 	assert_field("{\"targets\":[{\"service\":\"a\\nb\"}],\"durationMs\":5000}",
 		     "targets[0].service");
-	assert_field("{\"targets\":[{\"servce\":\"a\"}],\"durationMs\":5000}", "targets[0].servce");
+	assert_field("{\"targets\":[{\"colour\":\"a\"}],\"durationMs\":5000}", "targets[0].colour");
 	assert_field("{\"targets\":[{\"pid\":1}]}", "durationMs");
 	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":999}", "durationMs");
 	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":1800001}", "durationMs");
