@@ -323,6 +323,7 @@ class Hostile(WithServer):
         self.assertEqual(self.refused(405, "DELETE", tasks)["Allow"], "GET, HEAD, POST")
         self.assertEqual(self.refused(405, "GET", f"{tasks}/{task}/stop")["Allow"], "POST")
         self.assertEqual(self.refused(405, "POST", "/healthz", body={})["Allow"], "GET, HEAD")
+        self.refused(400, "GET", f"{tasks}?limit=0", "limit")
         self.refused(400, "GET", f"{tasks}/{task}/series", "metric")
         self.refused(400, "GET", f"{tasks}/{task}/series?metric=a&step=1h", "step")
         self.refused(400, "POST", f"{tasks}/{task}/extend", "duration_ms", body={})

@@ -8,9 +8,10 @@
 #include "backend/json.h"
 #include "backend/query/views.h"
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/num.h"
 
 #define API "/api/v1"
+#define TASKS_DEFAULT 200 /* of the task list */
 
 static void answer(struct sonde_http_request *req, int status, json_t *body)
 {
@@ -208,7 +209,15 @@ static void get_agents(struct sonde_backend *b, struct sonde_http_request *req)
 
 static void get_tasks(struct sonde_backend *b, struct sonde_http_request *req)
 {
-	answer(req, 200, sonde_view_tasks(b));
+	const char *text = sonde_http_query(req, "limit");
+	uint64_t limit = TASKS_DEFAULT;
+
+	if (text && sonde_parse_u64(text, 1, SONDE_TASKS_MAX, &limit) < 0) {
+		(void)sonde_problem_set(&req->problem, 400, "limit", "limit: must be 1 to %d",
+					SONDE_TASKS_MAX);
+		return;
+	}
+	answer(req, 200, sonde_view_tasks(b, limit));
 }
 
 static void get_stats(struct sonde_backend *b, struct sonde_http_request *req)

@@ -77,7 +77,7 @@ static json_t *member(const struct sonde_task_agent *a, size_t offset)
 {
 	json_t *j;
 
-	memcpy(&j, (const char *)a + offset, sizeof(j));
+	memcpy(&j, (const char *)a + offset, sizeof(json_t *));
 	return j;
 }
 
@@ -188,12 +188,18 @@ json_t *sonde_view_task(const struct sonde_task *t)
 		"idle_proof", SUMMED(t, idle_proof));
 }
 
-json_t *sonde_view_tasks(struct sonde_backend *b)
+json_t *sonde_view_tasks(struct sonde_backend *b, size_t limit)
 {
 	_cleanup_json_ json_t *list = json_array();
+	struct sonde_task *first = sonde_task_table_first(b->tasks);
+	size_t n = HASH_COUNT(first), skip = n > limit ? n - limit : 0;
 
 	/* The table is oldest first. */
-	for (struct sonde_task *t = sonde_task_table_first(b->tasks); list && t; t = t->hh.next) {
+	for (struct sonde_task *t = first; list && t; t = t->hh.next) {
+		if (skip > 0) {
+			skip--;
+			continue;
+		}
 		if (json_array_insert_new(list, 0, sonde_view_task(t)) < 0)
 			return NULL;
 	}

@@ -13,7 +13,8 @@
 json_t *sonde_view_targets(struct sonde_backend *b, int64_t now_ms);
 json_t *sonde_view_agents(struct sonde_backend *b, int64_t now_ms);
 json_t *sonde_view_task(const struct sonde_task *t);
-json_t *sonde_view_tasks(struct sonde_backend *b);
+/* The newest @limit, newest first. */
+json_t *sonde_view_tasks(struct sonde_backend *b, size_t limit);
 json_t *sonde_view_ledger(const struct sonde_task *t);
 json_t *sonde_view_stats(struct sonde_backend *b);
 
