@@ -194,6 +194,11 @@ int sonde_batch_histogram(struct sonde_batch *b, const char *name,
 	return append(b, &m);
 }
 
+double sonde_batch_mean(uint64_t sum, uint64_t n)
+{
+	return n ? (double)(int64_t)((double)sum / (double)n * 16 + 0.5) / 16 : 0;
+}
+
 uint64_t sonde_batch_hash(const struct sonde_batch *b)
 {
 	uint64_t h = 0xcbf29ce484222325ULL;

@@ -59,5 +59,8 @@ int sonde_batch_histogram(struct sonde_batch *b, const char *name,
 			  const struct sonde_batch_label *labels, size_t n_labels,
 			  const struct sonde_batch_bucket *buckets, size_t n_buckets) _must_check_;
 
+/* @sum / @n to a sixteenth, 0 for an @n of 0: a long fraction does not compress, and MAL keeps whole numbers. */
+double sonde_batch_mean(uint64_t sum, uint64_t n);
+
 /* FNV-1a of all messages: the last part of sonde-report-id. */
 uint64_t sonde_batch_hash(const struct sonde_batch *b);

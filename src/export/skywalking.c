@@ -65,11 +65,6 @@ static int histogram(struct sonde_batch *b, const struct sonde_edge *e,
 				     SONDE_SKYWALKING_BOUNDS);
 }
 
-static double average(uint64_t sum, uint64_t n)
-{
-	return n ? (double)sum / (double)n : 0;
-}
-
 static uint64_t closes(const struct sonde_tcp_cell *c)
 {
 	uint64_t n = 0;
@@ -104,10 +99,11 @@ static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_
 		{"read_counts_counter", (double)c->read_calls},
 		{"read_bytes_counter", (double)c->received_bytes},
 		{"write_rtt_counts_counter", (double)c->rtt_count},
-		{"write_rtt_exe_time_counter", average(c->rtt_sum_us, c->rtt_count)}, /* us */
+		{"write_rtt_exe_time_counter",
+		 sonde_batch_mean(c->rtt_sum_us, c->rtt_count)}, /* us */
 		{"connect_counts_counter", (double)(client ? c->opened : c->accepted)},
 		{"connect_exe_time_counter", /* ns: the handshake, not the call */
-		 average(c->handshake_sum_us, c->handshake_count) * 1000},
+		 sonde_batch_mean(c->handshake_sum_us, c->handshake_count) * 1000},
 		{"close_counts_counter", (double)closes(c)},
 		{"retransmit_counts_counter", (double)c->retransmitted_segments},
 		{"drop_counts_counter", (double)lost_packets(e)},

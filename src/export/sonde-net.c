@@ -81,11 +81,17 @@ static int histogram(struct out *o, enum sonde_meter m, const struct sonde_spars
 	struct sonde_batch_bucket buckets[SONDE_HIST_BUCKETS];
 	size_t n = 0;
 
-	for (size_t i = 0; i < h->n && n < SONDE_HIST_BUCKETS; i++) {
+	for (size_t i = 0; i < h->n; i++) {
+		double lower = (double)sonde_hist_report_lower_us(h->pairs[i].bucket);
+
 		if (!h->pairs[i].count)
 			continue;
-		buckets[n].lower = (double)sonde_hist_lower_us(h->pairs[i].bucket);
-		buckets[n++].count = (int64_t)h->pairs[i].count;
+		if (n == 0 || buckets[n - 1].lower < lower) {
+			if (n == SONDE_HIST_BUCKETS)
+				break;
+			buckets[n++] = (struct sonde_batch_bucket){.lower = lower};
+		}
+		buckets[n - 1].count += (int64_t)h->pairs[i].count;
 	}
 	if (n == 0)
 		return 0;
@@ -130,14 +136,14 @@ static int emit_drops(struct out *o)
 static int emit_gauges(struct out *o)
 {
 	const struct sonde_tcp_cell *c = &o->e->cell;
-	double n = (double)c->rtt_sockets;
 	int r;
 
 	r = gauge(o, SONDE_METER_CONNECTIONS_OPEN, (double)c->open);
 	if (r == 0 && c->rtt_sockets)
-		r = gauge(o, SONDE_METER_SRTT, (double)c->srtt_sum_us / n);
+		r = gauge(o, SONDE_METER_SRTT, sonde_batch_mean(c->srtt_sum_us, c->rtt_sockets));
 	if (r == 0 && c->rtt_sockets)
-		r = gauge(o, SONDE_METER_RTT_DEVIATION, (double)c->rttvar_sum_us / n);
+		r = gauge(o, SONDE_METER_RTT_DEVIATION,
+			  sonde_batch_mean(c->rttvar_sum_us, c->rtt_sockets));
 	if (r == 0 && c->rtt_min_us)
 		r = gauge(o, SONDE_METER_RTT_MIN, (double)c->rtt_min_us);
 	return r;

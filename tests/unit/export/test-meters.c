@@ -344,6 +344,27 @@ static void histograms_carry_all_bounds_or_are_absent(void **state)
 	assert_null(meter(t, "rover_net_p_client_connect_exe_time_histogram", TO_B));
 }
 
+static void a_fine_histogram_goes_out_in_the_buckets_of_a_report(void **state)
+{
+	struct cast *t = *state;
+	struct sonde_edge *e = edge(t, t->a, t->b, SONDE_TCP_ROLE_CLIENT, 2, 80);
+	const Skywalking__V3__MeterData *m;
+
+	e->changed = true;
+	for (uint64_t us = 17; us <= 22; us++) /* 17 18 19 20-21 22-23 */
+		assert_ok(sonde_sparse_hist_add(&e->rtt, sonde_hist_bucket_of(us), 3));
+	assert_ok(sonde_net_emit(&t->batch, &t->edges));
+	unpack(t);
+	m = meter(t, "sonde_net_rtt_microseconds",
+		  "client_process_id=aa,server_process_id=bb,server_port=80,side=client");
+	assert_non_null(m);
+	assert_int_equal(m->histogram->n_values, 5);
+	assert_true(m->histogram->values[3]->bucket == 20);
+	assert_int_equal(m->histogram->values[3]->count, 6);
+	assert_true(m->histogram->values[4]->bucket == 22);
+	assert_int_equal(m->histogram->values[4]->count, 3);
+}
+
 static void what_did_not_change_is_not_sent_alone(void **state)
 {
 	struct cast *t = *state;
@@ -398,6 +419,7 @@ int main(void)
 		TEST(labels_of_our_set_say_kind_reason_errno_and_closer),
 		cmocka_unit_test(no_observation_moves_across_a_bound),
 		TEST(histograms_carry_all_bounds_or_are_absent),
+		TEST(a_fine_histogram_goes_out_in_the_buckets_of_a_report),
 		TEST(what_did_not_change_is_not_sent_alone),
 		cmocka_unit_test(a_large_report_becomes_several_collections),
 	};

@@ -40,12 +40,31 @@ static void skywalkings_bounds_are_edges(void **state)
 				 bounds_us[i]);
 }
 
+static void a_reports_bucket_begins_at_an_edge_and_is_at_most_a_tenth_wide(void **state)
+{
+	uint64_t before = 0;
+
+	for (uint32_t i = 0; i < SONDE_HIST_BUCKETS; i++) {
+		uint64_t begin = sonde_hist_report_lower_us(i);
+
+		assert_true(begin <= sonde_hist_lower_us(i));
+		assert_int_equal(sonde_hist_lower_us(sonde_hist_bucket_of(begin)), begin);
+		assert_true(begin >= before);
+		if (begin > before && begin > 10) {
+			assert_true((begin - before) * 10 <= before);
+			assert_true((begin - before) * 25 >= before);
+		}
+		before = begin;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_edge_falls_in_its_own_bucket_and_one_less_in_the_one_below),
 		cmocka_unit_test(everything_larger_goes_into_the_last),
 		cmocka_unit_test(skywalkings_bounds_are_edges),
+		cmocka_unit_test(a_reports_bucket_begins_at_an_edge_and_is_at_most_a_tenth_wide),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
