@@ -10,6 +10,7 @@
 #include "wire/message.h"
 
 #define ABSENT_MAX 64
+#define LISTS_EVERY 10 /* reports: the lists go out again even if nothing changed */
 
 /* protobuf-c's fields are not const; nothing writes through them here. */
 static char *unconst(const char *s)
@@ -226,10 +227,46 @@ static void fill_end(const struct sonde_task *t, struct parts *p)
 	p->report.idle_proof = &p->idle;
 }
 
+/* FNV-1a of what the lists say; 0 where it cannot be had, so that they go out. */
+static uint64_t hash_lists(const struct parts *p)
+{
+	Sonde__V1__TaskReport lists = SONDE__V1__TASK_REPORT__INIT;
+	_cleanup_buf_ struct sonde_buf buf = SONDE_BUF_INIT(SONDE_TASK_REPORT_MAX);
+	uint64_t h = 0xcbf29ce484222325ULL;
+
+	lists.n_targets = p->report.n_targets;
+	lists.targets = p->report.targets;
+	lists.n_probes = p->report.n_probes;
+	lists.probes = p->report.probes;
+	lists.n_absent = p->report.n_absent;
+	lists.absent = p->report.absent;
+	if (sonde_wire_pack(&lists.base, &buf) < 0)
+		return 0;
+	for (size_t i = 0; i < buf.len; i++)
+		h = (h ^ buf.data[i]) * 0x100000001b3ULL;
+	return h;
+}
+
+/*
+ * Lists that the server has already are left out: between the first report and the last they are most of a
+ * report's bytes. What was told may be in a report that was dropped since, hence @t->dropped_history.
+ */
+static void leave_out_known(const struct sonde_task *t, bool end, uint64_t hash, struct parts *p)
+{
+	if (end || t->dropped_history || hash == 0 || hash != t->told_lists ||
+	    t->sequence - t->told_sequence >= LISTS_EVERY)
+		return;
+	p->report.n_targets = 0;
+	p->report.n_probes = 0;
+	p->report.n_absent = 0;
+	p->cost.n_programs = 0;
+}
+
 int sonde_task_pack_report(struct sonde_task *t, const struct sonde_task_moment *m,
 			   struct sonde_buf *buf)
 {
 	_cleanup_free_ struct parts *p = NULL;
+	uint64_t hash;
 	int r;
 
 	assert(t && m && buf);
@@ -254,9 +291,15 @@ int sonde_task_pack_report(struct sonde_task *t, const struct sonde_task_moment 
 	p->report.dropped_history = t->dropped_history;
 	if (m->end)
 		fill_end(t, p);
+	hash = hash_lists(p);
+	leave_out_known(t, m->end, hash, p);
 	r = sonde_wire_pack(&p->report.base, buf);
 	if (r < 0)
 		return r;
+	if (p->report.n_targets || p->report.n_probes || p->report.n_absent) {
+		t->told_lists = hash;
+		t->told_sequence = t->sequence;
+	}
 	t->n_changes = 0;
 	t->dropped_history = false;
 	return 0;

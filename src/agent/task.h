@@ -25,6 +25,7 @@
 #define SONDE_TASK_WORDS_MAX 192
 #define SONDE_TASK_CHANGES_MAX 32 /* state changes between two reports */
 #define SONDE_TASK_PROBES_MAX 48
+#define SONDE_TASK_REPORT_MAX (1024UL * 1024) /* bytes, serialised */
 
 enum sonde_target_state {
 	SONDE_TARGET_FOUND = 0,
@@ -109,8 +110,10 @@ struct sonde_task {
 		[_SONDE_LEDGER_MAX]; /* agent's sites, and what is carried over a worker's death */
 	uint64_t carried_probe_cpu_ns;
 	bool dropped_history;
+	uint64_t told_lists, told_sequence; /* hash of the lists that went out last, and when */
 	uint64_t reports, report_bytes, report_bytes_compressed;
 	enum sonde_encoding encoding;
+	bool told_first; /* the first report with meters is in the log */
 };
 
 int sonde_task_new(struct sonde_tasks *tasks, struct sonde_spec *spec,

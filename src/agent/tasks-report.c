@@ -232,7 +232,7 @@ static int report_task(struct sonde_task *t, bool end)
 	e = new_report(t->spec.id, t->sequence, sonde_mono_ns(), &b, &r);
 	if (e < 0)
 		return e;
-	r->task_report = SONDE_BUF_INIT(1024UL * 1024);
+	r->task_report = SONDE_BUF_INIT(SONDE_TASK_REPORT_MAX);
 	e = sonde_task_pack_report(t, &m, &r->task_report);
 	if (e < 0)
 		return e;

@@ -132,13 +132,25 @@ static void replace(json_t **slot, json_t *fresh)
 	*slot = fresh;
 }
 
+/* A cost without programs has no news of them. */
+static void replace_cost(json_t **slot, json_t *fresh)
+{
+	if (fresh && json_array_size(json_object_get(fresh, "programs")) == 0)
+		(void)json_object_set(fresh, "programs", json_object_get(*slot, "programs"));
+	replace(slot, fresh);
+}
+
+/* The ledger's entries of 0 are left out, so an empty one is news; of the other lists an empty one means unchanged. */
 static void take_lists(struct sonde_task_agent *a, const Sonde__V1__TaskReport *m)
 {
-	replace(&a->targets, targets_json(m));
-	replace(&a->probes, probes_json(m));
+	if (m->n_targets || !a->targets)
+		replace(&a->targets, targets_json(m));
+	if (m->n_probes || !a->probes)
+		replace(&a->probes, probes_json(m));
 	replace(&a->ledger, ledger_json(m));
-	replace(&a->absent, absent_json(m));
-	replace(&a->cost, cost_json(m->cost));
+	if (m->n_absent || !a->absent)
+		replace(&a->absent, absent_json(m));
+	replace_cost(&a->cost, cost_json(m->cost));
 	replace(&a->idle_proof, idle_json(m->idle_proof));
 }
 
