@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -391,9 +392,17 @@ static void count_outcome(struct sonde_task *t, const struct sonde_report *repor
 		return;
 	}
 	t->reports++;
+	if (report->n_messages && !t->told_first) {
+		t->told_first = true;
+		sonde_log_info("task %s: first report: encoding=%s bytes=%" PRIu64
+			       " compressed=%" PRIu64,
+			       t->spec.id, sonde_encoding_name(report->encoding), report->bytes,
+			       report->bytes_compressed);
+	}
 	t->report_bytes += report->bytes;
 	t->report_bytes_compressed += report->bytes_compressed;
-	t->encoding = report->encoding;
+	if (report->n_messages || t->encoding == SONDE_ENCODING_IDENTITY)
+		t->encoding = report->encoding;
 	/* Less than a second is the way of any report. */
 	if (late_ms >= 1000 && late_ms > t->ledger[SONDE_LEDGER_REPORT_LATE_MS])
 		t->ledger[SONDE_LEDGER_REPORT_LATE_MS] = late_ms;
@@ -430,6 +439,7 @@ static void forget(struct sonde_tasks *tasks)
 	sonde_view_done(&tasks->together);
 	sonde_peer_table_reset(tasks->peers);
 	sonde_finder_want_listeners(tasks->config.finder, false);
+	sonde_encoding_trim();
 	(void)malloc_trim(0); /* the idle process is to be as small as before */
 	tasks->config.on_idle(tasks->config.ctx);
 }

@@ -213,7 +213,8 @@ void sonde_delivery_answer(struct sonde_delivery *d, const struct sonde_delivery
 		d->delay_ns = 0;
 		r->bytes += result->bytes;
 		r->bytes_compressed += result->bytes_compressed;
-		r->encoding = result->encoding;
+		if (result->encoding != SONDE_ENCODING_IDENTITY) /* small ones do not gain by any */
+			r->encoding = result->encoding;
 		if (r->task_report.len && !r->task_report_sent)
 			r->task_report_sent = true;
 		else

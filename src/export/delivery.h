@@ -41,7 +41,7 @@ struct sonde_report {
 	/* filled in as it is sent */
 	bool task_report_sent;
 	uint64_t bytes, bytes_compressed;
-	enum sonde_encoding encoding; /* of the last message */
+	enum sonde_encoding encoding; /* of the last message that was compressed */
 	unsigned attempts;
 	struct sonde_report *next;
 };
