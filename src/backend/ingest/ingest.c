@@ -227,12 +227,11 @@ static void on_stored(void *ctx, int error)
 			"the report could not be stored, send it again");
 		return;
 	}
-	if (p->key[0] != '\0' &&
-	    sonde_series_table_get(p->ingest->config.series, p->task, sonde_wall_ms(), &set) == 0) {
-		seen = sonde_series_set_find_seen(set, p->key);
-		if (seen)
-			seen->stored = true;
-	}
+	/* A set that has left memory finds the report among the stored ones when it comes back. */
+	set = p->key[0] != '\0' ? sonde_series_table_find(p->ingest->config.series, p->task) : NULL;
+	seen = set ? sonde_series_set_find_seen(set, p->key) : NULL;
+	if (seen)
+		seen->stored = true;
 	p->done(p->ctx, SONDE_GRPC_OK, NULL);
 }
 
@@ -430,10 +429,13 @@ static void end_pass(struct sonde_ingest *in)
 	int r;
 
 	in->in_pass = false;
-	if (in->pass_serial <= in->covered_serial ||
-	    sonde_series_failed_writes(in->config.series) != in->pass_failed_writes)
+	if (sonde_series_failed_writes(in->config.series) != in->pass_failed_writes) {
+		/* All is dirty again: there is something to write, also if no report comes any more. */
+		in->waiting_bytes += in->waiting_bytes == 0;
 		return;
-	/* Queued behind the slices, in the same order on disk. */
+	}
+	if (in->pass_serial <= in->covered_serial)
+		return;
 	job = sonde_store_job_new();
 	r = job ? sonde_store_job_add(job, SONDE_STORE_CLEAR_REPORTS, "i", in->pass_serial)
 		: -ENOMEM;

@@ -22,6 +22,7 @@ struct sonde_series_table {
 	size_t max_buckets, buckets, dirty;
 	uint64_t fine_refused, refused;
 	uint64_t pass, failed_writes;
+	unsigned unwritten; /* slices that are with the writer */
 	void (*on_drop)(void *engine);
 };
 
@@ -311,6 +312,11 @@ int sonde_series_add(struct sonde_series_table *st, struct sonde_series_set *s, 
 	r = add_to_step(st, s, series, SONDE_SERIES_1M, ts_ms, points, n, serial);
 	if (r < 0) {
 		st->refused++;
+		/* Buckets are what bounds the series: one that got none must not stay. */
+		if (series->step[SONDE_SERIES_1M].n == 0) {
+			HASH_DEL(s->series, series);
+			series_free(series);
+		}
 		return r;
 	}
 	r = add_to_step(st, s, series, SONDE_SERIES_10S, ts_ms, points, n, serial);
@@ -447,6 +453,12 @@ static int write_bucket(struct checkpoint *c, struct sonde_series_set *set, stru
 	int r;
 
 	r = sonde_mal_accumulator_store(b->acc, &bytes);
+	if (r == -EMSGSIZE) {
+		/* Labels of an absurd length: this bucket lives in memory only, and holds up no other. */
+		c->table->refused++;
+		set_dirty(c->table, set, s, b, false);
+		return 0;
+	}
 	if (r == 0)
 		r = sonde_store_job_add(c->job, SONDE_STORE_PUT_SERIES, "tttiiib", set->task,
 					s->metric, s->entity, sonde_series_step_ms[step],
@@ -499,6 +511,7 @@ static void on_written(void *ctx, int error)
 {
 	struct sonde_series_table *st = ctx;
 
+	st->unwritten--;
 	if (error == 0)
 		return;
 	(void)sonde_log_warn(error, "cannot write series to the database, will try again");
@@ -538,13 +551,14 @@ int sonde_series_checkpoint(struct sonde_series_table *st, size_t max_buckets)
 			r = write_set(&c, set, max_buckets);
 	}
 	if (c.rows == 0)
-		return r;
+		return r == 0 && st->unwritten > 0 ? -ENOBUFS : r;
+	st->unwritten++;
 	submitted = sonde_store_submit(st->store, &job, on_written, st);
 	if (submitted < 0) {
 		on_written(st, submitted);
 		return submitted;
 	}
-	return r;
+	return r < 0 ? r : 1; /* complete once it is known to be on disk */
 }
 
 uint64_t sonde_series_failed_writes(const struct sonde_series_table *st)

@@ -73,7 +73,7 @@ struct sonde_series_stats {
 	size_t sets, buckets, dirty;
 	uint64_t
 		fine_refused; /* 10 s buckets not made for want of room; the minutes have the data */
-	uint64_t refused;     /* emissions lost for want of room */
+	uint64_t refused;     /* emissions lost for want of room, buckets too large to store */
 };
 
 /* @store is borrowed. @on_drop frees a set's engine; may be NULL. */
@@ -111,7 +111,8 @@ int sonde_series_total(const struct sonde_series *s,
 /*
  * A checkpoint writes every bucket that is dirty when it begins, in slices, so that the loop goes on.
  * sonde_series_checkpoint() writes at least one series and stops behind @max_buckets.
- * Return: 1 there is more, 0 the pass is complete, -ENOBUFS (the writer is busy: try later), -ENOMEM.
+ * Return: 1 there is more, 0 the pass is complete and none of it is with the writer any more, -ENOBUFS (the
+ * writer is busy: try later), -ENOMEM.
  */
 void sonde_series_checkpoint_begin(struct sonde_series_table *st);
 int sonde_series_checkpoint(struct sonde_series_table *st, size_t max_buckets) _must_check_;

@@ -47,10 +47,15 @@ static struct sonde_series_table *make(struct fixture *f, size_t max, struct son
 
 static void write_all(struct fixture *f, struct sonde_series_table *st)
 {
+	int r;
+
 	sonde_series_checkpoint_begin(st);
-	while (sonde_series_checkpoint(st, 1) > 0)
-		;
-	sonde_store_flush(f->store);
+	do {
+		r = sonde_series_checkpoint(st, 1);
+		if (r == -ENOBUFS)
+			sonde_store_flush(f->store);
+	} while (r > 0 || r == -ENOBUFS);
+	assert_ok(r);
 }
 
 static void totals_are_exact_over_buckets(void **state)
@@ -128,6 +133,70 @@ static void without_room_the_minutes_go_on(void **state)
 	assert_int_equal(stats.buckets, 16);
 }
 
+static void a_pass_is_complete_only_once_it_is_on_disk(void **state)
+{
+	struct fixture *f = *state;
+	struct sonde_series_set *set;
+
+	fixture_open(f);
+	_cleanup_(sonde_series_table_freep) struct sonde_series_table *st = make(f, 1000, &set);
+
+	assert_ok(add(st, set, T0, 1, 1));
+	sonde_series_checkpoint_begin(st);
+	assert_int_equal(sonde_series_checkpoint(st, 1000), 1);
+	assert_err(sonde_series_checkpoint(st, 1000), ENOBUFS); /* nobody has asked the writer */
+	sonde_store_flush(f->store);
+	assert_ok(sonde_series_checkpoint(st, 1000));
+}
+
+static void a_series_without_room_does_not_stay(void **state)
+{
+	const struct sonde_mal_point p = {.key = "", .value = 1};
+	struct fixture *f = *state;
+	struct sonde_series_set *set;
+	char entity[16];
+
+	fixture_open(f);
+	_cleanup_(sonde_series_table_freep) struct sonde_series_table *st = make(f, 4, &set);
+
+	for (int i = 0; i < 100; i++) {
+		(void)snprintf(entity, sizeof(entity), "e%d", i);
+		(void)!sonde_series_add(st, set, "m", entity, &sum, T0, &p, 1, i + 1);
+	}
+	assert_true(HASH_COUNT(set->series) <= 4);
+}
+
+static void a_bucket_that_is_too_large_to_store_holds_up_no_other(void **state)
+{
+	struct sonde_mal_point *points = calloc(SONDE_MAL_KEYS_MAX, sizeof(*points));
+	struct sonde_series_stats stats;
+	struct fixture *f = *state;
+	struct sonde_series_set *set;
+	char *keys = calloc(SONDE_MAL_KEYS_MAX, 512);
+
+	fixture_open(f);
+	_cleanup_(sonde_series_table_freep) struct sonde_series_table *st = make(f, 1000, &set);
+
+	assert_non_null(points);
+	assert_non_null(keys);
+	for (size_t i = 0; i < SONDE_MAL_KEYS_MAX; i++) {
+		(void)snprintf(keys + i * 512, 512, "{k=%0400zu}", i);
+		points[i] = (struct sonde_mal_point){.key = keys + i * 512, .value = 1};
+	}
+	assert_ok(sonde_series_add(st, set, "large", "e", &sum, T0, points, SONDE_MAL_KEYS_MAX, 1));
+	assert_ok(add(st, set, T0, 5, 2));
+	write_all(f, st);
+	sonde_series_table_get_stats(st, &stats);
+	assert_int_equal(stats.dirty, 0);
+	assert_int_equal(stats.refused, 2); /* of both steps */
+	st = sonde_series_table_free(st);
+	st = make(f, 1000, &set);
+	assert_int_equal(HASH_COUNT(set->series), 1);
+	assert_int_equal(total(set), 5);
+	free(points);
+	free(keys);
+}
+
 static void remembers_reports_and_forgets_the_oldest(void **state)
 {
 	struct sonde_series_stats stats;
@@ -195,6 +264,9 @@ int main(void)
 		with_store(a_replay_adds_what_the_checkpoint_has_not),
 		with_store(one_report_may_add_to_a_bucket_twice),
 		with_store(without_room_the_minutes_go_on),
+		with_store(a_pass_is_complete_only_once_it_is_on_disk),
+		with_store(a_series_without_room_does_not_stay),
+		with_store(a_bucket_that_is_too_large_to_store_holds_up_no_other),
 		with_store(remembers_reports_and_forgets_the_oldest),
 		with_store(a_clean_idle_set_leaves_memory_and_comes_back),
 		with_store(a_metric_keeps_its_function),
