@@ -120,6 +120,31 @@ class Tasks(WithServer):
         self.assertEqual(agent.report(task, 2).status, OK)  # late, but there
         self.assertTrue(self.server.get(f"/tasks/{task}/ledger")["complete"])
 
+    def test_an_agent_that_was_started_anew_ends_its_task(self):
+        agent, task = self.with_task()
+        agent.query()
+        agent.report(task, 1, states=["running"])
+        agent.report(task, 2)
+        self.assertEqual(agent.report(task, 1, states=["planned", "running"]).status, OK)  # counts from 1 again
+        self.assertEqual(agent.report(task, 2, end="done").status, OK)
+        self.assertEqual(self.server.get(f"/tasks/{task}")["state"], "done")
+
+    def test_a_clock_of_another_age_ends_no_task_early(self):
+        agent, task = self.with_task()
+        agent.query()
+        agent.report(task, 1, states=["running", "draining", "done"], at_ms=1000)  # 1970: older than any retention
+        agent.report(task, 2, end="done")
+        got = self.server.get(f"/tasks/{task}")
+        self.assertEqual((got["state"], got["ended"], got["started"]), ("done", got["created"], got["created"]))
+
+    def test_a_sequence_that_could_not_be_kept_is_refused(self):
+        agent, task = self.with_task()
+        agent.query()
+        self.assertEqual(agent.report(task, 1, states=["running"]).status, OK)
+        self.assertEqual(agent.report(task, 1 << 63).status, INVALID)
+        self.server.restart(signal.SIGTERM)
+        self.assertEqual(self.server.get(f"/tasks/{task}")["state"], "running")
+
     def test_a_watch_says_hello_and_is_told_of_extension_and_stop(self):
         agent, task = self.with_task()
         agent.query()

@@ -109,10 +109,10 @@ def collection(*meters, service="web", instance="i", timestamp_ms=None):
     return message(f1=[m + (head if i == 0 else b"") for i, m in enumerate(meters)])
 
 
-def task_report(agent, task, sequence, states=(), end=None, ledger=(), **more):
+def task_report(agent, task, sequence, states=(), end=None, ledger=(), at_ms=None, **more):
     now = int(time.time() * 1000)
     return message(f1=agent, f2=task, f3=sequence, f6=now - 1000, f7=now,
-                   f8=[message(f1=s, f2=now, f3="words") for s in states],
+                   f8=[message(f1=s, f2=at_ms or now, f3="words") for s in states],
                    f11=[message(f1=site, f2=n, f3=weakens, f4="words") for site, n, weakens in ledger],
                    **({"f15": True, "f16": end, "f17": "its time is over"} if end else {}), **more)
 

@@ -162,9 +162,14 @@ static void take_states(struct sonde_task *t, struct sonde_task_agent *a,
 	for (size_t i = 0; i < m->n_states; i++) {
 		int64_t at = m->states[i]->wall_ms;
 
-		/* Its clock, but not ahead of ours: the end of the task follows from it. */
+		/*
+		 * Its clock, but not ahead of ours nor before the task was made: the end of the
+		 * task and how long it is kept follow from it.
+		 */
 		if (at <= 0 || at > now_ms)
 			at = now_ms;
+		if (at < t->created_ms)
+			at = t->created_ms;
 		if (sonde_task_state_from_name(m->states[i]->state, &state) == 0)
 			(void)sonde_task_move(t, a, state, at, m->states[i]->words, false);
 	}
@@ -207,10 +212,12 @@ static enum sonde_grpc_status take_report(struct sonde_backend *b,
 	r = sonde_ranges_add(&a->sequences, m->sequence);
 	if (r == -EINVAL)
 		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT,
-					   "sequence: counts from 1");
+					   "sequence: must be 1 to %" PRId64, INT64_MAX);
 	ended = sonde_task_state_final(t->state);
-	if (r == -EEXIST) {
+	/* An agent that was started anew counts from 1 again: its end is an end all the same. */
+	if (r == -EEXIST && (a->ended || !m->end)) {
 		a->duplicates++;
+		a->last_report_ms = now_ms;
 	} else {
 		a->refused += r == -ENOSPC;
 		a->dropped_history = a->dropped_history || m->dropped_history;

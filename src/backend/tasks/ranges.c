@@ -27,7 +27,7 @@ int sonde_ranges_add(struct sonde_ranges *r, uint64_t sequence)
 {
 	size_t i;
 
-	if (sequence == 0 || sequence == UINT64_MAX)
+	if (sequence == 0 || sequence > INT64_MAX) /* the stored form has no larger numbers */
 		return -EINVAL;
 	i = place(r, sequence);
 	if (i < r->n && r->range[i].first <= sequence && sequence <= r->range[i].last)

@@ -23,7 +23,7 @@ struct sonde_ranges {
 	uint64_t received; /* distinct numbers held */
 };
 
-/* Return: 0, -EEXIST (held already), -ENOSPC, -EINVAL (0 is no sequence). */
+/* Return: 0, -EEXIST (held already), -ENOSPC, -EINVAL (0, or above INT64_MAX). */
 int sonde_ranges_add(struct sonde_ranges *r, uint64_t sequence) _must_check_;
 uint64_t sonde_ranges_highest(const struct sonde_ranges *r); /* 0: none */
 /* Numbers from 1 to the highest that have not come. */

@@ -240,8 +240,7 @@ static int tick_agent(struct sonde_task *t, struct sonde_task_agent *a,
 			       a->handed_out_ms ? ": it was handed out, but no report came" : "");
 		return sonde_task_move(t, a, SONDE_TASK_EXPIRED, clock->now_ms, words, true);
 	}
-	if (!answered)
-		return 0;
+	/* Also one that was handed the task and never answered: it is handed out to nobody any more. */
 	if (t->stop_asked && clock->now_ms > t->stop_asked_ms + clock->grace_ms &&
 	    clock->now_ms > a->last_report_ms + clock->grace_ms) {
 		(void)snprintf(words, sizeof(words),
@@ -249,6 +248,8 @@ static int tick_agent(struct sonde_task *t, struct sonde_task_agent *a,
 			       t->stop_reason, a->id);
 		return sonde_task_move(t, a, SONDE_TASK_STOPPED, clock->now_ms, words, true);
 	}
+	if (!answered)
+		return 0;
 	seen = clock->agent_seen_ms(clock->ctx, a->id);
 	seen = seen > a->last_report_ms ? seen : a->last_report_ms;
 	if (!over && clock->now_ms - seen <= clock->silent_ms)

@@ -53,7 +53,9 @@ static void refuses_one_gap_too_many(void **state)
 	for (unsigned i = 0; i < SONDE_RANGES_MAX; i++)
 		assert_ok(sonde_ranges_add(&r, 1 + 2 * i));
 	assert_err(sonde_ranges_add(&r, 1000), ENOSPC);
-	assert_ok(sonde_ranges_add(&r, 2)); /* closes a gap: always room */
+	assert_err(sonde_ranges_add(&r, 0), EINVAL);
+	assert_err(sonde_ranges_add(&r, 1ULL << 63), EINVAL); /* JSON could not hold it */
+	assert_ok(sonde_ranges_add(&r, 2));		      /* closes a gap: always room */
 	assert_int_equal(r.n, SONDE_RANGES_MAX - 1);
 }
 

@@ -182,6 +182,20 @@ static void a_stop_ends_only_those_who_never_had_it(void **state)
 	assert_non_null(strstr(t->reason, "enough"));
 }
 
+static void a_stop_ends_who_took_the_task_and_never_answered(void **state)
+{
+	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
+	struct sonde_task_agent *a = add(t, "a");
+
+	t->spec->duration_ms = 600000;
+	a->handed_out_ms = T0;
+	sonde_task_stop(t, T0 + 5, "enough");
+	assert_int_equal(t->state, SONDE_TASK_ACCEPTED);
+	assert_int_equal(tick(t, T0 + 5 + 30001), 1);
+	assert_int_equal(t->state, SONDE_TASK_STOPPED);
+	assert_non_null(strstr(t->reason, "enough"));
+}
+
 static void is_complete_only_without_any_loss(void **state)
 {
 	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
@@ -261,6 +275,7 @@ int main(void)
 		cmocka_unit_test(an_agent_that_is_seen_has_not_vanished),
 		cmocka_unit_test(the_end_counts_from_the_agents_own_start),
 		cmocka_unit_test(a_stop_ends_only_those_who_never_had_it),
+		cmocka_unit_test(a_stop_ends_who_took_the_task_and_never_answered),
 		cmocka_unit_test(is_complete_only_without_any_loss),
 		cmocka_unit_test(survives_as_a_document),
 		cmocka_unit_test(bounds_agents_and_time_line),
