@@ -170,6 +170,12 @@ static int fill_edge(struct sonde_edge *e, const struct sonde_cell_state *now,
 	return r;
 }
 
+/* Over its whole life: only signals that came before a connection, or instead of one. */
+static bool without_connection(const struct sonde_tcp_cell *c)
+{
+	return c->seeded == 0 && c->opened == 0 && c->accepted == 0 && c->open == 0;
+}
+
 static int add_edge(struct sonde_edges *edges, const struct sonde_cell_state *now,
 		    const struct sonde_cell_state *then, const struct sonde_peer_table *peers,
 		    struct sonde_view_names names, struct sonde_process *self)
@@ -189,6 +195,8 @@ static int add_edge(struct sonde_edges *edges, const struct sonde_cell_state *no
 		return r;
 	}
 	sonde_peer_resolve(peers, &now->key, &e->peer);
+	if (without_connection(&now->cell))
+		sonde_peer_infer_client(peers, &now->key, &e->peer);
 	if (e->peer.kind == SONDE_PEER_PROCESS)
 		other = names.process_of(names.ctx, e->peer.pid);
 	if (other)

@@ -15,6 +15,15 @@ struct serve {
 	uint64_t group;
 };
 
+/* A known client: from where to which service. */
+struct talk {
+	uint8_t from[16], to[16];
+	uint16_t port;
+	uint64_t netns;
+	uint32_t pid;
+	uint64_t group;
+};
+
 struct table {
 	void *rows;
 	size_t n, cap, size;
@@ -22,7 +31,7 @@ struct table {
 
 struct sonde_peer_table {
 	size_t max_rows;
-	struct table serves, listeners, locals;
+	struct table serves, listeners, locals, talks;
 	bool sealed;
 };
 
@@ -69,6 +78,7 @@ int sonde_peer_table_new(size_t max_rows, struct sonde_peer_table **ret)
 	t->serves.size = sizeof(struct serve);
 	t->listeners.size = sizeof(struct serve);
 	t->locals.size = 16;
+	t->talks.size = sizeof(struct talk);
 	*ret = t;
 	return 0;
 }
@@ -80,6 +90,7 @@ struct sonde_peer_table *sonde_peer_table_free(struct sonde_peer_table *t)
 	free(t->serves.rows);
 	free(t->listeners.rows);
 	free(t->locals.rows);
+	free(t->talks.rows);
 	free(t);
 	return NULL;
 }
@@ -91,6 +102,7 @@ void sonde_peer_table_reset(struct sonde_peer_table *t)
 	t->serves.n = 0;
 	t->listeners.n = 0;
 	t->locals.n = 0;
+	t->talks.n = 0;
 	t->sealed = false;
 }
 
@@ -112,9 +124,25 @@ static int table_add(struct table *t, size_t max_rows, const void *row)
 	return 0;
 }
 
-int sonde_peer_table_add_cell(struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key)
+static int add_server(struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key)
 {
 	struct serve s = {.port = key->port, .netns = key->netns, .pid = key->pid};
+
+	memcpy(s.addr, key->laddr, 16);
+	return table_add(&t->serves, t->max_rows, &s);
+}
+
+static int add_client(struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key)
+{
+	struct talk c = {.port = key->port, .netns = key->netns, .pid = key->pid};
+
+	memcpy(c.from, key->laddr, 16);
+	memcpy(c.to, key->raddr, 16);
+	return table_add(&t->talks, t->max_rows, &c);
+}
+
+int sonde_peer_table_add_cell(struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key)
+{
 	int r;
 
 	assert(t && key && !t->sealed);
@@ -122,10 +150,9 @@ int sonde_peer_table_add_cell(struct sonde_peer_table *t, const struct sonde_tcp
 	if (key->flags & SONDE_TCP_CELL_OTHER)
 		return 0;
 	r = table_add(&t->locals, t->max_rows, key->laddr);
-	if (r < 0 || key->role != SONDE_TCP_ROLE_SERVER)
+	if (r < 0)
 		return r;
-	memcpy(s.addr, key->laddr, 16);
-	return table_add(&t->serves, t->max_rows, &s);
+	return key->role == SONDE_TCP_ROLE_SERVER ? add_server(t, key) : add_client(t, key);
 }
 
 int sonde_peer_table_add_listener(struct sonde_peer_table *t, uint64_t netns,
@@ -160,6 +187,16 @@ static int compare_serve(const void *va, const void *vb)
 	return r ? r : (a->port > b->port) - (a->port < b->port);
 }
 
+static int compare_talk(const void *va, const void *vb)
+{
+	const struct talk *a = va, *b = vb;
+	int r = memcmp(a->from, b->from, 16);
+
+	if (r == 0)
+		r = memcmp(a->to, b->to, 16);
+	return r ? r : (a->port > b->port) - (a->port < b->port);
+}
+
 static void set_groups(struct table *t, uint64_t (*group)(void *ctx, uint32_t pid), void *ctx)
 {
 	struct serve *rows = t->rows;
@@ -175,6 +212,13 @@ void sonde_peer_table_seal(struct sonde_peer_table *t, uint64_t (*group)(void *c
 
 	set_groups(&t->serves, group, ctx);
 	set_groups(&t->listeners, group, ctx);
+	for (size_t i = 0; i < t->talks.n; i++) {
+		struct talk *c = (struct talk *)t->talks.rows + i;
+
+		c->group = group ? group(ctx, c->pid) : c->pid;
+	}
+	if (t->talks.n)
+		qsort(t->talks.rows, t->talks.n, sizeof(struct talk), compare_talk);
 	if (t->serves.n)
 		qsort(t->serves.rows, t->serves.n, sizeof(struct serve), compare_serve);
 	if (t->listeners.n)
@@ -266,4 +310,40 @@ void sonde_peer_resolve(const struct sonde_peer_table *t, const struct sonde_tcp
 	if (p.pid)
 		p.kind = SONDE_PEER_PROCESS;
 	*ret = p;
+}
+
+void sonde_peer_infer_client(const struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key,
+			     struct sonde_peer *peer)
+{
+	const struct talk *rows = t->talks.rows, *found = NULL;
+	struct talk want = {.port = key->port};
+	bool same_netns = sonde_address_is_loopback(key->raddr);
+	size_t lo = 0, hi = t->talks.n;
+
+	assert(t && key && peer && t->sealed);
+
+	if (peer->kind != SONDE_PEER_ADDRESS || key->role != SONDE_TCP_ROLE_SERVER)
+		return;
+	memcpy(want.from, key->raddr, 16);
+	memcpy(want.to, key->laddr, 16);
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (compare_talk(&rows[mid], &want) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < t->talks.n && compare_talk(&rows[lo], &want) == 0; lo++) {
+		if (same_netns && rows[lo].netns != key->netns)
+			continue;
+		if (found && found->group != rows[lo].group)
+			return; /* two share the address: whose it was cannot be told */
+		if (!found)
+			found = &rows[lo];
+	}
+	if (!found)
+		return;
+	peer->kind = SONDE_PEER_PROCESS;
+	peer->pid = found->pid;
 }

@@ -4,8 +4,10 @@
 /*
  * Peer: who the other end of a cell is. First the kernel's word (the other
  * socket was tagged too), then, for a client, the cell or listener that serves
- * the address it talks to; else the address. A server's client is never guessed
- * from its address: several processes share one. No I/O, one thread.
+ * the address it talks to; else the address. A server's client is not guessed
+ * from its address, as several processes share one, with one exception: signals
+ * of handshakes that came to nothing (sonde_peer_infer_client()). No I/O, one
+ * thread.
  */
 
 #include <stdbool.h>
@@ -32,7 +34,7 @@ struct sonde_peer {
 
 struct sonde_peer_table;
 
-/* @max_rows bounds each of its three tables; what does not fit is not found later. Return: 0, -ENOMEM. */
+/* @max_rows bounds each of its four tables; what does not fit is not found later. Return: 0, -ENOMEM. */
 int sonde_peer_table_new(size_t max_rows, struct sonde_peer_table **ret) _must_check_;
 struct sonde_peer_table *sonde_peer_table_free(struct sonde_peer_table *t);
 SONDE_DEFINE_CLEANUP(struct sonde_peer_table *, sonde_peer_table_free)
@@ -58,6 +60,18 @@ void sonde_peer_table_seal(struct sonde_peer_table *t, uint64_t (*group)(void *c
 
 void sonde_peer_resolve(const struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key,
 			struct sonde_peer *ret);
+
+/*
+ * sonde_peer_infer_client() - name the client of a server's cell that never had a connection
+ * @peer: as resolved; it is touched only where the kernel named nobody
+ *
+ * What meets a listener before there is a child (a SYN-ACK sent again, a SYN dropped) is known by address alone.
+ * Where all known client cells from that address to this address and port are of one process, the signals are taken
+ * for that process's: inferred, as a process that is no target may have sent them. For loopback the cells must be of
+ * the same network namespace.
+ */
+void sonde_peer_infer_client(const struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key,
+			     struct sonde_peer *peer);
 
 /* 127.0.0.0/8 and ::1. */
 bool sonde_address_is_loopback(const uint8_t addr[16]);

@@ -168,6 +168,69 @@ static void addresses_are_written_as_people_write_them(void **state)
 	assert_string_equal(text, "2001:db8::1");
 }
 
+/* Adds @n cells, seals, and asks for the client of the first, a server's cell without a connection. */
+static struct sonde_peer infer(const struct sonde_tcp_cell_key *cells, size_t n,
+			       uint64_t (*group)(void *, uint32_t))
+{
+	_cleanup_(sonde_peer_table_freep) struct sonde_peer_table *t = NULL;
+	struct sonde_peer p = {0};
+
+	assert_ok(sonde_peer_table_new(100, &t));
+	for (size_t i = 0; i < n; i++)
+		assert_ok(sonde_peer_table_add_cell(t, &cells[i]));
+	sonde_peer_table_seal(t, group, NULL);
+	sonde_peer_resolve(t, &cells[0], &p);
+	assert_int_equal(p.kind, cells[0].peer_pid ? SONDE_PEER_PROCESS : SONDE_PEER_ADDRESS);
+	sonde_peer_infer_client(t, &cells[0], &p);
+	return p;
+}
+
+static void a_cell_without_connection_is_the_one_known_clients(void **state)
+{
+	struct sonde_tcp_cell_key c[] = {
+		cell(2, 20, SONDE_TCP_ROLE_SERVER, "10.0.0.2", "10.0.0.1", 80),
+		cell(1, 10, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.0.0.2", 80),
+		cell(1, 11, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.0.0.2", 80),
+		cell(1, 55, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.0.0.2", 81),
+		cell(1, 56, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.0.0.3", 80),
+		cell(1, 57, SONDE_TCP_ROLE_CLIENT, "10.0.0.4", "10.0.0.2", 80),
+	};
+	struct sonde_peer p = infer(c, ELEMENTS_OF(c), tens);
+
+	assert_int_equal(p.kind, SONDE_PEER_PROCESS);
+	assert_int_equal(p.pid / 10, 1); /* either worker: they carry one id */
+	/* what the kernel said stays */
+	c[0].peer_pid = 77;
+	p = infer(c, ELEMENTS_OF(c), tens);
+	assert_int_equal(p.pid, 77);
+}
+
+static void two_clients_of_one_address_leave_the_address(void **state)
+{
+	struct sonde_tcp_cell_key c[] = {
+		cell(2, 20, SONDE_TCP_ROLE_SERVER, "10.0.0.2", "10.0.0.1", 80),
+		cell(1, 10, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.0.0.2", 80),
+		cell(1, 31, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.0.0.2", 80),
+	};
+
+	assert_int_equal(infer(c, 3, NULL).kind, SONDE_PEER_ADDRESS);
+	assert_int_equal(infer(c, 1, NULL).kind, SONDE_PEER_ADDRESS);
+}
+
+static void a_client_on_loopback_is_of_the_same_namespace(void **state)
+{
+	struct sonde_tcp_cell_key c[] = {
+		cell(2, 20, SONDE_TCP_ROLE_SERVER, "127.0.0.1", "127.0.0.1", 80),
+		cell(1, 10, SONDE_TCP_ROLE_CLIENT, "127.0.0.1", "127.0.0.1", 80),
+		cell(2, 31, SONDE_TCP_ROLE_CLIENT, "127.0.0.1", "127.0.0.1", 80),
+	};
+	struct sonde_peer p = infer(c, 3, NULL);
+
+	assert_int_equal(p.kind, SONDE_PEER_PROCESS);
+	assert_int_equal(p.pid, 31);
+	assert_int_equal(infer(c, 2, NULL).kind, SONDE_PEER_ADDRESS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -176,6 +239,9 @@ int main(void)
 		cmocka_unit_test(loopback_is_matched_in_the_same_namespace_only),
 		cmocka_unit_test(workers_of_one_process_id_are_no_ambiguity),
 		cmocka_unit_test(a_servers_client_is_never_guessed_from_its_address),
+		cmocka_unit_test(a_cell_without_connection_is_the_one_known_clients),
+		cmocka_unit_test(two_clients_of_one_address_leave_the_address),
+		cmocka_unit_test(a_client_on_loopback_is_of_the_same_namespace),
 		cmocka_unit_test(a_listener_serves_only_what_stays_in_its_namespace),
 		cmocka_unit_test(the_overflow_cell_has_no_address),
 		cmocka_unit_test(refuses_rows_past_its_limit),
