@@ -109,6 +109,7 @@ static int wait_for_ipv6(void)
 		unsigned int scope, flags;
 
 		while (f && fgets(line, sizeof(line), f))
+			/* NOLINTNEXTLINE(cert-err34-c): the kernel's own hex, two digits each */
 			if (sscanf(line, "%*s %*x %*x %x %x relay", &scope, &flags) == 2 &&
 			    scope == 0 && strstr(line, " relay") && !(flags & IFA_F_TENTATIVE))
 				return 0;
