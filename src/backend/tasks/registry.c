@@ -19,6 +19,8 @@ struct sonde_registry {
 	struct sonde_process *processes;
 	struct sonde_entity *entities;
 	uint64_t refused;
+	unsigned unwritten; /* jobs that are with the writer */
+	uint64_t failures;  /* of writes */
 };
 
 static const char *const kind_names[_SONDE_ENTITY_KIND_MAX] = {
@@ -385,6 +387,62 @@ static int collect_forgotten(struct sonde_registry *r, struct sonde_store_job *j
 	return rc;
 }
 
+/* A job of changes that is with the writer. */
+struct writing {
+	struct sonde_registry *registry;
+	uint64_t failures; /* of the registry when it was queued */
+	sonde_store_done_fn done;
+	void *ctx;
+};
+
+/* What was taken for stored may not be: all is written again, which hurts nobody. */
+static void mark_unstored(struct sonde_registry *r)
+{
+	r->failures++;
+	for (struct sonde_agent *a = r->agents; a; a = a->hh.next)
+		a->stored_ms = 0;
+	for (struct sonde_process *p = r->processes; p; p = p->hh.next)
+		p->stored_ms = 0;
+	for (struct sonde_entity *e = r->entities; e; e = e->hh.next)
+		e->stored_ms = 0;
+}
+
+static void on_written(void *ctx, int error)
+{
+	_cleanup_free_ struct writing *w = ctx;
+	struct sonde_registry *r = w->registry;
+
+	r->unwritten--;
+	/* Changes that an earlier job took and lost are not in this one. */
+	if (error == 0 && w->failures != r->failures)
+		error = -EAGAIN;
+	if (error < 0)
+		mark_unstored(r);
+	if (w->done)
+		w->done(w->ctx, error);
+	else if (error < 0)
+		(void)sonde_log_warn(error, "cannot write the registry, will try again");
+}
+
+static int submit(struct sonde_registry *r, struct sonde_store_job **job, sonde_store_done_fn done,
+		  void *ctx)
+{
+	_cleanup_free_ struct writing *w = malloc(sizeof(*w));
+	int rc = -ENOMEM;
+
+	if (w) {
+		*w = (struct writing){r, r->failures, done, ctx};
+		rc = sonde_store_submit(r->store, job, on_written, w);
+	}
+	if (rc < 0) {
+		mark_unstored(r);
+		return rc;
+	}
+	w = NULL;
+	r->unwritten++;
+	return 0;
+}
+
 int sonde_registry_store(struct sonde_registry *r, sonde_store_done_fn done, void *ctx)
 {
 	_cleanup_(sonde_store_job_freep) struct sonde_store_job *job = sonde_store_job_new();
@@ -393,16 +451,18 @@ int sonde_registry_store(struct sonde_registry *r, sonde_store_done_fn done, voi
 
 	if (job)
 		rc = collect_changes(r, job, &rows);
-	if (rc < 0)
+	if (rc < 0) {
+		mark_unstored(r);
 		return rc;
-	if (rows == 0) {
+	}
+	/* Nothing to write may mean that it is being written: an empty job waits for that. */
+	if (rows == 0 && r->unwritten == 0) {
 		done(ctx, 0);
 		return 0;
 	}
-	return sonde_store_submit(r->store, &job, done, ctx);
+	return submit(r, &job, done, ctx);
 }
 
-/* What a failed write left unstored is written again when it is next due. */
 void sonde_registry_tick(struct sonde_registry *r, int64_t now_ms, int64_t retention_ms)
 {
 	_cleanup_(sonde_store_job_freep) struct sonde_store_job *job = sonde_store_job_new();
@@ -413,10 +473,12 @@ void sonde_registry_tick(struct sonde_registry *r, int64_t now_ms, int64_t reten
 		rc = collect_changes(r, job, &rows);
 	if (rc == 0)
 		rc = collect_forgotten(r, job, now_ms, retention_ms, &rows);
-	if (rc == 0 && rows > 0)
-		rc = sonde_store_submit(r->store, &job, NULL, NULL);
 	if (rc < 0)
-		(void)sonde_log_warn(rc, "cannot write the registry, ignoring");
+		mark_unstored(r);
+	else if (rows > 0)
+		rc = submit(r, &job, NULL, NULL);
+	if (rc < 0)
+		(void)sonde_log_warn(rc, "cannot write the registry, will try again");
 }
 
 static int load_agent(void *ctx, const struct sonde_store_row *row)

@@ -2,6 +2,7 @@
 #include "backend-fixture.h"
 
 #include <errno.h>
+#include <sqlite3.h>
 #include <string.h>
 
 #include "backend/json.h"
@@ -44,6 +45,48 @@ static void survives_a_restart_with_names(void **state)
 	assert_string_equal(p->service, "web");
 	assert_int_equal(p->pid, 7);
 	assert_string_equal(sonde_registry_find_entity(r, id)->name, "nginx");
+	(void)sonde_registry_free(r);
+}
+
+static void rename_table(const struct fixture *f, const char *from, const char *to)
+{
+	_cleanup_free_ char *sql = NULL;
+	sqlite3 *db = NULL;
+
+	assert_true(asprintf(&sql, "ALTER TABLE %s RENAME TO %s", from, to) > 0);
+	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void on_stored(void *ctx, int error)
+{
+	*(int *)ctx = error;
+}
+
+static void what_could_not_be_stored_is_not_called_stored(void **state)
+{
+	struct sonde_registry *r = NULL;
+	int first = 1, second = 1, third = 1;
+	struct fixture *f = *state;
+
+	fixture_open(f);
+	assert_ok(sonde_registry_new(f->store, &r));
+	rename_table(f, "process", "away");
+	(void)report(r, "a", "web", "nginx", 7, T0);
+	assert_ok(sonde_registry_store(r, on_stored, &first));
+	(void)report(r, "a", "web", "nginx", 7, T0); /* the agent asks again: nothing is new */
+	assert_ok(sonde_registry_store(r, on_stored, &second));
+	sonde_store_flush(f->store);
+	assert_true(first < 0);
+	assert_true(second < 0);
+	rename_table(f, "away", "process");
+	assert_ok(sonde_registry_store(r, on_stored, &third));
+	sonde_store_flush(f->store);
+	assert_ok(third);
+	r = sonde_registry_free(r);
+	assert_ok(sonde_registry_new(f->store, &r));
+	assert_non_null(sonde_registry_processes(r));
 	(void)sonde_registry_free(r);
 }
 
@@ -126,6 +169,7 @@ int main(void)
 #define with_store(t) cmocka_unit_test_setup_teardown(t, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		with_store(survives_a_restart_with_names),
+		with_store(what_could_not_be_stored_is_not_called_stored),
 		with_store(a_ping_keeps_all_of_an_entity_alive),
 		with_store(forgets_the_process_and_keeps_its_name),
 		with_store(refuses_names_that_cannot_be),
