@@ -404,6 +404,24 @@ static int load_seen(void *ctx, const struct sonde_store_row *row)
 	return r;
 }
 
+/* Sets that are looked at once, of old tasks, must not add up until they are idle. */
+static void make_room(struct sonde_series_table *st, int64_t now_ms)
+{
+	while (st->buckets >= st->max_buckets) {
+		struct sonde_series_set *oldest = NULL;
+
+		for (struct sonde_series_set *set = st->sets; set; set = set->hh.next) {
+			if (set->dirty == 0 && set->used_ms < now_ms &&
+			    (!oldest || set->used_ms < oldest->used_ms))
+				oldest = set;
+		}
+		if (!oldest)
+			return;
+		HASH_DEL(st->sets, oldest);
+		set_free(st, oldest);
+	}
+}
+
 int sonde_series_table_get(struct sonde_series_table *st, const char *task, int64_t now_ms,
 			   struct sonde_series_set **ret)
 {
@@ -418,6 +436,7 @@ int sonde_series_table_get(struct sonde_series_table *st, const char *task, int6
 		*ret = set;
 		return 0;
 	}
+	make_room(st, now_ms);
 	set = calloc(1, sizeof(*set));
 	if (!set)
 		return -ENOMEM;

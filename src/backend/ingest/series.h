@@ -7,7 +7,8 @@
  * dropped from memory when idle. Written behind: the reports themselves are
  * stored before they are acknowledged, so a bucket carries the serial of the
  * last report in it and a replay after a crash adds each report exactly once.
- * Bounded over all sets by a number of buckets. Loop thread only.
+ * Bounded over all sets by a number of buckets, which one set that is read back may exceed: sets that are all
+ * written make room for it. Loop thread only.
  */
 
 #include <stdbool.h>

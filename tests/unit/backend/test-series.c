@@ -241,6 +241,26 @@ static void a_clean_idle_set_leaves_memory_and_comes_back(void **state)
 	assert_int_equal(total(set), 5);
 }
 
+static void a_set_that_is_read_back_takes_the_room_of_an_older_one(void **state)
+{
+	struct sonde_series_set *set, *other = NULL;
+	struct fixture *f = *state;
+
+	fixture_open(f);
+	_cleanup_(sonde_series_table_freep) struct sonde_series_table *st = make(f, 4, &set);
+
+	for (int i = 0; i < 3; i++)
+		assert_ok(add(st, set, T0 + i * 60000, 1, i + 1));
+	assert_ok(sonde_series_table_get(st, "u", T0 + 1, &other));
+	assert_non_null(sonde_series_table_find(st, "t")); /* not written yet */
+	write_all(f, st);
+	sonde_series_table_drop(st, "u");
+	assert_ok(sonde_series_table_get(st, "u", T0 + 2, &other));
+	assert_null(sonde_series_table_find(st, "t"));
+	assert_ok(sonde_series_table_get(st, "t", T0 + 3, &set));
+	assert_int_equal(total(set), 3);
+}
+
 static void a_metric_keeps_its_function(void **state)
 {
 	const struct sonde_mal_function last = {.downsampling = SONDE_MAL_LATEST,
@@ -269,6 +289,7 @@ int main(void)
 		with_store(a_bucket_that_is_too_large_to_store_holds_up_no_other),
 		with_store(remembers_reports_and_forgets_the_oldest),
 		with_store(a_clean_idle_set_leaves_memory_and_comes_back),
+		with_store(a_set_that_is_read_back_takes_the_room_of_an_older_one),
 		with_store(a_metric_keeps_its_function),
 	};
 
