@@ -214,6 +214,8 @@ static void fill_end(const struct sonde_task *t, struct parts *p)
 	p->report.end = 1;
 	p->report.result = unconst(sonde_task_state_name(t->result));
 	p->report.reason = unconst(t->reason);
+	if (t->bpf_refused)
+		p->report.reason_code = unconst(SONDE_TASK_CODE_BPF_REFUSED);
 	if (!t->has_idle)
 		return;
 	sonde__v1__idle_proof__init(&p->idle);

@@ -99,6 +99,7 @@ struct sonde_task {
 	bool stopping;	 /* result and reason are set; ends at the next step */
 	enum sonde_task_state result;
 	char reason[SONDE_TASK_WORDS_MAX];
+	bool bpf_refused; /* … because this machine does not let BPF be used */
 	/* for the reports */
 	struct sonde_probe_probe probes[SONDE_TASK_PROBES_MAX];
 	size_t n_probes;

@@ -146,6 +146,7 @@ static void on_started(void *ctx, int error, const struct sonde_probe_end *end)
 	if (tasks_call_over(t, error) || error == -EPIPE)
 		return;
 	if (error < 0) {
+		t->bpf_refused = error == -EPERM || error == -EACCES || error == -EOPNOTSUPP;
 		fail(t, SONDE_TASK_FAILED, "cannot attach: %s", words_of(error, end));
 		return;
 	}
@@ -326,8 +327,9 @@ static void on_admitted(void *ctx, int error, const struct sonde_probe_end *end)
 }
 
 /* What stands in the way of any task; NULL: nothing. */
-static const char *hindrance(const struct sonde_tasks *tasks, char words[SONDE_TASK_WORDS_MAX])
+static const char *hindrance(struct sonde_task *t, char words[SONDE_TASK_WORDS_MAX])
 {
+	const struct sonde_tasks *tasks = t->tasks;
 	const struct sonde_probe_hello *hello = sonde_probe_client_hello(tasks->config.probe);
 
 	if (tasks->probe_gone[0]) {
@@ -336,6 +338,7 @@ static const char *hindrance(const struct sonde_tasks *tasks, char words[SONDE_T
 		return words;
 	}
 	if (hello && hello->bpf_error) {
+		t->bpf_refused = true;
 		(void)snprintf(words, SONDE_TASK_WORDS_MAX, "BPF is refused here: %s",
 			       hello->missing);
 		return words;
@@ -360,7 +363,7 @@ void tasks_begin(struct sonde_task *t)
 	size_t live;
 
 	live = tasks_resolve(t);
-	if (hindrance(t->tasks, words)) {
+	if (hindrance(t, words)) {
 		fail(t, SONDE_TASK_FAILED, "%s", words);
 		return;
 	}
@@ -380,7 +383,7 @@ void tasks_reattach(struct sonde_task *t)
 	t->wait = SONDE_TASK_WAIT_NONE;
 	if (t->stopping) {
 		tasks_end(t);
-	} else if (hindrance(t->tasks, words)) {
+	} else if (hindrance(t, words)) {
 		fail(t, SONDE_TASK_FAILED, "%s", words);
 	} else {
 		sonde_task_set_state(t, SONDE_TASK_ATTACHING,

@@ -153,22 +153,10 @@ int sonde_wait_run(struct sonde_wait *w)
 	return status;
 }
 
-static bool is_unsupported(const char *reason)
-{
-	/* how the agent's and the probe's words begin for what this machine does not let them do */
-	static const char *const words[] = {"BPF is refused", "not permitted", "lockdown",
-					    "CAP_",	      "BTF",	       "kernel"};
-
-	for (size_t i = 0; i < ELEMENTS_OF(words); i++) {
-		if (strcasestr(reason, words[i]))
-			return true;
-	}
-	return false;
-}
-
 int sonde_wait_verdict(struct sonde_cli *cli, const json_t *task)
 {
 	const char *reason = json_string_value(json_object_get(task, "reason"));
+	const char *code = json_string_value(json_object_get(task, "reason_code"));
 	const char *id = json_string_value(json_object_get(task, "id"));
 	const char *state = state_of(task);
 	enum sonde_task_state s;
@@ -185,8 +173,9 @@ int sonde_wait_verdict(struct sonde_cli *cli, const json_t *task)
 		status = SONDE_CLI_TIMEOUT;
 		break;
 	case SONDE_TASK_FAILED:
-		status = reason && is_unsupported(reason) ? SONDE_CLI_UNSUPPORTED
-							  : SONDE_CLI_INTERNAL;
+		status = code && strcmp(code, SONDE_TASK_CODE_BPF_REFUSED) == 0
+				 ? SONDE_CLI_UNSUPPORTED
+				 : SONDE_CLI_INTERNAL;
 		break;
 	default:
 		return 0;

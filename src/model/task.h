@@ -25,6 +25,10 @@ const char *sonde_task_state_name(enum sonde_task_state s); /* "accepted", … *
 int sonde_task_state_from_name(const char *name, enum sonde_task_state *ret);
 bool sonde_task_state_final(enum sonde_task_state s);
 
+/* Why a task ended, for programs: TaskReport.reason_code. What is none of these has words only. */
+#define SONDE_TASK_CODE_BPF_REFUSED "bpf_refused"
+#define SONDE_TASK_CODE_MAX 32
+
 #define SONDE_TASK_DURATION_MIN_MS 1000
 #define SONDE_TASK_DURATION_MAX_MS (30 * 60 * 1000)
 #define SONDE_TASK_REPORT_INTERVAL_DEFAULT_MS 2000

@@ -129,6 +129,15 @@ class Tasks(WithServer):
         self.assertEqual(agent.report(task, 2, end="done").status, OK)
         self.assertEqual(self.server.get(f"/tasks/{task}")["state"], "done")
 
+    def test_the_code_of_an_end_is_kept_for_programs(self):
+        agent, task = self.with_task()
+        agent.query()
+        self.assertEqual(self.server.get(f"/tasks/{task}")["reason_code"], "")
+        agent.report(task, 1, states=["failed"], end="failed", f19="bpf_refused")
+        self.server.restart(signal.SIGTERM)
+        got = self.server.get(f"/tasks/{task}")
+        self.assertEqual((got["state"], got["reason_code"]), ("failed", "bpf_refused"))
+
     def test_a_clock_of_another_age_ends_no_task_early(self):
         agent, task = self.with_task()
         agent.query()

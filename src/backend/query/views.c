@@ -175,9 +175,10 @@ static json_t *agents_json(const struct sonde_task *t)
 json_t *sonde_view_task(const struct sonde_task *t)
 {
 	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:s, s:o, s:O, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:s, s:o, s:O, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 		"id", t->spec->id, "name", t->spec->name, "preset", t->spec->preset, "state",
-		sonde_task_state_name(t->state), "reason", sonde_json_text(t->reason), "created",
+		sonde_task_state_name(t->state), "reason", sonde_json_text(t->reason),
+		"reason_code", sonde_json_text(t->reason_code), "created",
 		sonde_json_time(t->created_ms), "started", sonde_json_time(t->started_ms), "ended",
 		sonde_json_time(t->ended_ms), "expires", sonde_json_time(sonde_task_end_ms(t)),
 		"duration_ms", (json_int_t)t->spec->duration_ms, "report_interval_ms",

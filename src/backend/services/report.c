@@ -2,6 +2,7 @@
 /* TaskReportService: what an agent says about its part of a task, kept as the REST contract shows it. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "backend/json.h"
@@ -159,6 +160,8 @@ static void take_states(struct sonde_task *t, struct sonde_task_agent *a,
 {
 	enum sonde_task_state before = t->state, state;
 
+	if (m->end) /* before the states: the last of them is the end */
+		(void)snprintf(a->reason_code, sizeof(a->reason_code), "%s", m->reason_code);
 	for (size_t i = 0; i < m->n_states; i++) {
 		int64_t at = m->states[i]->wall_ms;
 

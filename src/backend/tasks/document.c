@@ -15,17 +15,17 @@ static json_t *or_null(json_t *j)
 static json_t *agent_document(const struct sonde_task_agent *a)
 {
 	return json_pack(
-		"{s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"{s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 		"id", a->id, "state", sonde_task_state_name(a->state), "inferred", (int)a->inferred,
 		"ended", (int)a->ended, "dropped_history", (int)a->dropped_history, "update_ms",
 		(json_int_t)a->update_ms, "handed_out_ms", (json_int_t)a->handed_out_ms,
 		"started_ms", (json_int_t)a->started_ms, "last_report_ms",
 		(json_int_t)a->last_report_ms, "late_ms", (json_int_t)a->late_ms, "duplicates",
 		(json_int_t)a->duplicates, "refused", (json_int_t)a->refused, "sequences",
-		sonde_ranges_json(&a->sequences), "words", sonde_json_text(a->words), "targets",
-		or_null(a->targets), "probes", or_null(a->probes), "ledger", or_null(a->ledger),
-		"cost", or_null(a->cost), "absent", or_null(a->absent), "idle_proof",
-		or_null(a->idle_proof));
+		sonde_ranges_json(&a->sequences), "words", sonde_json_text(a->words), "reason_code",
+		sonde_json_text(a->reason_code), "targets", or_null(a->targets), "probes",
+		or_null(a->probes), "ledger", or_null(a->ledger), "cost", or_null(a->cost),
+		"absent", or_null(a->absent), "idle_proof", or_null(a->idle_proof));
 }
 
 json_t *sonde_task_document(const struct sonde_task *t)
@@ -37,9 +37,10 @@ json_t *sonde_task_document(const struct sonde_task *t)
 			return NULL;
 	}
 	return json_pack(
-		"{s:o, s:s, s:o, s:I, s:I, s:I, s:b, s:b, s:I, s:o, s:O, s:I, s:I, s:O, s:I, s:I, s:I, s:I}",
+		"{s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:b, s:b, s:I, s:o, s:O, s:I, s:I, s:O, s:I, s:I, s:I, s:I}",
 		"spec", sonde_spec_json(t->spec, NULL, NULL), "state",
-		sonde_task_state_name(t->state), "reason", sonde_json_text(t->reason), "created_ms",
+		sonde_task_state_name(t->state), "reason", sonde_json_text(t->reason),
+		"reason_code", sonde_json_text(t->reason_code), "created_ms",
 		(json_int_t)t->created_ms, "started_ms", (json_int_t)t->started_ms, "ended_ms",
 		(json_int_t)t->ended_ms, "extended", (int)t->extended, "stop_asked",
 		(int)t->stop_asked, "stop_asked_ms", (json_int_t)t->stop_asked_ms, "stop_reason",
@@ -81,6 +82,8 @@ static int read_agent(struct sonde_task *t, const json_t *o)
 	a->duplicates = (uint64_t)sonde_json_get_int(o, "duplicates", 0);
 	a->refused = (uint64_t)sonde_json_get_int(o, "refused", 0);
 	(void)snprintf(a->words, sizeof(a->words), "%s", sonde_json_get_text(o, "words", ""));
+	(void)snprintf(a->reason_code, sizeof(a->reason_code), "%s",
+		       sonde_json_get_text(o, "reason_code", ""));
 	a->targets = take_member(o, "targets");
 	a->probes = take_member(o, "probes");
 	a->ledger = take_member(o, "ledger");
@@ -104,6 +107,8 @@ static int read_task(struct sonde_task *t, const json_t *doc)
 	    sonde_task_state_from_name(sonde_json_get_text(doc, "state", ""), &t->state) < 0)
 		return -EBADMSG;
 	(void)snprintf(t->reason, sizeof(t->reason), "%s", sonde_json_get_text(doc, "reason", ""));
+	(void)snprintf(t->reason_code, sizeof(t->reason_code), "%s",
+		       sonde_json_get_text(doc, "reason_code", ""));
 	t->created_ms = sonde_json_get_int(doc, "created_ms", 0);
 	t->started_ms = sonde_json_get_int(doc, "started_ms", 0);
 	t->ended_ms = sonde_json_get_int(doc, "ended_ms", 0);

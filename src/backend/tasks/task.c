@@ -179,6 +179,8 @@ static void follow_agents(struct sonde_task *t, int64_t at_ms)
 	t->ended_ms = sonde_task_state_final(state) ? at_ms : 0;
 	if (sonde_task_state_final(state) || from->words[0] != '\0')
 		set_text(t->reason, sizeof(t->reason), from->words);
+	set_text(t->reason_code, sizeof(t->reason_code),
+		 sonde_task_state_final(state) ? from->reason_code : "");
 	add_to_time_line(t, at_ms, from->words);
 }
 

@@ -37,6 +37,7 @@ struct sonde_task_agent {
 	uint64_t refused; /* reports with sequences that no range had room for */
 	struct sonde_ranges sequences;
 	char words[SONDE_TASK_WORDS_MAX];
+	char reason_code[SONDE_TASK_CODE_MAX]; /* of its end */
 	/* as last reported, in the REST contract's form; owned, NULL until then */
 	json_t *targets, *probes, *ledger, *cost, *absent, *idle_proof;
 };
@@ -45,6 +46,7 @@ struct sonde_task {
 	struct sonde_spec *spec; /* owned; duration grows by an extension */
 	enum sonde_task_state state;
 	char reason[SONDE_TASK_WORDS_MAX];
+	char reason_code[SONDE_TASK_CODE_MAX]; /* of the agent that decided; "" if it gave none */
 	int64_t created_ms, started_ms, ended_ms;
 	bool extended; /* at least once: who watches anew is told the end */
 	bool stop_asked;

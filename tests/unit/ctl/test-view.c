@@ -244,10 +244,10 @@ static void the_progress_line_shows_state_time_and_bar(void **state)
 	json_decref(ledger);
 }
 
-static int verdict(const char *task_state, const char *reason)
+static int verdict(const char *task_state, const char *reason, const char *code)
 {
-	json_t *task =
-		json_pack("{s:s, s:s, s:s}", "id", "t1", "state", task_state, "reason", reason);
+	json_t *task = json_pack("{s:s, s:s, s:s, s:s*}", "id", "t1", "state", task_state, "reason",
+				 reason, "reason_code", code);
 	struct sonde_cli cli = {.quiet = true};
 	char *text = NULL;
 	size_t n;
@@ -263,15 +263,15 @@ static int verdict(const char *task_state, const char *reason)
 
 static void a_final_state_has_its_exit_status(void **state)
 {
-	assert_int_equal(verdict("done", ""), SONDE_CLI_OK);
-	assert_int_equal(verdict("stopped", "by a person"), SONDE_CLI_OK);
-	assert_int_equal(verdict("refused", "policy: processes.denied"), SONDE_CLI_REFUSED);
-	assert_int_equal(verdict("expired", ""), SONDE_CLI_TIMEOUT);
-	assert_int_equal(verdict("failed", "the probe died"), SONDE_CLI_INTERNAL);
-	assert_int_equal(verdict("failed", "kernel: no BTF"), SONDE_CLI_UNSUPPORTED);
-	assert_int_equal(verdict("failed", "bpf(2): Operation not permitted"),
-			 SONDE_CLI_UNSUPPORTED);
-	assert_int_equal(verdict("exploded", ""), SONDE_CLI_INTERNAL);
+	assert_int_equal(verdict("done", "", ""), SONDE_CLI_OK);
+	assert_int_equal(verdict("stopped", "by a person", ""), SONDE_CLI_OK);
+	assert_int_equal(verdict("refused", "policy: processes.denied", ""), SONDE_CLI_REFUSED);
+	assert_int_equal(verdict("expired", "", NULL), SONDE_CLI_TIMEOUT);
+	/* the words decide nothing */
+	assert_int_equal(verdict("failed", "kernel: not permitted", ""), SONDE_CLI_INTERNAL);
+	assert_int_equal(verdict("failed", "kernel: not permitted", NULL), SONDE_CLI_INTERNAL);
+	assert_int_equal(verdict("failed", "CAP_BPF", "bpf_refused"), SONDE_CLI_UNSUPPORTED);
+	assert_int_equal(verdict("exploded", "", ""), SONDE_CLI_INTERNAL);
 }
 
 static void nesting_is_counted_before_parsing(void **state)
