@@ -27,15 +27,20 @@ static __always_inline bool enter_cell(const struct sonde_tcp_cell_key *key, __u
 	return true;
 }
 
-static __always_inline bool take_index(__u32 *next, __u32 limit, void *spare, __u32 *ret)
+/* An index of the @limit that begin at @first; *@next of them were given out. */
+static __always_inline bool take_index(__u32 *next, __u32 first, __u32 limit, void *spare,
+				       __u32 *ret)
 {
+	__u32 n;
+
 	if (bpf_map_pop_elem(spare, ret) == 0)
 		return true;
 	/* The counter may run past the limit by one a CPU, never further. */
 	if (*(volatile __u32 *)next >= limit)
 		return false;
-	*ret = __sync_fetch_and_add(next, 1);
-	return *ret < limit;
+	n = __sync_fetch_and_add(next, 1);
+	*ret = first + n;
+	return n < limit;
 }
 
 static __always_inline bool other_cell(const struct sonde_tcp_cell_key *like, __u32 *index)
@@ -52,11 +57,10 @@ static __always_inline bool other_cell(const struct sonde_tcp_cell_key *like, __
 		*index = *known;
 		return true;
 	}
-	if (take_index(&sonde_next_other, sonde_other_limit, &sonde_spare_others, index)) {
-		*index += sonde_cell_limit;
-		if (enter_cell(&key, index, &sonde_spare_others))
-			return true;
-	}
+	if (take_index(&sonde_next_other, sonde_cell_limit, sonde_other_limit, &sonde_spare_others,
+		       index) &&
+	    enter_cell(&key, index, &sonde_spare_others))
+		return true;
 	lose(SONDE_TCP_LOSS_OTHER_FULL, 1);
 	return false;
 }
@@ -73,7 +77,7 @@ SHARED bool cell_index(const struct sonde_tcp_cell_key *key, __u32 *index)
 		*index = *known;
 		return true;
 	}
-	if (take_index(&sonde_next_cell, sonde_cell_limit, &sonde_spare_cells, index) &&
+	if (take_index(&sonde_next_cell, 0, sonde_cell_limit, &sonde_spare_cells, index) &&
 	    enter_cell(key, index, &sonde_spare_cells))
 		return true;
 	return other_cell(key, index);

@@ -2,6 +2,8 @@
 #include "fixture.h"
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
@@ -113,16 +115,22 @@ static int keep(void *ctx, struct sonde_probe_reply *reply)
 	}
 }
 
-static int open_cgroup(void)
+const char *fixture_cgroup_root(void)
 {
-	int fd = open(CGROUP2, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return access(CGROUP2 "/cgroup.procs", F_OK) == 0 ? CGROUP2 : CGROUP2_ONLY;
+}
 
-	return fd >= 0 ? fd : open(CGROUP2_ONLY, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+static int open_cgroup(const struct fixture_options *options)
+{
+	if (options->without_sockops)
+		return -1;
+	return open(options->cgroup ? options->cgroup : fixture_cgroup_root(),
+		    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 int fixture_open(struct fixture *f, const struct fixture_options *options)
 {
-	_cleanup_close_ int cgroup_fd = options->without_sockops ? -1 : open_cgroup();
+	_cleanup_close_ int cgroup_fd = open_cgroup(options);
 	struct sonde_collect_config config = {
 		.max_cells = options->max_cells ? options->max_cells : 1024,
 		.max_targets = options->max_targets ? options->max_targets : 256,
@@ -266,6 +274,66 @@ uint64_t fixture_retransmits(const struct sonde_tcp_cell *cell)
 uint64_t fixture_loss(const struct fixture *f, enum sonde_tcp_loss site)
 {
 	return f->loss.count[site];
+}
+
+int fixture_map(const struct fixture *f, const char *name)
+{
+	for (size_t i = 0; i < f->n_ids; i++) {
+		struct bpf_map_info info = {0};
+		uint32_t size = sizeof(info);
+		int fd;
+
+		if (f->ids[i].kind != 'm')
+			continue;
+		fd = bpf_map_get_fd_by_id(f->ids[i].id);
+		assert_true(fd >= 0);
+		assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &size), 0);
+		if (strlen(info.name) >= strlen(name) &&
+		    strcmp(info.name + strlen(info.name) - strlen(name), name) == 0)
+			return fd;
+		(void)close(fd);
+	}
+	fail_msg("no map %s", name);
+	return -1;
+}
+
+static uint32_t offset_of_global(const struct btf *btf, const char *name)
+{
+	int id = btf__find_by_name_kind(btf, ".bss", BTF_KIND_DATASEC);
+	const struct btf_type *section = btf__type_by_id(btf, (uint32_t)id);
+	const struct btf_var_secinfo *vars;
+
+	assert_true(id > 0);
+	vars = btf_var_secinfos(section);
+	for (uint32_t i = 0; i < btf_vlen(section); i++) {
+		const struct btf_type *var = btf__type_by_id(btf, vars[i].type);
+
+		if (strcmp(btf__name_by_offset(btf, var->name_off), name) == 0)
+			return vars[i].offset;
+	}
+	fail_msg("no global %s", name);
+	return 0;
+}
+
+void fixture_set_global(const struct fixture *f, const char *name, uint32_t value)
+{
+	struct bpf_map_info info = {0};
+	uint32_t size = sizeof(info), zero = 0;
+	int fd = fixture_map(f, ".bss");
+	struct btf *btf;
+	char *all;
+
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &size), 0);
+	btf = btf__load_from_kernel_by_id(info.btf_id);
+	all = calloc(1, info.value_size);
+	assert_non_null(btf);
+	assert_non_null(all);
+	assert_int_equal(bpf_map_lookup_elem(fd, &zero, all), 0);
+	memcpy(all + offset_of_global(btf, name), &value, sizeof(value));
+	assert_int_equal(bpf_map_update_elem(fd, &zero, all, 0), 0);
+	free(all);
+	btf__free(btf);
+	(void)close(fd);
 }
 
 static socklen_t loopback(int family, uint16_t port, struct sockaddr_storage *ret)

@@ -57,7 +57,11 @@ struct fixture_options {
 	uint32_t max_cells;
 	uint32_t max_targets;
 	bool without_sockops;
+	const char *cgroup; /* where sockops is attached; NULL: the root of cgroup v2 */
 };
+
+/* Where cgroup v2 is mounted. */
+const char *fixture_cgroup_root(void);
 
 /* Return: 0, or what start() refused with. */
 int fixture_open(struct fixture *f, const struct fixture_options *options);
@@ -87,6 +91,11 @@ const struct fixture_cell *fixture_cell(const struct fixture *f, pid_t pid,
 uint64_t fixture_hist_total(const struct sonde_tcp_hist *hist);
 uint64_t fixture_retransmits(const struct sonde_tcp_cell *cell);
 uint64_t fixture_loss(const struct fixture *f, enum sonde_tcp_loss site);
+
+/* A descriptor of the collector's map whose (cut) name ends so, for the caller to close. */
+int fixture_map(const struct fixture *f, const char *name);
+/* Sets a 32-bit global of the kernel side that begins as 0, by the name that its BTF gives. */
+void fixture_set_global(const struct fixture *f, const char *name, uint32_t value);
 
 /* Sockets. @family AF_INET or AF_INET6, loopback. A failed call fails the test. */
 int fixture_listen(int family, int backlog, uint16_t *ret_port);

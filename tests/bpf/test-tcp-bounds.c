@@ -14,17 +14,12 @@
 #define CLIENT SONDE_TCP_ROLE_CLIENT
 #define SERVER SONDE_TCP_ROLE_SERVER
 
-/* 40 peers by their own loopback address, 16 cells. */
-static void a_full_table_folds_into_other_with_exact_totals(void **state)
+/* 40 peers by their own loopback address. */
+static void connect_from_40_addresses(void)
 {
-	struct fixture f;
-	struct sonde_tcp_cell client = {0}, server = {0};
-	bool other[3] = {false};
 	int listener;
 	uint16_t port;
 
-	assert_ok(fixture_open(&f, &(struct fixture_options){.max_cells = 16}));
-	fixture_target(&f, getpid(), 1);
 	listener = fixture_listen(AF_INET, 64, &port);
 	for (uint32_t i = 0; i < 40; i++) {
 		struct sockaddr_in from = {.sin_family = AF_INET,
@@ -43,9 +38,18 @@ static void a_full_table_folds_into_other_with_exact_totals(void **state)
 		assert_int_equal(fixture_drain(peer), 0);
 		(void)close(peer);
 	}
-	fixture_snapshot(&f);
-	for (size_t i = 0; i < f.n_cells; i++) {
-		const struct fixture_cell *cell = &f.cells[i];
+	(void)close(listener);
+}
+
+/* What 40 connections make of 16 cells. */
+static void assert_totals_are_exact(struct fixture *f)
+{
+	struct sonde_tcp_cell client = {0}, server = {0};
+	bool other[3] = {false};
+
+	fixture_snapshot(f);
+	for (size_t i = 0; i < f->n_cells; i++) {
+		const struct fixture_cell *cell = &f->cells[i];
 		struct sonde_tcp_cell *sum = cell->key.role == CLIENT ? &client : &server;
 
 		if (!cell->known)
@@ -64,9 +68,36 @@ static void a_full_table_folds_into_other_with_exact_totals(void **state)
 	assert_int_equal(client.sent_bytes, 400);
 	assert_int_equal(server.accepted, 40);
 	assert_int_equal(server.received_bytes, 400);
-	assert_true(fixture_loss(&f, SONDE_TCP_LOSS_CELL_FULL) > 0);
-	assert_int_equal(fixture_loss(&f, SONDE_TCP_LOSS_OTHER_FULL), 0);
-	(void)close(listener);
+	assert_true(fixture_loss(f, SONDE_TCP_LOSS_CELL_FULL) > 0);
+	assert_int_equal(fixture_loss(f, SONDE_TCP_LOSS_OTHER_FULL), 0);
+}
+
+static void a_full_table_folds_into_other_with_exact_totals(void **state)
+{
+	struct fixture f;
+
+	assert_ok(fixture_open(&f, &(struct fixture_options){.max_cells = 16}));
+	fixture_target(&f, getpid(), 1);
+	connect_from_40_addresses();
+	assert_totals_are_exact(&f);
+	fixture_close(&f);
+}
+
+/* Two CPUs reach for one `other` cell: the loser's index is put aside and serves the next key. */
+static void an_index_that_lost_the_race_for_other_is_used_again(void **state)
+{
+	struct fixture f;
+	uint32_t index = 16; /* the first behind the cells, as the loser left it */
+	int spare;
+
+	assert_ok(fixture_open(&f, &(struct fixture_options){.max_cells = 16}));
+	fixture_target(&f, getpid(), 1);
+	fixture_set_global(&f, "sonde_next_other", 1);
+	spare = fixture_map(&f, "sonde_spare_oth");
+	assert_int_equal(bpf_map_update_elem(spare, NULL, &index, 0), 0);
+	(void)close(spare);
+	connect_from_40_addresses();
+	assert_totals_are_exact(&f);
 	fixture_close(&f);
 }
 
@@ -247,6 +278,7 @@ int main(void)
 	};
 	const struct CMUnitTest alone[] = {
 		cmocka_unit_test(a_full_table_folds_into_other_with_exact_totals),
+		cmocka_unit_test(an_index_that_lost_the_race_for_other_is_used_again),
 		cmocka_unit_test(nothing_is_left_after_stop),
 		cmocka_unit_test(each_program_says_whether_it_is_there),
 	};
