@@ -97,14 +97,16 @@ static __always_inline void tag_key(const struct sonde_tag *tag, struct sonde_tc
 SHARED bool resolve_cell(struct sonde_tag *tag, __u32 *index)
 {
 	struct sonde_tcp_cell_key key = {};
+	__u32 flags;
 
 	if (!tag || !index)
 		return false;
+	flags = *(volatile __u32 *)&tag->flags; /* before the owner, which adopt() writes first */
 	tag_key(tag, &key);
 	if (!cell_index(&key, index))
 		return false;
 	/* A provisional owner's cell is looked up each time: the next I/O may move the socket. */
-	if (!(tag->flags & TAG_PROVISIONAL))
+	if (!(flags & TAG_PROVISIONAL))
 		tag->cell = *index + 1;
 	return true;
 }

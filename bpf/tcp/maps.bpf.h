@@ -91,6 +91,11 @@ struct {
 	__type(value, __u64);
 } sonde_losses SEC(".maps");
 
+static __always_inline void add(__u64 *sum, __u64 n)
+{
+	__sync_fetch_and_add(sum, n);
+}
+
 /*
  * SHARED functions are global: the verifier looks at each once, not on every path
  * that calls it, which halves the time to load. Their pointers may be NULL to it,
@@ -103,11 +108,6 @@ SHARED int lose(__u32 site, __u64 n)
 	__u64 *count = bpf_map_lookup_elem(&sonde_losses, &site);
 
 	if (count)
-		*count += n;
+		add(count, n); /* a softirq on this CPU may count at the same site */
 	return 0;
-}
-
-static __always_inline void add(__u64 *sum, __u64 n)
-{
-	__sync_fetch_and_add(sum, n);
 }

@@ -12,8 +12,7 @@ static __always_inline void add_gauges(struct sock *sk, struct sonde_tag *tag)
 	struct sonde_tcp_cell *cell;
 	__u32 index, srtt, rtt_min;
 
-	if (!tp ||
-	    (tag->flags & (TAG_ESTABLISHED | TAG_CLOSED | TAG_CLOSE_COUNTED)) != TAG_ESTABLISHED)
+	if (!tp || (tag->flags & (TAG_OPEN | TAG_CLOSED | TAG_CLOSE_COUNTED)) != TAG_OPEN)
 		return;
 	cell = tag_cell(tag, &index);
 	if (!cell)

@@ -95,11 +95,13 @@ static __noinline int established(struct sock *sk, struct sonde_tag *tag, bool n
 	if (!tp || __sync_fetch_and_or(&tag->flags, TAG_ESTABLISHED) & TAG_ESTABLISHED)
 		return 0;
 	write_identity(tag, &sk->__sk_common);
-	base_new(tp, tag);
 	if (tag->role == SONDE_TCP_ROLE_SERVER) {
 		tag->peer_pid = tuple_peer(tag);
 		/* SYN-ACK to ACK; 0 after a SYN cookie */
 		tag->handshake_us = now ? tp->srtt_us >> 3 : 0;
+	}
+	base_new(tp, tag); /* behind the key: from here on a snapshot looks for the cell */
+	if (tag->role == SONDE_TCP_ROLE_SERVER) {
 		__sync_fetch_and_or(&tag->flags, TAG_ACCEPT_WAITS);
 		return 0;
 	}

@@ -28,6 +28,7 @@ enum tag_flag {
 	TAG_RTT_SOCKOPS = 1U << 10,  /* this socket's only RTT source; without it tcp_probe is */
 	TAG_IN_TUPLES = 1U << 11,
 };
+#define TAG_OPEN (TAG_ESTABLISHED | TAG_HAS_BASE) /* established, and its key is whole */
 
 #define DEAD (~0ULL) /* in a last value: the final fold was done, nothing follows */
 
