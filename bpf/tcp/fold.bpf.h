@@ -48,7 +48,8 @@ static __always_inline void read_sequence(const struct sock *sk, const struct tc
 	}
 	seq->received = *(volatile __u32 *)&tp->copied_seq;
 	seq->arrived = *(volatile __u32 *)&tp->rcv_nxt;
-	if (fin_arrived(sk)) { /* after rcv_nxt: too little for a moment, never too much */
+	/* Set a moment after rcv_nxt: the FIN may pass for a byte until the next fold takes it back. */
+	if (fin_arrived(sk)) {
 		seq->arrived--;
 		if ((__s32)(seq->received - seq->arrived) > 0)
 			seq->received = seq->arrived;

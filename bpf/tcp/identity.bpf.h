@@ -82,7 +82,8 @@ SHARED int tuple_leave(struct sonde_tag *tag)
 {
 	struct sonde_tcp_tuple tuple = {};
 
-	if (!tag || !(tag->flags & TAG_IN_TUPLES))
+	/* Once: the pair may be another socket's by the second time. */
+	if (!tag || !(__sync_fetch_and_and(&tag->flags, ~TAG_IN_TUPLES) & TAG_IN_TUPLES))
 		return 0;
 	tuple_of(tag, &tuple, false);
 	bpf_map_delete_elem(&sonde_tuples, &tuple);

@@ -173,22 +173,67 @@ static __always_inline __u32 abrupt_closer(const struct sock *sk, const struct s
 	return SONDE_TCP_CLOSE_LOCAL_RST;
 }
 
-static __always_inline void closed(struct sock *sk, struct sonde_tag *tag)
+/*
+ * At -> CLOSE, under the socket's lock. A retransmit whose run was skipped has no
+ * kind, but is one. And a seed reads the byte counter and the sequence number one
+ * after the other, with no lock: what came between them would pass for a reset of
+ * the counters, which is looked for from now on, so the two are made to agree.
+ */
+static __always_inline void settle_accounts(struct sock *sk, struct sonde_tag *tag)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	__u32 flags = tag->flags;
+
+	if (!tp)
+		return;
+	if (tag->role == SONDE_TCP_ROLE_CLIENT || flags & TAG_HAS_BASE)
+		count_retransmit(tag, tp, SONDE_TCP_RETRANSMIT_OTHER);
+	if (flags & TAG_HAS_BASE)
+		tag->received_raw0 += (__s32)((__u32)(tp->bytes_received - tag->received_raw0) -
+					      (tp->rcv_nxt - tag->arrived_seq0));
+}
+
+/* Where the first FIN's event was not seen (see make_up()), the state before says whose it was. */
+static __always_inline __u32 first_closer(const struct sock *sk, const struct sonde_tag *tag,
+					  int old)
+{
+	if (tag->closer)
+		return tag->closer - 1;
+	switch (old) {
+	case TCP_FIN_WAIT1:
+	case TCP_FIN_WAIT2:
+		return SONDE_TCP_CLOSE_LOCAL_FIN;
+	case TCP_CLOSING:
+		return SONDE_TCP_CLOSE_BOTH;
+	case TCP_CLOSE_WAIT:
+	case TCP_LAST_ACK:
+		return SONDE_TCP_CLOSE_REMOTE_FIN;
+	default:
+		return abrupt_closer(sk, tag);
+	}
+}
+
+static __always_inline void closed(struct sock *sk, struct sonde_tag *tag, int old)
 {
 	__u32 before = __sync_fetch_and_or(&tag->flags, TAG_CLOSED);
+	__u32 closer;
 
 	if (before & TAG_CLOSED)
 		return;
 	if (before & TAG_ESTABLISHED) {
-		if (!tag->closer)
-			tag->closer = abrupt_closer(sk, tag) + 1;
-		count_close(tag, tag->closer - 1);
+		closer = first_closer(sk, tag, old);
+		tag->closer = closer + 1;
+		count_close(tag, closer);
 	} else if (tag->role == SONDE_TCP_ROLE_CLIENT) {
 		connect_failed(sk, tag);
 	}
-	/* The application may keep the socket and tcp_disconnect() it, which zeroes what we read. */
-	if (!(sk->__sk_common.skc_flags & (1UL << SOCK_DEAD)))
-		fold(sk, tag, false);
+	settle_accounts(sk, tag);
+	/*
+	 * Not only at its end: the application may keep the socket and tcp_disconnect()
+	 * it, which zeroes what we read, and the run at its end may be skipped.
+	 */
+	fold(sk, tag, false);
+	tuple_leave(tag);
 }
 
 /* Our FIN follows: write_seq is the end of the payload. */
@@ -260,7 +305,7 @@ static __noinline int tagged_state(struct sock *sk, struct sonde_tag *tag, int o
 		count_close(tag, SONDE_TCP_CLOSE_REMOTE_FIN);
 		break;
 	case TCP_CLOSE:
-		closed(sk, tag);
+		closed(sk, tag, old);
 		break;
 	}
 	return 0;

@@ -3,6 +3,7 @@
 #include "fixture.h"
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -10,6 +11,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "bpf/tcp/tcp_private.h"
 
 #define CLIENT SONDE_TCP_ROLE_CLIENT
 #define SERVER SONDE_TCP_ROLE_SERVER
@@ -127,6 +130,45 @@ static void a_refused_connect_names_its_errno(void **state)
 	assert_int_equal(c.connect_failed[SONDE_TCP_CONNECT_ECONNREFUSED], 3);
 	assert_int_equal(c.opened, 0);
 	assert_int_equal(all_closes(&c), 0);
+}
+
+static unsigned int count_tuples(const struct fixture *f)
+{
+	struct sonde_tcp_tuple key;
+	const void *at = NULL;
+	unsigned int n = 0;
+	int fd = fixture_map(f, "sonde_tuples");
+
+	while (bpf_map_get_next_key(fd, at, &key) == 0) {
+		at = &key;
+		n++;
+	}
+	(void)close(fd);
+	return n;
+}
+
+/* Its address pair would name us as the peer of whoever gets that port next. */
+static void a_socket_that_is_connected_anew_leaves_no_address_pair_behind(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+	struct fixture_pair p = fixture_pair(AF_INET);
+	unsigned int before = count_tuples(f);
+
+	to.sin_port = htons(p.port);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(connect(p.client, &nobody, sizeof(nobody)), 0);
+		fixture_close_fd(&p.server);
+		assert_int_equal(connect(p.client, (struct sockaddr *)&to, sizeof(to)), 0);
+		p.server = fixture_accept(p.listener);
+		assert_int_equal(count_tuples(f), before);
+	}
+	fixture_snapshot(f);
+	assert_int_equal(fixture_sum(f, 0, CLIENT, p.port).opened, 4);
+	assert_int_equal(fixture_sum(f, 0, CLIENT, p.port).open, 1);
+	fixture_pair_done(&p);
+	assert_int_equal(count_tuples(f), before - 1);
 }
 
 /* A full backlog answers no SYN; the application gives up. */
@@ -482,6 +524,7 @@ int main(void)
 		cmocka_unit_test(a_reset_names_its_sender),
 		cmocka_unit_test(a_half_close_is_counted_apart),
 		cmocka_unit_test(a_refused_connect_names_its_errno),
+		cmocka_unit_test(a_socket_that_is_connected_anew_leaves_no_address_pair_behind),
 		cmocka_unit_test(a_connect_that_was_given_up_is_aborted),
 		cmocka_unit_test(both_ends_know_each_others_process),
 		cmocka_unit_test(a_forking_servers_connections_are_its_childrens),
