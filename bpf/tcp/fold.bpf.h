@@ -209,7 +209,10 @@ static __noinline int fold(struct sock *sk, struct sonde_tag *tag, bool final)
 	advance32(&tag->retrans, tp->total_retrans, final, &cell->retransmitted_segments);
 	if (!(flags & TAG_RTT_SOCKOPS)) {
 		took = take_pending_rtt(tp, tag);
-		if (flags & TAG_HAS_BASE && sk->__sk_common.skc_state != TCP_ESTABLISHED)
+		if (took) /* sockops is not attached above this socket's cgroup, or is younger */
+			sonde_probe_wanted = true;
+		if (flags & TAG_HAS_BASE &&
+		    (!sonde_probe_attached || sk->__sk_common.skc_state != TCP_ESTABLISHED))
 			count_missed_rtt(tp, tag, cell, took);
 	}
 	return 0;

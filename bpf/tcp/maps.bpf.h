@@ -8,13 +8,14 @@ const volatile __u32 sonde_other_limit = 1; /* `other` cells behind them: [limit
 const volatile bool sonde_drop_has_rx_sk = true;
 
 __u32 sonde_next_cell;	/* indices below are given out */
-__u32 sonde_next_other; /* likewise, from sonde_cell_limit on */
+__u32 sonde_next_other; /* how many are given out from sonde_cell_limit on */
 __u64 sonde_epoch = 1;	/* of the running snapshot: gauges with another number are old */
 __u32 sonde_seed_pass;
 __u32 sonde_seed_generation;
 __u32 sonde_snapshot_mode;
 __u64 sonde_seeded;	   /* sockets tagged by seeding */
-__u64 sonde_probe_sockets; /* of those, how many want tcp_probe for their RTT */
+bool sonde_probe_wanted;   /* a socket has no other source of RTT samples than tcp_probe */
+bool sonde_probe_attached; /* set by user space */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

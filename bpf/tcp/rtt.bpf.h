@@ -53,8 +53,8 @@ static __always_inline void on_tcp_probe(struct sock *sk)
 }
 
 /*
- * Outside ESTABLISHED tcp_probe is blind: of the segments that were delivered
- * since, at most the pending sample was seen.
+ * Outside ESTABLISHED, and before it is attached, tcp_probe is blind: of the
+ * segments that were delivered since, at most the pending sample was seen.
  */
 static __always_inline void count_missed_rtt(const struct tcp_sock *tp, struct sonde_tag *tag,
 					     struct sonde_tcp_cell *cell, bool took)

@@ -99,7 +99,7 @@ static __noinline int tag_connected(struct sock *sk, __u32 pid, __u32 flags)
 	base_seeded(sk, tp, tag);
 	publish(tag, TAG_CONNECTION);
 	sonde_seeded++;
-	sonde_probe_sockets++;
+	sonde_probe_wanted = true;
 	return 0;
 }
 

@@ -2,7 +2,9 @@
 /* RTT samples: counted once, from one source a socket, in every state that the source sees. */
 #include "fixture.h"
 
+#include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CLIENT SONDE_TCP_ROLE_CLIENT
@@ -113,6 +115,36 @@ static void without_sockops_tcp_probe_takes_over(void **state)
 	assert_int_equal(missed, 29);
 }
 
+/* As in a container: the root that we see is above our own processes only, and the target is elsewhere. */
+static void a_target_outside_the_cgroup_falls_back_to_tcp_probe(void **state)
+{
+	struct fixture f;
+	struct fixture_pair p;
+	struct sonde_tcp_cell c;
+	char path[256];
+
+	(void)snprintf(path, sizeof(path), "%s/sonde-test-rtt-%d", fixture_cgroup_root(), getpid());
+	if (mkdir(path, 0755) < 0)
+		skip();
+	assert_ok(fixture_open(&f, &(struct fixture_options){.cgroup = path}));
+	fixture_target(&f, getpid(), 1);
+	p = fixture_pair(AF_INET);
+	ping(p.client, p.server, 10);
+	fixture_snapshot(&f); /* meets a connection whose samples nobody saw but for the last */
+	c = fixture_sum(&f, getpid(), CLIENT, p.port);
+	assert_int_equal(c.rtt_count, 1);
+	assert_int_equal(c.rtt_missed, 9);
+	ping(p.client, p.server, 20);
+	fixture_snapshot(&f);
+	c = fixture_sum(&f, getpid(), CLIENT, p.port);
+	assert_int_equal(c.rtt_count, 21);
+	assert_int_equal(c.rtt_missed, 9);
+	assert_int_equal(fixture_loss(&f, SONDE_TCP_LOSS_RTT_MISSED), 9);
+	fixture_pair_done(&p);
+	fixture_close(&f);
+	assert_int_equal(rmdir(path), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -122,6 +154,7 @@ int main(void)
 	const struct CMUnitTest alone[] = {
 		cmocka_unit_test(a_seeded_connection_says_what_it_missed),
 		cmocka_unit_test(without_sockops_tcp_probe_takes_over),
+		cmocka_unit_test(a_target_outside_the_cgroup_falls_back_to_tcp_probe),
 	};
 	int r = fixture_main(tests);
 

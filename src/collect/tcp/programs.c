@@ -462,7 +462,13 @@ int tcp_programs_attach_probe(struct tcp_state *s)
 		return r;
 	r = attach_program(s, SONDE_TCP_PROGRAM_PROBE);
 	s->config.drop(s->config.ctx);
+	s->skel->bss->sonde_probe_attached = s->links[SONDE_TCP_PROGRAM_PROBE] != NULL;
 	return r;
+}
+
+int tcp_programs_attach_wanted(struct tcp_state *s)
+{
+	return s->skel->bss->sonde_probe_wanted ? tcp_programs_attach_probe(s) : 0;
 }
 
 int tcp_programs_tell(const struct tcp_state *s, struct sonde_collect_sink sink)

@@ -230,5 +230,7 @@ int tcp_snapshot(void *state, struct sonde_collect_sink sink)
 	if (r == 0)
 		r = emit_costs(s, sink);
 	s->config.drop(s->config.ctx);
+	if (r == 0)
+		r = tcp_programs_attach_wanted(s);
 	return r;
 }

@@ -61,6 +61,8 @@ int tcp_programs_load(struct tcp_state *s, struct sonde_collect_timing *timing) 
 int tcp_programs_attach(struct tcp_state *s) _must_check_;
 /* tcp_probe costs every socket of the machine: attached when a tagged one needs it. */
 int tcp_programs_attach_probe(struct tcp_state *s) _must_check_;
+/* The same once the kernel side has met such a socket. */
+int tcp_programs_attach_wanted(struct tcp_state *s) _must_check_;
 int tcp_programs_tell(const struct tcp_state *s, struct sonde_collect_sink sink) _must_check_;
 const char *tcp_program_name(uint32_t program);
 /* Runs that the kernel refused since the load, because the program was running on that CPU already. */

@@ -142,8 +142,8 @@ int tcp_seed(void *state, struct sonde_collect_timing *timing)
 	if (r == 0)
 		r = run_seed_pass(s, SONDE_TCP_SEED_TAG);
 	s->config.drop(s->config.ctx);
-	if (r == 0 && s->skel->bss->sonde_probe_sockets > 0)
-		r = tcp_programs_attach_probe(s);
+	if (r == 0)
+		r = tcp_programs_attach_wanted(s);
 	if (timing) {
 		timing->seed_ns = sonde_mono_ns() - start;
 		timing->seeded_sockets = s->skel->bss->sonde_seeded - before;
