@@ -92,8 +92,8 @@ static void answer(struct sink *s, enum sonde_grpc_status status, bool not_proce
 
 static void the_task_report_goes_before_its_meters(void **state)
 {
-	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 	struct sink s = {0};
+	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 
 	make(&s, 10, 10000, &d);
 	add(d, "a", true, 3);
@@ -114,8 +114,8 @@ static void the_task_report_goes_before_its_meters(void **state)
 
 static void to_our_server_it_is_sent_until_it_arrived(void **state)
 {
-	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 	struct sink s = {0};
+	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 
 	make(&s, 10, 10000, &d);
 	add(d, "a", true, 3);
@@ -137,8 +137,8 @@ static void to_our_server_it_is_sent_until_it_arrived(void **state)
 
 static void to_one_that_adds_it_goes_again_only_if_surely_not_taken(void **state)
 {
-	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 	struct sink s = {.adds = true};
+	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 
 	make(&s, 10, 10000, &d);
 	add(d, "a", false, 3);
@@ -155,8 +155,8 @@ static void to_one_that_adds_it_goes_again_only_if_surely_not_taken(void **state
 
 static void what_a_server_refuses_for_good_is_dropped(void **state)
 {
-	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 	struct sink s = {0};
+	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 
 	make(&s, 10, 10000, &d);
 	add(d, "a", true, 3);
@@ -168,9 +168,9 @@ static void what_a_server_refuses_for_good_is_dropped(void **state)
 
 static void the_oldest_gives_way_but_never_the_one_on_the_wire(void **state)
 {
+	struct sink s = {0};
 	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 	struct sonde_delivery_stats stats;
-	struct sink s = {0};
 
 	make(&s, 2, 100000, &d);
 	add(d, "a", false, 3);
@@ -188,8 +188,8 @@ static void the_oldest_gives_way_but_never_the_one_on_the_wire(void **state)
 
 static void bytes_are_a_limit_too(void **state)
 {
-	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 	struct sink s = {0};
+	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 
 	make(&s, 100, 5000, &d);
 	s.refuse = -ENOMEM; /* nothing is on the wire */
@@ -203,8 +203,8 @@ static void bytes_are_a_limit_too(void **state)
 
 static void a_failed_send_is_tried_again_later(void **state)
 {
-	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 	struct sink s = {0};
+	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 
 	make(&s, 100, 60000, &d);
 	s.refuse = -ENOMEM;
