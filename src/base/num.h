@@ -24,3 +24,13 @@ int sonde_parse_duration_ns(const char *s, uint64_t *ret_ns) _must_check_;
 
 /* "4096", "64KiB", "16MiB", "1GiB". Return: 0, -EINVAL, -ERANGE. */
 int sonde_parse_bytes(const char *s, uint64_t *ret_bytes) _must_check_;
+
+/* The sum, or the end of the range that it would pass: counts of peers that may say anything. */
+static inline int64_t sonde_add_i64(int64_t a, int64_t b)
+{
+	int64_t sum;
+
+	if (__builtin_add_overflow(a, b, &sum))
+		return b < 0 ? INT64_MIN : INT64_MAX;
+	return sum;
+}

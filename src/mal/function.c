@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "mal/percentile.h"
 
 /* A key of "" or "{}", as most are, takes no memory. */
@@ -101,15 +102,6 @@ const struct sonde_mal_function *sonde_mal_accumulator_function(
 
 /* --- taking values --- */
 
-static int64_t add(int64_t a, int64_t b)
-{
-	int64_t sum;
-
-	if (__builtin_add_overflow(a, b, &sum))
-		return b < 0 ? INT64_MIN : INT64_MAX;
-	return sum;
-}
-
 static int by_key(const void *a, const void *b)
 {
 	const struct entry *x = a, *y = b;
@@ -123,7 +115,7 @@ static int by_key(const void *a, const void *b)
 /* @later arrived after @e. */
 static void join(const struct sonde_mal_function *f, struct entry *e, const struct entry *later)
 {
-	e->count = add(e->count, later->count);
+	e->count = sonde_add_i64(e->count, later->count);
 	switch (f->downsampling) {
 	case SONDE_MAL_LATEST:
 		e->sum = later->sum;
@@ -136,7 +128,7 @@ static void join(const struct sonde_mal_function *f, struct entry *e, const stru
 		e->sum = later->sum < e->sum ? later->sum : e->sum;
 		break;
 	default:
-		e->sum = add(e->sum, later->sum);
+		e->sum = sonde_add_i64(e->sum, later->sum);
 		break;
 	}
 }

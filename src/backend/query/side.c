@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backend/json.h"
+#include "base/num.h"
 
 /* Under which key each meter is shown. RTT_SUM is part of rtt_us, both drop meters are one list. */
 static const char *const keys[_SONDE_METER_MAX] = {
@@ -77,7 +78,7 @@ static int add_bin(struct sonde_side_histogram *h, int64_t bound, int64_t count)
 	while (i > 0 && h->bin[i - 1].bound >= bound)
 		i--;
 	if (i < h->n && h->bin[i].bound == bound) {
-		h->bin[i].count += count;
+		h->bin[i].count = sonde_add_i64(h->bin[i].count, count);
 		return 0;
 	}
 	if (h->n == h->cap) {
@@ -100,7 +101,8 @@ static int add_count(json_t **object, const char *key, int64_t n)
 	if (!*object)
 		*object = json_object();
 	return *object ? sonde_json_set(*object, key[0] ? key : "unknown",
-					json_integer(sonde_json_get_int(*object, key, 0) + n))
+					json_integer(sonde_add_i64(
+						sonde_json_get_int(*object, key, 0), n)))
 		       : -ENOMEM;
 }
 
@@ -121,10 +123,10 @@ static int add_row(json_t **list, json_t *row, const char *count_key)
 		    json_object_set(same, count_key, json_object_get(fresh, count_key)) < 0)
 			return -ENOMEM;
 		if (json_equal(same, fresh))
-			return sonde_json_set(
-				old, count_key,
-				json_integer(sonde_json_get_int(old, count_key, 0) +
-					     sonde_json_get_int(fresh, count_key, 0)));
+			return sonde_json_set(old, count_key,
+					      json_integer(sonde_add_i64(
+						      sonde_json_get_int(old, count_key, 0),
+						      sonde_json_get_int(fresh, count_key, 0))));
 	}
 	return json_array_append(*list, fresh) < 0 ? -ENOMEM : 0;
 }
@@ -145,7 +147,7 @@ int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct so
 {
 	s->present = true;
 	s->have[meter] = true;
-	s->value[meter] += value;
+	s->value[meter] = sonde_add_i64(s->value[meter], value);
 	switch (meter) {
 	case SONDE_METER_RTT:
 		return add_bin(&s->rtt, bucket, value);
@@ -176,7 +178,7 @@ int64_t sonde_side_count(const struct sonde_side_histogram *h)
 	int64_t n = 0;
 
 	for (size_t i = 0; i < h->n; i++)
-		n += h->bin[i].count;
+		n = sonde_add_i64(n, h->bin[i].count);
 	return n;
 }
 
@@ -189,7 +191,7 @@ int64_t sonde_side_percentile(const struct sonde_side_histogram *h, unsigned per
 	/* ceil(total * percent / 100) without overflow */
 	rank = total / 100 * percent + ((total % 100) * percent + 99) / 100;
 	for (size_t i = 0; i < h->n; i++) {
-		seen += h->bin[i].count;
+		seen = sonde_add_i64(seen, h->bin[i].count);
 		if (seen >= rank)
 			return h->bin[i].bound;
 	}

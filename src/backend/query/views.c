@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/json.h"
+#include "base/num.h"
 
 static const char *property(const json_t *properties, const char *const *names)
 {
@@ -113,7 +114,8 @@ static void add_numbers(json_t *sum, const json_t *part)
 		else if (json_is_integer(old) && json_is_integer(value))
 			(void)json_object_set_new(
 				sum, key,
-				json_integer(json_integer_value(old) + json_integer_value(value)));
+				json_integer(sonde_add_i64(json_integer_value(old),
+							   json_integer_value(value))));
 		else if (json_is_boolean(old))
 			(void)json_object_set_new(
 				sum, key, json_boolean(json_is_true(old) && json_is_true(value)));

@@ -41,6 +41,22 @@ static void percentiles_do_not_overflow(void **state)
 	assert_int_equal(sonde_side_percentile(&s.rtt, 51), 2);
 }
 
+static void counts_end_at_the_largest_number(void **state)
+{
+	static const enum sonde_meter meters[] = {SONDE_METER_RETRANSMITS, SONDE_METER_SENT_BYTES,
+						  SONDE_METER_CONNECTIONS_CLOSED, SONDE_METER_RTT};
+	_cleanup_(sonde_side_done) struct sonde_side s = {0};
+	_cleanup_json_ json_t *j = NULL;
+
+	for (size_t i = 0; i < 2 * ELEMENTS_OF(meters); i++)
+		add(&s, meters[i / 2], "{kind=fast}", 1, INT64_MAX);
+	j = sonde_side_json(&s, NULL);
+	assert_int_equal(sonde_json_get_int(json_object_get(j, "retransmits"), "fast", 0),
+			 INT64_MAX);
+	assert_int_equal(sonde_json_get_int(j, "sent_bytes", 0), INT64_MAX);
+	assert_int_equal(sonde_json_get_int(json_object_get(j, "rtt_us"), "count", 0), INT64_MAX);
+}
+
 static void one_of_one_is_every_percentile(void **state)
 {
 	_cleanup_(sonde_side_done) struct sonde_side s = {0};
@@ -119,6 +135,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(percentiles_are_nearest_rank_lower_bounds),
 		cmocka_unit_test(percentiles_do_not_overflow),
+		cmocka_unit_test(counts_end_at_the_largest_number),
 		cmocka_unit_test(one_of_one_is_every_percentile),
 		cmocka_unit_test(shows_labels_as_the_contract_says),
 		cmocka_unit_test(what_was_not_measured_is_null_with_its_reason_and_never_zero),

@@ -58,12 +58,20 @@ static void reads_bytes_and_fractions(void **state)
 	assert_err(sonde_parse_double("1.5x", &d), EINVAL);
 }
 
+static void sums_end_at_the_ends_of_the_range(void **state)
+{
+	assert_int_equal(sonde_add_i64(INT64_MAX, 1), INT64_MAX);
+	assert_int_equal(sonde_add_i64(INT64_MIN, -1), INT64_MIN);
+	assert_int_equal(sonde_add_i64(5, -7), -2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_whole_numbers_in_range),
 		cmocka_unit_test(wants_a_unit_on_durations),
 		cmocka_unit_test(reads_bytes_and_fractions),
+		cmocka_unit_test(sums_end_at_the_ends_of_the_range),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
