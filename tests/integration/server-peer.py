@@ -277,6 +277,21 @@ class Meters(WithServer):
         self.assertTrue(self.server.get(f"/tasks/{task}/metrics?edge={edge}")["metrics"])
 
 
+    def test_a_rate_is_per_minute_and_says_so(self):
+        agent, task = self.with_task()
+        meter = single("rover_net_p_client_write_bytes_counter", 60, **edge_labels())
+        for sequence, second in enumerate((0, 10, 70), 1):
+            call = agent.collect(f"{task}/{sequence}/h", collection(meter, timestamp_ms=1700000040000 + second * 1000))
+            self.assertEqual(call.status, OK)
+        name = "process_relation_client_write_total_bytes"
+        for step, values in (("10s", [360, 360, 360]), ("1m", [120, 60])):
+            got = self.server.get(f"/tasks/{task}/series?metric={name}&step={step}")
+            self.assertEqual(got["unit"], "bytes_per_minute")
+            self.assertEqual([v for _, v in got["series"][0]["points"]], values)
+        total, = self.server.get(f"/tasks/{task}/metrics?metric={name}")["metrics"]
+        self.assertEqual((total["unit"], total["value"]), ("bytes_per_minute", 90))
+
+
 class Restart(WithServer):
     def test_nothing_acknowledged_is_lost_by_a_kill(self):
         agent, task = self.with_task()

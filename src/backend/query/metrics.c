@@ -9,8 +9,16 @@
 #include "backend/query/walk.h"
 #include "model/meters.h"
 
-/* By the words that the names of both sets of meters are made of. */
-static const char *unit_of(const struct sonde_series *s)
+#define UNIT_MAX 32
+#define STEPS_PER_MINUTE 6 /* of 10 s */
+
+static bool is_rate(const struct sonde_series *s)
+{
+	return s->function.downsampling == SONDE_MAL_SUM_PER_MIN;
+}
+
+/* By the words that the names of both sets of meters are made of. A rate says over what. */
+static void unit_of(const struct sonde_series *s, char ret[static UNIT_MAX])
 {
 	static const struct {
 		const char *word, *unit;
@@ -20,11 +28,16 @@ static const char *unit_of(const struct sonde_series *s)
 		{"duration", "ms"},
 	};
 
-	for (size_t i = 0; i < ELEMENTS_OF(units); i++) {
+	const char *unit = NULL;
+
+	for (size_t i = 0; i < ELEMENTS_OF(units) && !unit; i++) {
 		if (strstr(s->metric, units[i].word))
-			return units[i].unit;
+			unit = units[i].unit;
 	}
-	return s->function.downsampling == SONDE_MAL_SUM_PER_MIN ? "per_minute" : "count";
+	if (!is_rate(s))
+		(void)snprintf(ret, UNIT_MAX, "%s", unit ? unit : "count");
+	else
+		(void)snprintf(ret, UNIT_MAX, "%s%sper_minute", unit ? unit : "", unit ? "_" : "");
 }
 
 static const char *kind_of(const struct sonde_series *s)
@@ -108,14 +121,16 @@ static json_t *head_of(const struct sonde_walk_value *v)
 static int on_total(void *ctx, const struct sonde_walk_value *v)
 {
 	struct list *l = ctx;
+	char unit[UNIT_MAX];
 	json_t *row;
 
 	if (!wanted(v, &l->edge))
 		return 0;
+	unit_of(v->series, unit);
 	row = head_of(v);
 	if (row && (json_object_set_new(row, "metric", sonde_json_text(v->series->metric)) < 0 ||
 		    json_object_set_new(row, "kind", json_string(kind_of(v->series))) < 0 ||
-		    json_object_set_new(row, "unit", json_string(unit_of(v->series))) < 0 ||
+		    json_object_set_new(row, "unit", json_string(unit)) < 0 ||
 		    json_object_set_new(row, "value", json_integer(v->value)) < 0)) {
 		json_decref(row);
 		row = NULL;
@@ -186,6 +201,7 @@ static int on_point(void *ctx, const struct sonde_walk_value *v)
 	_cleanup_json_ json_t *head = NULL;
 	_cleanup_free_ char *key = NULL;
 	struct list *l = ctx;
+	int64_t value = v->value;
 	json_t *series;
 
 	if (!wanted(v, &l->edge))
@@ -202,7 +218,10 @@ static int on_point(void *ctx, const struct sonde_walk_value *v)
 			return -ENOMEM;
 		series = head;
 	}
-	return add_point(series, l->start_ms, v->value);
+	if (l->filter->step == SONDE_SERIES_10S && is_rate(v->series) &&
+	    __builtin_mul_overflow(value, STEPS_PER_MINUTE, &value))
+		value = INT64_MAX;
+	return add_point(series, l->start_ms, value);
 }
 
 static int walk_time(struct list *l, const struct sonde_series *s)
@@ -223,14 +242,14 @@ json_t *sonde_view_series(struct sonde_backend *b, struct sonde_series_set *set,
 {
 	_cleanup_json_ json_t *rows = json_array(), *by_key = json_object();
 	struct list l = {.backend = b, .filter = filter, .rows = rows, .by_key = by_key};
-	const char *unit = "count";
+	char unit[UNIT_MAX] = "count";
 
 	if (!rows || !by_key || find_edge(b, set, filter->edge, &l.edge) < 0)
 		return NULL;
 	for (struct sonde_series *s = set->series; s; s = s->hh.next) {
 		if (strcmp(filter->metric, s->metric) != 0)
 			continue;
-		unit = unit_of(s);
+		unit_of(s, unit);
 		/* A key is one series of one entity: entities are told apart by their head. */
 		if (json_object_clear(by_key) < 0 || walk_time(&l, s) < 0)
 			return NULL;
