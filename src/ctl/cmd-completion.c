@@ -23,10 +23,15 @@ static const char head[] =
 	"\tesac\n"
 	"\tcase \"${words[*]:0:2} \" in\n";
 
-static const char tail[] = "\tesac\n"
-			   "\tCOMPREPLY=($(compgen -W \"$reply\" -- \"$cur\"))\n"
-			   "}\n"
-			   "complete -F _sonde sonde\n";
+/* Names are the server's: compgen -W would run what $(...) in them says, and so would the line, unquoted. */
+static const char tail[] =
+	"\tesac\n"
+	"\tread -r -d '' -a words <<<\"$reply\"\n"
+	"\tfor word in \"${words[@]}\"; do\n"
+	"\t\t[[ $word != \"$cur\"* ]] || COMPREPLY+=(\"$(printf '%q' \"$word\")\")\n"
+	"\tdone\n"
+	"}\n"
+	"complete -F _sonde sonde\n";
 
 static void print_flags(FILE *out, const struct sonde_cli_flag *flags)
 {
