@@ -24,24 +24,15 @@ static void summary_done(struct summary *s)
 static int create(struct sonde_cli *cli, char **ret_id)
 {
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
-	_cleanup_free_ char *body = NULL;
 	const char *id;
 	json_t *spec;
 	int status;
 
 	status = sonde_cli_build_spec(cli, &spec);
+	if (status == 0)
+		status = sonde_cli_send_spec(cli, spec, &answer, &id);
 	if (status != 0)
 		return status;
-	body = json_dumps(spec, JSON_COMPACT);
-	json_decref(spec);
-	if (!body)
-		return sonde_cli_broken(cli, -ENOMEM);
-	status = sonde_cli_request(cli, "/api/v1/tasks", body, &answer);
-	if (status != 0)
-		return status;
-	id = json_string_value(json_object_get(answer.json, "id"));
-	if (!id)
-		return sonde_cli_fail(cli, SONDE_CLI_INTERNAL, "the server gave no task id");
 	*ret_id = strdup(id);
 	return *ret_id ? 0 : sonde_cli_broken(cli, -ENOMEM);
 }

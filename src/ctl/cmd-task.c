@@ -10,6 +10,7 @@
 #include "ctl/units.h"
 #include "ctl/view.h"
 #include "ctl/wait.h"
+#include "model/task.h"
 
 static int print_spec(struct sonde_cli *cli, const json_t *spec)
 {
@@ -23,7 +24,6 @@ static int print_spec(struct sonde_cli *cli, const json_t *spec)
 int sonde_cli_task_create(struct sonde_cli *cli)
 {
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
-	_cleanup_free_ char *body = NULL;
 	const char *id;
 	json_t *spec;
 	int status;
@@ -36,18 +36,11 @@ int sonde_cli_task_create(struct sonde_cli *cli)
 		json_decref(spec);
 		return status;
 	}
-	body = json_dumps(spec, JSON_COMPACT);
-	json_decref(spec);
-	if (!body)
-		return sonde_cli_broken(cli, -ENOMEM);
-	status = sonde_cli_request(cli, "/api/v1/tasks", body, &answer);
+	status = sonde_cli_send_spec(cli, spec, &answer, &id);
 	if (status != 0)
 		return status;
 	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
 		return sonde_cli_print_json(cli, &answer);
-	id = json_string_value(json_object_get(answer.json, "id"));
-	if (!id)
-		return sonde_cli_fail(cli, SONDE_CLI_INTERNAL, "the server gave no task id");
 	sonde_view_text(cli, id);
 	(void)fputc('\n', cli->out);
 	return SONDE_CLI_OK;
@@ -96,6 +89,9 @@ int sonde_cli_task_list(struct sonde_cli *cli)
 		cell_duration(t, row);
 		sonde_cell_text(t, row, "reason");
 	}
+	if (json_array_size(tasks) >= SONDE_TASK_LIST_DEFAULT)
+		sonde_cli_note(cli, "older tasks may be left out: these are the newest %zu",
+			       json_array_size(tasks));
 	return sonde_view_table(cli, t);
 }
 

@@ -85,7 +85,7 @@ const struct sonde_cli_command sonde_cli_commands[] = {
 	 sonde_cli_agents_list},
 	{"task create", "TARGET...", "create a task and print its id", create_flags, 0,
 	 SONDE_CLI_OPERANDS_MAX, false, sonde_cli_task_create},
-	{"task list", "", "all tasks, newest first", NULL, 0, 0, false, sonde_cli_task_list},
+	{"task list", "", "the newest 200 tasks", NULL, 0, 0, false, sonde_cli_task_list},
 	{"task get", "TASK", "a task's states, targets, probes and cost", NULL, 1, 1, false,
 	 sonde_cli_task_get},
 	{"task wait", "TASK", "wait until it runs or has ended", wait_flags, 1, 1, false,

@@ -246,3 +246,23 @@ int sonde_cli_build_spec(struct sonde_cli *cli, json_t **ret)
 		return status;
 	return finish(cli, spec, ret);
 }
+
+int sonde_cli_send_spec(struct sonde_cli *cli, json_t *spec, struct sonde_rest_answer *ret,
+			const char **ret_id)
+{
+	_cleanup_free_ char *body = json_dumps(spec, JSON_COMPACT);
+	const char *id;
+	int status;
+
+	json_decref(spec);
+	if (!body)
+		return sonde_cli_broken(cli, -ENOMEM);
+	status = sonde_cli_request(cli, "/api/v1/tasks", body, ret);
+	if (status != 0)
+		return status;
+	id = json_string_value(json_object_get(ret->json, "id"));
+	if (!id)
+		return sonde_cli_fail(cli, SONDE_CLI_INTERNAL, "the server gave no task id");
+	*ret_id = id;
+	return 0;
+}

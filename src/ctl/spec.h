@@ -10,6 +10,7 @@
 
 #include "config/config.h"
 #include "ctl/cli.h"
+#include "ctl/rest.h"
 
 struct sonde_spec_target {
 	char *process_id;
@@ -63,3 +64,9 @@ int sonde_spec_start(const char *text, int64_t now_wall_ms, int64_t *ret_wall_ms
  * bare word must be explained. Return: 0 with a new reference, or an exit status (already told).
  */
 int sonde_cli_build_spec(struct sonde_cli *cli, json_t **ret) _must_check_;
+
+/*
+ * Sends @spec, which is taken. @ret_id is borrowed from @ret. Return: 0, or an exit status (already told).
+ */
+int sonde_cli_send_spec(struct sonde_cli *cli, json_t *spec, struct sonde_rest_answer *ret,
+			const char **ret_id) _must_check_;

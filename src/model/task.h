@@ -32,6 +32,7 @@ bool sonde_task_state_final(enum sonde_task_state s);
 #define SONDE_TASK_DURATION_MIN_MS 1000
 #define SONDE_TASK_DURATION_MAX_MS (30 * 60 * 1000)
 #define SONDE_TASK_REPORT_INTERVAL_DEFAULT_MS 2000
+#define SONDE_TASK_LIST_DEFAULT 200 /* of GET /api/v1/tasks without a limit */
 #define SONDE_TASK_TARGETS_MAX 256
 #define SONDE_TASK_ID_MAX 65 /* with NUL: OAP's are 64 hex digits */
 #define SONDE_TASK_NAME_MAX 129

@@ -11,7 +11,6 @@
 #include "base/num.h"
 
 #define API "/api/v1"
-#define TASKS_DEFAULT 200 /* of the task list */
 
 static void answer(struct sonde_http_request *req, int status, json_t *body)
 {
@@ -210,7 +209,7 @@ static void get_agents(struct sonde_backend *b, struct sonde_http_request *req)
 static void get_tasks(struct sonde_backend *b, struct sonde_http_request *req)
 {
 	const char *text = sonde_http_query(req, "limit");
-	uint64_t limit = TASKS_DEFAULT;
+	uint64_t limit = SONDE_TASK_LIST_DEFAULT;
 
 	if (text && sonde_parse_u64(text, 1, SONDE_TASKS_MAX, &limit) < 0) {
 		(void)sonde_problem_set(&req->problem, 400, "limit", "limit: must be 1 to %d",
