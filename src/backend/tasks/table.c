@@ -131,9 +131,10 @@ static int make_room(struct sonde_task_table *tt, struct sonde_problem *problem)
 	struct sonde_task *t, *next;
 
 	if (sonde_task_table_running(tt) >= tt->config.max_running)
-		return sonde_problem_set(problem, 503, NULL,
-					 "%u tasks are running, which is the most (limits.tasks)",
-					 tt->config.max_running);
+		return sonde_problem_set(
+			problem, 503, NULL,
+			"%u tasks are running, which is the most (tasks.max_running)",
+			tt->config.max_running);
 	if (HASH_COUNT(tt->tasks) < SONDE_TASKS_MAX)
 		return 0;
 	HASH_ITER (hh, tt->tasks, t, next) {
