@@ -115,8 +115,8 @@ void sonde_target_set(struct sonde_task_target *target, enum sonde_target_state 
 
 bool sonde_target_lives(const struct sonde_task_target *target)
 {
-	return target->pid && target->state != SONDE_TARGET_GONE &&
-	       target->state != SONDE_TARGET_DENIED;
+	return target->pid &&
+	       (target->state == SONDE_TARGET_FOUND || target->state == SONDE_TARGET_FORKED);
 }
 
 uint64_t sonde_task_ledger(const struct sonde_task *t, const struct sonde_snapshot *s,

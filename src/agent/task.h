@@ -46,6 +46,7 @@ struct sonde_task_target {
 	enum sonde_target_state state;
 	char reason[SONDE_PROBE_TEXT_MAX];
 	int64_t since_ms;
+	bool child;    /* forked in mid-task by another target */
 	bool in_probe; /* the worker has it among the task's targets */
 };
 
@@ -132,7 +133,7 @@ int sonde_task_add_target(struct sonde_task *t, struct sonde_task_target **ret) 
 struct sonde_task_target *sonde_task_target_by_pid(const struct sonde_task *t, uint32_t pid);
 void sonde_target_set(struct sonde_task_target *target, enum sonde_target_state s,
 		      const char *reason);
-/* Found, restarted or forked, and in the probe or on its way there. */
+/* Found or forked, and in the probe or on its way there. */
 bool sonde_target_lives(const struct sonde_task_target *target);
 
 /* What a report says beside what the task itself knows. */

@@ -175,17 +175,36 @@ static bool wanted(const struct sonde_task *t, const struct sonde_process *p)
 	return false;
 }
 
-/* @p came: did one of the same name leave, or was none there? */
+/* What an id is made of: a new process has none yet. */
+static bool same_name(const struct sonde_process *a, const struct sonde_process *b)
+{
+	return strcmp(a->service, b->service) == 0 && strcmp(a->instance, b->instance) == 0 &&
+	       strcmp(a->name, b->name) == 0;
+}
+
+/* @p came: did one of the same name leave? */
 static struct sonde_task_target *replaced_by(struct sonde_task *t, const struct sonde_process *p)
 {
 	for (size_t i = 0; i < t->n_targets; i++) {
 		struct sonde_task_target *target = &t->targets[i];
 
-		if (target->state == SONDE_TARGET_GONE && target->process &&
-		    strcmp(target->process->id, p->id) == 0)
+		if (target->state == SONDE_TARGET_GONE && !target->child && target->process &&
+		    same_name(target->process, p))
 			return target;
 	}
 	return NULL;
+}
+
+/* The kernel made it a target when it was forked: the next snapshot tells, and its traffic counts from the fork. */
+static bool is_child(const struct sonde_task *t, const struct sonde_process *p)
+{
+	const struct sonde_task_target *parent;
+	struct sonde_proc_stat s;
+
+	if (sonde_proc_read_stat(t->tasks->config.proc_fd, p->pid, &s) < 0)
+		return false;
+	parent = sonde_task_target_by_pid(t, s.ppid);
+	return parent && parent->in_probe && sonde_target_lives(parent);
 }
 
 /* Of what was missing at the start: the row gives way. */
@@ -213,7 +232,7 @@ static bool take_new(struct sonde_task *t, struct sonde_process *p)
 	struct sonde_task_target *old;
 	char reason[SONDE_PROBE_TEXT_MAX];
 
-	if (same_process(sonde_task_target_by_pid(t, p->pid), p) || !wanted(t, p))
+	if (same_process(sonde_task_target_by_pid(t, p->pid), p) || !wanted(t, p) || is_child(t, p))
 		return false;
 	if (fill_missing(t, p))
 		return true;
@@ -234,8 +253,7 @@ size_t tasks_look_again(struct sonde_task *t)
 	for (size_t i = 0; i < t->n_targets; i++) {
 		struct sonde_task_target *target = &t->targets[i];
 
-		if (!sonde_target_lives(target) || target->state == SONDE_TARGET_RESTARTED ||
-		    !is_gone(t->tasks, target))
+		if (!sonde_target_lives(target) || !is_gone(t->tasks, target))
 			continue;
 		sonde_target_set(target, SONDE_TARGET_GONE, "ended");
 		target->in_probe = false;
@@ -271,26 +289,32 @@ static void take_child(struct sonde_task *t, const struct sonde_probe_process *c
 {
 	_cleanup_(sonde_process_unrefp) struct sonde_process *p = NULL;
 	struct sonde_task_target *target = sonde_task_target_by_pid(t, child->pid);
+	enum sonde_target_state state = child->state == SONDE_PROBE_PROCESS_EXITED
+						? SONDE_TARGET_GONE
+						: SONDE_TARGET_FORKED;
 	char reason[SONDE_PROBE_TEXT_MAX];
 
 	if (child->state == SONDE_PROBE_PROCESS_EXITED) {
-		if (target && sonde_target_lives(target) &&
-		    target->state != SONDE_TARGET_RESTARTED && is_gone(t->tasks, target))
+		if (target && sonde_target_lives(target) && is_gone(t->tasks, target))
 			sonde_target_set(target, SONDE_TARGET_GONE, "ended");
 	}
-	if (sonde_view_has(&t->view, child->pid))
+	/* A named one joined by TARGET_ADD: what it had been counted before is not this task's. */
+	if (child->root_pid == child->pid || sonde_view_has(&t->view, child->pid))
 		return;
 	/* One that came and went between two snapshots has traffic too. */
 	p = name_child(t, child);
 	if (!p)
 		return;
 	(void)snprintf(reason, sizeof(reason), "child of pid %u", child->root_pid);
-	if (add_process(t, p,
-			child->state == SONDE_PROBE_PROCESS_EXITED ? SONDE_TARGET_GONE
-								   : SONDE_TARGET_FORKED,
-			reason) < 0)
+	/* The finder may have seen it first. */
+	if (same_process(target, p))
+		sonde_target_set(target, state, reason);
+	else if (add_process(t, p, state, reason) < 0)
 		return;
-	t->targets[t->n_targets - 1].in_probe = true; /* the kernel put it there at the fork */
+	else
+		target = &t->targets[t->n_targets - 1];
+	target->child = true;
+	target->in_probe = true; /* the kernel put it there at the fork */
 	if (sonde_view_add(&t->view, child->pid, NULL) < 0 ||
 	    (!t->tasks->extension && sonde_view_add(&t->tasks->together, child->pid, NULL) < 0))
 		t->ledger[SONDE_LEDGER_RECORD_REFUSED]++;

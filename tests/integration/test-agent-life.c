@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent's own life: its end, its worker's death, what it may do and where. */
+#include "agent-rig.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "host/proc.h"
+
+static void sigterm_flushes_what_was_seen(void **state)
+{
+	struct rig *r = *state;
+	uint64_t began;
+	pid_t pid = 0;
+
+	agent_rig_begin(r, true);
+	(void)agent_rig_command(r, "cut", SPEC(60000, "{\"service\":\"echo\"}"));
+	agent_rig_wait_state(r, "cut", "running");
+	agent_rig_talk(r, 9);
+	began = sonde_mono_ns();
+	assert_int_equal(kill(r->agent, SIGTERM), 0);
+	while (pid == 0 && sonde_mono_ns() - began < 4 * SONDE_NS_PER_S) {
+		agent_rig_pause_ms(r, 50);
+		pid = waitpid(r->agent, NULL, WNOHANG);
+	}
+	assert_int_equal(pid, r->agent);
+	r->agent = 0;
+	assert_true(sonde_mono_ns() - began < 3 * SONDE_NS_PER_S);
+	assert_true(agent_double_report(&r->backend, "cut")->end);
+	agent_rig_check_talk(r, "cut", 1, 9);
+}
+
+static void the_agent_holds_no_capability_while_a_task_runs(void **state)
+{
+	struct rig *r = *state;
+	_cleanup_close_ int proc = sonde_proc_open("/proc");
+	struct sonde_proc_status s;
+
+	agent_rig_begin(r, true);
+	(void)agent_rig_command(r, "caps", SPEC(1000, "{\"service\":\"echo\"}"));
+	agent_rig_wait_state(r, "caps", "running");
+	assert_ok(sonde_proc_read_status(proc, (uint32_t)r->agent, &s));
+	assert_int_equal(s.cap_permitted, 0);
+	assert_int_equal(s.cap_effective, 0);
+	agent_rig_wait_end(r, "caps");
+}
+
+static bool knows_any_server(struct agent_double *d, void *arg)
+{
+	return d->n_processes > 0;
+}
+
+/* In its own PID namespace the agent sees itself alone: what is outside is gone, never an empty success. */
+static void in_a_pid_namespace_others_are_gone(void **state)
+{
+	struct rig *r = *state;
+	const Sonde__V1__TaskReport *report;
+	char spec[200];
+
+	assert_ok(agent_double_start(&r->backend, r->event, true, 0));
+	agent_rig_start_server(r);
+	agent_rig_start_client(r);
+	r->wrapper = "exec unshare -pf --mount-proc --kill-child \"$@\"";
+	r->wrapper_ends = true; /* unshare takes no SIGTERM */
+	agent_rig_start_agent(r, "    - { executable: '*/sonde-agent', service: itself }\n");
+	assert_true(agent_double_run(&r->backend, knows_any_server, r, 10000));
+	assert_null(agent_double_process(&r->backend, (uint32_t)r->server));
+	(void)snprintf(spec, sizeof(spec), SPEC(1000, "{\"pid\":%d}"), r->server);
+	(void)agent_rig_command(r, "outside", spec);
+	agent_rig_wait_end(r, "outside");
+	report = agent_double_report(&r->backend, "outside");
+	assert_string_equal(report->result, "refused");
+	assert_string_equal(report->targets[0]->state, "gone");
+	(void)agent_rig_command(r, "inside", SPEC(1500, "{\"service\":\"itself\"}"));
+	agent_rig_wait_end(r, "inside");
+	assert_string_equal(agent_double_report(&r->backend, "inside")->result, "done");
+	/* its own connection to the backend */
+	assert_true(agent_double_sum(&r->backend, "inside", "sonde_net_sent_bytes_total",
+				     "side=client") > 0);
+}
+
+static unsigned count_states(const struct rig *r, const char *task, const char *state)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < r->backend.n_reports; i++) {
+		const Sonde__V1__TaskReport *report = r->backend.reports[i];
+
+		for (size_t k = 0; strcmp(report->task_id, task) == 0 && k < report->n_states; k++)
+			n += strcmp(report->states[k]->state, state) == 0;
+	}
+	return n;
+}
+
+static bool runs_again(struct agent_double *d, void *arg)
+{
+	return count_states(arg, "died", "running") == 2;
+}
+
+static void a_dead_worker_is_replaced_and_the_task_says_so(void **state)
+{
+	struct rig *r = *state;
+	_cleanup_close_ int proc = sonde_proc_open("/proc");
+	const Sonde__V1__TaskReport *report;
+	uint32_t worker;
+
+	agent_rig_begin(r, true);
+	(void)agent_rig_command(r, "died", SPEC(6000, "{\"service\":\"echo\"}"));
+	agent_rig_wait_state(r, "died", "running");
+	agent_rig_talk(r, 10);
+	agent_rig_pause_ms(r, 700); /* reported */
+	worker = agent_rig_child_of(proc, agent_rig_child_of(proc, (uint32_t)r->agent));
+	assert_true(worker > 1);
+	assert_int_equal(kill((pid_t)worker, SIGKILL), 0);
+	assert_true(agent_double_run(&r->backend, runs_again, r, 10000));
+	agent_rig_talk(r, 30);
+	agent_rig_wait_end(r, "died");
+	report = agent_double_report(&r->backend, "died");
+	assert_string_equal(report->result, "done");
+	assert_int_equal(agent_rig_ledger(report, "worker_restarted"), 1);
+	agent_rig_check_talk(r, "died", 2, 40);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest agent[] = {
+		AGENT_RIG_TEST(sigterm_flushes_what_was_seen),
+		AGENT_RIG_TEST(a_dead_worker_is_replaced_and_the_task_says_so),
+		AGENT_RIG_TEST(the_agent_holds_no_capability_while_a_task_runs),
+		AGENT_RIG_TEST(in_a_pid_namespace_others_are_gone),
+	};
+
+	return agent_rig_main(argc, argv, agent);
+}

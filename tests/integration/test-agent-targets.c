@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Targets that change in mid-task: workers that are replaced, children, a process that ends and comes back. */
+#include "agent-rig.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+static unsigned count_targets(const struct rig *r, const char *task, const char *state)
+{
+	const Sonde__V1__TaskReport *report = agent_double_report(&r->backend, task);
+	unsigned n = 0;
+
+	for (size_t i = 0; i < report->n_targets; i++)
+		n += strcmp(report->targets[i]->state, state) == 0;
+	return n;
+}
+
+static void assert_no_pid_twice(const struct rig *r, const char *task)
+{
+	const Sonde__V1__TaskReport *report = agent_double_report(&r->backend, task);
+
+	for (size_t i = 0; i < report->n_targets; i++) {
+		for (size_t k = 0; k < i; k++)
+			assert_int_not_equal(report->targets[i]->pid, report->targets[k]->pid);
+	}
+}
+
+/* A forking server: each connection's child lives for that connection. */
+
+static void every_childs_traffic_is_the_tasks(void **state)
+{
+	struct rig *r = *state;
+
+	assert_ok(agent_double_start(&r->backend, r->event, true, 0));
+	agent_rig_start_server_as(r, "fork-server");
+	agent_rig_start_client(r);
+	agent_rig_start_agent(r, "");
+	assert_true(agent_double_run(&r->backend, agent_rig_knows_both, r, 10000));
+	(void)agent_rig_command(r, "forks", SPEC(4000, "{\"service\":\"echo\"}"));
+	agent_rig_wait_state(r, "forks", "running");
+	for (unsigned i = 0; i < 12; i++) {
+		agent_rig_talk(r, 10);
+		agent_rig_pause_ms(r, 100);
+	}
+	agent_rig_wait_end(r, "forks");
+	agent_rig_check_talk(r, "forks", 12, 120);
+	agent_rig_assert_weakened_by_nothing(r, "forks");
+	assert_no_pid_twice(r, "forks");
+	assert_int_equal(count_targets(r, "forks", "found"), 2);
+	assert_int_equal(count_targets(r, "forks", "gone"), 12);
+}
+
+/* A process that ends and comes back. */
+
+static bool has_restarted(struct agent_double *d, void *arg)
+{
+	const Sonde__V1__TaskReport *report = agent_double_report(d, "back");
+	const struct rig *r = arg;
+
+	for (size_t i = 0; report && i < report->n_targets; i++) {
+		if (report->targets[i]->pid == r->client &&
+		    strcmp(report->targets[i]->state, "found") == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool client_has_left(struct agent_double *d, void *arg)
+{
+	const Sonde__V1__TaskReport *report = agent_double_report(d, "back");
+
+	for (size_t i = 0; report && i < report->n_targets; i++) {
+		if (strcmp(report->targets[i]->state, "gone") == 0)
+			return true;
+	}
+	return false;
+}
+
+static void one_that_comes_back_under_its_name_takes_the_others_place(void **state)
+{
+	struct rig *r = *state;
+	int32_t before;
+
+	agent_rig_begin(r, true);
+	(void)agent_rig_command(r, "back", SPEC(9000, "{\"service\":\"echo\"}"));
+	agent_rig_wait_state(r, "back", "running");
+	agent_rig_talk(r, 10);
+	before = r->client;
+	agent_rig_end_child(&r->client, SIGKILL);
+	assert_true(agent_double_run(&r->backend, client_has_left, r, 5000));
+	agent_rig_start_client(r);
+	assert_true(agent_double_run(&r->backend, has_restarted, r, 5000));
+	agent_rig_talk(r, 7);
+	agent_rig_wait_end(r, "back");
+	agent_rig_check_talk(r, "back", 2, 17);
+	assert_int_equal(count_targets(r, "back", "restarted"), 1);
+	assert_int_equal(count_targets(r, "back", "found"), 2);
+	assert_int_not_equal(before, r->client);
+	assert_no_pid_twice(r, "back");
+}
+
+/* nginx, one master and two workers, reloaded in mid-task. */
+
+struct nginx {
+	pid_t pid;
+	uint16_t port;
+	uint64_t requests, sent, received; /* as this client counts */
+};
+
+static const char request_text[] = "GET / HTTP/1.0\r\n\r\n";
+
+static bool fetch(struct nginx *n)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	_cleanup_close_ int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char buf[8192];
+	ssize_t k;
+
+	a.sin_port = htons(n->port);
+	if (connect(s, (struct sockaddr *)&a, sizeof(a)) < 0)
+		return false;
+	if (write(s, request_text, sizeof(request_text) - 1) != sizeof(request_text) - 1)
+		return false;
+	n->requests++;
+	n->sent += sizeof(request_text) - 1;
+	while ((k = read(s, buf, sizeof(buf))) > 0)
+		n->received += (uint64_t)k;
+	return k == 0;
+}
+
+static uint16_t free_port(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	_cleanup_close_ int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t n = sizeof(a);
+
+	assert_int_equal(bind(s, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(getsockname(s, (struct sockaddr *)&a, &n), 0);
+	return ntohs(a.sin_port);
+}
+
+static bool copy(const char *from, const char *to)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		(void)execlp("cp", "cp", "-L", from, to, (char *)NULL);
+		_exit(127);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+static bool start_nginx(struct rig *r, struct nginx *n)
+{
+	char path[128], program[128], error[160];
+	FILE *f;
+
+	/* A copy: the rule names just this one and no other test's. */
+	(void)snprintf(path, sizeof(path), "%s/nginx", r->dir);
+	if (!copy("/usr/sbin/nginx", path))
+		return false;
+	n->port = free_port();
+	(void)snprintf(path, sizeof(path), "%s/nginx.conf", r->dir);
+	(void)snprintf(error, sizeof(error), "%s/nginx.log", r->dir);
+	f = fopen(path, "we");
+	assert_non_null(f);
+	(void)fprintf(
+		f,
+		"daemon off; pid %s/nginx.pid; error_log %s warn; worker_processes 2;\n"
+		"worker_shutdown_timeout 1s; events { worker_connections 64; }\n"
+		"http { access_log off; server { listen 127.0.0.1:%u; return 200 'hello, all of "
+		"you'; } }\n",
+		r->dir, error, n->port);
+	assert_int_equal(fclose(f), 0);
+	n->pid = fork();
+	assert_true(n->pid >= 0);
+	if (n->pid == 0) {
+		(void)snprintf(program, sizeof(program), "%s/nginx", r->dir);
+		(void)execl(program, "nginx", "-c", path, "-e", error, (char *)NULL);
+		_exit(127);
+	}
+	for (unsigned i = 0; i < 100 && !fetch(n); i++)
+		agent_rig_pause_ms(r, 50);
+	return n->requests > 0;
+}
+
+static void end_nginx(struct rig *r, struct nginx *n)
+{
+	static const char *const files[] = {"nginx", "nginx.conf", "nginx.log", "nginx.pid"};
+	char path[128];
+
+	agent_rig_end_child(&n->pid, SIGTERM);
+	for (size_t i = 0; i < ELEMENTS_OF(files); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", r->dir, files[i]);
+		(void)unlink(path);
+	}
+}
+
+static bool knows_nginx(struct agent_double *d, void *arg)
+{
+	const struct nginx *n = arg;
+	unsigned named = 0;
+
+	for (size_t i = 0; i < d->n_processes; i++)
+		named += strcmp(d->processes[i].service, "web") == 0;
+	return named >= 3 && agent_double_process(d, (uint32_t)n->pid);
+}
+
+static void reload(struct rig *r, struct nginx *n)
+{
+	for (unsigned i = 0; i < 40; i++) {
+		assert_true(fetch(n));
+		if (i == 10)
+			assert_int_equal(kill(n->pid, SIGHUP), 0);
+		agent_rig_pause_ms(r, 20);
+	}
+}
+
+static void requests_through_replaced_workers_all_count(void **state)
+{
+	struct rig *r = *state;
+	struct nginx n = {0};
+	char rule[200], spec[200];
+
+	assert_ok(agent_double_start(&r->backend, r->event, true, 0));
+	if (!start_nginx(r, &n)) {
+		(void)fprintf(stderr, "no nginx here\n");
+		end_nginx(r, &n);
+		skip();
+	}
+	(void)snprintf(rule, sizeof(rule),
+		       "    - { executable: '%s/nginx', service: web, instance: one, "
+		       "process_name: nginx }\n",
+		       r->dir);
+	agent_rig_start_agent(r, rule);
+	assert_true(agent_double_run(&r->backend, knows_nginx, &n, 10000));
+	(void)snprintf(spec, sizeof(spec), SPEC(5000, "{\"service\":\"web\"}"));
+	(void)agent_rig_command(r, "reload", spec);
+	agent_rig_wait_state(r, "reload", "running");
+	n.requests = n.sent = n.received = 0;
+	reload(r, &n);
+	reload(r, &n);
+	agent_rig_wait_end(r, "reload");
+	end_nginx(r, &n);
+	agent_rig_assert_sum(r, "reload", "sonde_net_connections_accepted_total", "side=server",
+			     (double)n.requests);
+	agent_rig_assert_sum(r, "reload", "sonde_net_received_bytes_total", "side=server",
+			     (double)n.sent);
+	agent_rig_assert_sum(r, "reload", "sonde_net_sent_bytes_total", "side=server",
+			     (double)n.received);
+	agent_rig_assert_weakened_by_nothing(r, "reload");
+	assert_no_pid_twice(r, "reload");
+	/* the master, and of each of three pairs of workers the last lives */
+	assert_int_equal(count_targets(r, "reload", "found"), 1);
+	assert_int_equal(count_targets(r, "reload", "forked"), 2);
+	assert_int_equal(count_targets(r, "reload", "gone"), 4);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest targets[] = {
+		AGENT_RIG_TEST(every_childs_traffic_is_the_tasks),
+		AGENT_RIG_TEST(one_that_comes_back_under_its_name_takes_the_others_place),
+		AGENT_RIG_TEST(requests_through_replaced_workers_all_count),
+	};
+
+	return agent_rig_main(argc, argv, targets);
+}
