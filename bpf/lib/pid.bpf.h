@@ -11,26 +11,45 @@
 
 const volatile __u32 sonde_pidns_inum = 0;
 
-/* 0: the task is not visible from our namespace. */
-static __noinline __u32 task_pid(struct task_struct *task)
+struct pid_walk {
+	__u64 pid; /* struct pid */
+	__u32 nr;
+};
+
+static int pid_at_level(__u32 level, struct pid_walk *walk)
 {
-	struct pid *pid = task->group_leader->thread_pid;
-	__u32 levels, i;
+	struct upid *upid = (void *)walk->pid + bpf_core_field_offset(struct pid, numbers) +
+			    (__u64)level * bpf_core_type_size(struct upid);
+
+	if (BPF_CORE_READ(upid, ns, ns.inum) != sonde_pidns_inum)
+		return 0;
+	walk->nr = BPF_CORE_READ(upid, nr);
+	return 1;
+}
+
+/* @pid: a struct pid as a number, so that this can be a global function, verified once. */
+__noinline __u32 pid_here(__u64 pid)
+{
+	struct pid_walk walk = {.pid = pid};
+	__u32 levels;
 
 	if (!pid)
 		return 0;
-	levels = pid->level;
-	for (i = 0; i < SONDE_PIDNS_LEVELS; i++) {
-		struct upid *upid;
+	levels = BPF_CORE_READ((struct pid *)pid, level) + 1;
+	if (levels > SONDE_PIDNS_LEVELS + 1)
+		return 0;
+	bpf_loop(levels, pid_at_level, &walk, 0);
+	return walk.nr;
+}
 
-		if (i > levels)
-			break;
-		upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-		       (__u64)i * bpf_core_type_size(struct upid);
-		if (BPF_CORE_READ(upid, ns, ns.inum) == sonde_pidns_inum)
-			return BPF_CORE_READ(upid, nr);
-	}
-	return 0;
+/*
+ * 0: the task is not visible from our namespace. Read by address: for each pointer
+ * that a program follows by type the verifier looks through the kernel's whole BTF
+ * four times, which took a third of the time to load.
+ */
+static __always_inline __u32 task_pid(struct task_struct *task)
+{
+	return pid_here((__u64)BPF_CORE_READ(task, group_leader, thread_pid));
 }
 
 static __always_inline __u32 current_pid(void)

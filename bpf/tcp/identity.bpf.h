@@ -29,7 +29,7 @@ static __always_inline void read_addresses(const struct sock_common *skc, __u8 *
 
 static __always_inline __u64 netns_cookie(const struct sock_common *skc)
 {
-	return skc->skc_net.net->net_cookie;
+	return BPF_CORE_READ(skc, skc_net.net, net_cookie); /* by address, as in task_pid() */
 }
 
 static __always_inline void write_identity(struct sonde_tag *tag, const struct sock_common *skc)
