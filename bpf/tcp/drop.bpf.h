@@ -31,11 +31,9 @@ static __always_inline bool read_packet_addresses(const struct sk_buff *skb, str
 
 	if (bpf_probe_read_kernel(&version, sizeof(version), ip))
 		return false;
-	if (version >> 4 == 6)
-		return !bpf_probe_read_kernel(packet->raddr, 16,
-					      ip + bpf_core_field_offset(struct ipv6hdr, saddr)) &&
-		       !bpf_probe_read_kernel(packet->laddr, 16,
-					      ip + bpf_core_field_offset(struct ipv6hdr, daddr));
+	if (version >> 4 == 6) /* the source stands at 8, the destination at 24 */
+		return !bpf_probe_read_kernel(packet->raddr, 16, ip + 8) &&
+		       !bpf_probe_read_kernel(packet->laddr, 16, ip + 24);
 	if (version >> 4 == 4) {
 		__be32 addr[2];
 

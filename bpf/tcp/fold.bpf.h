@@ -15,6 +15,30 @@
 
 #define FOLD_RETRIES 4
 
+/*
+ * What a fold needs of a socket, read in straight lines: what follows from it is
+ * then a global function's matter, which needs no socket and is verified once.
+ */
+struct reading {
+	__u64 bytes_acked;
+	__u64 bytes_received;
+	__u64 rack_mstamp;
+	__u64 tag_mstamp; /* the tag's, read before everything of the socket, as its flags are */
+	__u32 tag_flags;
+	__u32 rack_rtt_us;
+	__u32 write_seq;
+	__u32 snd_una;
+	__u32 copied_seq;
+	__u32 rcv_nxt;
+	__u32 segs_out;
+	__u32 segs_in;
+	__u32 total_retrans;
+	__u32 delivered;
+	__u32 srtt_us;
+	__u32 state;
+	__u64 fin_arrived;
+};
+
 struct payload {
 	__u64 sent;
 	__u64 acked;
@@ -34,22 +58,43 @@ static __always_inline bool fin_arrived(const struct sock *sk)
 	return sk->__sk_common.skc_flags & (1UL << SOCK_DONE);
 }
 
-/* Sequence numbers of payload ends, FINs taken off. */
-static __always_inline void read_sequence(const struct sock *sk, const struct tcp_sock *tp,
-					  const struct sonde_tag *tag, __u32 flags,
-					  struct sequence *seq)
+static __always_inline void read_socket(const struct sock *sk, const struct tcp_sock *tp,
+					const struct sonde_tag *tag, struct reading *now)
 {
-	seq->sent = *(volatile __u32 *)&tp->write_seq;
-	seq->acked = *(volatile __u32 *)&tp->snd_una;
+	now->tag_flags = *(volatile __u32 *)&tag->flags;
+	now->tag_mstamp = *(volatile __u64 *)&tag->rtt_mstamp;
+	now->bytes_acked = tp->bytes_acked;
+	now->bytes_received = tp->bytes_received;
+	now->write_seq = *(volatile __u32 *)&tp->write_seq;
+	now->snd_una = *(volatile __u32 *)&tp->snd_una;
+	now->copied_seq = *(volatile __u32 *)&tp->copied_seq;
+	now->rcv_nxt = *(volatile __u32 *)&tp->rcv_nxt;
+	/* Set a moment after rcv_nxt: the FIN may pass for a byte until the next fold takes it back. */
+	now->fin_arrived = fin_arrived(sk);
+	now->segs_out = tp->segs_out;
+	now->segs_in = tp->segs_in;
+	now->total_retrans = tp->total_retrans;
+	now->delivered = tp->delivered;
+	now->srtt_us = tp->srtt_us;
+	now->rack_rtt_us = tp->rack.rtt_us;
+	now->rack_mstamp = tp->rack.mstamp;
+	now->state = sk->__sk_common.skc_state;
+}
+
+/* Sequence numbers of payload ends, FINs taken off. */
+static __always_inline void read_sequence(const struct reading *now, const struct sonde_tag *tag,
+					  __u32 flags, struct sequence *seq)
+{
+	seq->sent = now->write_seq;
+	seq->acked = now->snd_una;
 	if (flags & TAG_FIN_SENT) {
 		seq->sent = tag->sent_end;
 		if ((__s32)(seq->acked - seq->sent) > 0)
 			seq->acked = seq->sent;
 	}
-	seq->received = *(volatile __u32 *)&tp->copied_seq;
-	seq->arrived = *(volatile __u32 *)&tp->rcv_nxt;
-	/* Set a moment after rcv_nxt: the FIN may pass for a byte until the next fold takes it back. */
-	if (fin_arrived(sk)) {
+	seq->received = now->copied_seq;
+	seq->arrived = now->rcv_nxt;
+	if (now->fin_arrived) {
 		seq->arrived--;
 		if ((__s32)(seq->received - seq->arrived) > 0)
 			seq->received = seq->arrived;
@@ -62,66 +107,64 @@ static __always_inline __u64 nearest(__u64 about, __u32 low)
 	return about + (__s32)(low - (__u32)about);
 }
 
-static __always_inline void read_payload(const struct sock *sk, const struct tcp_sock *tp,
-					 const struct sonde_tag *tag, __u32 flags,
-					 struct payload *now)
+static __always_inline void read_payload(const struct reading *now, const struct sonde_tag *tag,
+					 struct payload *payload)
 {
-	__u64 acked = tp->bytes_acked - tag->acked_raw0;
-	__u64 arrived = tp->bytes_received - tag->received_raw0;
+	__u64 acked = now->bytes_acked - tag->acked_raw0;
+	__u64 arrived = now->bytes_received - tag->received_raw0;
 	struct sequence seq;
 
-	read_sequence(sk, tp, tag, flags, &seq);
-	now->sent = nearest(acked + (seq.sent - seq.acked) - (tag->sent_seq0 - tag->acked_seq0),
-			    seq.sent - tag->sent_seq0);
-	now->acked = nearest(acked, seq.acked - tag->acked_seq0);
-	now->received = nearest(arrived - (seq.arrived - seq.received) +
-					(tag->arrived_seq0 - tag->received_seq0),
-				seq.received - tag->received_seq0);
-	now->arrived = nearest(arrived, seq.arrived - tag->arrived_seq0);
+	read_sequence(now, tag, now->tag_flags, &seq);
+	payload->sent = nearest(acked + (seq.sent - seq.acked) - (tag->sent_seq0 - tag->acked_seq0),
+				seq.sent - tag->sent_seq0);
+	payload->acked = nearest(acked, seq.acked - tag->acked_seq0);
+	payload->received = nearest(arrived - (seq.arrived - seq.received) +
+					    (tag->arrived_seq0 - tag->received_seq0),
+				    seq.received - tag->received_seq0);
+	payload->arrived = nearest(arrived, seq.arrived - tag->arrived_seq0);
 }
 
 /* A connection whose first byte we know: at ESTABLISHED, or in a fast open before it. */
-static __always_inline void base_new(const struct tcp_sock *tp, struct sonde_tag *tag)
+static __always_inline void base_new(const struct reading *now, struct sonde_tag *tag)
 {
 	__u32 syn = tag->role == SONDE_TCP_ROLE_CLIENT; /* bytes_acked counts ours */
 
 	if (tag->flags & TAG_HAS_BASE)
 		return;
 	tag->acked_raw0 = syn;
-	tag->acked_seq0 = tp->snd_una - (__u32)tp->bytes_acked + syn;
+	tag->acked_seq0 = now->snd_una - (__u32)now->bytes_acked + syn;
 	tag->sent_seq0 = tag->acked_seq0;
 	tag->received_raw0 = 0;
-	tag->arrived_seq0 = tp->rcv_nxt - (__u32)tp->bytes_received;
+	tag->arrived_seq0 = now->rcv_nxt - (__u32)now->bytes_received;
 	tag->received_seq0 = tag->arrived_seq0;
 	if (tag->role == SONDE_TCP_ROLE_SERVER) {
 		/* The request's SYN-ACK retransmits: counted at the listener when they happened. */
-		tag->retrans = tp->total_retrans;
-		tag->kind_retrans = tp->total_retrans;
+		tag->retrans = now->total_retrans;
+		tag->kind_retrans = now->total_retrans;
 	}
-	tag->rtt_mstamp = tp->rack.mstamp;
-	tag->blind_delivered = tp->delivered;
+	tag->rtt_mstamp = now->rack_mstamp;
+	tag->blind_delivered = now->delivered;
 	__sync_fetch_and_or(&tag->flags, TAG_HAS_BASE);
 }
 
 /* A connection met in mid-life: its base line is now. The tag is not published yet. */
-static __always_inline void base_seeded(const struct sock *sk, const struct tcp_sock *tp,
-					struct sonde_tag *tag)
+static __always_inline void base_seeded(const struct reading *now, struct sonde_tag *tag)
 {
 	struct sequence seq;
 
-	tag->acked_raw0 = tp->bytes_acked;
-	tag->received_raw0 = tp->bytes_received - fin_arrived(sk);
-	read_sequence(sk, tp, tag, tag->flags, &seq);
+	tag->acked_raw0 = now->bytes_acked;
+	tag->received_raw0 = now->bytes_received - now->fin_arrived;
+	read_sequence(now, tag, tag->flags, &seq);
 	tag->sent_seq0 = seq.sent;
 	tag->acked_seq0 = seq.acked;
 	tag->received_seq0 = seq.received;
 	tag->arrived_seq0 = seq.arrived;
-	tag->segments_out = tp->segs_out;
-	tag->segments_in = tp->segs_in;
-	tag->retrans = tp->total_retrans;
-	tag->kind_retrans = tp->total_retrans;
-	tag->rtt_mstamp = tp->rack.mstamp;
-	tag->blind_delivered = tp->delivered;
+	tag->segments_out = now->segs_out;
+	tag->segments_in = now->segs_in;
+	tag->retrans = now->total_retrans;
+	tag->kind_retrans = now->total_retrans;
+	tag->rtt_mstamp = now->rack_mstamp;
+	tag->blind_delivered = now->delivered;
 	tag->flags |= TAG_HAS_BASE;
 }
 
@@ -167,53 +210,77 @@ static __always_inline void advance32(__u64 *last, __u32 now, bool final, __u64 
  * Everything was folded at its -> CLOSE; only reads of what had arrived could
  * follow, and those leave the counters as they are.
  */
-static __always_inline bool counters_reset(const struct tcp_sock *tp, const struct sonde_tag *tag)
+static __always_inline bool counters_reset(const struct reading *now, const struct sonde_tag *tag)
 {
-	if ((__s32)(tp->segs_out - (__u32)tag->segments_out) < 0)
+	if ((__s32)(now->segs_out - (__u32)tag->segments_out) < 0)
 		return true;
-	return tag->flags & TAG_HAS_BASE &&
-	       (__u32)(tp->bytes_received - tag->received_raw0) != tp->rcv_nxt - tag->arrived_seq0;
+	return now->tag_flags & TAG_HAS_BASE && (__u32)(now->bytes_received - tag->received_raw0) !=
+							now->rcv_nxt - tag->arrived_seq0;
 }
 
-static __noinline int fold(struct sock *sk, struct sonde_tag *tag, bool final)
+static __always_inline void fold_payload(const struct reading *now, struct sonde_tag *tag,
+					 struct sonde_tcp_cell *cell, bool final)
 {
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-	struct sonde_tcp_cell *cell;
-	__u32 index, flags = *(volatile __u32 *)&tag->flags;
-	struct payload now = {};
+	struct payload payload;
+
+	read_payload(now, tag, &payload);
+	advance(&tag->sent, payload.sent, final, &cell->sent_bytes);
+	advance(&tag->acked, payload.acked, final, &cell->acked_bytes);
+	advance(&tag->received, payload.received, final, &cell->received_bytes);
+	advance(&tag->arrived, payload.arrived, final, &cell->arrived_bytes);
+}
+
+/* What tcp_probe did not see. */
+static __always_inline void fold_rtt(const struct reading *now, struct sonde_tag *tag,
+				     struct sonde_tcp_cell *cell)
+{
 	bool took;
 
-	if (!tp)
+	if (now->tag_flags & TAG_RTT_SOCKOPS)
+		return;
+	took = take_rtt(tag, now->tag_mstamp, now->rack_rtt_us, now->rack_mstamp);
+	if (took) /* sockops is not attached above this socket's cgroup, or is younger */
+		sonde_probe_wanted = true;
+	if (now->tag_flags & TAG_HAS_BASE &&
+	    (!sonde_probe_attached || now->state != TCP_ESTABLISHED))
+		count_missed_rtt(now->delivered, tag, cell, took);
+}
+
+SHARED int fold_reading(struct sonde_tag *tag, const struct reading *now, bool final)
+{
+	struct sonde_tcp_cell *cell;
+	__u32 index = 0, flags;
+
+	if (!tag || !now)
 		return 0;
+	flags = now->tag_flags;
 	/* A child that never got to ESTABLISHED has nothing of its own. */
 	if (tag->role == SONDE_TCP_ROLE_SERVER && !(flags & TAG_HAS_BASE))
 		return 0;
-	if (flags & TAG_CLOSED && counters_reset(tp, tag))
+	if (flags & TAG_CLOSED && counters_reset(now, tag))
 		return 0;
-	if (flags & TAG_HAS_BASE)
-		read_payload(sk, tp, tag, flags, &now);
 	/* A FIN or the end came between our reads: the event folds, or the next snapshot does. */
 	if (!final && (*(volatile __u32 *)&tag->flags ^ flags) & (TAG_FIN_SENT | TAG_CLOSED))
 		return 0;
 	cell = tag_cell(tag, &index);
 	if (!cell)
 		return 0;
-	if (flags & TAG_HAS_BASE) {
-		advance(&tag->sent, now.sent, final, &cell->sent_bytes);
-		advance(&tag->acked, now.acked, final, &cell->acked_bytes);
-		advance(&tag->received, now.received, final, &cell->received_bytes);
-		advance(&tag->arrived, now.arrived, final, &cell->arrived_bytes);
-	}
-	advance32(&tag->segments_out, tp->segs_out, final, &cell->segments_out);
-	advance32(&tag->segments_in, tp->segs_in, final, &cell->segments_in);
-	advance32(&tag->retrans, tp->total_retrans, final, &cell->retransmitted_segments);
-	if (!(flags & TAG_RTT_SOCKOPS)) {
-		took = take_pending_rtt(tp, tag);
-		if (took) /* sockops is not attached above this socket's cgroup, or is younger */
-			sonde_probe_wanted = true;
-		if (flags & TAG_HAS_BASE &&
-		    (!sonde_probe_attached || sk->__sk_common.skc_state != TCP_ESTABLISHED))
-			count_missed_rtt(tp, tag, cell, took);
-	}
+	if (flags & TAG_HAS_BASE)
+		fold_payload(now, tag, cell, final);
+	advance32(&tag->segments_out, now->segs_out, final, &cell->segments_out);
+	advance32(&tag->segments_in, now->segs_in, final, &cell->segments_in);
+	advance32(&tag->retrans, now->total_retrans, final, &cell->retransmitted_segments);
+	fold_rtt(now, tag, cell);
 	return 0;
+}
+
+static __always_inline void fold(struct sock *sk, struct sonde_tag *tag, bool final)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	struct reading now = {};
+
+	if (!tp)
+		return;
+	read_socket(sk, tp, tag, &now);
+	fold_reading(tag, &now, final);
 }

@@ -9,10 +9,9 @@
 /* In this order: kernel-facts of the design (tlp_high_seq is still 0 here for a TLP). */
 static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct tcp_sock *tp)
 {
-	const struct inet_connection_sock *icsk = &tp->inet_conn;
 	__u32 state = sk->__sk_common.skc_state;
-	__u32 ca_state = BPF_CORE_READ_BITFIELD(icsk, icsk_ca_state);
-	__u32 pending = icsk->icsk_pending;
+	__u32 ca_state = BPF_CORE_READ_BITFIELD(tp, inet_conn.icsk_ca_state);
+	__u32 pending = tp->inet_conn.icsk_pending;
 
 	if (state == TCP_SYN_SENT || state == TCP_SYN_RECV)
 		return SONDE_TCP_RETRANSMIT_SYN;
@@ -81,7 +80,10 @@ static __always_inline void on_retransmit_synack(struct sock *sk, const struct r
 		if (!tp)
 			return;
 		if (!(tag->flags & TAG_HAS_BASE)) {
-			base_new(tp, tag);
+			struct reading now = {};
+
+			read_socket(sk, tp, tag, &now);
+			base_new(&now, tag);
 			tag->retrans = tag->kind_retrans = tp->total_retrans - 1;
 		}
 		count_retransmit(tag, tp, SONDE_TCP_RETRANSMIT_SYNACK);

@@ -24,20 +24,26 @@ SHARED int rtt_add(struct sonde_tag *tag, __u32 us)
 	return 0;
 }
 
-/* The sample that RACK took and we did not count yet. Whoever moves the stamp counts it. */
-static __always_inline bool take_pending_rtt(const struct tcp_sock *tp, struct sonde_tag *tag)
+/*
+ * The sample that RACK took and we did not count yet. Whoever moves the stamp
+ * counts it; @old is the tag's, read before the socket's, else it could be moved
+ * back.
+ */
+static __always_inline bool take_rtt(struct sonde_tag *tag, __u64 old, __u32 us, __u64 stamp)
 {
-	__u64 stamp, old = tag->rtt_mstamp;
-	__u32 us;
-
 	if ((tag->flags & (TAG_RTT_SOCKOPS | TAG_HAS_BASE)) != TAG_HAS_BASE || old == DEAD)
 		return false;
-	us = tp->rack.rtt_us;
-	stamp = tp->rack.mstamp;
 	if (stamp == old || __sync_val_compare_and_swap(&tag->rtt_mstamp, old, stamp) != old)
 		return false;
 	rtt_add(tag, us);
 	return true;
+}
+
+static __always_inline void take_pending_rtt(const struct tcp_sock *tp, struct sonde_tag *tag)
+{
+	__u64 old = *(volatile __u64 *)&tag->rtt_mstamp;
+
+	take_rtt(tag, old, tp->rack.rtt_us, tp->rack.mstamp);
 }
 
 static __always_inline void on_tcp_probe(struct sock *sk)
@@ -56,10 +62,10 @@ static __always_inline void on_tcp_probe(struct sock *sk)
  * Outside ESTABLISHED, and before it is attached, tcp_probe is blind: of the
  * segments that were delivered since, at most the pending sample was seen.
  */
-static __always_inline void count_missed_rtt(const struct tcp_sock *tp, struct sonde_tag *tag,
+static __always_inline void count_missed_rtt(__u32 now, struct sonde_tag *tag,
 					     struct sonde_tcp_cell *cell, bool took)
 {
-	__u32 old = tag->blind_delivered, now = tp->delivered;
+	__u32 old = tag->blind_delivered; /* of tcp_sock.delivered, as @now is */
 	__s32 missed = (__s32)(now - old);
 
 	if (missed <= 0 || __sync_val_compare_and_swap(&tag->blind_delivered, old, now) != old)

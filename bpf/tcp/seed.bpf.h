@@ -63,6 +63,7 @@ static __noinline int tag_connected(struct sock *sk, __u32 pid, __u32 flags)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	__u32 state = sk->__sk_common.skc_state;
+	struct reading now = {};
 	struct sonde_tag *tag;
 
 	if (!tp || bpf_sk_storage_get(&sonde_tags, sk, NULL, 0))
@@ -96,7 +97,8 @@ static __noinline int tag_connected(struct sock *sk, __u32 pid, __u32 flags)
 	}
 	if (state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK)
 		tag->closer = SONDE_TCP_CLOSE_REMOTE_FIN + 1;
-	base_seeded(sk, tp, tag);
+	read_socket(sk, tp, tag, &now);
+	base_seeded(&now, tag);
 	publish(tag, TAG_CONNECTION);
 	sonde_seeded++;
 	sonde_probe_wanted = true;
@@ -116,11 +118,11 @@ static int tag_waiting(__u32 i, struct accept_walk *walk)
 
 	if (!req)
 		return 1;
+	walk->next = req->dl_next;
 	child = req->sk;
 	if (child && child->__sk_common.skc_num == walk->port &&
 	    is_connected(child->__sk_common.skc_state))
 		tag_connected(child, walk->pid, TAG_PROVISIONAL);
-	walk->next = req->dl_next;
 	return 0;
 }
 

@@ -85,22 +85,20 @@ static __always_inline void close_if_shut(const struct sock *sk, struct sonde_ta
 		count_close(tag, tag->closer - 1);
 }
 
-static __noinline int established(struct sock *sk, struct sonde_tag *tag, bool now)
+SHARED int begin_connection(struct sonde_tag *tag, const struct reading *now, bool seen)
 {
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	struct sonde_tcp_cell *cell;
 	__u32 index = 0;
 	__u64 us = 0;
 
-	if (!tp || __sync_fetch_and_or(&tag->flags, TAG_ESTABLISHED) & TAG_ESTABLISHED)
+	if (!tag || !now)
 		return 0;
-	write_identity(tag, &sk->__sk_common);
 	if (tag->role == SONDE_TCP_ROLE_SERVER) {
 		tag->peer_pid = tuple_peer(tag);
 		/* SYN-ACK to ACK; 0 after a SYN cookie */
-		tag->handshake_us = now ? tp->srtt_us >> 3 : 0;
+		tag->handshake_us = seen ? now->srtt_us >> 3 : 0;
 	}
-	base_new(tp, tag); /* behind the key: from here on a snapshot looks for the cell */
+	base_new(now, tag); /* behind the key: from here on a snapshot looks for the cell */
 	if (tag->role == SONDE_TCP_ROLE_SERVER) {
 		__sync_fetch_and_or(&tag->flags, TAG_ACCEPT_WAITS);
 		return 0;
@@ -109,11 +107,24 @@ static __noinline int established(struct sock *sk, struct sonde_tag *tag, bool n
 	cell = tag_cell(tag, &index);
 	if (!cell)
 		return 0;
-	if (tag->syn_ns && now)
+	if (tag->syn_ns && seen)
 		us = (bpf_ktime_get_ns() - tag->syn_ns) / 1000 ?: 1;
 	add(&cell->opened, 1);
 	handshake_add(index, us > 0xffffffff ? 0xffffffff : us);
 	return 0;
+}
+
+/* @seen: this is the event itself, so times since then are those of the handshake. */
+static __always_inline void established(struct sock *sk, struct sonde_tag *tag, bool seen)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	struct reading now = {};
+
+	if (!tp || __sync_fetch_and_or(&tag->flags, TAG_ESTABLISHED) & TAG_ESTABLISHED)
+		return;
+	write_identity(tag, &sk->__sk_common);
+	read_socket(sk, tp, tag, &now);
+	begin_connection(tag, &now, seen);
 }
 
 /*

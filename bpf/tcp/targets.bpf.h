@@ -46,7 +46,7 @@ static __always_inline void on_exit(struct task_struct *task)
 	__u32 pid;
 
 	/* do_exit() has counted this thread out already: 0 = the process ends. */
-	if (task->signal->live.counter > 0)
+	if (BPF_CORE_READ(task, signal, live.counter) > 0)
 		return;
 	pid = task_pid(task);
 	target = bpf_map_lookup_elem(&sonde_targets, &pid);
