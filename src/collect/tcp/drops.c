@@ -84,8 +84,7 @@ static int emit_drop(struct tcp_state *s, const struct sonde_tcp_drop_key *key,
 		return r;
 	reply.drop.key = *key;
 	reply.drop.drop = *drop;
-	tcp_drop_reason_name(&s->reasons, key->reason, reply.drop.reason,
-			     sizeof(reply.drop.reason));
+	tcp_drop_reason_name(s->reasons, key->reason, reply.drop.reason, sizeof(reply.drop.reason));
 	reply.drop.drop_class = sonde_drop_class_of(reply.drop.reason);
 	return sink.emit(sink.ctx, &reply);
 }

@@ -173,19 +173,48 @@ static int open_skeleton(struct tcp_state *s, bool rx_sk)
 	return 0;
 }
 
-int tcp_programs_check(struct tcp_state *s)
+/*
+ * What the kernel said of itself. It says the same as long as it runs, and asking
+ * means parsing 6 MB, so a start after a plan asks nothing. A dozen kB, the worker's
+ * until it ends.
+ */
+static struct kernel_answers {
+	bool known;
+	struct sonde_tracepoint tracepoints[SONDE_TCP_PROGRAM_MAX];
+	struct sonde_enum_names reasons;
+} answers;
+
+static int ask_kernel(void)
 {
-	struct sonde_tracepoint here[SONDE_TCP_PROGRAM_MAX] = {0};
 	struct btf *btf = NULL;
 	int r;
 
-	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++)
-		here[i].name = tracepoint_of(i) ? tracepoint_of(i) : "";
+	if (answers.known)
+		return 0;
+	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++) {
+		answers.tracepoints[i] = (struct sonde_tracepoint){
+			.name = tracepoint_of(i) ? tracepoint_of(i) : "",
+		};
+	}
 	r = sonde_kernel_btf_load(&btf);
 	if (r < 0)
 		return r;
-	r = sonde_kernel_btf_ask(btf, here, SONDE_TCP_PROGRAM_MAX, "skb_drop_reason", &s->reasons);
+	r = sonde_kernel_btf_ask(btf, answers.tracepoints, SONDE_TCP_PROGRAM_MAX, "skb_drop_reason",
+				 &answers.reasons);
 	btf__free(btf);
+	answers.known = r == 0;
+	return r;
+}
+
+int tcp_programs_check(struct tcp_state *s)
+{
+	const struct sonde_tracepoint *here = answers.tracepoints;
+	int r;
+
+	r = ask_kernel();
+	if (r < 0)
+		return r;
+	s->reasons = &answers.reasons;
 	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX && r == 0; i++) {
 		if (tracepoint_of(i))
 			r = check_program(s, i, &here[i]);

@@ -35,7 +35,7 @@ struct tcp_state {
 	struct tcp_bpf *skel;			       /* owned */
 	struct bpf_link *links[SONDE_TCP_PROGRAM_MAX]; /* owned; NULL = not attached */
 	char *refused[SONDE_TCP_PROGRAM_MAX];	       /* owned; why a program is absent */
-	struct sonde_enum_names reasons;	       /* of enum skb_drop_reason here */
+	const struct sonde_enum_names *reasons; /* of enum skb_drop_reason here; the process's */
 	uint32_t cell_limit, other_limit;
 	struct tcp_table cells, rtt, handshake;
 	struct sonde_tcp_cell *told; /* owned; by index: the cell as it was last emitted */

@@ -33,7 +33,6 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 	tcp_table_done(&s->rtt);
 	tcp_table_done(&s->handshake);
 	tcp_bpf__destroy(s->skel);
-	sonde_enum_names_done(&s->reasons);
 	free(s->told);
 	free(s->drops);
 	free(s);
@@ -186,15 +185,15 @@ static int tcp_start(const struct sonde_collect_config *config, struct sonde_col
 		return r;
 	init_tables(s);
 	add_up_maps(s);
-	r = calibrate(s);
-	if (r < 0)
-		return r;
 	start = sonde_mono_ns();
 	r = tcp_programs_attach(s);
 	if (r < 0)
 		return r;
 	if (timing)
 		timing->attach_ns = sonde_mono_ns() - start;
+	r = calibrate(s); /* the task need not wait for it */
+	if (r < 0)
+		return r;
 	r = tcp_programs_tell(s, sink);
 	if (r < 0)
 		return r;
