@@ -8,6 +8,7 @@
 
 #include "ctl/term.h"
 #include "ctl/units.h"
+#include "ctl/view.h"
 
 struct node {
 	const char *id; /* borrowed from the topology */
@@ -161,12 +162,15 @@ static int print_quoted(const char *s, FILE *out)
 
 static void edge_words(const json_t *edge, char *words, size_t size)
 {
-	const json_t *side = json_object_get(edge, "client_side"), *p99;
+	const json_t *client = json_object_get(edge, "client_side");
+	const json_t *server = json_object_get(edge, "server_side");
+	const json_t *side = json_is_object(client) ? client : server, *p99;
+	json_int_t retransmitted = sonde_view_add(
+		json_integer_value(json_object_get(client, "retransmitted_segments")),
+		json_integer_value(json_object_get(server, "retransmitted_segments")));
 	char rtt[SONDE_UNIT_MAX] = "-", bytes[SONDE_UNIT_MAX];
 	double sum;
 
-	if (!json_is_object(side))
-		side = json_object_get(edge, "server_side");
 	p99 = json_object_get(json_object_get(side, "rtt_us"), "p99");
 	if (json_is_number(p99))
 		(void)sonde_unit_us(json_number_value(p99), rtt);
@@ -176,8 +180,7 @@ static void edge_words(const json_t *edge, char *words, size_t size)
 		       ":%" JSON_INTEGER_FORMAT " p99 %s, %s, %" JSON_INTEGER_FORMAT
 		       " retransmitted",
 		       json_integer_value(json_object_get(edge, "port")), rtt,
-		       sonde_unit_bytes(sum, bytes),
-		       json_integer_value(json_object_get(side, "retransmitted_segments")));
+		       sonde_unit_bytes(sum, bytes), retransmitted);
 }
 
 typedef int (*print_edge)(size_t client, size_t server, const char *words, FILE *out);

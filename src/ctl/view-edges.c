@@ -378,6 +378,14 @@ int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
 	return sonde_view_table(cli, t);
 }
 
+/* What one end did or suffered: of these the other end saw nothing. */
+static void add_own(const json_t *side, struct sonde_view_totals *t)
+{
+	t->sent_segments = sonde_view_add(t->sent_segments, whole(side, "sent_segments"));
+	t->retransmits = sonde_view_add(t->retransmits, whole(side, "retransmitted_segments"));
+	t->drops = sonde_view_add(t->drops, sum_drops(json_object_get(side, "drops"), true));
+}
+
 void sonde_view_sum(const json_t *topology, struct sonde_view_totals *ret)
 {
 	const json_t *edges = json_object_get(topology, "edges");
@@ -385,18 +393,14 @@ void sonde_view_sum(const json_t *topology, struct sonde_view_totals *ret)
 	*ret = (struct sonde_view_totals){.edges = json_array_size(edges)};
 	for (size_t i = 0; i < json_array_size(edges); i++) {
 		const json_t *edge = json_array_get(edges, i);
-		const json_t *side = json_object_get(edge, "client_side");
+		const json_t *client = json_object_get(edge, "client_side");
+		const json_t *server = json_object_get(edge, "server_side");
+		const json_t *one = json_is_object(client) ? client : server;
 
-		if (!json_is_object(side))
-			side = json_object_get(edge, "server_side");
-		ret->sent_bytes = sonde_view_add(ret->sent_bytes, whole(side, "sent_bytes"));
+		ret->sent_bytes = sonde_view_add(ret->sent_bytes, whole(one, "sent_bytes"));
 		ret->received_bytes =
-			sonde_view_add(ret->received_bytes, whole(side, "received_bytes"));
-		ret->sent_segments =
-			sonde_view_add(ret->sent_segments, whole(side, "sent_segments"));
-		ret->retransmits =
-			sonde_view_add(ret->retransmits, whole(side, "retransmitted_segments"));
-		ret->drops =
-			sonde_view_add(ret->drops, sum_drops(json_object_get(side, "drops"), true));
+			sonde_view_add(ret->received_bytes, whole(one, "received_bytes"));
+		add_own(client, ret);
+		add_own(server, ret);
 	}
 }

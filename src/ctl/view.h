@@ -68,7 +68,7 @@ struct sonde_view_totals {
 	int64_t drops;
 };
 
-/* Each edge from one side only, so that nothing is counted twice. */
+/* Bytes of an edge from one side only, which the other saw too; segments, retransmits and drops of both. */
 void sonde_view_sum(const json_t *topology, struct sonde_view_totals *ret);
 
 /* Entries that weaken numbers, summed; -1 = the ledger says it is not complete without a count. */

@@ -225,6 +225,27 @@ static void graphs_cannot_be_broken_out_of(void **state)
 	json_decref(json);
 }
 
+static void each_end_has_retransmits_and_drops_of_its_own(void **state)
+{
+	static const char text[] =
+		"{\"edges\":[{\"client_side\":{\"sent_bytes\":10,\"received_bytes\":20,\"sent_segments\":5,"
+		"\"retransmitted_segments\":1,\"drops\":[{\"class\":\"loss\",\"segments\":3}]},"
+		"\"server_side\":{\"sent_bytes\":20,\"received_bytes\":10,\"sent_segments\":7,"
+		"\"retransmitted_segments\":2,\"drops\":[{\"class\":\"loss\",\"segments\":4}]}},"
+		"{\"client_side\":null,\"server_side\":{\"sent_bytes\":1,\"retransmitted_segments\":8}}]}";
+	json_t *topology = json_loads(text, 0, NULL);
+	struct sonde_view_totals sum;
+
+	sonde_view_sum(topology, &sum);
+	assert_int_equal(sum.edges, 2);
+	assert_int_equal(sum.sent_bytes, 11);
+	assert_int_equal(sum.received_bytes, 20);
+	assert_int_equal(sum.sent_segments, 12);
+	assert_int_equal(sum.retransmits, 11);
+	assert_int_equal(sum.drops, 7);
+	json_decref(topology);
+}
+
 static void the_progress_line_shows_state_time_and_bar(void **state)
 {
 	_cleanup_buf_ struct sonde_buf line = SONDE_BUF_INIT(4096), numbers = SONDE_BUF_INIT(4096);
@@ -237,7 +258,7 @@ static void the_progress_line_shows_state_time_and_bar(void **state)
 						  "[#########...............]");
 	assert_ok(sonde_progress_numbers(task, topology, ledger, now_ms, &numbers));
 	assert_string_equal(sonde_buf_str(&numbers),
-			    "edges 2  16.4 MiB  retrans 12 (0.2%)  drops 0   5 lost   agent cpu "
+			    "edges 2  16.4 MiB  retrans 12 (0.1%)  drops 7   5 lost   agent cpu "
 			    "0.0%");
 	json_decref(task);
 	json_decref(topology);
@@ -310,6 +331,7 @@ int main(void)
 		cmocka_unit_test(sums_of_hostile_numbers_do_not_wrap),
 		cmocka_unit_test(nodes_of_one_name_are_told_apart),
 		cmocka_unit_test(graphs_cannot_be_broken_out_of),
+		cmocka_unit_test(each_end_has_retransmits_and_drops_of_its_own),
 		cmocka_unit_test(the_progress_line_shows_state_time_and_bar),
 		cmocka_unit_test(a_final_state_has_its_exit_status),
 		cmocka_unit_test(nesting_is_counted_before_parsing),
