@@ -2,10 +2,11 @@
 #include "backend/json.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+
+#include "base/nesting.h"
 
 json_t *sonde_json_time(int64_t wall_ms)
 {
@@ -69,39 +70,14 @@ json_t *sonde_json_text(const char *text)
 	return json_stringn(clean, at);
 }
 
-/* jansson recurses up to 2,048 deep; brackets outside strings are counted before it sees the text. */
-static bool too_deep(const char *text, size_t n)
-{
-	bool in_string = false;
-	unsigned depth = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		char c = text[i];
-
-		if (in_string) {
-			if (c == '\\')
-				i++;
-			else if (c == '"')
-				in_string = false;
-		} else if (c == '"') {
-			in_string = true;
-		} else if (c == '[' || c == '{') {
-			if (++depth > SONDE_JSON_DEPTH_MAX)
-				return true;
-		} else if ((c == ']' || c == '}') && depth > 0) {
-			depth--;
-		}
-	}
-	return false;
-}
-
 int sonde_json_parse(const char *text, size_t n, json_t **ret, int *ret_line,
 		     char ret_words[static 160])
 {
 	json_error_t error;
 	json_t *j;
 
-	if (too_deep(text, n)) {
+	/* jansson recurses up to 2,048 deep */
+	if (!sonde_json_shallow(text, n, SONDE_JSON_DEPTH_MAX)) {
 		(void)snprintf(ret_words, 160, "nested deeper than %d", SONDE_JSON_DEPTH_MAX);
 		return -E2BIG;
 	}

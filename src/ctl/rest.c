@@ -9,6 +9,7 @@
 #include <curl/curl.h>
 
 #include "base/clock.h"
+#include "base/nesting.h"
 
 struct sonde_rest {
 	CURL *curl;
@@ -167,29 +168,6 @@ void sonde_rest_answer_done(struct sonde_rest_answer *answer)
 	json_decref(answer->json);
 	answer->json = NULL;
 	sonde_buf_done(&answer->body);
-}
-
-bool sonde_json_shallow(const char *text, size_t len, unsigned int depth)
-{
-	unsigned int level = 0;
-	bool in_string = false;
-
-	for (size_t i = 0; i < len; i++) {
-		if (in_string) {
-			if (text[i] == '\\')
-				i++;
-			else if (text[i] == '"')
-				in_string = false;
-		} else if (text[i] == '"') {
-			in_string = true;
-		} else if (text[i] == '{' || text[i] == '[') {
-			if (++level > depth)
-				return false;
-		} else if ((text[i] == '}' || text[i] == ']') && level > 0) {
-			level--;
-		}
-	}
-	return true;
 }
 
 static int parse_answer(struct sonde_rest *rest, struct sonde_rest_answer *answer)

@@ -58,6 +58,3 @@ const char *sonde_rest_server(const struct sonde_rest *rest);
 
 /* Appends @text percent-escaped. Return: 0, -ENOMEM, -EMSGSIZE. */
 int sonde_rest_escape(const char *text, struct sonde_buf *out) _must_check_;
-
-/* JSON text of at most @depth levels? For what is not parsed yet. */
-bool sonde_json_shallow(const char *text, size_t len, unsigned int depth);

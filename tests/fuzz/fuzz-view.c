@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/nesting.h"
 #include "ctl/graph.h"
 #include "ctl/progress.h"
 #include "ctl/rest.h"

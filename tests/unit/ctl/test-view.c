@@ -295,16 +295,6 @@ static void a_final_state_has_its_exit_status(void **state)
 	assert_int_equal(verdict("exploded", "", ""), SONDE_CLI_INTERNAL);
 }
 
-static void nesting_is_counted_before_parsing(void **state)
-{
-	assert_true(sonde_json_shallow("{\"a\":[1]}", 9, 2));
-	assert_false(sonde_json_shallow("{\"a\":[1]}", 9, 1));
-	assert_true(sonde_json_shallow("\"[[[[\"", 6, 1));
-	assert_true(sonde_json_shallow("\"\\\"[[[\"", 7, 1));
-	assert_true(sonde_json_shallow("[],[],[]", 8, 1));
-	assert_true(sonde_json_shallow("]]]\"\\", 5, 1));
-}
-
 static void ids_cannot_leave_their_place_in_the_path(void **state)
 {
 	_cleanup_buf_ struct sonde_buf path = SONDE_BUF_INIT(256);
@@ -334,7 +324,6 @@ int main(void)
 		cmocka_unit_test(each_end_has_retransmits_and_drops_of_its_own),
 		cmocka_unit_test(the_progress_line_shows_state_time_and_bar),
 		cmocka_unit_test(a_final_state_has_its_exit_status),
-		cmocka_unit_test(nesting_is_counted_before_parsing),
 		cmocka_unit_test(ids_cannot_leave_their_place_in_the_path),
 	};
 
