@@ -22,6 +22,7 @@ struct doctor {
 	struct sonde_probe_hello hello;
 	struct sonde_probe_probe probes[PROBES_MAX];
 	size_t n;
+	char refused[SONDE_PROBE_TEXT_MAX + 64]; /* why there is no plan */
 	int error;
 };
 
@@ -39,7 +40,12 @@ static void on_end(void *ctx, int error, const struct sonde_probe_end *end)
 
 	if (error == -ECANCELED)
 		return;
-	d->error = error;
+	/* A kernel that lacks a core hook is an answer, not a failure to ask. */
+	if (error < 0 && error != -EPIPE)
+		(void)snprintf(d->refused, sizeof(d->refused), "%s",
+			       end && end->text[0] ? end->text : strerror(-error));
+	else
+		d->error = error;
 	(void)sd_event_exit(d->event, 0);
 }
 
@@ -104,56 +110,14 @@ static int consult(struct doctor *d)
 	return d->error;
 }
 
-/* The next of a comma separated list; NULL behind the last. */
-static const char *next_metric(const char **at, char dst[96])
-{
-	size_t n;
-
-	while (**at == ',' || **at == ' ')
-		(*at)++;
-	n = strcspn(*at, ",");
-	if (n == 0)
-		return NULL;
-	if (n > 95)
-		n = 95;
-	memcpy(dst, *at, n);
-	dst[n] = '\0';
-	*at += n;
-	return dst;
-}
-
-static bool measured(const struct doctor *d, const char *metric)
+/* Each core probe is there. Where the probe could not even make a plan, it said so instead. */
+static bool core_is_measured(const struct doctor *d)
 {
 	for (size_t i = 0; i < d->n; i++) {
-		const char *at = d->probes[i].metrics;
-		char name[96];
-
-		while (d->probes[i].attached && next_metric(&at, name)) {
-			if (strcmp(name, metric) == 0)
-				return true;
-		}
+		if (d->probes[i].core && !d->probes[i].attached)
+			return false;
 	}
-	return false;
-}
-
-/* Every metric is core but the options, whose probes say so in their reason. */
-static bool is_core(const struct sonde_probe_probe *p)
-{
-	return strstr(p->reason, "not requested") == NULL && strstr(p->reason, "option") == NULL;
-}
-
-static bool all_core_measured(const struct doctor *d)
-{
-	for (size_t i = 0; i < d->n; i++) {
-		const char *at = d->probes[i].metrics;
-		char name[96];
-
-		while (is_core(&d->probes[i]) && next_metric(&at, name)) {
-			if (!measured(d, name))
-				return false;
-		}
-	}
-	return d->n > 0;
+	return d->n > 0 && !d->refused[0];
 }
 
 static json_t *bpf_json(const struct doctor *d)
@@ -182,12 +146,15 @@ static void print_plan_json(const struct doctor *d, bool ok)
 
 	(void)json_object_set_new(root, "ok", json_boolean(ok));
 	(void)json_object_set_new(root, "bpf", bpf_json(d));
+	(void)json_object_set_new(root, "refused",
+				  d->refused[0] ? json_string(d->refused) : json_null());
 	for (size_t i = 0; i < d->n; i++) {
 		json_t *o = json_object();
 
 		(void)json_object_set_new(o, "probe", json_string(d->probes[i].name));
 		(void)json_object_set_new(o, "metrics", json_string(d->probes[i].metrics));
 		(void)json_object_set_new(o, "available", json_boolean(d->probes[i].attached));
+		(void)json_object_set_new(o, "core", json_boolean(d->probes[i].core));
 		(void)json_object_set_new(o, "reason", json_string(d->probes[i].reason));
 		(void)json_array_append_new(list, o);
 	}
@@ -206,13 +173,17 @@ static void print_bpf(const struct doctor *d)
 
 static void print_plan(const struct doctor *d, bool ok)
 {
-	(void)printf("%-36s %-9s %-44s %s\n", "PROBE", "AVAILABLE", "METRICS", "REASON");
+	(void)printf("%-36s %-9s %-4s %-52s %s\n", "PROBE", "AVAILABLE", "CORE", "METRICS",
+		     "REASON");
 	for (size_t i = 0; i < d->n; i++)
-		(void)printf("%-36s %-9s %-44s %s\n", d->probes[i].name,
-			     d->probes[i].attached ? "yes" : "no", d->probes[i].metrics,
+		(void)printf("%-36s %-9s %-4s %-52s %s\n", d->probes[i].name,
+			     d->probes[i].attached ? "yes" : "no", d->probes[i].core ? "yes" : "no",
+			     d->probes[i].metrics,
 			     d->probes[i].reason[0] ? d->probes[i].reason : "-");
 	(void)printf("\n");
 	print_bpf(d);
+	if (d->refused[0])
+		(void)printf("No plan can be made: %s\n", d->refused);
 	(void)printf("%s\n",
 		     ok ? "Every core metric has a probe." : "A core metric has no probe here.");
 }
@@ -231,7 +202,7 @@ int sonde_doctor_run(struct sonde_probe_client *probe, bool json)
 	d->plan = true;
 	if (consult(d) < 0)
 		return 1;
-	ok = d->hello.bpf_error == 0 && all_core_measured(d);
+	ok = d->hello.bpf_error == 0 && core_is_measured(d);
 	if (json)
 		print_plan_json(d, ok);
 	else

@@ -122,6 +122,21 @@ static int run(const struct sonde_agent_config *config, const struct sonde_confi
 	return sonde_agent_run(config, TAKE_PTR(*probe)) < 0 ? 1 : 0;
 }
 
+/* "-o json", as the command line of sonde has it, is --json. */
+static int fold_output_option(int argc, char **argv)
+{
+	static char json[] = "--json";
+
+	for (int i = 1; i + 1 < argc; i++) {
+		if (strcmp(argv[i], "-o") != 0 || strcmp(argv[i + 1], "json") != 0)
+			continue;
+		argv[i] = json;
+		memmove(&argv[i + 1], &argv[i + 2], (size_t)(argc - i - 1) * sizeof(argv[0]));
+		argc--;
+	}
+	return argc;
+}
+
 int main(int argc, char **argv)
 {
 	_cleanup_(sonde_probe_client_freep) struct sonde_probe_client *probe = NULL;
@@ -130,6 +145,7 @@ int main(int argc, char **argv)
 	int r, status = 1;
 
 	sonde_log_set_program("sonde-agent");
+	argc = fold_output_option(argc, argv);
 	if (has_flag(argc, argv, "idle-proof") && !has_flag(argc, argv, "help"))
 		return exec_idle_proof(argc, argv) < 0 ? 1 : 0;
 	if (needs_probe(argc, argv) && start_probe(argc, argv, &probe) < 0)

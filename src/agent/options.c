@@ -73,7 +73,8 @@ static const struct sonde_config_action actions[] = {
 	{"doctor", NULL, "say which metric has which probe on this kernel, and why not"},
 	{"idle-proof", NULL, "ask the kernel whether anything of ours is left loaded"},
 	{"check-bpf", NULL, "say whether BPF may be used; exit status 8 if not"},
-	{"json", NULL, "with --doctor, --idle-proof and --check-bpf: answer in JSON"},
+	{"json", NULL,
+	 "with --doctor, --idle-proof and --check-bpf: answer in JSON (also: -o json)"},
 	{0},
 };
 

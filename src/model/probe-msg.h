@@ -185,7 +185,7 @@ struct sonde_probe_probe {
 	char name[48]; /* "tp_btf/kfree_skb" */
 	char metrics[96];
 	uint32_t attached; /* 0 = absent, then why in reason */
-	uint32_t pad;
+	uint32_t core;	   /* 1: without it no task can run; 0: its metrics are absent */
 	char reason[SONDE_PROBE_TEXT_MAX];
 };
 

@@ -511,6 +511,7 @@ int tcp_programs_tell(const struct tcp_state *s, struct sonde_collect_sink sink)
 		(void)snprintf(probe->name, sizeof(probe->name), "%s", programs[i].hook);
 		(void)snprintf(probe->metrics, sizeof(probe->metrics), "%s", programs[i].metrics);
 		probe->attached = !s->refused[i];
+		probe->core = programs[i].need == NEED_CORE;
 		if (s->refused[i])
 			(void)snprintf(probe->reason, sizeof(probe->reason), "%s", s->refused[i]);
 		else if (i == SONDE_TCP_PROGRAM_PROBE && !s->links[i])
