@@ -205,7 +205,11 @@ void agent_rig_start_agent(struct rig *r, const char *extra)
 	r->agent = fork();
 	assert_true(r->agent >= 0);
 	if (r->agent == 0) {
+		int log = open(r->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (log < 0 || dup2(log, 2) < 0)
+			_exit(1);
 		if (r->wrapper)
 			(void)execlp("sh", "sh", "-c", r->wrapper, "sh", agent, "--config", path,
 				     state, probe, (char *)NULL);
@@ -223,6 +227,7 @@ int agent_rig_set_up(void **state)
 	assert_non_null(r);
 	(void)snprintf(r->dir, sizeof(r->dir), "/tmp/sonde-agent-XXXXXX");
 	assert_non_null(mkdtemp(r->dir));
+	(void)snprintf(r->log, sizeof(r->log), "%s/agent.log", r->dir);
 	assert_true(sd_event_new(&r->event) >= 0);
 	*state = r;
 	return 0;
@@ -251,6 +256,8 @@ int agent_rig_tear_down(void **state)
 	(void)unlink(path);
 	(void)snprintf(path, sizeof(path), "%s/bpf-ids", r->dir);
 	(void)unlink(path);
+	if (unlink(r->log) < 0 && errno != ENOENT)
+		fail_msg("cannot remove %s", r->log);
 	(void)rmdir(r->dir);
 	free(r);
 	return 0;

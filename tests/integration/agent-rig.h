@@ -25,6 +25,7 @@ struct rig {
 	int client_in, client_out;
 	uint16_t port;
 	const char *wrapper; /* text for sh that ends in "$@", or NULL */
+	char log[96];	     /* of the agent */
 	bool wrapper_ends;   /* it is ended by SIGKILL */
 };
 

@@ -128,12 +128,73 @@ static void a_dead_worker_is_replaced_and_the_task_says_so(void **state)
 	agent_rig_check_talk(r, "died", 2, 40);
 }
 
+static uint64_t anon_of_all(int proc, const struct rig *r)
+{
+	const uint32_t keeper = agent_rig_child_of(proc, (uint32_t)r->agent);
+	const uint32_t pids[] = {(uint32_t)r->agent, keeper, agent_rig_child_of(proc, keeper)};
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < ELEMENTS_OF(pids); i++) {
+		struct sonde_proc_status s;
+
+		assert_true(pids[i] > 1);
+		assert_ok(sonde_proc_read_status(proc, pids[i], &s));
+		sum += s.rss_anon_bytes;
+	}
+	return sum;
+}
+
+static void memory_goes_back_after_a_task(void **state)
+{
+	struct rig *r = *state;
+	_cleanup_close_ int proc = sonde_proc_open("/proc");
+	uint64_t before, after;
+
+	agent_rig_begin(r, true);
+	agent_rig_pause_ms(r, 1000);
+	before = anon_of_all(proc, r);
+	assert_true(before < 4UL << 20);
+	(void)agent_rig_command(r, "large", SPEC(2500, "{\"service\":\"echo\"}"));
+	agent_rig_wait_state(r, "large", "running");
+	for (unsigned i = 0; i < 200; i++)
+		agent_rig_talk(r, 2);
+	agent_rig_wait_end(r, "large");
+	agent_rig_pause_ms(r, 1000);
+	after = anon_of_all(proc, r);
+	if (after > before + (1UL << 20))
+		fail_msg("%llu bytes before, %llu after", (unsigned long long)before,
+			 (unsigned long long)after);
+}
+
+/* The task of an agent that may not do what it needs: fails at once and says which capability. */
+static void where_bpf_is_refused_the_task_says_what_is_missing(void **state)
+{
+	struct rig *r = *state;
+	const Sonde__V1__TaskReport *report;
+
+	assert_ok(agent_double_start(&r->backend, r->event, true, 0));
+	agent_rig_start_server(r);
+	agent_rig_start_client(r);
+	r->wrapper = "exec setpriv --bounding-set=-bpf,-sys_admin \"$@\"";
+	agent_rig_start_agent(r, "");
+	assert_true(agent_double_run(&r->backend, agent_rig_knows_both, r, 10000));
+	(void)agent_rig_command(r, "refused", SPEC(60000, "{\"service\":\"echo\"}"));
+	agent_rig_wait_end(r, "refused");
+	report = agent_double_report(&r->backend, "refused");
+	assert_string_equal(report->result, "failed");
+	assert_non_null(strstr(report->reason, "BPF is refused here"));
+	assert_non_null(strstr(report->reason, "CAP_BPF"));
+	assert_int_equal(report->n_targets, 2);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest agent[] = {
 		AGENT_RIG_TEST(sigterm_flushes_what_was_seen),
 		AGENT_RIG_TEST(a_dead_worker_is_replaced_and_the_task_says_so),
 		AGENT_RIG_TEST(the_agent_holds_no_capability_while_a_task_runs),
+		AGENT_RIG_TEST(memory_goes_back_after_a_task),
+		AGENT_RIG_TEST(where_bpf_is_refused_the_task_says_what_is_missing),
 		AGENT_RIG_TEST(in_a_pid_namespace_others_are_gone),
 	};
 

@@ -14,6 +14,21 @@
 #include "base/clock.h"
 #include "host/proc.h"
 
+/* The first report of the task that has meters went out in zstd, says the log. */
+static bool first_report_is_packed(const struct rig *r)
+{
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+	bool found = false;
+	FILE *f = fopen(r->log, "re");
+
+	assert_non_null(f);
+	while (!found && getline(&line, &size, f) > 0)
+		found = strstr(line, "task exact: first report: encoding=zstd bytes=") != NULL;
+	(void)fclose(f);
+	return found;
+}
+
 static void what_was_sent_is_what_the_server_has(void **state)
 {
 	struct rig *r = *state;
@@ -46,6 +61,7 @@ static void what_was_sent_is_what_the_server_has(void **state)
 	assert_true(report->cost->report_bytes > 0);
 	assert_true(report->cost->agent_rss_anon_bytes > 0);
 	assert_string_equal(report->cost->encoding, "zstd");
+	assert_true(first_report_is_packed(r));
 	agent_rig_assert_weakened_by_nothing(r, "exact");
 }
 
@@ -158,6 +174,46 @@ static void a_stop_ends_it_early(void **state)
 	agent_rig_check_talk(r, "long", 1, 6);
 }
 
+static void extend(struct rig *r, const char *task, int64_t end_wall_ms)
+{
+	Sonde__V1__Control control = SONDE__V1__CONTROL__INIT;
+	Sonde__V1__Extend extend = SONDE__V1__EXTEND__INIT;
+	char id[64];
+	uint8_t buf[128];
+	size_t n;
+
+	(void)snprintf(id, sizeof(id), "%s", task);
+	extend.task_id = id;
+	extend.end_wall_ms = end_wall_ms;
+	control.action_case = SONDE__V1__CONTROL__ACTION_EXTEND;
+	control.extend = &extend;
+	n = sonde__v1__control__pack(&control, buf);
+	assert_non_null(r->backend.watch);
+	assert_ok(sonde_grpc_server_call_send(r->backend.watch, buf, n));
+}
+
+static void an_extended_task_goes_on_counting_to_its_new_end(void **state)
+{
+	struct rig *r = *state;
+	const Sonde__V1__TaskReport *report;
+	int64_t end_ms;
+
+	agent_rig_begin(r, true);
+	(void)agent_rig_command(r, "longer", SPEC(4000, "{\"service\":\"echo\"}"));
+	agent_rig_wait_state(r, "longer", "running");
+	agent_rig_talk(r, 6);
+	end_ms = sonde_wall_ms() + 7000;
+	extend(r, "longer", end_ms);
+	agent_rig_pause_ms(r, 5000); /* past the first end */
+	agent_rig_talk(r, 5);
+	agent_rig_wait_end(r, "longer");
+	report = agent_double_report(&r->backend, "longer");
+	assert_string_equal(report->result, "done");
+	assert_true(report->window_end_wall_ms >= end_ms);
+	agent_rig_check_talk(r, "longer", 2, 11);
+	agent_rig_assert_weakened_by_nothing(r, "longer");
+}
+
 static bool together_has(struct agent_double *d, void *arg)
 {
 	return agent_double_sum(d, "-", "rover_net_p_client_write_bytes_counter", NULL) >=
@@ -176,12 +232,12 @@ static void to_a_backend_that_adds_a_process_goes_out_once(void **state)
 		(void)snprintf(c->processes, sizeof(c->processes), "%s,%s,unknown",
 			       agent_double_process(&r->backend, (uint32_t)r->server)->id,
 			       agent_double_process(&r->backend, (uint32_t)r->client)->id);
-		c->duration_s = 4;
+		c->duration_s = 9;
 	}
-	agent_rig_pause_ms(r, 1500);
+	agent_rig_pause_ms(r, 4000); /* no report tells that it runs */
 	agent_rig_talk(r, 8);
 	assert_true(agent_double_run(&r->backend, together_has, &want, 8000));
-	agent_rig_pause_ms(r, 3000);
+	agent_rig_pause_ms(r, 5000);
 	agent_rig_assert_sum(r, "-", "rover_net_p_client_write_bytes_counter", NULL, want);
 	agent_rig_assert_sum(r, "-", "rover_net_p_server_read_bytes_counter", NULL, want);
 	assert_int_equal(r->backend.n_reports, 0);
@@ -195,6 +251,7 @@ int main(int argc, char **argv)
 		AGENT_RIG_TEST(a_restarted_server_loses_nothing),
 		AGENT_RIG_TEST(a_bad_spec_is_refused_in_words),
 		AGENT_RIG_TEST(a_stop_ends_it_early),
+		AGENT_RIG_TEST(an_extended_task_goes_on_counting_to_its_new_end),
 		AGENT_RIG_TEST(to_a_backend_that_adds_a_process_goes_out_once),
 		AGENT_RIG_TEST(a_pid_that_does_not_exist_is_gone_and_the_rest_runs),
 	};
