@@ -6,9 +6,11 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define CLIENT SONDE_TCP_ROLE_CLIENT
@@ -194,6 +196,81 @@ static void snapshots_against_a_storm_of_closes_lose_and_double_nothing(void **s
 	assert_int_equal(fixture_loss(f, SONDE_TCP_LOSS_BUSY), 0);
 }
 
+static void fork_and_reap(unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		pid_t child = fork();
+
+		if (child == 0)
+			_exit(0);
+		assert_int_equal(waitpid(child, NULL, 0), child);
+	}
+}
+
+/* A server that forks for each connection: 64 children through a table of 16. */
+static void ended_children_make_room_for_new_ones(void **state)
+{
+	struct fixture f;
+	size_t exited = 0;
+
+	assert_ok(fixture_open(&f, &(struct fixture_options){.max_targets = 16}));
+	fixture_target(&f, getpid(), 1);
+	for (int i = 0; i < 8; i++) {
+		fork_and_reap(8);
+		fixture_snapshot(&f);
+		for (size_t j = 0; j < f.n_processes; j++)
+			exited += f.processes[j].state == SONDE_PROBE_PROCESS_EXITED;
+	}
+	assert_true(exited >= 64); /* each was told */
+	assert_int_equal(fixture_loss(&f, SONDE_TCP_LOSS_TARGET_FULL), 0);
+	assert_int_equal(f.processes[0].task_mask, 1);
+	fixture_close(&f);
+}
+
+#define FORKERS 4
+
+static void fork_for_ever(void)
+{
+	for (;;) {
+		pid_t child = fork();
+
+		if (child == 0)
+			_exit(0);
+		if (child < 0 || waitpid(child, NULL, 0) != child)
+			_exit(1);
+	}
+}
+
+/* Children that are forked while the table is walked inherit the bits that are being taken off. */
+static void no_child_keeps_a_task_that_is_removed_while_it_is_forked(void **state)
+{
+	struct fixture f;
+	pid_t forkers[FORKERS];
+
+	for (int i = 0; i < FORKERS; i++) {
+		forkers[i] = fork();
+		if (forkers[i] == 0)
+			fork_for_ever();
+	}
+	assert_ok(fixture_open(&f, &(struct fixture_options){.max_targets = 8192}));
+	fixture_target(&f, getpid(), 1);
+	for (int i = 0; i < 20; i++) {
+		for (int j = 0; j < FORKERS; j++)
+			fixture_target(&f, forkers[j], 2);
+		fixture_wait_ms(50);
+		fixture_snapshot(&f);
+		assert_ok(sonde_collector_tcp.task_remove(f.state, 2));
+		fixture_snapshot(&f);
+		assert_int_equal(f.n_processes, 1);
+		assert_int_equal(f.processes[0].pid, getpid());
+	}
+	for (int i = 0; i < FORKERS; i++) {
+		assert_int_equal(kill(forkers[i], SIGKILL), 0);
+		assert_int_equal(waitpid(forkers[i], NULL, 0), forkers[i]);
+	}
+	fixture_close(&f);
+}
+
 static bool id_lives(char kind, uint32_t id)
 {
 	int fd = kind == 'p'   ? bpf_prog_get_fd_by_id(id)
@@ -279,6 +356,8 @@ int main(void)
 	const struct CMUnitTest alone[] = {
 		cmocka_unit_test(a_full_table_folds_into_other_with_exact_totals),
 		cmocka_unit_test(an_index_that_lost_the_race_for_other_is_used_again),
+		cmocka_unit_test(ended_children_make_room_for_new_ones),
+		cmocka_unit_test(no_child_keeps_a_task_that_is_removed_while_it_is_forked),
 		cmocka_unit_test(nothing_is_left_after_stop),
 		cmocka_unit_test(each_program_says_whether_it_is_there),
 	};

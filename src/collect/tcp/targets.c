@@ -8,6 +8,8 @@
 #include "collect/tcp/state.h"
 #include "tcp.skel.h"
 
+#define REMOVE_PASSES_MAX 16
+
 static int targets_fd(const struct tcp_state *s)
 {
 	return bpf_map__fd(s->skel->maps.sonde_targets);
@@ -72,14 +74,36 @@ static int read_targets(struct tcp_state *s, struct target_list *list)
 }
 
 /* Takes the tasks' bits off; true when none is left and the entry is gone. */
-static bool unmask(struct tcp_state *s, uint32_t pid, struct sonde_tcp_target *target,
-		   uint64_t task_mask)
+static bool unmask(struct tcp_state *s, uint32_t pid, uint64_t task_mask)
 {
-	target->task_mask &= ~task_mask;
-	if (target->task_mask == 0)
+	struct sonde_tcp_target target;
+
+	/* Anew: the process may have ended since the list was read, and must not come back to life. */
+	if (bpf_map_lookup_elem(targets_fd(s), &pid, &target) < 0)
+		return false;
+	target.task_mask &= ~task_mask;
+	if (target.task_mask == 0)
 		return bpf_map_delete_elem(targets_fd(s), &pid) == 0;
-	(void)bpf_map_update_elem(targets_fd(s), &pid, target, BPF_EXIST);
+	(void)bpf_map_update_elem(targets_fd(s), &pid, &target, BPF_EXIST);
 	return false;
+}
+
+/* One pass over the table. Return: 1 = some had the bits, 0 = none, -errno. */
+static int unmask_all(struct tcp_state *s, uint64_t task_mask, bool *gone)
+{
+	_cleanup_(target_list_done) struct target_list list = {0};
+	int found = 0, r;
+
+	r = read_targets(s, &list);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < list.n; i++) {
+		if (!(list.targets[i].task_mask & task_mask))
+			continue;
+		found = 1;
+		*gone |= unmask(s, list.pids[i], task_mask);
+	}
+	return found;
 }
 
 /* The tags of pids that are no target any more get their last fold and are taken off. */
@@ -95,7 +119,6 @@ static int release_sockets(struct tcp_state *s)
 
 int tcp_task_remove(void *state, uint64_t task_mask)
 {
-	_cleanup_(target_list_done) struct target_list list = {0};
 	struct tcp_state *s = state;
 	bool gone = false;
 	int r;
@@ -105,15 +128,14 @@ int tcp_task_remove(void *state, uint64_t task_mask)
 	r = s->config.raise(s->config.ctx, TCP_CAP_BPF);
 	if (r < 0)
 		return r;
-	r = read_targets(s, &list);
-	for (size_t i = 0; r == 0 && i < list.n; i++) {
-		if (list.targets[i].task_mask & task_mask)
-			gone |= unmask(s, list.pids[i], &list.targets[i], task_mask);
-	}
-	if (r == 0 && gone)
+	/* A target that forks under us hands the bits on to a child behind our back: until none has them. */
+	r = 1;
+	for (unsigned int pass = 0; r > 0 && pass < REMOVE_PASSES_MAX; pass++)
+		r = unmask_all(s, task_mask, &gone);
+	if (r >= 0 && gone)
 		r = release_sockets(s);
 	s->config.drop(s->config.ctx);
-	return r;
+	return r < 0 ? r : 0;
 }
 
 static int run_seed_pass(struct tcp_state *s, enum sonde_tcp_seed_pass pass)
@@ -151,12 +173,23 @@ int tcp_seed(void *state, struct sonde_collect_timing *timing)
 	return r;
 }
 
+/*
+ * A child that has ended keeps its place, for sockets that outlive it. Not where a
+ * server that forks for each connection would fill the table with them.
+ */
+static bool may_forget(const struct sonde_tcp_target *target, uint32_t pid)
+{
+	return target->state == SONDE_TCP_TARGET_EXITED && target->root_pid != pid;
+}
+
 int tcp_emit_processes(struct tcp_state *s, struct sonde_collect_sink sink)
 {
 	_cleanup_(target_list_done) struct target_list list = {0};
+	bool crowded;
 	int r;
 
 	r = read_targets(s, &list);
+	crowded = list.n > s->config.max_targets / 2;
 	for (size_t i = 0; r == 0 && i < list.n; i++) {
 		struct sonde_probe_reply reply = {.type = SONDE_PROBE_PROCESS};
 
@@ -165,6 +198,8 @@ int tcp_emit_processes(struct tcp_state *s, struct sonde_collect_sink sink)
 		reply.process.state = list.targets[i].state;
 		reply.process.task_mask = list.targets[i].task_mask;
 		r = sink.emit(sink.ctx, &reply);
+		if (r == 0 && crowded && may_forget(&list.targets[i], list.pids[i]))
+			(void)bpf_map_delete_elem(targets_fd(s), &list.pids[i]);
 	}
 	return r;
 }
