@@ -221,7 +221,7 @@ static void note_sent(struct sonde_test_relay *r, const struct tcphdr *tcp, size
 	s->read_ns = now;
 }
 
-/* One sample an ACK: of the newest segment that it covers, as the kernel's RACK takes it. */
+/* One sample an ACK: of the newest segment that it covers, as the kernel's RACK takes it. Under the lock. */
 static void note_acked(struct sonde_test_relay *r, const struct tcphdr *tcp, uint64_t now)
 {
 	const uint32_t ack = ntohl(tcp->ack_seq);
@@ -244,10 +244,8 @@ static void note_acked(struct sonde_test_relay *r, const struct tcphdr *tcp, uin
 	r->n_segments = kept;
 	if (newest == 0)
 		return;
-	(void)pthread_mutex_lock(&r->lock);
 	if (r->n_samples < SONDE_TEST_RELAY_SAMPLES_MAX)
 		r->sample[r->n_samples++] = now - newest;
-	(void)pthread_mutex_unlock(&r->lock);
 }
 
 /* Client's side: read all there is and hold it. */
@@ -296,9 +294,12 @@ static void carry_back(struct sonde_test_relay *r)
 
 	while ((n = read(r->tun_fd[SONDE_TEST_SERVER], data, sizeof(data))) > 0) {
 		atomic_fetch_add(&r->packets[SONDE_TEST_SERVER], 1);
+		/* Who got the packet may ask for its sample at once, so he waits for it. */
+		(void)pthread_mutex_lock(&r->lock);
 		(void)!write(r->tun_fd[SONDE_TEST_CLIENT], data, (size_t)n);
 		if (parse_tcp(data, (size_t)n, &tcp, &payload))
 			note_acked(r, &tcp, sonde_mono_ns());
+		(void)pthread_mutex_unlock(&r->lock);
 	}
 }
 

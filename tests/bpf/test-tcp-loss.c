@@ -33,6 +33,20 @@ static uint64_t drops(const struct fixture *f, enum sonde_tcp_role role, uint16_
 	return skbs;
 }
 
+/*
+ * nft's count is ours. Where the kernel skipped runs (a drop in an interrupt, while the
+ * program was at another skb on that CPU) we may lack as many as the ledger names, never more.
+ */
+static void assert_drops(const struct fixture *f, enum sonde_tcp_role role, uint16_t port,
+			 uint8_t direction, uint64_t nft)
+{
+	uint64_t ours = drops(f, role, port, "NETFILTER_DROP", direction);
+
+	assert_true(nft > 0);
+	assert_true(ours <= nft);
+	assert_true(nft - ours <= fixture_loss(f, SONDE_TCP_LOSS_SKIPPED_RUNS));
+}
+
 #define REQUEST_BYTES 300
 #define RESPONSE_BYTES 20000
 
@@ -105,9 +119,8 @@ static void drops_are_nfts_and_retransmits_the_kernels(void **state)
 		at_server = veth_end_chain(&veth, VETH_SERVER, "input");
 		at_client = veth_end_chain(&veth, VETH_CLIENT, "input");
 		fixture_snapshot(f);
-		assert_true(at_server > 0 && at_client > 0);
-		assert_int_equal(drops(f, SERVER, p.port, "NETFILTER_DROP", RX), at_server);
-		assert_int_equal(drops(f, CLIENT, p.port, "NETFILTER_DROP", RX), at_client);
+		assert_drops(f, SERVER, p.port, RX, at_server);
+		assert_drops(f, CLIENT, p.port, RX, at_client);
 		assert_int_equal(drops(f, SERVER, p.port, "NETFILTER_DROP", TX), 0);
 		assert_int_equal(drops(f, CLIENT, p.port, "NETFILTER_DROP", TX), 0);
 		assert_retransmits_are_the_kernels(f, &p);
@@ -135,8 +148,7 @@ static void a_drop_on_the_way_out_is_the_senders(void **state)
 	exchange(&p, 200);
 	dropped = veth_end_chain(&veth, VETH_SERVER, "output");
 	fixture_snapshot(f);
-	assert_true(dropped > 0);
-	assert_int_equal(drops(f, SERVER, p.port, "NETFILTER_DROP", TX), dropped);
+	assert_drops(f, SERVER, p.port, TX, dropped);
 	assert_int_equal(drops(f, SERVER, p.port, "NETFILTER_DROP", RX), 0);
 	assert_int_equal(drops(f, CLIENT, p.port, "NETFILTER_DROP", RX), 0);
 	assert_retransmits_are_the_kernels(f, &p);
