@@ -130,6 +130,10 @@ class Stack:
         worker = wait_for("the worker", 5, lambda: children(keeper))[0]
         return {"server": int(self.rig.read("server.pid")), "agent": agent, "keeper": keeper, "worker": worker}
 
+    def wakes(self):
+        """How often each process gave up its CPU to wait, so far."""
+        return {name: int(status(pid)["voluntary_ctxt_switches"]) for name, pid in self.processes().items()}
+
     def cpu_seconds(self):
         result = {}
         for name, pid in self.processes().items():
