@@ -18,6 +18,7 @@ struct entry {
 	uint64_t start_ticks;
 	uint64_t command_hash; /* with the comm: changes at an exec */
 	char comm[SONDE_PROC_COMM_MAX];
+	bool hidden;		       /* by hidepid: what is known comes from the probe */
 	bool judged;		       /* the rules have seen it */
 	bool adopted;		       /* named by a task: stays named whatever the rules say */
 	struct sonde_process *process; /* one reference; NULL = no rule names it */
@@ -27,6 +28,8 @@ struct exe_call {
 	struct sonde_finder *f;
 	uint32_t pid;
 	char path[SONDE_PROBE_PATH_MAX];
+	uint64_t start_ticks; /* 0: the probe could not tell */
+	char comm[SONDE_PROBE_COMM_MAX];
 };
 
 struct sonde_finder {
@@ -39,7 +42,7 @@ struct sonde_finder {
 	size_t n_pids;
 	size_t next;	/* entry to be judged */
 	size_t pending; /* EXE calls */
-	bool scanning, changed, want_listeners, had_ports;
+	bool scanning, changed, want_listeners, had_ports, hidden;
 	struct sonde_finder_stats stats;
 };
 
@@ -168,8 +171,23 @@ static void on_exe(void *ctx, const struct sonde_probe_reply *reply)
 {
 	struct exe_call *c = ctx;
 
-	if (reply->type == SONDE_PROBE_EXE_PATH)
-		(void)snprintf(c->path, sizeof(c->path), "%s", reply->exe.path);
+	if (reply->type != SONDE_PROBE_EXE_PATH)
+		return;
+	(void)snprintf(c->path, sizeof(c->path), "%s", reply->exe.path);
+	(void)snprintf(c->comm, sizeof(c->comm), "%s", reply->exe.comm);
+	c->start_ticks = reply->exe.start_ticks;
+}
+
+/* Who it is, by the probe's word; another one than before under the same number has no name yet. */
+static void reveal(struct sonde_finder *f, struct entry *e, const struct exe_call *c)
+{
+	if (e->process && e->start_ticks != c->start_ticks) {
+		e->process = sonde_process_unref(e->process);
+		e->adopted = false;
+		f->changed = true;
+	}
+	e->start_ticks = c->start_ticks;
+	(void)snprintf(e->comm, sizeof(e->comm), "%s", c->comm);
 }
 
 static void on_exe_end(void *ctx, int error, const struct sonde_probe_end *end)
@@ -182,6 +200,8 @@ static void on_exe_end(void *ctx, int error, const struct sonde_probe_end *end)
 	if (error == -ECANCELED) /* the client is being freed */
 		return;
 	e = find(f, c->pid);
+	if (e && e->hidden)
+		reveal(f, e, c);
 	if (e && !e->judged)
 		judge(f, e, c->path);
 	go_on(f);
@@ -247,6 +267,8 @@ static bool read_entry(struct sonde_finder *f, uint32_t pid, struct entry *ret)
 		memcpy(ret->comm, s.comm, sizeof(ret->comm));
 	} else if (f->n_pids == 0) {
 		return false; /* gone; under hidepid the probe's word that it lives is enough */
+	} else {
+		ret->hidden = true;
 	}
 	if (sonde_proc_read_cmdline(f->config.proc_fd, pid, command, sizeof(command), NULL) < 0)
 		command[0] = '\0';
@@ -266,6 +288,10 @@ static void carry_over(struct sonde_finder *f, struct entry *e, bool judge_again
 {
 	struct entry *old = find(f, e->pid);
 
+	if (old && e->hidden) { /* is it the same one? the probe will say: reveal() */
+		e->start_ticks = old->start_ticks;
+		judge_again = true;
+	}
 	if (!old || old->start_ticks != e->start_ticks)
 		return;
 	e->process = TAKE_PTR(old->process);
@@ -366,7 +392,8 @@ static int list(struct sonde_finder *f)
 	size_t n = 0;
 	int r;
 
-	if (f->config.probe && pids_are_hidden(f)) {
+	f->hidden = f->config.probe && pids_are_hidden(f);
+	if (f->hidden) {
 		const struct sonde_probe_request q = {.type = SONDE_PROBE_LIST_PIDS};
 
 		if (sonde_probe_client_request(
@@ -543,4 +570,11 @@ void sonde_finder_stats(const struct sonde_finder *f, struct sonde_finder_stats 
 	assert(f && ret);
 
 	*ret = f->stats;
+}
+
+bool sonde_finder_hidden(const struct sonde_finder *f)
+{
+	assert(f);
+
+	return f->hidden;
 }

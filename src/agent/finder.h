@@ -57,6 +57,9 @@ struct sonde_process *sonde_finder_next(const struct sonde_finder *f, size_t *cu
 /* NULL: no such process, or no names. */
 struct sonde_process *sonde_finder_by_pid(const struct sonde_finder *f, uint32_t pid);
 
+/* /proc shows the agent nobody else's processes (hidepid): what the last scan found is all there is to ask. */
+bool sonde_finder_hidden(const struct sonde_finder *f);
+
 /*
  * Names a process that a task names by pid and no rule knows; it stays until it ends.
  * Return: 0 (*@ret borrowed), -ESRCH, -ENOSPC, -errno.

@@ -157,6 +157,12 @@ static bool is_gone(const struct sonde_tasks *tasks, const struct sonde_task_tar
 	struct sonde_proc_stat s;
 	int r = sonde_proc_read_stat(tasks->config.proc_fd, target->pid, &s);
 
+	if (r == -ESRCH && sonde_finder_hidden(tasks->config.finder)) {
+		const struct sonde_process *p =
+			sonde_finder_by_pid(tasks->config.finder, target->pid);
+
+		return !p || p->start_ticks != target->start_ticks;
+	}
 	if (r == -ESRCH)
 		return true;
 	return r == 0 && (s.state == 'Z' || s.state == 'X' || s.start_ticks != target->start_ticks);

@@ -122,7 +122,7 @@ static const char *body_fault(const struct sonde_probe_reply *p)
 	case SONDE_PROBE_PID:
 		return p->pids.n <= ELEMENTS_OF(p->pids.pid) ? NULL : "pids";
 	case SONDE_PROBE_EXE_PATH:
-		return TERMINATED(p->exe.path) ? NULL : no_nul;
+		return TERMINATED(p->exe.path) && TERMINATED(p->exe.comm) ? NULL : no_nul;
 	case SONDE_PROBE_TASK_ENDED:
 		if (p->task_ended.task >= SONDE_PROBE_TASKS_MAX)
 			return "task slot";

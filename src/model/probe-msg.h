@@ -27,6 +27,7 @@
 #define SONDE_PROBE_TASKS_MAX 32
 #define SONDE_PROBE_PATH_MAX 256 /* with NUL: paths of at most 255 bytes */
 #define SONDE_PROBE_TEXT_MAX 128
+#define SONDE_PROBE_COMM_MAX 17 /* with NUL */
 #define SONDE_PROBE_HIST_CHUNK 112
 
 enum sonde_probe_request_type {
@@ -198,6 +199,10 @@ struct sonde_probe_exe {
 	uint32_t pid;
 	uint32_t cut; /* 1: longer than 255 bytes, this is its head */
 	char path[SONDE_PROBE_PATH_MAX];
+	uint64_t
+		start_ticks; /* field 22 of stat, 0 = unknown; with comm for where hidepid hides them */
+	char comm[SONDE_PROBE_COMM_MAX];
+	char pad[7];
 };
 
 struct sonde_probe_listener {

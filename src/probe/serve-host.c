@@ -8,6 +8,8 @@
 #include "host/exe.h"
 #include "host/listeners.h"
 #include "host/pidfile.h"
+#include "host/privilege.h"
+#include "host/proc.h"
 #include "probe/bpf-ids.h"
 
 #define PIDS_MAX 65536
@@ -43,9 +45,17 @@ int serve_exe(struct sonde_serve *s, const struct sonde_probe_request *q, uint64
 	      struct serve_answer *a)
 {
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_EXE_PATH, .exe = {.pid = q->pid}};
+	struct sonde_proc_stat stat;
 	bool cut;
 	int r;
 
+	sonde_pidfile_raise();
+	r = sonde_proc_read_stat(s->config.proc_fd, q->pid, &stat);
+	sonde_privilege_lower();
+	if (r == 0) {
+		reply.exe.start_ticks = stat.start_ticks;
+		(void)snprintf(reply.exe.comm, sizeof(reply.exe.comm), "%s", stat.comm);
+	}
 	r = sonde_exe_read(s->config.proc_fd, q->pid, reply.exe.path, sizeof(reply.exe.path), &cut);
 	if (r < 0)
 		return r;

@@ -187,6 +187,40 @@ static void where_bpf_is_refused_the_task_says_what_is_missing(void **state)
 	assert_int_equal(report->n_targets, 2);
 }
 
+/* /proc shows the agent nobody, as it holds no capability: the probe lists, names and dates the processes. */
+static void under_hidepid_a_task_finds_its_targets(void **state)
+{
+	struct rig *r = *state;
+	const Sonde__V1__TaskReport *report;
+	char spec[300];
+
+	assert_ok(agent_double_start(&r->backend, r->event, true, 0));
+	agent_rig_start_server(r);
+	agent_rig_start_client(r);
+	r->wrapper = "exec unshare -m --propagation private sh -c "
+		     "'mount -t proc -o hidepid=2 proc /proc && exec \"$@\"' sh \"$@\"";
+	agent_rig_start_agent(
+		r, "    - { executable: '*/test-agent-life', service: echo, instance: one }\n");
+	assert_true(agent_double_run(&r->backend, agent_rig_knows_both, r, 10000));
+	/* Its command line is hidden, or the first rule had named it. */
+	assert_string_not_equal(agent_double_process(&r->backend, (uint32_t)r->server)->name,
+				"server");
+	/* by pid, as the rule names this test itself too */
+	(void)snprintf(spec, sizeof(spec), SPEC(4000, "{\"pid\":%d},{\"pid\":%d}"), r->server,
+		       r->client);
+	(void)agent_rig_command(r, "hidden", spec);
+	agent_rig_wait_state(r, "hidden", "running");
+	agent_rig_talk(r, 6);
+	agent_rig_pause_ms(r, 1500); /* scans meanwhile take nobody for gone */
+	agent_rig_talk(r, 5);
+	agent_rig_wait_end(r, "hidden");
+	report = agent_double_report(&r->backend, "hidden");
+	assert_string_equal(report->result, "done");
+	for (size_t i = 0; i < report->n_targets; i++)
+		assert_string_equal(report->targets[i]->state, "found");
+	agent_rig_check_talk(r, "hidden", 2, 11);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest agent[] = {
@@ -195,6 +229,7 @@ int main(int argc, char **argv)
 		AGENT_RIG_TEST(the_agent_holds_no_capability_while_a_task_runs),
 		AGENT_RIG_TEST(memory_goes_back_after_a_task),
 		AGENT_RIG_TEST(where_bpf_is_refused_the_task_says_what_is_missing),
+		AGENT_RIG_TEST(under_hidepid_a_task_finds_its_targets),
 		AGENT_RIG_TEST(in_a_pid_namespace_others_are_gone),
 	};
 
