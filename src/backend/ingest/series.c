@@ -76,6 +76,8 @@ struct sonde_series_table *sonde_series_table_free(struct sonde_series_table *st
 
 	if (!st)
 		return NULL;
+	if (st->unwritten > 0) /* their callbacks come here */
+		sonde_store_flush(st->store);
 	HASH_ITER (hh, st->sets, set, next) {
 		HASH_DEL(st->sets, set);
 		set_free(st, set);

@@ -81,6 +81,7 @@ struct sonde_series_stats {
 int sonde_series_table_new(struct sonde_store *store, size_t max_buckets,
 			   void (*on_drop)(void *engine),
 			   struct sonde_series_table **ret) _must_check_;
+/* Waits for the slices that are under way: the store is freed before it, or lives on. */
 struct sonde_series_table *sonde_series_table_free(struct sonde_series_table *st);
 SONDE_DEFINE_CLEANUP(struct sonde_series_table *, sonde_series_table_free)
 

@@ -129,6 +129,8 @@ struct sonde_registry *sonde_registry_free(struct sonde_registry *r)
 
 	if (!r)
 		return NULL;
+	if (r->unwritten > 0) /* their callbacks come here */
+		sonde_store_flush(r->store);
 	HASH_ITER (hh, r->processes, p, p_next)
 		process_free(r, p);
 	HASH_ITER (hh, r->agents, a, a_next)

@@ -70,6 +70,7 @@ struct sonde_registry_stats {
 
 /* Loads what @store holds; borrows it. Return: 0, -errno. */
 int sonde_registry_new(struct sonde_store *store, struct sonde_registry **ret) _must_check_;
+/* Waits for the writes that are under way: the store is freed before it, or lives on. */
 struct sonde_registry *sonde_registry_free(struct sonde_registry *r);
 SONDE_DEFINE_CLEANUP(struct sonde_registry *, sonde_registry_free)
 
