@@ -187,7 +187,10 @@ static void where_bpf_is_refused_the_task_says_what_is_missing(void **state)
 	assert_int_equal(report->n_targets, 2);
 }
 
-/* /proc shows the agent nobody, as it holds no capability: the probe lists, names and dates the processes. */
+/*
+ * /proc shows the agent nobody, as it holds no capability and the mount's group is not its own: the probe lists, names
+ * and dates the processes.
+ */
 static void under_hidepid_a_task_finds_its_targets(void **state)
 {
 	struct rig *r = *state;
@@ -198,7 +201,7 @@ static void under_hidepid_a_task_finds_its_targets(void **state)
 	agent_rig_start_server(r);
 	agent_rig_start_client(r);
 	r->wrapper = "exec unshare -m --propagation private sh -c "
-		     "'mount -t proc -o hidepid=2 proc /proc && exec \"$@\"' sh \"$@\"";
+		     "'mount -t proc -o hidepid=2,gid=54321 proc /proc && exec \"$@\"' sh \"$@\"";
 	agent_rig_start_agent(
 		r, "    - { executable: '*/test-agent-life', service: echo, instance: one }\n");
 	assert_true(agent_double_run(&r->backend, agent_rig_knows_both, r, 10000));
