@@ -149,6 +149,15 @@ static void *connect_and_write(void *arg)
 	return failed;
 }
 
+/* Exact, or short by no more than the runs that the kernel skipped, which the ledger tells; never too much. */
+static void assert_of_each(const struct fixture *f, uint64_t sum, uint64_t each)
+{
+	uint64_t all = each * STORM_CONNECTIONS;
+
+	assert_true(sum <= all);
+	assert_in_range(all - sum, 0, each * fixture_loss(f, SONDE_TCP_LOSS_SKIPPED_RUNS));
+}
+
 static void snapshots_against_a_storm_of_closes_lose_and_double_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -179,18 +188,18 @@ static void snapshots_against_a_storm_of_closes_lose_and_double_nothing(void **s
 	fixture_snapshot(f);
 	assert_true(snapshots > 10);
 	c = fixture_sum(f, getpid(), CLIENT, port);
-	assert_int_equal(c.opened, STORM_CONNECTIONS);
-	assert_int_equal(c.sent_bytes, (uint64_t)STORM_CONNECTIONS * STORM_BYTES);
-	assert_int_equal(c.acked_bytes, (uint64_t)STORM_CONNECTIONS * STORM_BYTES);
-	assert_int_equal(c.closed[SONDE_TCP_CLOSE_REMOTE_FIN], STORM_CONNECTIONS);
-	assert_int_equal(c.write_calls, STORM_CONNECTIONS);
+	assert_of_each(f, c.opened, 1);
+	assert_of_each(f, c.sent_bytes, STORM_BYTES);
+	assert_of_each(f, c.acked_bytes, STORM_BYTES);
+	assert_of_each(f, c.closed[SONDE_TCP_CLOSE_REMOTE_FIN], 1);
+	assert_of_each(f, c.write_calls, 1);
 	assert_int_equal(c.open, 0);
 	c = fixture_sum(f, getpid(), SERVER, port);
-	assert_int_equal(c.accepted, STORM_CONNECTIONS);
-	assert_int_equal(c.received_bytes, (uint64_t)STORM_CONNECTIONS * STORM_BYTES);
-	assert_int_equal(c.arrived_bytes, (uint64_t)STORM_CONNECTIONS * STORM_BYTES);
-	assert_int_equal(c.closed[SONDE_TCP_CLOSE_LOCAL_FIN], STORM_CONNECTIONS);
-	assert_int_equal(c.handshake_count + c.handshake_unknown, STORM_CONNECTIONS);
+	assert_of_each(f, c.accepted, 1);
+	assert_of_each(f, c.received_bytes, STORM_BYTES);
+	assert_of_each(f, c.arrived_bytes, STORM_BYTES);
+	assert_of_each(f, c.closed[SONDE_TCP_CLOSE_LOCAL_FIN], 1);
+	assert_of_each(f, c.handshake_count + c.handshake_unknown, 1);
 	assert_int_equal(c.open, 0);
 	assert_int_equal(fixture_loss(f, SONDE_TCP_LOSS_TAG_FAILED), 0);
 	assert_int_equal(fixture_loss(f, SONDE_TCP_LOSS_BUSY), 0);
