@@ -26,7 +26,8 @@ static const char head[] =
 /* Names are the server's: compgen -W would run what $(...) in them says, and so would the line, unquoted. */
 static const char tail[] =
 	"\tesac\n"
-	"\tread -r -d '' -a words <<<\"$reply\"\n"
+	"\t"
+	"read -r -d '' -a words <<<\"$reply\"\n"
 	"\tfor word in \"${words[@]}\"; do\n"
 	"\t\t[[ $word != \"$cur\"* ]] || COMPREPLY+=(\"$(printf '%q' \"$word\")\")\n"
 	"\tdone\n"
