@@ -347,48 +347,68 @@ static int open_fds(struct scan *s, uint32_t pid, DIR **ret)
 	return 0;
 }
 
-/* Return: 1 = a link was read, 0 = none left. */
-static int next_link(DIR *d, int *ret_fd, char *link, size_t size)
+struct link {
+	int fd;
+	char text[64];
+};
+
+/* One raise for so many: with 10,000 descriptors, raising for each costs more than reading them. */
+#define LINKS_A_RAISE 64
+
+/* Return: how many links were read, 0 = none left. */
+static size_t next_links(DIR *d, struct link links[LINKS_A_RAISE])
 {
 	const struct dirent *e;
-	ssize_t n = -1;
-	uint64_t fd;
+	size_t n = 0;
 
 	sonde_pidfile_raise();
 	assert(d);
-	while (n < 0 && (e = readdir(d))) {
-		if (sonde_parse_u64(e->d_name, 0, INT32_MAX, &fd) == 0)
-			n = readlinkat(dirfd(d), e->d_name, link, size - 1);
+	while (n < LINKS_A_RAISE && (e = readdir(d))) {
+		struct link *l = &links[n];
+		uint64_t fd;
+		ssize_t len;
+
+		if (sonde_parse_u64(e->d_name, 0, INT32_MAX, &fd) < 0)
+			continue;
+		len = readlinkat(dirfd(d), e->d_name, l->text, sizeof(l->text) - 1);
+		if (len < 0)
+			continue;
+		l->text[len] = '\0';
+		l->fd = (int)fd;
+		n++;
 	}
 	sonde_privilege_lower();
-	if (n < 0)
-		return 0;
-	link[n] = '\0';
-	*ret_fd = (int)fd;
-	return 1;
+	return n;
+}
+
+static int look_at_links(struct scan *s, uint32_t pid, size_t from, const struct link *links,
+			 size_t n, size_t *seen)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		if (++*seen > s->limits.fds_a_process || ++s->fds > s->limits.fds)
+			s->cut.fds++;
+		else
+			r = look_at_fd(s, pid, from, links[i].fd, links[i].text);
+	}
+	return r;
 }
 
 static int add_listeners_of(struct scan *s, uint32_t pid)
 {
 	_cleanup_(closedirp) DIR *d = NULL;
-	size_t from = s->n_listeners, n = 0;
-	char link[64];
-	int fd, r;
+	size_t from = s->n_listeners, seen = 0, n;
+	struct link links[LINKS_A_RAISE];
+	int r;
 
 	r = open_fds(s, pid, &d);
 	if (r < 0) {
 		s->cut.unreadable += r == -EACCES || r == -EPERM;
 		return 0;
 	}
-	while ((r = next_link(d, &fd, link, sizeof(link))) > 0) {
-		if (++n > s->limits.fds_a_process || ++s->fds > s->limits.fds) {
-			s->cut.fds++;
-			continue;
-		}
-		r = look_at_fd(s, pid, from, fd, link);
-		if (r < 0)
-			return r;
-	}
+	while (r == 0 && (n = next_links(d, links)) > 0)
+		r = look_at_links(s, pid, from, links, n, &seen);
 	return r;
 }
 
