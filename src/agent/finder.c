@@ -6,10 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "host/proc.h"
 
 #define EXE_PENDING_MAX 64 /* of the probe client's 512 */
 #define PORTS_MAX 64	   /* of one process that rules look at */
+
+/*
+ * The probe reads every descriptor for LISTENERS, 0.2 s where there are 10,000: for
+ * the peers' names alone it is asked so seldom that this is 1 % of a core.
+ */
+#define LISTENERS_REST 99
 
 /* One process of the last scan, named or not. */
 struct entry {
@@ -42,6 +49,8 @@ struct sonde_finder {
 	size_t n_pids;
 	size_t next;	/* entry to be judged */
 	size_t pending; /* EXE calls */
+	/* LISTENERS: when it was asked, and when it may be for tasks alone again */
+	uint64_t asked_ns, next_ask_ns;
 	bool scanning, changed, want_listeners, had_ports, hidden;
 	struct sonde_finder_stats stats;
 };
@@ -430,12 +439,21 @@ static void on_listener(void *ctx, const struct sonde_probe_reply *reply)
 
 static void on_listeners_end(void *ctx, int error, const struct sonde_probe_end *end)
 {
+	uint64_t now_ns = sonde_mono_ns();
 	struct sonde_finder *f = ctx;
 
 	if (error == -ECANCELED)
 		return;
+	f->next_ask_ns = now_ns + LISTENERS_REST * (now_ns - f->asked_ns);
 	if (list(f) < 0)
 		f->scanning = false;
+}
+
+static bool ask_listeners(const struct sonde_finder *f)
+{
+	if (!f->config.probe)
+		return false;
+	return f->had_ports || (f->want_listeners && sonde_mono_ns() >= f->next_ask_ns);
 }
 
 int sonde_finder_scan(struct sonde_finder *f)
@@ -450,8 +468,9 @@ int sonde_finder_scan(struct sonde_finder *f)
 	f->scanning = true;
 	f->changed = false;
 	f->had_ports = sonde_rules_want_ports(f->config.rules);
-	if (f->config.probe && (f->had_ports || f->want_listeners)) {
+	if (ask_listeners(f)) {
 		f->n_listeners = 0;
+		f->asked_ns = sonde_mono_ns();
 		if (sonde_probe_client_request(
 			    f->config.probe, &q, 0,
 			    (struct sonde_probe_call){on_listener, on_listeners_end, f}) == 0)
@@ -468,6 +487,7 @@ void sonde_finder_want_listeners(struct sonde_finder *f, bool want)
 	assert(f);
 
 	f->want_listeners = want;
+	f->next_ask_ns = 0;
 	if (want || sonde_rules_want_ports(f->config.rules))
 		return;
 	free(f->listeners); /* nothing is kept for tasks that are over */
