@@ -58,7 +58,7 @@ static bool needs_probe(int argc, char *const *argv)
 }
 
 /* sonde-probe makes the proof by itself: it takes this process's place. */
-static int exec_idle_proof(int argc, char *const *argv)
+static int exec_idle_proof(int argc, char *const *argv, bool json)
 {
 	const char *path = flag_value(argc, argv, "probe"),
 		   *state = flag_value(argc, argv, "state-dir");
@@ -77,7 +77,7 @@ static int exec_idle_proof(int argc, char *const *argv)
 	}
 	args[n_args++] = "sonde-probe";
 	args[n_args++] = "--idle-proof";
-	if (has_flag(argc, argv, "json"))
+	if (json || has_flag(argc, argv, "json"))
 		args[n_args++] = "--json";
 	if (state) {
 		args[n_args++] = "--state";
@@ -110,10 +110,9 @@ static void set_log_level(const struct sonde_agent_config *c)
 }
 
 static int run(const struct sonde_agent_config *config, const struct sonde_config_args *args,
-	       struct sonde_probe_client **probe)
+	       struct sonde_probe_client **probe, bool json)
 {
-	bool json = sonde_config_args_action(args, "json") != NULL;
-
+	json = json || sonde_config_args_action(args, "json");
 	set_log_level(config);
 	if (sonde_config_args_action(args, "doctor"))
 		return sonde_doctor_run(*probe, json);
@@ -122,19 +121,20 @@ static int run(const struct sonde_agent_config *config, const struct sonde_confi
 	return sonde_agent_run(config, TAKE_PTR(*probe)) < 0 ? 1 : 0;
 }
 
-/* "-o json", as the command line of sonde has it, is --json. */
-static int fold_output_option(int argc, char **argv)
+/* Takes out "-o json", which is --json as the command line of sonde has it. Return: how many arguments are left. */
+static int take_output_option(int argc, char **argv, bool *ret_json)
 {
-	static char json[] = "--json";
+	int n = 0;
 
-	for (int i = 1; i + 1 < argc; i++) {
-		if (strcmp(argv[i], "-o") != 0 || strcmp(argv[i + 1], "json") != 0)
-			continue;
-		argv[i] = json;
-		memmove(&argv[i + 1], &argv[i + 2], (size_t)(argc - i - 1) * sizeof(argv[0]));
-		argc--;
+	for (int i = 0; i < argc; i++) {
+		if (i > 0 && i + 1 < argc && strcmp(argv[i], "-o") == 0 &&
+		    strcmp(argv[i + 1], "json") == 0)
+			i++;
+		else
+			argv[n++] = argv[i];
 	}
-	return argc;
+	*ret_json = n < argc;
+	return n;
 }
 
 int main(int argc, char **argv)
@@ -143,11 +143,12 @@ int main(int argc, char **argv)
 	_cleanup_(sonde_config_args_freep) struct sonde_config_args *args = NULL;
 	void *config = NULL;
 	int r, status = 1;
+	bool json;
 
 	sonde_log_set_program("sonde-agent");
-	argc = fold_output_option(argc, argv);
+	argc = take_output_option(argc, argv, &json);
 	if (has_flag(argc, argv, "idle-proof") && !has_flag(argc, argv, "help"))
-		return exec_idle_proof(argc, argv) < 0 ? 1 : 0;
+		return exec_idle_proof(argc, argv, json) < 0 ? 1 : 0;
 	if (needs_probe(argc, argv) && start_probe(argc, argv, &probe) < 0)
 		return 1;
 	r = sonde_privilege_drop_all();
@@ -160,7 +161,7 @@ int main(int argc, char **argv)
 		return r < 0 ? 1 : status;
 	/* An abbreviated --help or the like would have got here without one. */
 	if (probe)
-		status = run(config, args, &probe);
+		status = run(config, args, &probe, json);
 	config = sonde_config_free(&sonde_agent_config_spec, config);
 	return status;
 }
