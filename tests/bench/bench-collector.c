@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bench-collector: the TCP collector over connections of this process, as JSON:
- * open, load, attach, seed and detach, and the time of a snapshot at 100, 1,000
- * and 9,000 connections (both ends are targets; medians). Root.
+ * a plan, then the fastest of some rounds of open, load, attach and detach (what
+ * else the machine does only makes them longer), seed, and the time of a snapshot
+ * at 100, 1,000 and 9,000 connections (both ends are targets; medians). Root.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,6 +20,7 @@
 
 #define CONNECTIONS_MAX 9000
 #define ROUNDS 21
+#define STARTS 5
 
 struct pair {
 	int client, server;
@@ -132,6 +134,36 @@ static int snapshot_times(void *state, unsigned int connections, int listener,
 	return 0;
 }
 
+static void keep_least(uint64_t *least, uint64_t ns)
+{
+	if (*least == 0 || ns < *least)
+		*least = ns;
+}
+
+/* As a task does: a plan, which asks the kernel what it has, then a start. */
+static int start_times(const struct sonde_collect_config *config, struct sonde_collect_sink sink,
+		       struct sonde_collect_timing *best)
+{
+	uint64_t start = sonde_mono_ns();
+	int r = sonde_collector_tcp.plan(config, sink);
+
+	(void)printf("\"plan_ns\": %" PRIu64 ", ", sonde_mono_ns() - start);
+	for (unsigned int i = 0; i < STARTS && r == 0; i++) {
+		struct sonde_collect_timing timing = {0};
+		void *state = NULL;
+
+		r = sonde_collector_tcp.start(config, sink, &timing, &state);
+		(void)sonde_collector_tcp.stop(state, &timing);
+		if (r < 0)
+			break;
+		keep_least(&best->open_ns, timing.open_ns);
+		keep_least(&best->load_ns, timing.load_ns);
+		keep_least(&best->attach_ns, timing.attach_ns);
+		keep_least(&best->detach_ns, timing.detach_ns);
+	}
+	return r;
+}
+
 int main(void)
 {
 	static const unsigned int sizes[] = {100, 1000, CONNECTIONS_MAX};
@@ -140,7 +172,7 @@ int main(void)
 					      .cgroup_fd = -1,
 					      .raise = raise_nothing,
 					      .drop = drop_nothing};
-	struct sonde_collect_timing timing = {0};
+	struct sonde_collect_timing best = {0}, timing = {0};
 	uint64_t records = 0;
 	struct sonde_collect_sink sink = {count_reply, &records};
 	struct rlimit files = {2 * CONNECTIONS_MAX + 256, 2 * CONNECTIONS_MAX + 256};
@@ -155,12 +187,15 @@ int main(void)
 	listener = listen_on_loopback(&to);
 	if (listener < 0)
 		return sonde_log_err(listener, "cannot listen") != 0;
-	r = sonde_collector_tcp.start(&config, sink, &timing, &state);
+	(void)printf("{");
+	r = start_times(&config, sink, &best);
+	if (r == 0)
+		r = sonde_collector_tcp.start(&config, sink, &timing, &state);
 	if (r == 0)
 		r = sonde_collector_tcp.target_add(state, (uint32_t)getpid(), 1);
 	if (r == 0)
 		r = sonde_collector_tcp.seed(state, &timing);
-	(void)printf("{\"snapshots\": [");
+	(void)printf("\"snapshots\": [");
 	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(sizes); i++)
 		r = snapshot_times(state, sizes[i], listener, &to);
 	if (r == 0)
@@ -169,7 +204,7 @@ int main(void)
 	(void)printf("], \"open_ns\": %" PRIu64 ", \"load_ns\": %" PRIu64
 		     ", \"attach_ns\": %" PRIu64 ", \"seed_sockets\": %u, \"seed_ns\": %" PRIu64
 		     ", \"detach_ns\": %" PRIu64 "}\n",
-		     timing.open_ns, timing.load_ns, timing.attach_ns, 2 * n_pairs, timing.seed_ns,
-		     timing.detach_ns);
+		     best.open_ns, best.load_ns, best.attach_ns, 2 * n_pairs, timing.seed_ns,
+		     best.detach_ns);
 	return r == 0 ? 0 : sonde_log_err(r, "measured nothing") != 0;
 }
