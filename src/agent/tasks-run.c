@@ -301,7 +301,8 @@ void tasks_join(struct sonde_task *t)
 
 static void attach(struct sonde_task *t)
 {
-	sonde_task_set_state(t, SONDE_TASK_ATTACHING, "%zu targets", t->n_targets);
+	sonde_task_set_state(t, SONDE_TASK_ATTACHING, "%zu target%s", t->n_targets,
+			     t->n_targets == 1 ? "" : "s");
 	tasks_set_base(t);
 	add_targets(t);
 	if (t->adds == 0)
@@ -371,8 +372,9 @@ void tasks_begin(struct sonde_task *t)
 		fail(t, SONDE_TASK_REFUSED, "no target lives on this machine");
 		return;
 	}
-	sonde_task_set_state(t, SONDE_TASK_PLANNED, "preset %s, %zu of %zu targets live",
-			     t->spec.preset[0] ? t->spec.preset : "network", live, t->n_targets);
+	sonde_task_set_state(t, SONDE_TASK_PLANNED, "preset %s, %zu of %zu target%s live",
+			     t->spec.preset[0] ? t->spec.preset : "network", live, t->n_targets,
+			     t->n_targets == 1 ? "" : "s");
 	admit(t);
 }
 
