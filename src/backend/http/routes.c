@@ -300,7 +300,7 @@ static bool try_task(struct sonde_backend *b, struct sonde_http_request *req)
 		if (strcmp(rest, of_task[i].rest) != 0)
 			continue;
 		if (!t) {
-			(void)sonde_problem_set(&req->problem, 404, "id", "no task %s", id);
+			(void)sonde_problem_set(&req->problem, 404, NULL, "no task '%s'", id);
 		} else if (strcmp(req->method, of_task[i].method) != 0) {
 			allow(req, of_task[i].method);
 			wrong_method(req);
