@@ -68,7 +68,7 @@ static int print_totals(struct sonde_cli *cli, const json_t *metrics)
 	}
 	if (sonde_table_rows(t) == 0)
 		sonde_cli_note(cli, "no metric%s",
-			       only ? " of that name" : " has been counted yet");
+			       only ? " of that name on that edge" : " has been counted yet");
 	return sonde_view_table(cli, t);
 }
 
@@ -134,17 +134,104 @@ static int metrics_path(struct sonde_cli *cli, struct sonde_buf *path)
 	return r;
 }
 
+/* Names of a row's @key, each once: "e1, e2". */
+static int add_name(struct sonde_buf *names, json_t *seen, const char *name)
+{
+	if (!name || json_object_get(seen, name))
+		return 0;
+	if (json_object_set_new(seen, name, json_true()) < 0)
+		return -ENOMEM;
+	return sonde_buf_printf(names, "%s%.200s", names->len > 0 ? ", " : "", name);
+}
+
+static int list_names(const json_t *rows, const char *key, struct sonde_buf *names)
+{
+	json_t *seen = json_object();
+	int r = seen ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < json_array_size(rows); i++)
+		r = add_name(names, seen,
+			     json_string_value(json_object_get(json_array_get(rows, i), key)));
+	json_decref(seen);
+	/* a list that is too long ends early */
+	return r == -EMSGSIZE ? 0 : r;
+}
+
+static bool has_name(const json_t *rows, const char *key, const char *name)
+{
+	for (size_t i = 0; i < json_array_size(rows); i++) {
+		const char *s = json_string_value(json_object_get(json_array_get(rows, i), key));
+
+		if (s && strcmp(s, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Not found, in words that name what there is. */
+static int fail_unknown(struct sonde_cli *cli, const char *what, const char *name,
+			const json_t *rows, const char *key)
+{
+	_cleanup_buf_ struct sonde_buf names = SONDE_BUF_INIT(2048);
+	int r = list_names(rows, key, &names);
+
+	if (r < 0)
+		return sonde_cli_broken(cli, r);
+	if (names.len == 0)
+		return sonde_cli_fail(cli, SONDE_CLI_NOT_FOUND,
+				      "no %s '%.200s': the task has none at all", what, name);
+	return sonde_cli_fail(cli, SONDE_CLI_NOT_FOUND, "no %s '%.200s' in this task; it has: %s",
+			      what, name, sonde_buf_str(&names));
+}
+
+/*
+ * An answer without a row that was asked for: is there such an edge, such a metric? A counter of 0 is
+ * not sent, so what is not there may still be a metric of Sonde's.
+ */
+static int check_known(struct sonde_cli *cli, const char *edge, const char *metric)
+{
+	_cleanup_answer_ struct sonde_rest_answer topology = SONDE_REST_ANSWER_INIT;
+	_cleanup_answer_ struct sonde_rest_answer metrics = SONDE_REST_ANSWER_INIT;
+	const json_t *edges, *rows;
+	int status;
+
+	status = sonde_cli_get_task(cli, cli->operands[0], "/topology", &topology);
+	if (status == 0)
+		status = sonde_cli_get_task(cli, cli->operands[0], "/metrics", &metrics);
+	if (status != 0)
+		return status;
+	edges = json_object_get(topology.json, "edges");
+	rows = json_object_get(metrics.json, "metrics");
+	/* a metric without a port has an edge of its own, which the topology does not list */
+	if (edge && !has_name(edges, "id", edge) && !has_name(rows, "edge", edge))
+		return fail_unknown(cli, "edge", edge, edges, "id");
+	if (metric && !has_name(rows, "metric", metric))
+		return fail_unknown(cli, "metric", metric, rows, "metric");
+	return 0;
+}
+
+static bool is_empty(const json_t *answer, const char *metric)
+{
+	const json_t *metrics = json_object_get(answer, "metrics");
+
+	if (metrics && metric)
+		return !has_name(metrics, "metric", metric);
+	return json_array_size(metrics ? metrics : json_object_get(answer, "series")) == 0;
+}
+
 int sonde_cli_metrics(struct sonde_cli *cli)
 {
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
 	_cleanup_buf_ struct sonde_buf path = SONDE_BUF_INIT(8192);
+	const char *edge = cli->n_operands > 1 ? cli->operands[1] : NULL;
+	const char *metric = sonde_cli_flag(cli, "metric");
 	const char *step = sonde_cli_flag(cli, "step");
 	int r;
 
 	if (step && strcmp(step, "10s") != 0 && strcmp(step, "1m") != 0)
 		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
 				      "--step: expected 10s or 1m, got '%.64s'", step);
-	if (step && !sonde_cli_flag(cli, "metric"))
+	if (step && !metric)
 		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "--step: expected --metric with it");
 	r = metrics_path(cli, &path);
 	if (r == -EINVAL || r == -EMSGSIZE)
@@ -153,6 +240,8 @@ int sonde_cli_metrics(struct sonde_cli *cli)
 	if (r < 0)
 		return sonde_cli_broken(cli, r);
 	r = sonde_cli_request(cli, sonde_buf_str(&path), NULL, &answer);
+	if (r == 0 && (edge || metric) && is_empty(answer.json, metric))
+		r = check_known(cli, edge, metric);
 	if (r != 0)
 		return r;
 	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
