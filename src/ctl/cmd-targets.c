@@ -45,6 +45,28 @@ static void target_row(struct sonde_cli *cli, struct sonde_table *t, const json_
 	sonde_cell_text(t, row, "process_id");
 }
 
+/* Why there is no row: that no agent is there and that its rules name nothing are told apart. */
+static void note_no_target(struct sonde_cli *cli)
+{
+	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	const json_t *agents;
+	size_t n = 0;
+
+	if (sonde_rest_request(cli->rest, "/api/v1/agents", NULL, &answer) < 0)
+		return;
+	agents = json_object_get(answer.json, "agents");
+	for (size_t i = 0; i < json_array_size(agents); i++) {
+		if (json_is_true(json_object_get(json_array_get(agents, i), "connected")))
+			n++;
+	}
+	if (n == 0)
+		sonde_cli_note(cli, "no process is reported: no agent is connected");
+	else
+		sonde_cli_note(cli,
+			       "%zu agent%s, no rule of %s matches a process; a pid works: pid:N",
+			       n, n == 1 ? "" : "s", n == 1 ? "its own" : "theirs");
+}
+
 static int print_targets(struct sonde_cli *cli, const json_t *targets)
 {
 	static const struct sonde_column columns[] = {{"SERVICE", false, true},
@@ -75,10 +97,10 @@ static int print_targets(struct sonde_cli *cli, const json_t *targets)
 		if (matches(row, search))
 			target_row(cli, t, row, wide);
 	}
-	if (sonde_table_rows(t) == 0)
-		sonde_cli_note(cli, "no process%s",
-			       search ? " of that kind is reported"
-				      : " is reported yet; is an agent running?");
+	if (json_array_size(targets) == 0)
+		note_no_target(cli);
+	else if (sonde_table_rows(t) == 0)
+		sonde_cli_note(cli, "no process of that kind is reported");
 	return sonde_view_table(cli, t);
 }
 
