@@ -156,9 +156,18 @@ static int print_action(struct sonde_cli *cli, const struct sonde_rest_answer *a
 	return SONDE_CLI_OK;
 }
 
+static bool has_ended(const json_t *task)
+{
+	const char *state = json_string_value(json_object_get(task, "state"));
+	enum sonde_task_state s;
+
+	return state && sonde_task_state_from_name(state, &s) == 0 && sonde_task_state_final(s);
+}
+
 int sonde_cli_task_stop(struct sonde_cli *cli)
 {
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	_cleanup_answer_ struct sonde_rest_answer before = SONDE_REST_ANSWER_INIT;
 	const char *reason = sonde_cli_flag(cli, "reason");
 	_cleanup_free_ char *body = NULL;
 	json_t *object;
@@ -171,8 +180,14 @@ int sonde_cli_task_stop(struct sonde_cli *cli)
 	json_decref(object);
 	if (!body)
 		return sonde_cli_broken(cli, -ENOMEM);
-	status = sonde_cli_post_task(cli, cli->operands[0], "/stop", body, &answer);
-	return status != 0 ? status : print_action(cli, &answer, "is told to stop");
+	/* to stop what has ended is no error; the answer alone would not tell the two apart */
+	status = sonde_cli_get_task(cli, cli->operands[0], "", &before);
+	if (status == 0)
+		status = sonde_cli_post_task(cli, cli->operands[0], "/stop", body, &answer);
+	if (status != 0)
+		return status;
+	return print_action(cli, &answer,
+			    has_ended(before.json) ? "had ended already" : "is told to stop");
 }
 
 int sonde_cli_task_extend(struct sonde_cli *cli)
