@@ -96,7 +96,8 @@ struct sonde_cli {
 	bool headers;
 	bool quiet;
 	bool verbose;
-	bool headed;			     /* something stands above the next heading */
+	bool headed;   /* something stands above the next heading */
+	bool cut_told; /* that a table lost text to the width, once a command */
 	struct sonde_cli_settings *settings; /* owned */
 	struct sonde_rest *rest;	     /* owned; NULL for an offline command */
 	const struct sonde_cli_command *command;

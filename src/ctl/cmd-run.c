@@ -75,9 +75,11 @@ static int print_summary(struct sonde_cli *cli, const struct summary *s)
 	if (status == 0 && json_array_size(json_object_get(s->topology.json, "edges")) > 0) {
 		sonde_view_heading(cli, "Edges");
 		status = sonde_view_edges(cli, s->topology.json);
+		if (status == 0)
+			status = sonde_view_verdicts(cli, s->topology.json);
 	}
 	if (status == 0)
-		status = sonde_view_ledger(cli, s->ledger.json);
+		status = sonde_view_ledger(cli, s->ledger.json, s->task.json);
 	if (status == 0)
 		status = sonde_view_cost(cli, json_object_get(s->task.json, "cost"));
 	if (status == 0)

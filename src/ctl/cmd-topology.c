@@ -35,14 +35,16 @@ int sonde_cli_topology(struct sonde_cli *cli)
 		break;
 	}
 	status = sonde_view_edges(cli, answer.json);
+	if (status == SONDE_CLI_OK)
+		status = sonde_view_verdicts(cli, answer.json);
 	return status == SONDE_CLI_OK ? sonde_view_dashes(cli, answer.json) : status;
 }
 
-static int print_ledger(struct sonde_cli *cli, const json_t *ledger)
+static int print_ledger(struct sonde_cli *cli, const json_t *ledger, const json_t *task)
 {
 	int status;
 
-	status = sonde_view_ledger(cli, ledger);
+	status = sonde_view_ledger(cli, ledger, task);
 	if (status == 0)
 		status = sonde_view_cost(cli, json_object_get(ledger, "cost"));
 	if (status == 0)
@@ -53,6 +55,7 @@ static int print_ledger(struct sonde_cli *cli, const json_t *ledger)
 int sonde_cli_loss(struct sonde_cli *cli)
 {
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	_cleanup_answer_ struct sonde_rest_answer task = SONDE_REST_ANSWER_INIT;
 	int status;
 
 	status = sonde_wait_check_flag(cli);
@@ -60,9 +63,13 @@ int sonde_cli_loss(struct sonde_cli *cli)
 		status = sonde_cli_get_task(cli, cli->operands[0], "/ledger", &answer);
 	if (status != 0)
 		return status;
-	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
+	if (sonde_cli_output(cli) == SONDE_CLI_JSON) {
 		status = sonde_cli_print_json(cli, &answer);
-	else
-		status = print_ledger(cli, answer.json);
+	} else {
+		/* whether it ever ran */
+		status = sonde_cli_get_task(cli, cli->operands[0], "", &task);
+		if (status == 0)
+			status = print_ledger(cli, answer.json, task.json);
+	}
 	return status == 0 ? sonde_wait_check_loss(cli, answer.json) : status;
 }

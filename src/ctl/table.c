@@ -159,6 +159,18 @@ static void measure(const struct sonde_table *table, const struct sonde_table_lo
 		squeeze(table, widths, look->width);
 }
 
+bool sonde_table_is_cut(const struct sonde_table *table, const struct sonde_table_look *look)
+{
+	size_t widths[SONDE_TABLE_COLUMNS_MAX];
+
+	measure(table, look, widths);
+	for (size_t i = 0; i < table->n_cells; i++) {
+		if (table->cells[i].width > widths[i % table->n_columns])
+			return true;
+	}
+	return false;
+}
+
 static void print_cell(const char *text, size_t text_width, enum sonde_style style, bool right,
 		       bool last, size_t width, FILE *out)
 {

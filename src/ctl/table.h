@@ -44,6 +44,9 @@ struct sonde_table_look {
 	unsigned int width; /* 0 = unlimited */
 };
 
+/* Whether sonde_table_print() shortens a cell with this look. */
+bool sonde_table_is_cut(const struct sonde_table *table, const struct sonde_table_look *look);
+
 /* Return: 0, -EIO, -ENOMEM, -E2BIG (too many rows). */
 int sonde_table_print(const struct sonde_table *table, const struct sonde_table_look *look,
 		      FILE *out) _must_check_;

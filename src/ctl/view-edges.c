@@ -109,7 +109,7 @@ static void cell_kinds(struct sonde_table *t, const json_t *kinds, const json_t 
 	cell_list(t, &l);
 }
 
-static bool is_loss(const json_t *drop)
+bool sonde_view_drop_is_loss(const json_t *drop)
 {
 	const char *class = json_string_value(json_object_get(drop, "class"));
 
@@ -123,10 +123,40 @@ static json_int_t sum_drops(const json_t *drops, bool loss)
 	for (size_t i = 0; i < json_array_size(drops); i++) {
 		const json_t *d = json_array_get(drops, i);
 
-		if (is_loss(d) == loss)
+		if (sonde_view_drop_is_loss(d) == loss)
 			sum = sonde_view_add(sum, whole(d, "segments"));
 	}
 	return sum;
+}
+
+/* "duplicate 15, teardown 6": what is no loss, by class. */
+static void list_classes(struct list *l, const json_t *drops)
+{
+	const char *before = "";
+
+	for (size_t i = 0; i < json_array_size(drops); i++) {
+		const json_t *d = json_array_get(drops, i), *other;
+		const char *class = json_string_value(json_object_get(d, "class"));
+		json_int_t sum = 0;
+		bool told = false;
+
+		if (sonde_view_drop_is_loss(d))
+			continue;
+		for (size_t n = 0; n < json_array_size(drops); n++) {
+			const char *s;
+
+			other = json_array_get(drops, n);
+			s = json_string_value(json_object_get(other, "class"));
+			if (!s || strcmp(s, class) != 0)
+				continue;
+			told = told || n < i;
+			sum = sonde_view_add(sum, whole(other, "segments"));
+		}
+		if (told || sum == 0)
+			continue;
+		list_add(l, "%s%.32s %" JSON_INTEGER_FORMAT, before, class, sum);
+		before = ", ";
+	}
 }
 
 static void list_drops(struct list *l, const json_t *drops, bool loss)
@@ -140,7 +170,7 @@ static void list_drops(struct list *l, const json_t *drops, bool loss)
 		const char *class = json_string_value(json_object_get(d, "class"));
 		bool out = direction && strcmp(direction, "transmit") == 0;
 
-		if (is_loss(d) != loss)
+		if (sonde_view_drop_is_loss(d) != loss)
 			continue;
 		list_add(l, "%s%.64s%s%.32s %" JSON_INTEGER_FORMAT "%s", before,
 			 reason ? reason : "no reason", loss ? "" : " ", loss ? "" : class,
@@ -171,7 +201,8 @@ static void cell_drops(struct sonde_table *t, const json_t *drops, bool wide)
 		list_add(&l, "; no loss: ");
 		list_drops(&l, drops, false);
 	} else if (apart) {
-		list_add(&l, "; no loss: %" JSON_INTEGER_FORMAT, apart);
+		list_add(&l, "; no loss: ");
+		list_classes(&l, drops);
 	}
 	cell_list(t, &l);
 }
@@ -317,7 +348,6 @@ static void print_reason(struct sonde_cli *cli, const char *reason, json_t *mete
 
 	json_object_foreach(meters, meter, value)
 		list_add(&l, "%s%.64s", l.len > 0 ? ", " : "", meter);
-	(void)fputs("- is ", cli->out);
 	sonde_view_text(cli, reason);
 	(void)fputs(": ", cli->out);
 	sonde_view_text(cli, l.text);

@@ -4,6 +4,7 @@
 
 #include "ctl/units.h"
 #include "ctl/view.h"
+#include "model/task.h"
 
 static int new_table(struct sonde_cli *cli, const struct sonde_column *columns,
 		     struct sonde_table **ret)
@@ -154,7 +155,7 @@ static void cost_upload(struct sonde_cli *cli, const json_t *cost)
 
 	if (!json_is_number(json_object_get(cost, "reports")))
 		return;
-	(void)fprintf(cli->out, "%-28s %s of %s, ", "reports",
+	(void)fprintf(cli->out, "%-28s %s of %s, ", "reports taken before the end",
 		      sonde_unit_count(json_integer_value(json_object_get(cost, "reports")), n),
 		      sonde_unit_bytes(raw, a));
 	(void)fprintf(cli->out, "%s on the wire", sonde_unit_bytes(wire, b));
@@ -280,22 +281,53 @@ static int ledger_entries(struct sonde_cli *cli, const json_t *entries)
 	return sonde_view_table(cli, t);
 }
 
-int sonde_view_ledger(struct sonde_cli *cli, const json_t *ledger)
+static bool never_ran(const json_t *task)
+{
+	const json_t *states = json_object_get(task, "states");
+
+	for (size_t i = 0; i < json_array_size(states); i++) {
+		const char *s =
+			json_string_value(json_object_get(json_array_get(states, i), "state"));
+
+		if (s && strcmp(s, sonde_task_state_name(SONDE_TASK_RUNNING)) == 0)
+			return false;
+	}
+	return json_is_object(task);
+}
+
+/* What the ledger means for the numbers of @task. */
+static const char *ledger_words(int64_t lost, const json_t *task)
+{
+	const char *state = json_string_value(json_object_get(task, "state"));
+	enum sonde_task_state s = SONDE_TASK_DONE;
+	bool failed;
+
+	if (state && sonde_task_state_from_name(state, &s) < 0)
+		s = SONDE_TASK_DONE;
+	failed = s == SONDE_TASK_FAILED || s == SONDE_TASK_REFUSED || s == SONDE_TASK_EXPIRED;
+	if (failed && never_ran(task))
+		return "nothing was measured";
+	if (lost > 0)
+		return " lost: numbers are lower bounds";
+	if (lost < 0)
+		return "not complete: reports are missing";
+	if (failed)
+		return "not complete: the task ended before its time, numbers are of what came until then";
+	return "nothing was lost: every number is exact";
+}
+
+int sonde_view_ledger(struct sonde_cli *cli, const json_t *ledger, const json_t *task)
 {
 	const json_t *reports = json_object_get(ledger, "reports");
 	int64_t lost = sonde_view_lost(ledger);
-	char text[SONDE_UNIT_MAX] = "";
+	const char *words = ledger_words(lost, task);
+	char text[SONDE_UNIT_MAX];
 
 	sonde_view_heading(cli, "Loss ledger");
-	if (lost > 0)
-		(void)sonde_unit_count(lost, text);
-	(void)fprintf(cli->out, "%s%s", text,
-		      lost == 0	 ? "nothing was lost: every number is exact"
-		      : lost < 0 ? "not complete: reports are missing"
-				 : " lost: numbers are lower bounds");
+	(void)fprintf(cli->out, "%s%s", *words == ' ' ? sonde_unit_count(lost, text) : "", words);
 	if (json_is_object(reports)) {
 		(void)fprintf(cli->out,
-			      "; reports %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+			      "; reports received %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
 			      ", %" JSON_INTEGER_FORMAT " duplicates, %" JSON_INTEGER_FORMAT
 			      " missing",
 			      whole(reports, "received"), whole(reports, "sequence"),

@@ -18,7 +18,13 @@ int sonde_view_table(struct sonde_cli *cli, const struct sonde_table *table)
 	if (r == -E2BIG)
 		return sonde_cli_fail(cli, SONDE_CLI_INTERNAL, "more than %d rows; use -o json",
 				      SONDE_TABLE_ROWS_MAX);
-	return r < 0 ? sonde_cli_broken(cli, r) : SONDE_CLI_OK;
+	if (r < 0)
+		return sonde_cli_broken(cli, r);
+	if (!cli->cut_told && sonde_table_is_cut(table, &look)) {
+		cli->cut_told = true;
+		sonde_cli_note(cli, "a cell that ends in … was cut to fit: -o wide has the rest");
+	}
+	return SONDE_CLI_OK;
 }
 
 void sonde_view_heading(struct sonde_cli *cli, const char *heading)

@@ -41,11 +41,18 @@ int sonde_view_absent(struct sonde_cli *cli, const json_t *task);
 int sonde_view_cost(struct sonde_cli *cli, const json_t *cost);
 int sonde_view_idle_proof(struct sonde_cli *cli, const json_t *proof);
 
-/* Of GET …/ledger. */
-int sonde_view_ledger(struct sonde_cli *cli, const json_t *ledger);
+/*
+ * Of GET …/ledger. @task: the task it is about, since one that never ran has no number to be exact;
+ * NULL or null = it ran.
+ */
+int sonde_view_ledger(struct sonde_cli *cli, const json_t *ledger, const json_t *task);
 
 /* Of GET …/topology. */
 int sonde_view_edges(struct sonde_cli *cli, const json_t *topology);
+/* Under them: a line an edge with drops of class loss or retransmits, and which end saw them. */
+int sonde_view_verdicts(struct sonde_cli *cli, const json_t *topology);
+/* Whether a row of "drops" is of class loss, or of none. */
+bool sonde_view_drop_is_loss(const json_t *drop);
 /* What a "-" among them stands for: a number is absent with its reason, never zero. */
 int sonde_view_dashes(struct sonde_cli *cli, const json_t *topology);
 

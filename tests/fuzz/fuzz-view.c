@@ -28,8 +28,9 @@ static void show(struct sonde_cli *cli, const json_t *json)
 	(void)sonde_view_absent(cli, json);
 	(void)sonde_view_cost(cli, json_object_get(json, "cost"));
 	(void)sonde_view_idle_proof(cli, json_object_get(json, "idle_proof"));
-	(void)sonde_view_ledger(cli, json);
+	(void)sonde_view_ledger(cli, json, json);
 	(void)sonde_view_edges(cli, json);
+	(void)sonde_view_verdicts(cli, json);
 	if (sonde_graph_new(json, &graph) == 0) {
 		(void)!sonde_graph_dot(graph, cli->out);
 		(void)!sonde_graph_mermaid(graph, cli->out);

@@ -68,19 +68,26 @@ static void a_dash_has_its_reasons(void **state)
 	json_t *json = fixture("topology");
 	_cleanup_free_ char *text = shown(sonde_view_dashes, json, SONDE_CLI_TABLE);
 
-	assert_string_equal(text, "- is not requested: exe_time\n- is hook refused: rtt\n");
+	assert_string_equal(text, "not requested: exe_time\nhook refused: rtt\n");
 	json_decref(json);
+}
+
+static int view_ledger(struct sonde_cli *cli, const json_t *ledger)
+{
+	return sonde_view_ledger(cli, ledger, NULL);
 }
 
 static void a_drop_that_is_no_loss_says_so(void **state)
 {
-	json_t *json =
-		json_loads("{\"edges\":[{\"client_side\":{\"drops\":[{\"reason\":\"QUEUE_PURGE\","
-			   "\"class\":\"teardown\",\"segments\":2,\"direction\":\"transmit\"}]}}]}",
-			   0, NULL);
+	json_t *json = json_loads(
+		"{\"edges\":[{\"client_side\":{\"drops\":[{\"reason\":\"QUEUE_PURGE\","
+		"\"class\":\"teardown\",\"segments\":2,\"direction\":\"transmit\"},"
+		"{\"reason\":\"TCP_RESET\",\"class\":\"teardown\",\"segments\":3},"
+		"{\"reason\":\"TCP_OLD_DATA\",\"class\":\"duplicate\",\"segments\":1}]}}]}",
+		0, NULL);
 	_cleanup_free_ char *text = shown(sonde_view_edges, json, SONDE_CLI_TABLE);
 
-	assert_non_null(strstr(text, "0; no loss: 2"));
+	assert_non_null(strstr(text, "0; no loss: teardown 5, duplicate 1"));
 	json_decref(json);
 }
 
@@ -98,17 +105,18 @@ static void wide_edges_show_every_number_and_the_edge_id(void **state)
 static void a_ledger_says_what_it_means_for_the_numbers(void **state)
 {
 	json_t *json = fixture("ledger");
-	_cleanup_free_ char *text = shown(sonde_view_ledger, json, SONDE_CLI_TABLE);
+	_cleanup_free_ char *text = shown(view_ledger, json, SONDE_CLI_TABLE);
 
 	assert_string_equal(
-		text, "\nLoss ledger\n"
-		      "5 lost: numbers are lower bounds; reports 31 of 31, 0 duplicates, 0 "
-		      "missing\n"
-		      "SITE       COUNT  NUMBERS ARE   WORDS\n"
-		      "cell_full      3  exact         folds into `other`: totals exact, peer "
-		      "unknown\n"
-		      "drop_full      5  lower bounds  drops that found no slot for their "
-		      "reason\n");
+		text,
+		"\nLoss ledger\n"
+		"5 lost: numbers are lower bounds; reports received 31 of 31, 0 duplicates, 0 "
+		"missing\n"
+		"SITE       COUNT  NUMBERS ARE   WORDS\n"
+		"cell_full      3  exact         folds into `other`: totals exact, peer "
+		"unknown\n"
+		"drop_full      5  lower bounds  drops that found no slot for their "
+		"reason\n");
 	assert_int_equal(sonde_view_lost(json), 5);
 	json_decref(json);
 }
@@ -116,10 +124,84 @@ static void a_ledger_says_what_it_means_for_the_numbers(void **state)
 static void a_ledger_without_reports_is_not_taken_for_complete(void **state)
 {
 	json_t *json = json_pack("{s:b, s:[]}", "complete", 0, "entries");
-	_cleanup_free_ char *text = shown(sonde_view_ledger, json, SONDE_CLI_TABLE);
+	_cleanup_free_ char *text = shown(view_ledger, json, SONDE_CLI_TABLE);
 
 	assert_int_equal(sonde_view_lost(json), -1);
 	assert_string_equal(text, "\nLoss ledger\nnot complete: reports are missing\n");
+	json_decref(json);
+}
+
+static json_t *ended(const char *last, const char *before)
+{
+	return json_pack("{s:s, s:[{s:s}, {s:s}]}", "state", last, "states", "state", before,
+			 "state", last);
+}
+
+static int view_failed_early(struct sonde_cli *cli, const json_t *ledger)
+{
+	static const char *const states[] = {"failed", "refused", "expired"};
+	int status = 0;
+
+	for (size_t i = 0; status == 0 && i < ELEMENTS_OF(states); i++) {
+		json_t *task = ended(states[i], "planned");
+
+		status = sonde_view_ledger(cli, ledger, task);
+		json_decref(task);
+	}
+	return status;
+}
+
+static int view_failed_late(struct sonde_cli *cli, const json_t *ledger)
+{
+	json_t *task = ended("failed", "running");
+	int status = sonde_view_ledger(cli, ledger, task);
+
+	json_decref(task);
+	return status;
+}
+
+static void a_ledger_of_a_task_that_failed_calls_nothing_exact(void **state)
+{
+	json_t *json = json_pack("{s:b, s:[]}", "complete", 1, "entries");
+	_cleanup_free_ char *early = shown(view_failed_early, json, SONDE_CLI_TABLE);
+	_cleanup_free_ char *late = shown(view_failed_late, json, SONDE_CLI_TABLE);
+	_cleanup_free_ char *good = shown(view_ledger, json, SONDE_CLI_TABLE);
+
+	assert_string_equal(early, "\nLoss ledger\nnothing was measured\n"
+				   "\nLoss ledger\nnothing was measured\n"
+				   "\nLoss ledger\nnothing was measured\n");
+	assert_non_null(strstr(late, "the task ended before its time"));
+	assert_non_null(strstr(good, "every number is exact"));
+	json_decref(json);
+}
+
+static void an_edge_with_loss_has_a_verdict(void **state)
+{
+	static const char text[] =
+		"{\"nodes\":[{\"id\":\"p\",\"process\":\"proxy\"},{\"id\":\"b\",\"process\":\"backend\"}],"
+		"\"edges\":[{\"client\":\"p\",\"server\":\"b\",\"port\":9090,\"client_side\":{"
+		"\"received_segments\":264007,\"drops\":[{\"direction\":\"receive\",\"class\":\"loss\","
+		"\"reason\":\"NETFILTER_DROP\",\"segments\":2633},{\"direction\":\"receive\","
+		"\"class\":\"duplicate\",\"reason\":\"TCP_OLD_DATA\",\"segments\":9}]},"
+		"\"server_side\":{\"retransmitted_segments\":3000}},"
+		"{\"client\":\"p\",\"server\":\"b\",\"port\":1,\"client_side\":{\"sent_segments\":100000,"
+		"\"retransmitted_segments\":0,\"drops\":[{\"direction\":\"transmit\",\"class\":\"loss\","
+		"\"reason\":\"QDISC_DROP\",\"segments\":2}]},\"server_side\":null},"
+		"{\"client\":\"p\",\"server\":\"b\",\"port\":2,\"client_side\":{\"received_segments\":null,"
+		"\"drops\":[{\"class\":\"loss\",\"segments\":5}]},\"server_side\":{\"drops\":[]}},"
+		"{\"client\":\"p\",\"server\":\"b\",\"port\":3,\"client_side\":{\"drops\":[]}}]}";
+	json_t *json = json_loads(text, 0, NULL);
+	_cleanup_free_ char *lines = shown(sonde_view_verdicts, json, SONDE_CLI_TABLE);
+
+	assert_string_equal(
+		lines,
+		"proxy -> backend:9090: 1.0 % of segments towards proxy were dropped on receipt (2,633 "
+		"of 266,640 received + dropped: NETFILTER_DROP 2,633); 3,000 retransmitted by "
+		"backend\n"
+		"proxy -> backend:1: under 0.1 % of segments from proxy were dropped on sending (2 of "
+		"100,000 sent: QDISC_DROP 2) (seen by proxy alone)\n"
+		"proxy -> backend:2: 5 segments towards proxy were dropped on receipt (of how many is "
+		"not known: no reason 5)\n");
 	json_decref(json);
 }
 
@@ -314,6 +396,8 @@ int main(void)
 		cmocka_unit_test(wide_edges_show_every_number_and_the_edge_id),
 		cmocka_unit_test(a_ledger_says_what_it_means_for_the_numbers),
 		cmocka_unit_test(a_ledger_without_reports_is_not_taken_for_complete),
+		cmocka_unit_test(a_ledger_of_a_task_that_failed_calls_nothing_exact),
+		cmocka_unit_test(an_edge_with_loss_has_a_verdict),
 		cmocka_unit_test(a_time_line_shows_time_and_words),
 		cmocka_unit_test(an_idle_proof_says_what_was_asked),
 		cmocka_unit_test(odd_answers_are_dashes),
