@@ -27,6 +27,7 @@
 #define DRAIN_NS (2800 * SONDE_NS_PER_MS) /* SIGTERM's 3 s, with room for the exit itself */
 #define RETRY_MIN_NS (250 * SONDE_NS_PER_MS)
 #define RETRY_MAX_NS (15 * SONDE_NS_PER_S)
+#define HINT_MIN_NS (250 * SONDE_NS_PER_MS) /* between two polls that the server asks for */
 
 struct agent {
 	const struct sonde_agent_config *config;
@@ -44,7 +45,9 @@ struct agent {
 	struct sonde_delivery *delivery;
 	struct sonde_tasks *tasks;
 	sd_event_source *poll, *scan, *retry, *drain;
-	bool polling; /* a query is under way */
+	bool polling;	 /* a query is under way */
+	bool poll_again; /* the server asked for another meanwhile */
+	uint64_t asked_ns;
 	bool poll_said;
 	bool draining;
 };
@@ -233,6 +236,15 @@ static void take_command(struct agent *a, const Skywalking__V3__Command *c)
 		(void)sonde_log_warn(r, "a task could not be taken, asking again");
 }
 
+static void poll_soon(struct agent *a)
+{
+	uint64_t now = sonde_mono_ns(), at = a->asked_ns + HINT_MIN_NS;
+
+	a->poll_again = false;
+	(void)sd_event_source_set_time(a->poll, (at > now ? at : now) / SONDE_NS_PER_US);
+	(void)sd_event_source_set_enabled(a->poll, SD_EVENT_ONESHOT);
+}
+
 static void on_commands(void *ctx, const struct sonde_grpc_result *result,
 			const ProtobufCMessage *answer)
 {
@@ -249,6 +261,8 @@ static void on_commands(void *ctx, const struct sonde_grpc_result *result,
 		take_command(a, commands->commands[i]);
 	if (commands)
 		sonde_control_keep(a->control);
+	if (a->poll_again)
+		poll_soon(a);
 }
 
 static void query_tasks(struct agent *a)
@@ -258,6 +272,7 @@ static void query_tasks(struct agent *a)
 	q.roverinstanceid = a->id;
 	q.latestupdatetime = sonde_tasks_latest_update_ms(a->tasks);
 	a->polling = true;
+	a->asked_ns = sonde_mono_ns();
 	if (sonde_rpc(a->client, "/skywalking.v3.EBPFProfilingService/queryTasks", &q.base,
 		      &skywalking__v3__commands__descriptor, a->config->backend_deadline_ns,
 		      on_commands, a) < 0)
@@ -286,6 +301,16 @@ static void on_extend(void *ctx, const char *task_id, int64_t end_wall_ms)
 	struct agent *a = ctx;
 
 	sonde_tasks_extend(a->tasks, task_id, end_wall_ms);
+}
+
+static void on_poll_hint(void *ctx)
+{
+	struct agent *a = ctx;
+
+	/* The answer on its way may have been made before the task was. */
+	a->poll_again = a->polling;
+	if (!a->polling)
+		poll_soon(a);
 }
 
 /* probe */
@@ -456,6 +481,7 @@ static int make_tasks(struct agent *a)
 		.agent_id = a->id,
 		.on_stop = on_stop,
 		.on_extend = on_extend,
+		.on_poll = on_poll_hint,
 		.ctx = a,
 	};
 	int r;

@@ -20,7 +20,8 @@ int sonde_control_new(const struct sonde_control_config *config, struct sonde_co
 {
 	struct sonde_control *c;
 
-	assert(config && config->client && config->on_stop && config->on_extend && ret);
+	assert(config && config->client && config->on_stop && config->on_extend &&
+	       config->on_poll && ret);
 
 	c = calloc(1, sizeof(*c));
 	if (!c)
@@ -52,6 +53,8 @@ static void on_message(void *ctx, const uint8_t *data, size_t n)
 	else if (control->action_case == SONDE__V1__CONTROL__ACTION_EXTEND && control->extend)
 		c->config.on_extend(c->config.ctx, control->extend->task_id,
 				    control->extend->end_wall_ms);
+	else if (control->action_case == SONDE__V1__CONTROL__ACTION_POLL)
+		c->config.on_poll(c->config.ctx);
 	else if (control->action_case == SONDE__V1__CONTROL__ACTION_HELLO)
 		sonde_log_debug("the server's control call stands");
 }

@@ -3,8 +3,8 @@
 
 /*
  * Control: the standing call TaskControlService.watch to a server with our
- * extension: stop and extend reach a task at once, not at the next poll. Loop
- * thread only.
+ * extension: stop, extend and that a task waits are heard at once, not at the
+ * next poll. Loop thread only.
  */
 
 #include <stdint.h>
@@ -19,6 +19,7 @@ struct sonde_control_config {
 	const char *agent_id;		  /* borrowed */
 	void (*on_stop)(void *ctx, const char *task_id, const char *reason);
 	void (*on_extend)(void *ctx, const char *task_id, int64_t end_wall_ms);
+	void (*on_poll)(void *ctx); /* a task waits: ask now */
 	void *ctx;
 };
 

@@ -97,6 +97,7 @@ static int load_state(struct sonde_backend *b)
 		.max_running = (unsigned)b->config.max_running_tasks,
 		.on_end = on_task_end,
 		.on_control = sonde_services_control,
+		.on_waiting = sonde_services_waiting,
 		.ctx = b,
 	};
 	int r;

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.dont_write_bytecode = True
@@ -180,6 +181,56 @@ class Tasks(WithServer):
         self.assertEqual((stop[1][0].decode(), stop[2][0].decode()), (task, "enough"))
         agent.report(task, 2, end="stopped")
         self.assertEqual(self.server.get(f"/tasks/{task}")["state"], "stopped")
+
+    def watch(self, agent):
+        watch = agent.start("/sonde.v1.TaskControlService/watch", [message(f1=agent.name)])
+        while len(watch.messages) < 1:
+            agent.step()
+        return watch
+
+    def test_who_watches_is_told_that_a_task_waits(self):
+        agent, first = self.with_task()
+        watch = self.watch(agent)
+        while len(watch.messages) < 2:  # the one that was there before the watch
+            agent.step()
+        self.assertEqual(list(decode(watch.messages[1])), [4])
+        self.assertEqual([c["TaskId"] for c in agent.query()], [first])
+        second = self.server.create({"service": "web"})["id"]
+        while len(watch.messages) < 3:
+            agent.step()
+        self.assertEqual(list(decode(watch.messages[2])), [4])
+        self.assertIn(second, [c["TaskId"] for c in agent.query()])
+
+    def test_a_task_shorter_than_a_poll_waits_for_it(self):
+        agent, task = self.with_task(duration_ms=1000)
+        time.sleep(2.5)  # as a poll may be late
+        command, = agent.query()
+        self.assertEqual((command["TaskId"], command["FixedTriggerDuration"]), (task, "1"))
+        self.assertEqual(self.server.get(f"/tasks/{task}")["state"], "accepted")
+        agent.report(task, 1, states=["running"])
+        agent.report(task, 2, end="done")
+        self.assertEqual(self.server.get(f"/tasks/{task}")["state"], "done")
+
+    def test_an_agent_whose_watch_ended_gets_no_task(self):
+        agent, _ = self.with_task()
+        self.watch(agent)
+        self.assertTrue(self.server.get("/agents")["agents"][0]["connected"])
+        agent.close()
+        self.agents.remove(agent)
+        deadline = time.monotonic() + 10
+        while self.server.get("/agents")["agents"][0]["connected"] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertFalse(self.server.get("/agents")["agents"][0]["connected"])
+        self.assertFalse(self.server.get("/targets")["targets"][0]["live"])
+        for target in ({"service": "web"}, {"pid": 42}, {"pid": 4242, "agentId": agent.name}):
+            status, _, body = self.server.request("POST", "/api/v1/tasks",
+                                                  {"targets": [target], "durationMs": 5000})
+            self.assertEqual(status, 409, target)
+            self.assertIn("not connected", body["detail"])
+        self.assertEqual(self.server.request("POST", "/api/v1/tasks",
+                                             {"targets": [{"pid": 7}], "durationMs": 5000})[0], 404)
+        self.assertEqual(self.agent().report_processes(("web", "nginx", 42)).status, OK)  # it is back
+        self.assertIn("id", self.server.create({"service": "web"}))
 
     def test_a_stop_before_anyone_took_it_ends_it(self):
         _, task = self.with_task()

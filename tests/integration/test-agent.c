@@ -174,6 +174,38 @@ static void a_stop_ends_it_early(void **state)
 	agent_rig_check_talk(r, "long", 1, 6);
 }
 
+static bool watches(struct agent_double *d, void *arg)
+{
+	return d->watch != NULL;
+}
+
+static void a_hint_starts_a_task_long_before_the_next_poll(void **state)
+{
+	struct rig *r = *state;
+	Sonde__V1__Control control = SONDE__V1__CONTROL__INIT;
+	Sonde__V1__Poll poll = SONDE__V1__POLL__INIT;
+	const Sonde__V1__TaskReport *report;
+	uint8_t buf[128];
+	size_t n;
+
+	assert_int_equal(setenv("SONDE_AGENT_BACKEND_POLL", "5m", 1), 0);
+	agent_rig_begin(r, true);
+	(void)unsetenv("SONDE_AGENT_BACKEND_POLL");
+	assert_true(agent_double_run(&r->backend, watches, NULL, 10000));
+	(void)agent_rig_command(r, "short", SPEC(2000, "{\"service\":\"echo\"}"));
+	r->backend.commands[0].start_ms -= 9000; /* how long it waited does not shorten it */
+	control.action_case = SONDE__V1__CONTROL__ACTION_POLL;
+	control.poll = &poll;
+	n = sonde__v1__control__pack(&control, buf);
+	assert_ok(sonde_grpc_server_call_send(r->backend.watch, buf, n));
+	agent_rig_wait_state(r, "short", "running");
+	agent_rig_talk(r, 6);
+	agent_rig_wait_end(r, "short");
+	report = agent_double_report(&r->backend, "short");
+	assert_string_equal(report->result, "done");
+	agent_rig_check_talk(r, "short", 1, 6);
+}
+
 static void extend(struct rig *r, const char *task, int64_t end_wall_ms)
 {
 	Sonde__V1__Control control = SONDE__V1__CONTROL__INIT;
@@ -251,6 +283,7 @@ int main(int argc, char **argv)
 		AGENT_RIG_TEST(a_restarted_server_loses_nothing),
 		AGENT_RIG_TEST(a_bad_spec_is_refused_in_words),
 		AGENT_RIG_TEST(a_stop_ends_it_early),
+		AGENT_RIG_TEST(a_hint_starts_a_task_long_before_the_next_poll),
 		AGENT_RIG_TEST(an_extended_task_goes_on_counting_to_its_new_end),
 		AGENT_RIG_TEST(to_a_backend_that_adds_a_process_goes_out_once),
 		AGENT_RIG_TEST(a_pid_that_does_not_exist_is_gone_and_the_rest_runs),

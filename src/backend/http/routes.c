@@ -40,6 +40,8 @@ static void on_stored(void *ctx, int error)
 	struct sonde_http_request *req = w->request;
 	struct sonde_task *t = sonde_task_table_find(w->backend->tasks, w->task);
 
+	if (error == 0 && t)
+		sonde_task_table_announce(w->backend->tasks, t);
 	if (!req)
 		return;
 	req->ctx = NULL;

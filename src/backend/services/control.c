@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TaskControlService: stop and extend, pushed to the agents that watch. What cannot be pushed now is said again at the next watch. */
+/* TaskControlService: stop, extend and the hint to poll, pushed to the agents that watch. What cannot be pushed now is said again at the next watch. */
 #include <errno.h>
 #include <string.h>
 
@@ -39,6 +39,16 @@ static void push_hello(struct sonde_watch *w)
 	push(w, &control);
 }
 
+static void push_poll(struct sonde_watch *w)
+{
+	Sonde__V1__Poll poll = SONDE__V1__POLL__INIT;
+	Sonde__V1__Control control = SONDE__V1__CONTROL__INIT;
+
+	control.action_case = SONDE__V1__CONTROL__ACTION_POLL;
+	control.poll = &poll;
+	push(w, &control);
+}
+
 static void push_change(struct sonde_watch *w, const struct sonde_task *t, int64_t end_ms)
 {
 	Sonde__V1__Stop stop = SONDE__V1__STOP__INIT;
@@ -70,19 +80,35 @@ void sonde_services_control(void *ctx, const struct sonde_task *t, const struct 
 	}
 }
 
-/* What was decided while it did not watch. Both are idempotent. */
+void sonde_services_waiting(void *ctx, const struct sonde_task_agent *a)
+{
+	struct sonde_backend *b = ctx;
+
+	for (struct sonde_watch *w = b->watches; w; w = w->next) {
+		if (strcmp(w->agent->id, a->id) == 0)
+			push_poll(w);
+	}
+}
+
+/* What was decided while it did not watch. All are idempotent. */
 static void push_pending(struct sonde_backend *b, struct sonde_watch *w)
 {
+	bool waiting = false;
+
 	for (struct sonde_task *t = sonde_task_table_first(b->tasks); t; t = t->hh.next) {
 		struct sonde_task_agent *a = sonde_task_find_agent(t, w->agent->id);
 
-		if (!a || a->ended || a->handed_out_ms == 0)
+		if (!a || a->ended)
 			continue;
-		if (t->stop_asked)
+		if (a->handed_out_ms == 0)
+			waiting = waiting || (!t->stop_asked && !sonde_task_state_final(a->state));
+		else if (t->stop_asked)
 			push_change(w, t, 0);
 		else if (t->extended && !sonde_task_state_final(t->state))
 			push_change(w, t, sonde_task_agent_end_ms(t, a));
 	}
+	if (waiting)
+		push_poll(w);
 }
 
 static struct sonde_watch *oldest_of(struct sonde_backend *b, const struct sonde_agent *agent)
@@ -143,8 +169,7 @@ void sonde_services_watch_close(void *ctx, struct sonde_grpc_server_call *call)
 		at = &(*at)->next;
 	if (*at)
 		*at = w->next;
-	w->agent->watches--;
-	w->agent->last_seen_ms = sonde_wall_ms();
+	sonde_registry_watch_ended(w->agent, sonde_wall_ms());
 	sonde_grpc_server_call_set_data(call, NULL);
 	free(w);
 }

@@ -82,5 +82,7 @@ void sonde_services_watch_close(void *ctx, struct sonde_grpc_server_call *call);
 /* on_control of the task table: @end_ms 0 = stop. */
 void sonde_services_control(void *ctx, const struct sonde_task *t, const struct sonde_task_agent *a,
 			    int64_t end_ms);
+/* on_waiting of the task table: a task waits for this agent. */
+void sonde_services_waiting(void *ctx, const struct sonde_task_agent *a);
 /* Ends all watches, when the server goes. */
 void sonde_services_end_watches(struct sonde_backend *b);

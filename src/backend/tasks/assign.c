@@ -42,8 +42,27 @@ static const struct sonde_agent *only_agent(const struct assignment *as)
 	return only;
 }
 
+/* The agent that had it, of those that have left; NULL if none had. */
+static const struct sonde_agent *agent_that_left(const struct assignment *as,
+						 const struct sonde_spec_target *t)
+{
+	for (struct sonde_process *p = sonde_registry_processes(as->registry); p; p = p->hh.next) {
+		if (sonde_process_matches(p, t) && !sonde_agent_live(p->agent, as->now_ms))
+			return p->agent;
+	}
+	return NULL;
+}
+
+static int gone(const struct assignment *as, const char *field, const struct sonde_agent *a)
+{
+	return sonde_problem_set(as->problem, 409, field,
+				 "%s: agent %.64s is not connected, it was last heard %lld s ago",
+				 field, a->id, (long long)((as->now_ms - a->last_seen_ms) / 1000));
+}
+
 static int nobody(const struct assignment *as, const struct sonde_spec_target *t, size_t index)
 {
+	const struct sonde_agent *left = agent_that_left(as, t);
 	char field[64];
 	const char *key = t->process_id[0]     ? "processId"
 			  : t->process_name[0] ? "processName"
@@ -51,6 +70,8 @@ static int nobody(const struct assignment *as, const struct sonde_spec_target *t
 					       : "pid";
 
 	(void)snprintf(field, sizeof(field), "targets[%zu].%s", index, key);
+	if (left)
+		return gone(as, field, left);
 	if (t->process_id[0])
 		return sonde_problem_set(as->problem, 404, field,
 					 "%s: no live process has the id %.64s", field,
@@ -100,9 +121,11 @@ static int assign_target(struct assignment *as, const struct sonde_spec_target *
 
 	if (t->agent_id[0]) {
 		agent = sonde_registry_find_agent(as->registry, t->agent_id);
+		(void)snprintf(field, sizeof(field), "targets[%zu].agentId", index);
+		if (agent && !sonde_agent_live(agent, as->now_ms))
+			return gone(as, field, agent);
 		if (agent)
 			return add(as, agent->id);
-		(void)snprintf(field, sizeof(field), "targets[%zu].agentId", index);
 		return sonde_problem_set(as->problem, 404, field, "%s: no agent \"%.128s\"", field,
 					 t->agent_id);
 	}

@@ -58,14 +58,30 @@ struct sonde_process *sonde_registry_processes(struct sonde_registry *r)
 	return r->processes;
 }
 
+bool sonde_agent_left(const struct sonde_agent *a)
+{
+	return a->watches == 0 && a->watch_ended_ms > 0 && a->last_seen_ms <= a->watch_ended_ms;
+}
+
 bool sonde_agent_live(const struct sonde_agent *a, int64_t now_ms)
 {
-	return a->watches > 0 || now_ms - a->last_seen_ms <= SONDE_REGISTRY_LIVE_MS;
+	return a->watches > 0 ||
+	       (!sonde_agent_left(a) && now_ms - a->last_seen_ms <= SONDE_REGISTRY_LIVE_MS);
+}
+
+void sonde_registry_watch_ended(struct sonde_agent *a, int64_t now_ms)
+{
+	assert(a->watches > 0);
+
+	if (--a->watches > 0)
+		return;
+	a->last_seen_ms = now_ms > a->last_seen_ms ? now_ms : a->last_seen_ms;
+	a->watch_ended_ms = a->last_seen_ms;
 }
 
 bool sonde_process_live(const struct sonde_process *p, int64_t now_ms)
 {
-	return now_ms - p->last_seen_ms <= SONDE_REGISTRY_LIVE_MS;
+	return !sonde_agent_left(p->agent) && now_ms - p->last_seen_ms <= SONDE_REGISTRY_LIVE_MS;
 }
 
 int sonde_registry_see_agent(struct sonde_registry *r, const char *agent_id, int64_t now_ms,

@@ -28,7 +28,8 @@
 struct sonde_agent {
 	char id[SONDE_SPEC_TEXT_MAX];
 	int64_t last_seen_ms, stored_ms;
-	unsigned watches; /* open watch streams */
+	unsigned watches;	/* open watch streams */
+	int64_t watch_ended_ms; /* when the last of them ended; 0: never */
 	unsigned processes;
 	json_t *properties; /* of its instance: object; owned */
 	UT_hash_handle hh;
@@ -79,7 +80,12 @@ int sonde_registry_see_agent(struct sonde_registry *r, const char *agent_id, int
 			     struct sonde_agent **ret) _must_check_;
 struct sonde_agent *sonde_registry_find_agent(struct sonde_registry *r, const char *agent_id);
 struct sonde_agent *sonde_registry_agents(struct sonde_registry *r); /* walk by hh.next */
+/* It had a watch, which ended, and nothing was heard since: it ended, or is cut off. */
+bool sonde_agent_left(const struct sonde_agent *a);
+/* It watches, or was heard of lately and has not left. */
 bool sonde_agent_live(const struct sonde_agent *a, int64_t now_ms);
+/* One of its watches is over. */
+void sonde_registry_watch_ended(struct sonde_agent *a, int64_t now_ms);
 
 struct sonde_process_report {
 	const char *layer, *service, *instance, *name;
@@ -98,6 +104,7 @@ int sonde_registry_report(struct sonde_registry *r, struct sonde_agent *a,
 unsigned sonde_registry_ping(struct sonde_registry *r, struct sonde_agent *a, const char *service,
 			     const char *instance, const char *name, int64_t now_ms);
 struct sonde_process *sonde_registry_processes(struct sonde_registry *r); /* walk by hh.next */
+/* Pinged lately, by an agent that has not left. */
 bool sonde_process_live(const struct sonde_process *p, int64_t now_ms);
 
 /* Does this target name this process? agent_id of the target counts. */

@@ -165,6 +165,18 @@ static int assign_agents(struct sonde_task_table *tt, struct sonde_task *t, int6
 	return r;
 }
 
+static void tell_waiting(struct sonde_task_table *tt, const struct sonde_task_agent *a)
+{
+	if (tt->config.on_waiting && a->handed_out_ms == 0 && !sonde_task_state_final(a->state))
+		tt->config.on_waiting(tt->config.ctx, a);
+}
+
+void sonde_task_table_announce(struct sonde_task_table *tt, const struct sonde_task *t)
+{
+	for (size_t i = 0; i < t->n_agents; i++)
+		tell_waiting(tt, t->agents[i]);
+}
+
 struct creation {
 	struct sonde_task_table *table;
 	sonde_store_done_fn done;
@@ -302,7 +314,7 @@ int sonde_task_table_hand_out(
 		struct sonde_task_agent *a = sonde_task_find_agent(t, agent_id);
 
 		if (!a || sonde_task_state_final(a->state) || a->update_ms <= latest_update_ms ||
-		    t->stop_asked || now_ms > sonde_task_agent_end_ms(t, a))
+		    t->stop_asked || now_ms > sonde_task_take_until_ms(t, a, tt->config.grace_ms))
 			continue;
 		r = fn(ctx, t, a);
 		if (r == 0 && a->handed_out_ms == 0) {
@@ -329,6 +341,7 @@ void sonde_task_table_process_came(struct sonde_task_table *tt, const struct son
 			if (sonde_task_add_agent(t, p->agent->id, &a) == 0) {
 				a->update_ms = next_update_ms(tt, now_ms);
 				put_or_warn(tt, t);
+				tell_waiting(tt, a);
 			}
 			break;
 		}
@@ -343,6 +356,14 @@ static int64_t agent_seen_ms(void *ctx, const char *agent_id)
 	return a ? a->last_seen_ms : 0;
 }
 
+static bool agent_left(void *ctx, const char *agent_id)
+{
+	struct sonde_task_table *tt = ctx;
+	struct sonde_agent *a = sonde_registry_find_agent(tt->config.registry, agent_id);
+
+	return a && sonde_agent_left(a);
+}
+
 void sonde_task_table_tick(struct sonde_task_table *tt, int64_t now_ms)
 {
 	const struct sonde_task_clock clock = {
@@ -350,6 +371,7 @@ void sonde_task_table_tick(struct sonde_task_table *tt, int64_t now_ms)
 		.grace_ms = tt->config.grace_ms,
 		.silent_ms = tt->config.silent_ms,
 		.agent_seen_ms = agent_seen_ms,
+		.agent_left = agent_left,
 		.ctx = tt,
 	};
 	struct sonde_task *t, *next;

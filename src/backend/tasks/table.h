@@ -32,6 +32,8 @@ struct sonde_task_table_config {
 	/* Tell an agent: stop (@end_ms 0) or a new end. May be NULL. */
 	void (*on_control)(void *ctx, const struct sonde_task *t, const struct sonde_task_agent *a,
 			   int64_t end_ms);
+	/* A task waits for this agent to ask for it. May be NULL. */
+	void (*on_waiting)(void *ctx, const struct sonde_task_agent *a);
 	void *ctx;
 };
 
@@ -55,6 +57,9 @@ struct sonde_task *sonde_task_table_first(
 int sonde_task_table_create(struct sonde_task_table *tt, const json_t *body, int64_t now_ms,
 			    sonde_store_done_fn done, void *done_ctx, struct sonde_task **ret,
 			    struct sonde_problem *problem) _must_check_;
+
+/* It is stored: tells its agents that it waits for them. */
+void sonde_task_table_announce(struct sonde_task_table *tt, const struct sonde_task *t);
 
 int sonde_task_table_stop(struct sonde_task_table *tt, struct sonde_task *t, int64_t now_ms,
 			  const char *reason, struct sonde_problem *problem) _must_check_;

@@ -8,6 +8,8 @@
 
 #include "backend/json.h"
 
+#define RECONNECT_MS 15000
+
 static void set_text(char *dst, size_t size, const char *text)
 {
 	(void)snprintf(dst, size, "%s", text ? text : "");
@@ -209,9 +211,17 @@ int64_t sonde_task_agent_end_ms(const struct sonde_task *t, const struct sonde_t
 	int64_t start = t->spec->start_wall_ms > 0 ? t->spec->start_wall_ms : t->created_ms;
 
 	/* A task that is to start now starts when its agent has it. */
+	if (a && t->spec->start_wall_ms == 0 && a->handed_out_ms > start)
+		start = a->handed_out_ms;
 	if (a && a->started_ms > start)
 		start = a->started_ms;
 	return start + t->spec->duration_ms;
+}
+
+int64_t sonde_task_take_until_ms(const struct sonde_task *t, const struct sonde_task_agent *a,
+				 int64_t grace_ms)
+{
+	return sonde_task_agent_end_ms(t, a) + (t->spec->start_wall_ms == 0 ? grace_ms : 0);
 }
 
 int64_t sonde_task_end_ms(const struct sonde_task *t)
@@ -242,6 +252,15 @@ static int tick_agent(struct sonde_task *t, struct sonde_task_agent *a,
 			       a->handed_out_ms ? ": it was handed out, but no report came" : "");
 		return sonde_task_move(t, a, SONDE_TASK_EXPIRED, clock->now_ms, words, true);
 	}
+	/* Time for it to connect again, if only the connection was lost. */
+	seen = clock->agent_seen_ms(clock->ctx, a->id);
+	if (!answered && clock->agent_left && clock->agent_left(clock->ctx, a->id) &&
+	    clock->now_ms - seen > RECONNECT_MS) {
+		(void)snprintf(words, sizeof(words),
+			       "agent %.64s is gone: its connection ended before it answered",
+			       a->id);
+		return sonde_task_move(t, a, SONDE_TASK_FAILED, clock->now_ms, words, true);
+	}
 	/* Also one that was handed the task and never answered: it is handed out to nobody any more. */
 	if (t->stop_asked && clock->now_ms > t->stop_asked_ms + clock->grace_ms &&
 	    clock->now_ms > a->last_report_ms + clock->grace_ms) {
@@ -252,7 +271,6 @@ static int tick_agent(struct sonde_task *t, struct sonde_task_agent *a,
 	}
 	if (!answered)
 		return 0;
-	seen = clock->agent_seen_ms(clock->ctx, a->id);
 	seen = seen > a->last_report_ms ? seen : a->last_report_ms;
 	if (!over && clock->now_ms - seen <= clock->silent_ms)
 		return 0;

@@ -83,8 +83,14 @@ int sonde_task_add_agent(struct sonde_task *t, const char *agent_id,
 int sonde_task_move(struct sonde_task *t, struct sonde_task_agent *a, enum sonde_task_state state,
 		    int64_t at_ms, const char *words, bool inferred);
 
-/* End of the task by the server's clock, for one agent: from its own start where it has one. */
+/* End of the task by the server's clock, for one agent: from its own start where it has one, else from when it got it. */
 int64_t sonde_task_agent_end_ms(const struct sonde_task *t, const struct sonde_task_agent *a);
+/*
+ * Until when this agent may still take it. A task that begins now loses nothing of its duration on the way to
+ * the agent, so it waits @grace_ms longer; one with a start of its own is over at its end.
+ */
+int64_t sonde_task_take_until_ms(const struct sonde_task *t, const struct sonde_task_agent *a,
+				 int64_t grace_ms);
 int64_t sonde_task_end_ms(const struct sonde_task *t); /* the latest of them */
 
 struct sonde_task_clock {
@@ -93,6 +99,8 @@ struct sonde_task_clock {
 	int64_t silent_ms; /* without any sign before an agent has vanished */
 	int64_t (*agent_seen_ms)(void *ctx, const char *agent_id); /* last sign of life; 0: never */
 	void *ctx;
+	/* Its watch ended, and nothing came since. May be NULL. */
+	bool (*agent_left)(void *ctx, const char *agent_id);
 };
 
 /* The server's own timers. Return: 1 if anything moved, 0. */
