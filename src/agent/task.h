@@ -110,7 +110,8 @@ struct sonde_task {
 	struct sonde_task_base base;
 	uint64_t ledger
 		[_SONDE_LEDGER_MAX]; /* agent's sites, and what is carried over a worker's death */
-	uint64_t carried_probe_cpu_ns;
+	uint64_t carried_probe_cpu_ns; /* of workers that died */
+	uint64_t seen_probe_cpu_ns;    /* at the last report */
 	bool dropped_history;
 	uint64_t told_lists, told_sequence; /* hash of the lists that went out last, and when */
 	uint64_t reports, report_bytes, report_bytes_compressed;
@@ -143,7 +144,7 @@ struct sonde_task_moment {
 	int64_t window_end_ms;
 	bool end;
 	const struct sonde_snapshot *snapshot;
-	uint64_t agent_cpu_ns, probe_cpu_ns; /* since the programs began */
+	uint64_t agent_cpu_ns, probe_cpu_ns; /* since those programs were started */
 	uint64_t agent_rss_anon_bytes, probe_rss_anon_bytes;
 };
 

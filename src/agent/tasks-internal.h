@@ -67,6 +67,9 @@ void tasks_take_processes(struct sonde_task *t);
 struct sonde_process *tasks_process_of(void *ctx, uint32_t pid);
 
 /* tasks-report.c */
+/* Cost and loss count from here: when a task is taken, and again when its plan begins. */
+void tasks_count_from_now(struct sonde_task *t);
+/* Loss and programs' cost count from the last snapshot; the processes' cost stays the plan's. */
 void tasks_set_base(struct sonde_task *t);
 /* The interval up to the last snapshot, of the task, or of all together. */
 void tasks_report(struct sonde_task *t, bool end);

@@ -54,7 +54,7 @@ static uint64_t probe_cpu_ns(const struct sonde_tasks *tasks)
 	       cpu_of(tasks->config.proc_fd, h->keeper_pid);
 }
 
-void tasks_set_base(struct sonde_task *t)
+void tasks_count_from_now(struct sonde_task *t)
 {
 	const struct sonde_tasks *tasks = t->tasks;
 	const struct sonde_snapshot *s = &tasks->snapshot;
@@ -63,11 +63,21 @@ void tasks_set_base(struct sonde_task *t)
 		.loss = s->loss,
 		.n_costs = s->n_costs,
 		.refused = s->refused,
-		/* of the agent over the whole task, whatever the probe did meanwhile */
-		.agent_cpu_ns = t->base.agent_cpu_ns ? t->base.agent_cpu_ns : own_cpu_ns(),
+		.agent_cpu_ns = own_cpu_ns(),
 		.probe_cpu_ns = probe_cpu_ns(tasks),
 	};
 	memcpy(t->base.costs, s->costs, s->n_costs * sizeof(s->costs[0]));
+}
+
+void tasks_set_base(struct sonde_task *t)
+{
+	const struct sonde_snapshot *s = &t->tasks->snapshot;
+	const uint64_t agent_cpu = t->base.agent_cpu_ns, probe_cpu = t->base.probe_cpu_ns;
+
+	tasks_count_from_now(t);
+	/* The task's own way to this point is a part of its cost. */
+	t->base.agent_cpu_ns = agent_cpu;
+	t->base.probe_cpu_ns = probe_cpu;
 	if (t->window_start_ns == 0 || s->mono_ns == 0) {
 		t->window_start_ns = sonde_mono_ns();
 		t->window_start_ms = sonde_wall_ms();
@@ -92,7 +102,11 @@ void tasks_worker_died(struct sonde_task *t)
 	t->base.loss = (struct sonde_probe_loss){0};
 	t->base.n_costs = 0;
 	t->ledger[SONDE_LEDGER_WORKER_RESTARTED]++;
-	t->base.probe_cpu_ns = 0;
+	t->carried_probe_cpu_ns += t->seen_probe_cpu_ns > t->base.probe_cpu_ns
+					   ? t->seen_probe_cpu_ns - t->base.probe_cpu_ns
+					   : 0;
+	t->base.probe_cpu_ns = probe_cpu_ns(t->tasks); /* of the new worker */
+	t->seen_probe_cpu_ns = 0;
 	sonde_view_rebase(&t->view);
 	t->adds = 0;
 	for (size_t i = 0; i < t->n_targets; i++)
@@ -228,6 +242,7 @@ static int report_task(struct sonde_task *t, bool end)
 	}
 	if (t->state == SONDE_TASK_DRAINING && waiting)
 		t->ledger[SONDE_LEDGER_UNNAMED] = waiting;
+	t->seen_probe_cpu_ns = m.probe_cpu_ns;
 	t->sequence++;
 	e = new_report(t->spec.id, t->sequence, sonde_mono_ns(), &b, &r);
 	if (e < 0)

@@ -363,6 +363,7 @@ void tasks_begin(struct sonde_task *t)
 	char words[SONDE_TASK_WORDS_MAX];
 	size_t live;
 
+	tasks_count_from_now(t);
 	live = tasks_resolve(t);
 	if (hindrance(t, words)) {
 		fail(t, SONDE_TASK_FAILED, "%s", words);

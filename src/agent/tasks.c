@@ -99,6 +99,7 @@ static void turn_away(struct sonde_tasks *tasks, struct sonde_spec *spec, const 
 		sonde_spec_done(spec);
 		return;
 	}
+	tasks_count_from_now(t);
 	t->result = SONDE_TASK_REFUSED;
 	(void)snprintf(t->reason, sizeof(t->reason), "%s", words);
 	sonde_task_set_state(t, SONDE_TASK_REFUSED, "%s", words);
@@ -152,6 +153,7 @@ static int put(struct sonde_tasks *tasks, struct sonde_spec *spec, int slot)
 	if (r < 0)
 		return r;
 	wait_ms = t->spec.start_wall_ms - sonde_wall_ms();
+	tasks_count_from_now(t);
 	t->slot = (uint32_t)slot;
 	t->start_ns = sonde_mono_ns() + (wait_ms > 0 ? delay_of(wait_ms) : 0);
 	r = sd_event_add_time(tasks->config.event, &t->timer, CLOCK_MONOTONIC,

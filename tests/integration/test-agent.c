@@ -146,6 +146,9 @@ static void a_bad_spec_is_refused_in_words(void **state)
 	report = agent_double_report(&r->backend, "bad");
 	assert_string_equal(report->result, "refused");
 	assert_non_null(strstr(report->reason, "durationMs"));
+	/* not what the probe's start took: nothing was done for this task */
+	assert_non_null(report->cost);
+	assert_int_equal(report->cost->probe_cpu_ns, 0);
 }
 
 static void a_stop_ends_it_early(void **state)
