@@ -291,6 +291,8 @@ class Meters(WithServer):
         self.assertEqual(edge["client_side"]["sent_bytes"], 10)
         self.assertEqual(edge["server_side"]["received_bytes"], 10)
         self.assertEqual({n["service"]: n["target"] for n in topology["nodes"]}, {"web": True, "db": True})
+        rows = self.server.get(f"/tasks/{task}/metrics?edge={edge['id']}")["metrics"]
+        self.assertEqual({(r["client"], r["server"]) for r in rows}, {("nginx", "redis")})
 
     def test_collect_is_one_collection_a_stream(self):
         agent = self.agent()

@@ -110,10 +110,22 @@ struct list {
 	int64_t start_ms;
 };
 
-static json_t *head_of(const struct sonde_walk_value *v)
+/* For people: the process, or the address, or what the sender calls one that it does not know. */
+static json_t *name_json(const struct list *l, const struct sonde_walk_value *v, const char *id)
 {
-	return json_pack("{s:o, s:o, s:o, s:o}", "edge",
-			 v->is_edge ? sonde_json_text(v->edge) : json_null(), "side",
+	const struct sonde_entity *e;
+
+	if (!v->is_edge)
+		return json_null();
+	e = sonde_registry_find_entity(l->backend->registry, id);
+	return e ? sonde_json_text(e->name) : json_null();
+}
+
+static json_t *head_of(const struct list *l, const struct sonde_walk_value *v)
+{
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "edge",
+			 v->is_edge ? sonde_json_text(v->edge) : json_null(), "client",
+			 name_json(l, v, v->client), "server", name_json(l, v, v->server), "side",
 			 v->is_edge ? sonde_json_text(v->side) : json_null(), "entity",
 			 v->is_edge ? json_null() : entity_json(v), "labels", labels_json(v));
 }
@@ -127,7 +139,7 @@ static int on_total(void *ctx, const struct sonde_walk_value *v)
 	if (!wanted(v, &l->edge))
 		return 0;
 	unit_of(v->series, unit);
-	row = head_of(v);
+	row = head_of(l, v);
 	if (row && (json_object_set_new(row, "metric", sonde_json_text(v->series->metric)) < 0 ||
 		    json_object_set_new(row, "kind", json_string(kind_of(v->series))) < 0 ||
 		    json_object_set_new(row, "unit", json_string(unit)) < 0 ||
@@ -206,7 +218,7 @@ static int on_point(void *ctx, const struct sonde_walk_value *v)
 
 	if (!wanted(v, &l->edge))
 		return 0;
-	head = head_of(v);
+	head = head_of(l, v);
 	key = head ? json_dumps(head, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	if (!key)
 		return -ENOMEM;
