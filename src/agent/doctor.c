@@ -171,14 +171,38 @@ static void print_bpf(const struct doctor *d)
 		(void)printf("BPF may be used.\n");
 }
 
+/* The plan is made of what the kernel has; without leave to use BPF nothing of it is to be had. */
+static void refuse_all(struct doctor *d)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		d->probes[i].attached = 0;
+		(void)snprintf(d->probes[i].reason, sizeof(d->probes[i].reason),
+			       "BPF is refused: %s (%.64s)", strerror((int)d->hello.bpf_error),
+			       d->hello.missing);
+	}
+}
+
+static int wider(int width, const char *text)
+{
+	int n = (int)strlen(text);
+
+	return n > width ? n : width;
+}
+
 static void print_plan(const struct doctor *d, bool ok)
 {
-	(void)printf("%-36s %-9s %-4s %-52s %s\n", "PROBE", "AVAILABLE", "CORE", "METRICS",
-		     "REASON");
+	int name = wider(0, "PROBE"), metrics = wider(0, "METRICS");
+
+	for (size_t i = 0; i < d->n; i++) {
+		name = wider(name, d->probes[i].name);
+		metrics = wider(metrics, d->probes[i].metrics);
+	}
+	(void)printf("%-*s  %-9s  %-4s  %-*s  %s\n", name, "PROBE", "AVAILABLE", "CORE", metrics,
+		     "METRICS", "REASON");
 	for (size_t i = 0; i < d->n; i++)
-		(void)printf("%-36s %-9s %-4s %-52s %s\n", d->probes[i].name,
+		(void)printf("%-*s  %-9s  %-4s  %-*s  %s\n", name, d->probes[i].name,
 			     d->probes[i].attached ? "yes" : "no", d->probes[i].core ? "yes" : "no",
-			     d->probes[i].metrics,
+			     metrics, d->probes[i].metrics,
 			     d->probes[i].reason[0] ? d->probes[i].reason : "-");
 	(void)printf("\n");
 	print_bpf(d);
@@ -202,6 +226,8 @@ int sonde_doctor_run(struct sonde_probe_client *probe, bool json)
 	d->plan = true;
 	if (consult(d) < 0)
 		return 1;
+	if (d->hello.bpf_error)
+		refuse_all(d);
 	ok = d->hello.bpf_error == 0 && core_is_measured(d);
 	if (json)
 		print_plan_json(d, ok);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -14,6 +15,8 @@
 #include "agent/probe-client.h"
 #include "base/log.h"
 #include "host/privilege.h"
+
+#define STATE_DIR "/var/lib/sonde" /* as sonde-probe has it */
 
 /* --NAME VALUE or --NAME=VALUE, before the config's own reading of argv, which checks it again. */
 static const char *flag_value(int argc, char *const *argv, const char *name)
@@ -57,6 +60,22 @@ static bool needs_probe(int argc, char *const *argv)
 	return !has_flag(argc, argv, "h") && !(argc > 1 && strcmp(argv[1], "-h") == 0);
 }
 
+/* In the words of this program's own flags, before sonde-probe says it in those of its. */
+static int check_state_dir(const char *state)
+{
+	struct stat st;
+
+	if (stat(state, &st) < 0 && errno == ENOENT)
+		return sonde_log_err(-ENOENT,
+				     "no ids were noted: there is no state folder '%s' (the agent "
+				     "makes notes in the one that --state-dir names)",
+				     state);
+	if (access(state, R_OK | X_OK) < 0)
+		return sonde_log_err(-errno, "cannot open the state folder '%s', see --state-dir",
+				     state);
+	return 0;
+}
+
 /* sonde-probe makes the proof by itself: it takes this process's place. */
 static int exec_idle_proof(int argc, char *const *argv, bool json)
 {
@@ -66,7 +85,13 @@ static int exec_idle_proof(int argc, char *const *argv, bool json)
 	size_t n_args = 0;
 	char beside[4096];
 	ssize_t n;
+	int r;
 
+	if (!state)
+		state = STATE_DIR;
+	r = check_state_dir(state);
+	if (r < 0)
+		return r;
 	if (!path) {
 		n = readlink("/proc/self/exe", beside, sizeof(beside) - sizeof("sonde-probe"));
 		if (n <= 0)
@@ -79,10 +104,8 @@ static int exec_idle_proof(int argc, char *const *argv, bool json)
 	args[n_args++] = "--idle-proof";
 	if (json || has_flag(argc, argv, "json"))
 		args[n_args++] = "--json";
-	if (state) {
-		args[n_args++] = "--state";
-		args[n_args++] = state;
-	}
+	args[n_args++] = "--state";
+	args[n_args++] = state;
 	args[n_args] = NULL;
 	(void)execv(path, (char *const *)args);
 	return sonde_log_err(-errno, "cannot run '%s'", path);

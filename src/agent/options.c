@@ -98,6 +98,7 @@ static int check(const void *vc, char **ret_error)
 const struct sonde_config_spec sonde_agent_config_spec = {
 	.program = "sonde-agent",
 	.summary = "Runs on each node: takes tasks, names processes, reports what their TCP does",
+	.exits = "8 privilege is missing or the kernel lacks a feature",
 	.env_prefix = "SONDE_AGENT_",
 	.default_file = "/etc/sonde/agent.yaml",
 	.size = sizeof(C),

@@ -125,9 +125,10 @@ struct sonde_config_action {
 };
 
 struct sonde_config_spec {
-	const char *program;	  /* "sonde-agent" */
-	const char *summary;	  /* one sentence for --help and the reference */
-	const char *env_prefix;	  /* "SONDE_AGENT_"; NULL: the environment is not read */
+	const char *program;	/* "sonde-agent" */
+	const char *summary;	/* one sentence for --help and the reference */
+	const char *exits;	/* further exit statuses for --help, "N words, …"; NULL = none */
+	const char *env_prefix; /* "SONDE_AGENT_"; NULL: the environment is not read */
 	const char *default_file; /* read if it exists and no --config is given; NULL = none */
 	size_t size;		  /* of the struct */
 	const struct sonde_option *options;

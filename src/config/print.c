@@ -239,8 +239,9 @@ int sonde_config_help(const struct sonde_config_spec *spec, FILE *out)
 		if (r < 0)
 			return r;
 	}
-	(void)fprintf(out, "\nExit status: 0 done, %d wrong flag or config.\n",
-		      SONDE_CONFIG_EXIT_USAGE);
+	(void)fprintf(out, "\nExit status: 0 done, %d wrong flag or config%s%s.\n",
+		      SONDE_CONFIG_EXIT_USAGE, spec->exits ? ", " : "",
+		      spec->exits ? spec->exits : "");
 	return finished(out);
 }
 
