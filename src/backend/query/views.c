@@ -109,18 +109,19 @@ static void add_numbers(json_t *sum, const json_t *part)
 	{
 		const json_t *old = json_object_get(sum, key);
 
-		if (!old)
+		if (!old) {
 			(void)json_object_set_new(sum, key, json_deep_copy(value));
-		else if (json_is_integer(old) && json_is_integer(value))
+		} else if (json_is_integer(old) && json_is_integer(value)) {
 			(void)json_object_set_new(
 				sum, key,
 				json_integer(sonde_add_i64(json_integer_value(old),
 							   json_integer_value(value))));
-		else if (json_is_boolean(old))
+		} else if (json_is_boolean(old)) {
 			(void)json_object_set_new(
 				sum, key, json_boolean(json_is_true(old) && json_is_true(value)));
-		else if (json_is_array(old) && json_is_array(value))
+		} else if (json_is_array(old) && json_is_array(value)) {
 			(void)json_array_extend((json_t *)old, value);
+		}
 	}
 }
 
