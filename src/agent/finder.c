@@ -243,6 +243,8 @@ static int ask_exe(struct sonde_finder *f, uint32_t pid)
 /* Judges what is left, a few at a time; ends the scan behind the last. */
 static void go_on(struct sonde_finder *f)
 {
+	bool changed;
+
 	while (f->scanning && f->next < f->n && f->pending < EXE_PENDING_MAX) {
 		struct entry *e = &f->entries[f->next++];
 
@@ -256,7 +258,10 @@ static void go_on(struct sonde_finder *f)
 	if (!f->scanning || f->pending || f->next < f->n)
 		return;
 	f->scanning = false;
-	f->config.on_scan(f->config.ctx, f->changed);
+	/* What a task adopted between two scans is told with the later one. */
+	changed = f->changed;
+	f->changed = false;
+	f->config.on_scan(f->config.ctx, changed);
 }
 
 /* Is it one that the rules can name: not a zombie, not a kernel thread? */
@@ -466,7 +471,6 @@ int sonde_finder_scan(struct sonde_finder *f)
 	if (f->scanning || f->pending)
 		return 0;
 	f->scanning = true;
-	f->changed = false;
 	f->had_ports = sonde_rules_want_ports(f->config.rules);
 	if (ask_listeners(f)) {
 		f->n_listeners = 0;
