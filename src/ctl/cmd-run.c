@@ -72,7 +72,7 @@ static int print_summary(struct sonde_cli *cli, const struct summary *s)
 	(void)fputc('\n', cli->out);
 	sonde_view_heading(cli, "Time line");
 	status = sonde_view_timeline(cli, s->task.json);
-	if (status == 0 && json_array_size(json_object_get(s->topology.json, "edges")) > 0) {
+	if (status == 0 && !sonde_view_never_ran(s->task.json)) {
 		sonde_view_heading(cli, "Edges");
 		status = sonde_view_edges(cli, s->topology.json);
 		if (status == 0)

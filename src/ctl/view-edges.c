@@ -386,8 +386,8 @@ int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
 	int r;
 
 	if (json_array_size(edges) == 0) {
-		sonde_cli_note(
-			cli, "no edge: the targets had no TCP traffic in the task's window so far");
+		sonde_cli_note(cli,
+			       "no edge: no TCP traffic of the targets has been counted so far");
 		return SONDE_CLI_OK;
 	}
 	r = sonde_graph_new(topology, &graph);

@@ -281,7 +281,7 @@ static int ledger_entries(struct sonde_cli *cli, const json_t *entries)
 	return sonde_view_table(cli, t);
 }
 
-static bool never_ran(const json_t *task)
+bool sonde_view_never_ran(const json_t *task)
 {
 	const json_t *states = json_object_get(task, "states");
 
@@ -305,7 +305,7 @@ static const char *ledger_words(int64_t lost, const json_t *task)
 	if (state && sonde_task_state_from_name(state, &s) < 0)
 		s = SONDE_TASK_DONE;
 	failed = s == SONDE_TASK_FAILED || s == SONDE_TASK_REFUSED || s == SONDE_TASK_EXPIRED;
-	if (failed && never_ran(task))
+	if (failed && sonde_view_never_ran(task))
 		return "nothing was measured";
 	if (lost > 0)
 		return " lost: numbers are lower bounds";

@@ -34,6 +34,8 @@ void sonde_cell_time(struct sonde_table *t, const struct sonde_cli *cli, const j
 void sonde_cell_state(struct sonde_table *t, const json_t *object, const char *key);
 
 /* Of a task as GET /tasks/{id} gives it. */
+/* Whether it never was in state running: then there is nothing that it could have measured. */
+bool sonde_view_never_ran(const json_t *task);
 int sonde_view_timeline(struct sonde_cli *cli, const json_t *task);
 int sonde_view_targets(struct sonde_cli *cli, const json_t *task);
 int sonde_view_probes(struct sonde_cli *cli, const json_t *task);
