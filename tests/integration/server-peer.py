@@ -228,7 +228,7 @@ class Tasks(WithServer):
             self.assertEqual(status, 409, target)
             self.assertIn("not connected", body["detail"])
         self.assertEqual(self.server.request("POST", "/api/v1/tasks",
-                                             {"targets": [{"pid": 7}], "durationMs": 5000})[0], 404)
+                                             {"targets": [{"pid": 7}], "durationMs": 5000})[0], 409)
         self.assertEqual(self.agent().report_processes(("web", "nginx", 42)).status, OK)  # it is back
         self.assertIn("id", self.server.create({"service": "web"}))
 
@@ -420,7 +420,7 @@ class Hostile(WithServer):
         self.refused(413, "POST", tasks, raw=json.dumps({"name": "x" * 5000}))
         self.refused(415, "POST", tasks, raw="{}", headers={"Content-Type": "text/plain"})
         self.refused(404, "GET", "/api/v1/nope")
-        self.refused(404, "GET", f"{tasks}/nope", "id")
+        self.refused(404, "GET", f"{tasks}/nope")
         self.refused(404, "GET", f"{tasks}/{'x' * 5000}")
         self.assertEqual(self.refused(405, "DELETE", tasks)["Allow"], "GET, HEAD, POST")
         self.assertEqual(self.refused(405, "GET", f"{tasks}/{task}/stop")["Allow"], "POST")

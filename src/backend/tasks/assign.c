@@ -60,6 +60,15 @@ static int gone(const struct assignment *as, const char *field, const struct son
 				 field, a->id, (long long)((as->now_ms - a->last_seen_ms) / 1000));
 }
 
+static bool nobody_lives(const struct assignment *as)
+{
+	for (struct sonde_agent *a = sonde_registry_agents(as->registry); a; a = a->hh.next) {
+		if (sonde_agent_live(a, as->now_ms))
+			return false;
+	}
+	return true;
+}
+
 static int nobody(const struct assignment *as, const struct sonde_spec_target *t, size_t index)
 {
 	const struct sonde_agent *left = agent_that_left(as, t);
@@ -72,6 +81,9 @@ static int nobody(const struct assignment *as, const struct sonde_spec_target *t
 	(void)snprintf(field, sizeof(field), "targets[%zu].%s", index, key);
 	if (left)
 		return gone(as, field, left);
+	if (nobody_lives(as))
+		return sonde_problem_set(as->problem, 409, field, "%s: no agent is connected",
+					 field);
 	if (t->process_id[0])
 		return sonde_problem_set(as->problem, 404, field,
 					 "%s: no live process has the id %.64s", field,

@@ -16,7 +16,7 @@
  * @ret: ids, borrowed from the registry; @ret_n of them, at least one on success
  *
  * Only agents that are connected get one. An agent that a target names gets it whether or not the process is registered there, and answers
- * `gone` if it is not there either. Return: 0, -EINVAL with *@problem filled (404: nobody of that name; 409: its agent is not connected).
+ * `gone` if it is not there either. Return: 0, -EINVAL with *@problem filled (404: nobody of that name; 409: its agent, or any, is not connected).
  */
 int sonde_assign(struct sonde_registry *registry, const struct sonde_spec *spec, int64_t now_ms,
 		 const char *ret[static SONDE_TASK_AGENTS_MAX], size_t *ret_n,

@@ -123,6 +123,42 @@ static void expires_when_nobody_takes_it(void **state)
 	assert_int_equal(tick(t, T0 + 99999), 0);
 }
 
+static void a_task_that_begins_now_waits_for_a_late_poll(void **state)
+{
+	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
+	struct sonde_task_agent *a = add(t, "a");
+
+	t->spec->duration_ms = 1000;
+	assert_int_equal(sonde_task_take_until_ms(t, a, 30000), T0 + 31000);
+	a->handed_out_ms = T0 + 20000; /* its duration counts from there */
+	assert_int_equal(sonde_task_agent_end_ms(t, a), T0 + 21000);
+	assert_int_equal(tick(t, T0 + 51000), 0);
+	assert_int_equal(tick(t, T0 + 51001), 1);
+	a->handed_out_ms = 0;
+	t->spec->start_wall_ms = T0; /* one with a start of its own is over at its end */
+	assert_int_equal(sonde_task_take_until_ms(t, a, 30000), T0 + 1000);
+}
+
+static bool has_left(void *ctx, const char *agent_id)
+{
+	return true;
+}
+
+static void fails_soon_when_the_agent_left_before_it_answered(void **state)
+{
+	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
+	int64_t seen = T0 + 1000;
+	struct sonde_task_clock clock = {T0 + 16000, 30000, 60000, never_seen, &seen, has_left};
+
+	(void)add(t, "a");
+	t->spec->duration_ms = 600000;
+	assert_int_equal(sonde_task_tick(t, &clock), 0); /* it may connect again */
+	clock.now_ms++;
+	assert_int_equal(sonde_task_tick(t, &clock), 1);
+	assert_int_equal(t->state, SONDE_TASK_FAILED);
+	assert_non_null(strstr(t->reason, "is gone"));
+}
+
 static void fails_when_the_agent_vanishes_and_takes_its_word_when_it_returns(void **state)
 {
 	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
@@ -271,6 +307,8 @@ int main(void)
 		cmocka_unit_test(a_partial_start_is_a_start),
 		cmocka_unit_test(runs_until_the_last_agent_ends),
 		cmocka_unit_test(expires_when_nobody_takes_it),
+		cmocka_unit_test(a_task_that_begins_now_waits_for_a_late_poll),
+		cmocka_unit_test(fails_soon_when_the_agent_left_before_it_answered),
 		cmocka_unit_test(fails_when_the_agent_vanishes_and_takes_its_word_when_it_returns),
 		cmocka_unit_test(an_agent_that_is_seen_has_not_vanished),
 		cmocka_unit_test(the_end_counts_from_the_agents_own_start),
