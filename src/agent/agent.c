@@ -201,6 +201,13 @@ static void on_scan_done(void *ctx, bool changed)
 	sonde_tasks_processes_changed(a->tasks);
 }
 
+static void on_adopted(void *ctx)
+{
+	struct agent *a = ctx;
+
+	sonde_registrar_report_new(a->registrar);
+}
+
 static void on_ids(void *ctx)
 {
 	struct agent *a = ctx;
@@ -474,6 +481,7 @@ static int make_tasks(struct agent *a)
 		.proc_fd = a->proc_fd,
 		.has_extension = has_extension,
 		.on_idle = on_tasks_idle,
+		.on_adopted = on_adopted,
 		.ctx = a,
 	};
 	const struct sonde_control_config control = {

@@ -121,6 +121,8 @@ static bool adopt(struct sonde_task *t, const struct sonde_spec_target *want)
 	if (want->kind != SONDE_SPEC_TARGET_PID ||
 	    sonde_finder_adopt(t->tasks->config.finder, want->pid, &p) < 0)
 		return false;
+	/* Not with the next scan: a short task would be over, its cells without a name. */
+	t->tasks->config.on_adopted(t->tasks->config.ctx);
 	return add_process(t, p, SONDE_TARGET_FOUND, "") == 0;
 }
 

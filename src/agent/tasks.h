@@ -28,6 +28,8 @@ struct sonde_tasks_config {
 	int proc_fd;			  /* borrowed */
 	bool (*has_extension)(void *ctx); /* of the server: one batch a task, and TaskReports */
 	void (*on_idle)(void *ctx);	  /* the last task is over */
+	void (*on_adopted)(
+		void *ctx); /* a process got names for a task's sake, and has no id yet */
 	void *ctx;
 };
 
