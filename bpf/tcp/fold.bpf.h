@@ -246,6 +246,7 @@ static __always_inline void fold_rtt(const struct reading *now, struct sonde_tag
 		count_missed_rtt(now->delivered, tag, cell, took);
 }
 
+/* Return: 0, or 1 when the reading is torn by an event on another CPU: read again. */
 SHARED int fold_reading(struct sonde_tag *tag, const struct reading *now, bool final)
 {
 	struct sonde_tcp_cell *cell;
@@ -258,10 +259,10 @@ SHARED int fold_reading(struct sonde_tag *tag, const struct reading *now, bool f
 	if (tag->role == SONDE_TCP_ROLE_SERVER && !(flags & TAG_HAS_BASE))
 		return 0;
 	if (flags & TAG_CLOSED && counters_reset(now, tag))
-		return 0;
-	/* A FIN or the end came between our reads: the event folds, or the next snapshot does. */
+		return 1;
+	/* A FIN or the end came between our reads. */
 	if (!final && (*(volatile __u32 *)&tag->flags ^ flags) & (TAG_FIN_SENT | TAG_CLOSED))
-		return 0;
+		return 1;
 	cell = tag_cell(tag, &index);
 	if (!cell)
 		return 0;
@@ -274,13 +275,13 @@ SHARED int fold_reading(struct sonde_tag *tag, const struct reading *now, bool f
 	return 0;
 }
 
-static __always_inline void fold(struct sock *sk, struct sonde_tag *tag, bool final)
+static __always_inline int fold(struct sock *sk, struct sonde_tag *tag, bool final)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	struct reading now = {};
 
 	if (!tp)
-		return;
+		return 0;
 	read_socket(sk, tp, tag, &now);
-	fold_reading(tag, &now, final);
+	return fold_reading(tag, &now, final);
 }

@@ -50,7 +50,12 @@ static __always_inline void on_tagged_socket(struct sock *sk)
 		if (!(tag->flags & TAG_ESTABLISHED))
 			make_up(sk, tag);
 		close_if_shut(sk, tag);
-		fold(sk, tag, release);
+		/*
+		 * Torn by a close on another CPU: that event folds too, but perhaps after
+		 * this snapshot was read, and a task's last one has no next.
+		 */
+		if (fold(sk, tag, release))
+			fold(sk, tag, release);
 		if (!release)
 			add_gauges(sk, tag);
 	}
