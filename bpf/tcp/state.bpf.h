@@ -49,7 +49,7 @@ static __noinline int tag_new(struct sock *sk, int state)
 	}
 	tag->role = SONDE_TCP_ROLE_CLIENT;
 	tag->lport = 0; /* an auto-bound client has none yet, an older one may be stale */
-	tag->syn_ns = bpf_ktime_get_ns();
+	tag->start_ns = bpf_ktime_get_ns();
 	publish(tag, TAG_CONNECTION);
 	return 0;
 }
@@ -107,8 +107,8 @@ SHARED int begin_connection(struct sonde_tag *tag, const struct reading *now, bo
 	cell = tag_cell(tag, &index);
 	if (!cell)
 		return 0;
-	if (tag->syn_ns && seen)
-		us = (bpf_ktime_get_ns() - tag->syn_ns) / 1000 ?: 1;
+	if (tag->start_ns && seen)
+		us = (bpf_ktime_get_ns() - tag->start_ns) / 1000 ?: 1;
 	add(&cell->opened, 1);
 	handshake_add(index, us > 0xffffffff ? 0xffffffff : us);
 	return 0;

@@ -42,12 +42,13 @@ struct sonde_tag {
 	__u8 closer; /* enum sonde_tcp_close + 1 of the first closer; 0 = nobody yet */
 	__u16 lport;
 	__u16 rport;
-	__u16 pad;
+	__u8 error; /* enum sonde_tcp_connect_error + 1; 0 = the connect did not fail */
+	__u8 pad;
 	__u32 handshake_us; /* of a child, waiting with TAG_ACCEPT_WAITS; 0 = unknown */
 	__u8 laddr[16];
 	__u8 raddr[16];
 	__u64 netns;
-	__u64 syn_ns; /* when a connect began; 0 = not seen */
+	__u64 start_ns; /* connect(2), or the end of a server's handshake; 0 = not seen */
 	/* where payload counting starts: sequence numbers, and the kernel's 64-bit counters there */
 	__u64 acked_raw0;
 	__u64 received_raw0;
@@ -58,7 +59,16 @@ struct sonde_tag {
 	__u32 sent_end;
 	__u32 kind_retrans;    /* tcp_sock.total_retrans that retransmit[] already holds */
 	__u32 blind_delivered; /* tcp_sock.delivered that rtt_missed already holds */
-	__u32 pad2;
+	/* what only the flow record wants (flow.bpf.h) */
+	__u32 rtt_count;
+	__u64 rtt_sum_us;
+	__u64 end_ns; /* at -> CLOSE; 0 = open */
+	__u32 rtt_min_us;
+	__u32 rtt_max_us;
+	__u32 drops;
+	__u32 segments_out0; /* the kernel's counters where the flow's begin */
+	__u32 segments_in0;
+	__u32 retrans0;
 	/* last values: what the cells already hold of this socket */
 	__u64 sent;
 	__u64 acked;

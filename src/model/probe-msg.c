@@ -54,8 +54,6 @@ static const char *request_fault(const struct sonde_probe_request *q, size_t n, 
 		return "task slot";
 	if (needs_pid(q->type) && (q->pid == 0 || q->pid > INT32_MAX))
 		return "pid";
-	if (q->pad != 0)
-		return "padding";
 	for (size_t i = 0; i < ELEMENTS_OF(q->pad2); i++)
 		if (q->pad2[i] != 0)
 			return "padding";
@@ -78,6 +76,20 @@ int sonde_probe_request_check(const struct sonde_probe_request *request, size_t 
 
 #define TERMINATED(text) (memchr((text), '\0', sizeof(text)) != NULL)
 
+static const char *role_fault(uint8_t role)
+{
+	return role == SONDE_TCP_ROLE_CLIENT || role == SONDE_TCP_ROLE_SERVER ? NULL : "role";
+}
+
+static const char *flow_fault(const struct sonde_flow *f)
+{
+	if (f->closer > SONDE_TCP_CLOSE_MAX)
+		return "closer";
+	if (f->error > SONDE_TCP_CONNECT_ERROR_MAX)
+		return "connect error";
+	return role_fault(f->role);
+}
+
 /* NULL: nothing wrong in the body of this type. */
 static const char *body_fault(const struct sonde_probe_reply *p)
 {
@@ -91,10 +103,7 @@ static const char *body_fault(const struct sonde_probe_reply *p)
 			return "error out of range";
 		return TERMINATED(p->end.text) ? NULL : no_nul;
 	case SONDE_PROBE_CELL:
-		if (p->cell.key.role != SONDE_TCP_ROLE_CLIENT &&
-		    p->cell.key.role != SONDE_TCP_ROLE_SERVER)
-			return "role";
-		return NULL;
+		return role_fault(p->cell.key.role);
 	case SONDE_PROBE_HIST:
 		if (p->hist.kind > SONDE_PROBE_HIST_HANDSHAKE)
 			return "histogram kind";
@@ -123,6 +132,17 @@ static const char *body_fault(const struct sonde_probe_reply *p)
 		return p->pids.n <= ELEMENTS_OF(p->pids.pid) ? NULL : "pids";
 	case SONDE_PROBE_EXE_PATH:
 		return TERMINATED(p->exe.path) && TERMINATED(p->exe.comm) ? NULL : no_nul;
+	case SONDE_PROBE_FLOW:
+		if (p->flow.n > SONDE_PROBE_FLOW_CHUNK)
+			return "flows";
+		for (unsigned int i = 0; i < p->flow.n; i++)
+			if (flow_fault(&p->flow.flow[i]))
+				return flow_fault(&p->flow.flow[i]);
+		return NULL;
+	case SONDE_PROBE_FLOW_REST:
+		if (p->flow_rest.key.open > 1)
+			return "open";
+		return role_fault(p->flow_rest.key.role);
 	case SONDE_PROBE_TASK_ENDED:
 		if (p->task_ended.task >= SONDE_PROBE_TASKS_MAX)
 			return "task slot";

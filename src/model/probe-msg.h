@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "bpf/lib/flow_types.h"
 #include "bpf/tcp/tcp_types.h"
 
 #define SONDE_PROBE_VERSION 1
@@ -29,6 +30,7 @@
 #define SONDE_PROBE_TEXT_MAX 128
 #define SONDE_PROBE_COMM_MAX 17 /* with NUL */
 #define SONDE_PROBE_HIST_CHUNK 112
+#define SONDE_PROBE_FLOW_CHUNK 6
 
 enum sonde_probe_request_type {
 	/*
@@ -48,7 +50,9 @@ enum sonde_probe_request_type {
 	SONDE_PROBE_TASK_END = 4,
 	/*
 	 * Read everything: records CELL, HIST (behind their CELL), DROP, PROCESS, LOSS, COST. Only cells
-	 * that changed since the previous snapshot; values are cumulative since attach.
+	 * that changed since the previous snapshot; values are cumulative since attach. With
+	 * SONDE_PROBE_OPTION_FLOWS also FLOW (those that ended since the previous snapshot, once each, and
+	 * the open_flows largest of the open ones), FLOW_REST (the others), and SERVICE.
 	 */
 	SONDE_PROBE_SNAPSHOT = 5,
 	/* Records PID: every pid of the probe's PID namespace (for hidepid). END.numbers[0]: 1 = cut. */
@@ -79,13 +83,14 @@ struct sonde_probe_request {
 	uint32_t collectors;	 /* TASK_ADMIT: bit mask, SONDE_PROBE_COLLECT_* */
 	uint32_t options;	 /* TASK_ADMIT: bit mask, SONDE_PROBE_OPTION_* */
 	uint32_t max_peers;	 /* TASK_ADMIT: 0 = the policy's */
-	uint32_t pad;
+	uint32_t open_flows;	 /* SNAPSHOT: how many open connections are told one by one */
 	uint64_t pad2[9];
 };
 _Static_assert(sizeof(struct sonde_probe_request) == 128, "request layout");
 
 #define SONDE_PROBE_COLLECT_TCP (1U << 0)
 #define SONDE_PROBE_OPTION_EXECUTION_TIME (1U << 0)
+#define SONDE_PROBE_OPTION_FLOWS (1U << 8)
 
 enum sonde_probe_reply_type {
 	SONDE_PROBE_HELLO = 1,
@@ -102,6 +107,9 @@ enum sonde_probe_reply_type {
 	SONDE_PROBE_LISTENER = 12,
 	SONDE_PROBE_IDLE = 13,
 	SONDE_PROBE_TASK_ENDED = 14,
+	SONDE_PROBE_FLOW = 15,
+	SONDE_PROBE_FLOW_REST = 16,
+	SONDE_PROBE_SERVICE = 17,
 	_SONDE_PROBE_REPLY_MAX,
 };
 
@@ -228,6 +236,32 @@ struct sonde_probe_task_ended {
 	char reason[SONDE_PROBE_TEXT_MAX];
 };
 
+struct sonde_probe_flow {
+	uint32_t n;
+	uint32_t pad;
+	struct sonde_flow flow[SONDE_PROBE_FLOW_CHUNK];
+};
+
+struct sonde_probe_flow_rest {
+	struct sonde_flow_rest_key key;
+	struct sonde_flow_rest rest;
+};
+
+/*
+ * A destination that conntrack translates (DNAT) for connections of targets in the probe's own network
+ * namespace, and where they really go. One backend a record; told when it is new.
+ */
+struct sonde_probe_service {
+	uint64_t netns;	  /* net cookie */
+	uint8_t addr[16]; /* the Service's, as the client's cells have it */
+	uint8_t backend[16];
+	uint16_t port;
+	uint16_t backend_port;
+	uint8_t protocol;
+	uint8_t pad[3];
+	uint64_t connections; /* that were translated so, cumulative */
+};
+
 struct sonde_probe_reply {
 	uint32_t version;
 	uint32_t type; /* enum sonde_probe_reply_type */
@@ -247,6 +281,9 @@ struct sonde_probe_reply {
 		struct sonde_probe_listener listener;
 		struct sonde_probe_idle idle;
 		struct sonde_probe_task_ended task_ended;
+		struct sonde_probe_flow flow;
+		struct sonde_probe_flow_rest flow_rest;
+		struct sonde_probe_service service;
 		uint8_t bytes[1008];
 	};
 };

@@ -67,6 +67,8 @@ static struct sonde_probe_reply reply(uint32_t type)
 		p.id = 0;
 	if (type == SONDE_PROBE_CELL)
 		p.cell.key.role = SONDE_TCP_ROLE_SERVER;
+	if (type == SONDE_PROBE_FLOW_REST)
+		p.flow_rest.key.role = SONDE_TCP_ROLE_CLIENT;
 	return p;
 }
 
@@ -134,6 +136,29 @@ static void refuses_counts_and_indexes_beyond_their_arrays(void **state)
 	assert_err(check_reply(&p, sizeof(p)), EBADMSG);
 }
 
+static void refuses_flows_out_of_range(void **state)
+{
+	struct sonde_probe_reply p = reply(SONDE_PROBE_FLOW);
+
+	p.flow.n = SONDE_PROBE_FLOW_CHUNK + 1;
+	assert_err(check_reply(&p, sizeof(p)), EBADMSG);
+	p.flow.n = 1;
+	assert_err(check_reply(&p, sizeof(p)), EBADMSG); /* without a role */
+	p.flow.flow[0].role = SONDE_TCP_ROLE_CLIENT;
+	assert_ok(check_reply(&p, sizeof(p)));
+	p.flow.flow[0].closer = SONDE_TCP_CLOSE_MAX + 1;
+	assert_err(check_reply(&p, sizeof(p)), EBADMSG);
+	p.flow.flow[0].closer = SONDE_TCP_CLOSE_MAX;
+	p.flow.flow[0].error = SONDE_TCP_CONNECT_ERROR_MAX + 1;
+	assert_err(check_reply(&p, sizeof(p)), EBADMSG);
+	p = reply(SONDE_PROBE_FLOW_REST);
+	p.flow_rest.key.open = 2;
+	assert_err(check_reply(&p, sizeof(p)), EBADMSG);
+	p.flow_rest.key.open = 1;
+	p.flow_rest.key.role = SONDE_TCP_ROLE_UNKNOWN;
+	assert_err(check_reply(&p, sizeof(p)), EBADMSG);
+}
+
 static void only_hello_and_task_ended_come_unasked(void **state)
 {
 	struct sonde_probe_reply p = reply(SONDE_PROBE_CELL);
@@ -155,6 +180,7 @@ int main(void)
 		cmocka_unit_test(takes_every_reply_type),
 		cmocka_unit_test(refuses_text_without_an_end),
 		cmocka_unit_test(refuses_counts_and_indexes_beyond_their_arrays),
+		cmocka_unit_test(refuses_flows_out_of_range),
 		cmocka_unit_test(only_hello_and_task_ended_come_unasked),
 	};
 
