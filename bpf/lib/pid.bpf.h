@@ -8,6 +8,8 @@
  */
 
 #define SONDE_PIDNS_LEVELS 32 /* MAX_PID_NS_LEVEL */
+#define SONDE_PIDNS_INIT                                                                           \
+	0xeffffffcU /* PROC_PID_INIT_INO: the initial namespace's, on every kernel */
 
 const volatile __u32 sonde_pidns_inum = 0;
 
@@ -54,5 +56,7 @@ static __always_inline __u32 task_pid(struct task_struct *task)
 
 static __always_inline __u32 current_pid(void)
 {
+	if (sonde_pidns_inum == SONDE_PIDNS_INIT)
+		return bpf_get_current_pid_tgid() >> 32;
 	return task_pid(bpf_get_current_task_btf());
 }

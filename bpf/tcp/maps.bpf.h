@@ -2,14 +2,10 @@
 #pragma once
 /* Maps and settings. Sizes marked 1 are set by user space between open and load. */
 
-const volatile __u32 sonde_cell_limit = 1;  /* cells of peers: [0, limit) */
-const volatile __u32 sonde_other_limit = 1; /* `other` cells behind them: [limit, limit + other) */
 /* false where kfree_skb has no fourth argument (before 6.11): the verifier then never sees it read */
 const volatile bool sonde_drop_has_rx_sk = true;
 
-__u32 sonde_next_cell;	/* indices below are given out */
-__u32 sonde_next_other; /* how many are given out from sonde_cell_limit on */
-__u64 sonde_epoch = 1;	/* of the running snapshot: gauges with another number are old */
+__u64 sonde_epoch = 1; /* of the running snapshot: gauges with another number are old */
 __u32 sonde_seed_pass;
 __u32 sonde_seed_generation;
 __u32 sonde_snapshot_mode;
@@ -25,41 +21,12 @@ struct {
 } sonde_tags SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct sonde_tcp_target);
-} sonde_targets SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__type(key, struct sonde_tcp_cell_key);
-	__type(value, __u32);
-} sonde_index SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct sonde_tcp_slot);
-} sonde_cells SEC(".maps");
-
-struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct sonde_tcp_hist);
 } sonde_rtt SEC(".maps"), sonde_handshake SEC(".maps");
-
-/* Indices that lost the race for their key: used before a fresh one is taken. */
-struct {
-	__uint(type, BPF_MAP_TYPE_STACK);
-	__uint(max_entries, SONDE_TCP_SPARE_CELLS);
-	__type(value, __u32);
-} sonde_spare_cells SEC(".maps"), sonde_spare_others SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -84,31 +51,3 @@ struct {
 	__type(key, struct sonde_tcp_listener_key);
 	__type(value, __u32); /* generation of the seed that met it */
 } sonde_listeners SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SONDE_TCP_LOSS_MAX);
-	__type(key, __u32);
-	__type(value, __u64);
-} sonde_losses SEC(".maps");
-
-static __always_inline void add(__u64 *sum, __u64 n)
-{
-	__sync_fetch_and_add(sum, n);
-}
-
-/*
- * SHARED functions are global: the verifier looks at each once, not on every path
- * that calls it, which halves the time to load. Their pointers may be NULL to it,
- * and they return numbers only.
- */
-#define SHARED __noinline
-
-SHARED int lose(__u32 site, __u64 n)
-{
-	__u64 *count = bpf_map_lookup_elem(&sonde_losses, &site);
-
-	if (count)
-		add(count, n); /* a softirq on this CPU may count at the same site */
-	return 0;
-}

@@ -21,17 +21,28 @@
 
 #define SONDE_COST_PROGRAMS SONDE_TCP_PROGRAM_MAX
 #define SONDE_COST_SAMPLE SONDE_TCP_COST_SAMPLE
-#include "bpf/lib/cost.bpf.h"
-#include "bpf/lib/pid.bpf.h"
+#define SONDE_LOSS_SITES SONDE_TCP_LOSS_MAX
+#define SONDE_LOSS_BUSY SONDE_TCP_LOSS_BUSY
+#define SONDE_LOSS_CELL_FULL SONDE_TCP_LOSS_CELL_FULL
+#define SONDE_LOSS_OTHER_FULL SONDE_TCP_LOSS_OTHER_FULL
+#define SONDE_LOSS_TARGET_FULL SONDE_TCP_LOSS_TARGET_FULL
+#define SONDE_SLOT sonde_tcp_slot
 
 /* In the order in which they build on each other. */
+#include "bpf/lib/cost.bpf.h"
+#include "bpf/lib/loss.bpf.h"
+#include "bpf/lib/pid.bpf.h"
+
+#include "bpf/lib/address.bpf.h"
+#include "bpf/lib/cells.bpf.h"
+#include "bpf/lib/targets.bpf.h"
+
 #include "bpf/tcp/tag.bpf.h"
 
 #include "bpf/tcp/maps.bpf.h"
 
 #include "bpf/tcp/cell.bpf.h"
 #include "bpf/tcp/identity.bpf.h"
-#include "bpf/tcp/targets.bpf.h"
 
 #include "bpf/tcp/rtt.bpf.h"
 

@@ -4,6 +4,7 @@
  * What the TCP collector's kernel side and src/collect/tcp/ share beyond
  * tcp_types.h: the layout of their maps. Nobody else includes this.
  */
+#include "bpf/lib/target_types.h"
 #include "bpf/tcp/tcp_types.h"
 
 /* One slot of the cell array; mapped read-only by user space. A slot with used == 0 has no key yet. */
@@ -11,19 +12,6 @@ struct sonde_tcp_slot {
 	struct sonde_tcp_cell_key key;
 	__u64 used;
 	struct sonde_tcp_cell cell;
-};
-
-/* Target table, by pid. Exited processes stay until their last task is removed. */
-enum sonde_tcp_target_state {
-	SONDE_TCP_TARGET_LIVE = 0,
-	SONDE_TCP_TARGET_FORKED = 1, /* came in mid-task */
-	SONDE_TCP_TARGET_EXITED =
-		2, /* its pid may belong to somebody else by now: matches nothing */
-};
-struct sonde_tcp_target {
-	__u64 task_mask;
-	__u32 root_pid;
-	__u32 state;
 };
 
 /* Connections of targets by address pair, so that the server's end finds the client's owner. */
@@ -75,5 +63,4 @@ enum sonde_tcp_snapshot_mode {
 };
 
 #define SONDE_TCP_ACCEPT_WALK_MAX 4096 /* connections of one listener's accept queue */
-#define SONDE_TCP_SPARE_CELLS 64       /* indices that lost a race, waiting to be used */
 #define SONDE_TCP_COST_SAMPLE 1024     /* one run in so many is timed; a power of two */

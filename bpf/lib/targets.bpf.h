@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 #pragma once
-/* Targets: which processes are measured, and who joins them by fork. */
+/* Targets: which processes are measured, and who joins them by fork. SONDE_LOSS_TARGET_FULL: a site of the ledger. */
+
+/* Its size is set by user space between open and load. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sonde_tcp_target);
+} sonde_targets SEC(".maps");
 
 static __always_inline bool is_target(__u32 pid)
 {
@@ -37,7 +45,7 @@ static __always_inline void on_fork(struct task_struct *parent, struct task_stru
 	entry.state = SONDE_TCP_TARGET_FORKED;
 	pid = task_pid(child);
 	if (!pid || bpf_map_update_elem(&sonde_targets, &pid, &entry, BPF_ANY))
-		lose(SONDE_TCP_LOSS_TARGET_FULL, 1);
+		lose(SONDE_LOSS_TARGET_FULL, 1);
 }
 
 static __always_inline void on_exit(struct task_struct *task)

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/*
+ * Cells: from a key to the index of its counters. Indices are given out in order,
+ * so that user space maps the used head of the array only; what the full table
+ * refuses goes to the `other` cell of its (process, role), behind the peers' cells.
+ *
+ * SONDE_SLOT is the collector's struct of one entry: it begins with the key and the
+ * mark `used`. SONDE_LOSS_CELL_FULL, _OTHER_FULL and _BUSY are sites of its ledger.
+ */
+
+#if !defined(SONDE_SLOT) || !defined(SONDE_LOSS_CELL_FULL) || !defined(SONDE_LOSS_OTHER_FULL) ||   \
+	!defined(SONDE_LOSS_BUSY)
+#error "define SONDE_SLOT and the sites SONDE_LOSS_CELL_FULL, _OTHER_FULL and _BUSY first"
+#endif
+
+#define SONDE_SPARE_CELLS 64 /* indices that lost a race, waiting to be used */
+
+const volatile __u32 sonde_cell_limit = 1;  /* cells of peers: [0, limit) */
+const volatile __u32 sonde_other_limit = 1; /* `other` cells behind them: [limit, limit + other) */
+
+__u32 sonde_next_cell;	/* indices below are given out */
+__u32 sonde_next_other; /* how many are given out from sonde_cell_limit on */
+
+/* Sizes are set by user space between open and load. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct sonde_tcp_cell_key);
+	__type(value, __u32);
+} sonde_index SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct SONDE_SLOT);
+} sonde_cells SEC(".maps");
+
+/* Indices that lost the race for their key: used before a fresh one is taken. */
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK);
+	__uint(max_entries, SONDE_SPARE_CELLS);
+	__type(value, __u32);
+} sonde_spare_cells SEC(".maps"), sonde_spare_others SEC(".maps");
+
+/* The index that @map holds for the key after we tried to enter @index: ours, or the winner's. */
+static __always_inline bool enter_cell(const struct sonde_tcp_cell_key *key, __u32 *index,
+				       void *spare)
+{
+	struct SONDE_SLOT *slot;
+	__u32 *winner;
+
+	if (bpf_map_update_elem(&sonde_index, key, index, BPF_NOEXIST) == 0) {
+		slot = bpf_map_lookup_elem(&sonde_cells, index);
+		if (!slot)
+			return false;
+		slot->key = *key;
+		__sync_lock_test_and_set(&slot->used, 1); /* the key before the mark */
+		return true;
+	}
+	/* Another CPU was first, or there is no memory: either way the index is free again. */
+	if (bpf_map_push_elem(spare, index, 0))
+		lose(SONDE_LOSS_BUSY, 1);
+	winner = bpf_map_lookup_elem(&sonde_index, key);
+	if (!winner)
+		return false;
+	*index = *winner;
+	return true;
+}
+
+/* An index of the @limit that begin at @first; *@next of them were given out. */
+static __always_inline bool take_index(__u32 *next, __u32 first, __u32 limit, void *spare,
+				       __u32 *ret)
+{
+	__u32 n;
+
+	if (bpf_map_pop_elem(spare, ret) == 0)
+		return true;
+	/* The counter may run past the limit by one a CPU, never further. */
+	if (*(volatile __u32 *)next >= limit)
+		return false;
+	n = __sync_fetch_and_add(next, 1);
+	*ret = first + n;
+	return n < limit;
+}
+
+static __always_inline bool other_cell(const struct sonde_tcp_cell_key *like, __u32 *index)
+{
+	struct sonde_tcp_cell_key key = {};
+	__u32 *known;
+
+	key.pid = like->pid;
+	key.role = like->role;
+	key.flags = SONDE_TCP_CELL_OTHER;
+	lose(SONDE_LOSS_CELL_FULL, 1);
+	known = bpf_map_lookup_elem(&sonde_index, &key);
+	if (known) {
+		*index = *known;
+		return true;
+	}
+	if (take_index(&sonde_next_other, sonde_cell_limit, sonde_other_limit, &sonde_spare_others,
+		       index) &&
+	    enter_cell(&key, index, &sonde_spare_others))
+		return true;
+	lose(SONDE_LOSS_OTHER_FULL, 1);
+	return false;
+}
+
+/* True, and *@index, when there is a cell for the key or an `other` one. */
+SHARED bool cell_index(const struct sonde_tcp_cell_key *key, __u32 *index)
+{
+	__u32 *known;
+
+	if (!key || !index)
+		return false;
+	known = bpf_map_lookup_elem(&sonde_index, key);
+	if (known) {
+		*index = *known;
+		return true;
+	}
+	if (take_index(&sonde_next_cell, 0, sonde_cell_limit, &sonde_spare_cells, index) &&
+	    enter_cell(key, index, &sonde_spare_cells))
+		return true;
+	return other_cell(key, index);
+}
