@@ -128,6 +128,71 @@ struct sonde_tcp_cell {
 	__u64 rtt_min_us;    /* smallest tcp_sock min_rtt among them; 0 = none */
 };
 
+/*
+ * Calls: what the application's system calls on a cell's sockets did. A call is one
+ * that moved payload (returned more than 0, no MSG_PEEK) or ended its socket. While
+ * a task asks for call times a call is a system call, counted at its return. Else
+ * it is what sock_send_length and sock_recv_length see: sendfile and splice then
+ * count chunks, sendmmsg and recvmmsg messages. io_uring counts operations.
+ */
+enum sonde_tcp_call_direction {
+	SONDE_TCP_CALL_WRITE = 0,
+	SONDE_TCP_CALL_READ = 1,
+	SONDE_TCP_CALL_DIRECTIONS = 2,
+};
+enum sonde_tcp_call_family {
+	SONDE_TCP_CALL_PLAIN = 0,     /* write, read */
+	SONDE_TCP_CALL_VECTOR = 1,    /* writev, readv and their p…v2 */
+	SONDE_TCP_CALL_ADDRESSED = 2, /* sendto (send(3) is it), recvfrom (recv(3)) */
+	SONDE_TCP_CALL_MESSAGE = 3,   /* sendmsg, recvmsg */
+	SONDE_TCP_CALL_MESSAGES = 4,  /* sendmmsg, recvmmsg */
+	SONDE_TCP_CALL_SENDFILE = 5,
+	SONDE_TCP_CALL_SPLICE = 6,
+	SONDE_TCP_CALL_IO_URING = 7,
+	SONDE_TCP_CALL_OTHER = 8, /* AIO, 32-bit programs */
+	SONDE_TCP_CALL_FAMILIES = 9,
+};
+
+/* What connect(2) answered before any SYN: no state change tells of it. */
+enum sonde_tcp_local_error {
+	SONDE_TCP_LOCAL_ENETUNREACH = 0,   /* no route */
+	SONDE_TCP_LOCAL_EHOSTUNREACH = 1,  /* unreachable route */
+	SONDE_TCP_LOCAL_EINVAL = 2,	   /* blackhole route */
+	SONDE_TCP_LOCAL_EADDRNOTAVAIL = 3, /* no local address or port */
+	SONDE_TCP_LOCAL_EACCES = 4,	   /* prohibited route; EPERM too */
+	SONDE_TCP_LOCAL_OTHER = 5,
+	SONDE_TCP_LOCAL_ERROR_MAX = 6,
+};
+
+enum sonde_tcp_call_hist {
+	SONDE_TCP_CALL_HIST_WRITE_TIME = 0, /* of microseconds */
+	SONDE_TCP_CALL_HIST_READ_TIME = 1,
+	SONDE_TCP_CALL_HIST_CLOSE_TIME = 2,
+	SONDE_TCP_CALL_HIST_ACCEPT_QUEUE = 3,
+	SONDE_TCP_CALL_HIST_WRITE_SIZE = 4, /* of bytes */
+	SONDE_TCP_CALL_HIST_READ_SIZE = 5,
+	SONDE_TCP_CALL_HIST_MAX = 6,
+};
+
+/* One a cell, by its index. Counters, as in the cell. */
+struct sonde_tcp_calls {
+	__u64 calls[SONDE_TCP_CALL_DIRECTIONS][SONDE_TCP_CALL_FAMILIES];
+	/* of those: with a time, from the entry of the system call to its return */
+	__u64 timed[SONDE_TCP_CALL_DIRECTIONS];
+	__u64 time_sum_ns[SONDE_TCP_CALL_DIRECTIONS];
+	__u64 blocked[SONDE_TCP_CALL_DIRECTIONS]; /* of the timed: that slept */
+	__u64 blocked_sum_ns
+		[SONDE_TCP_CALL_DIRECTIONS]; /* of time_sum_ns: asleep until it ran again */
+	/* accept(2) that returned a connection; of those with a time: since its handshake was done */
+	__u64 accepts;
+	__u64 accept_queue_count;
+	__u64 accept_queue_sum_ns;
+	/* close(2) that ended its socket */
+	__u64 close_count;
+	__u64 close_sum_ns;
+	__u64 local_failed[SONDE_TCP_LOCAL_ERROR_MAX];
+};
+
 /* Drops with a socket: (cell, reason, direction). Rare path, so a hash of its own. */
 enum sonde_tcp_direction {
 	SONDE_TCP_DIRECTION_RX = 0,
@@ -166,7 +231,11 @@ enum sonde_tcp_loss {
 	SONDE_TCP_LOSS_BUSY = 10, /* a compare-and-exchange gave up after its bound of retries */
 	SONDE_TCP_LOSS_SKIPPED_RUNS =
 		11, /* the kernel skips a program that it interrupts on the same CPU: events not seen */
-	SONDE_TCP_LOSS_MAX = 12,
+	SONDE_TCP_LOSS_CALL_HIST =
+		12, /* a call's time or size found no histogram: in the sums only */
+	SONDE_TCP_LOSS_CALL_THREAD =
+		13, /* a target's thread without storage: its calls have no time */
+	SONDE_TCP_LOSS_MAX = 14,
 };
 
 /* Own cost: one slot a program, one value a CPU. */

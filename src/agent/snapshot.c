@@ -160,8 +160,7 @@ static int take_hist(struct sonde_snapshot *s, const struct sonde_probe_hist *h)
 	struct sonde_sparse_hist *hist;
 	int r;
 
-	if (h->n > SONDE_PROBE_HIST_CHUNK ||
-	    (h->kind != SONDE_PROBE_HIST_RTT && h->kind != SONDE_PROBE_HIST_HANDSHAKE))
+	if (h->n > SONDE_PROBE_HIST_CHUNK || h->kind > SONDE_PROBE_HIST_HANDSHAKE)
 		return -EINVAL;
 	r = known_state(s, h->index, &state);
 	if (r < 0)

@@ -59,6 +59,12 @@ struct sonde_collector {
 	int (*target_add)(void *state, uint32_t pid, uint64_t task_mask);
 	/* Take these task bits off every target; pids with none left are released with their sockets' last deltas folded. */
 	int (*task_remove)(void *state, uint64_t task_mask);
+	/*
+	 * What the running tasks ask for together (SONDE_PROBE_OPTION_*): attaches what an option wants and detaches
+	 * what none wants any more; called after start() and whenever it changed, the targets being handed over.
+	 * PROBE records say what came of it. NULL: the collector has no options. Return: 0, -ENOMEM.
+	 */
+	int (*set_options)(void *state, uint32_t options, struct sonde_collect_sink sink);
 	/* Tag the targets' existing sockets and their accept queues. Idempotent. */
 	int (*seed)(void *state, struct sonde_collect_timing *timing);
 	/* Fold every tagged socket, then emit CELL, HIST, DROP (those that changed), PROCESS, LOSS and COST records. */

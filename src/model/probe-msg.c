@@ -105,7 +105,7 @@ static const char *body_fault(const struct sonde_probe_reply *p)
 	case SONDE_PROBE_CELL:
 		return role_fault(p->cell.key.role);
 	case SONDE_PROBE_HIST:
-		if (p->hist.kind > SONDE_PROBE_HIST_HANDSHAKE)
+		if (p->hist.kind >= _SONDE_PROBE_HIST_MAX)
 			return "histogram kind";
 		if (p->hist.n > SONDE_PROBE_HIST_CHUNK)
 			return "histogram pairs";

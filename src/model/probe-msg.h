@@ -49,7 +49,7 @@ enum sonde_probe_request_type {
 	/* End a task (detaches after the last one). END.numbers: detach ns. Records: IDLE when it was the last. -ENOENT. */
 	SONDE_PROBE_TASK_END = 4,
 	/*
-	 * Read everything: records CELL, HIST (behind their CELL), DROP, PROCESS, LOSS, COST. Only cells
+	 * Read everything: records CELL, CALLS and HIST (behind their CELL), DROP, PROCESS, LOSS, COST. Only cells
 	 * that changed since the previous snapshot; values are cumulative since attach. With
 	 * SONDE_PROBE_OPTION_FLOWS also FLOW (those that ended since the previous snapshot, once each, and
 	 * the open_flows largest of the open ones), FLOW_REST (the others), and SERVICE.
@@ -110,6 +110,7 @@ enum sonde_probe_reply_type {
 	SONDE_PROBE_FLOW = 15,
 	SONDE_PROBE_FLOW_REST = 16,
 	SONDE_PROBE_SERVICE = 17,
+	SONDE_PROBE_CALLS = 18,
 	_SONDE_PROBE_REPLY_MAX,
 };
 
@@ -143,6 +144,8 @@ struct sonde_probe_cell {
 enum sonde_probe_hist_kind {
 	SONDE_PROBE_HIST_RTT = 0,
 	SONDE_PROBE_HIST_HANDSHAKE = 1,
+	SONDE_PROBE_HIST_CALL = 2, /* + enum sonde_tcp_call_hist */
+	_SONDE_PROBE_HIST_MAX = SONDE_PROBE_HIST_CALL + SONDE_TCP_CALL_HIST_MAX,
 };
 struct sonde_probe_hist {
 	uint32_t index; /* cell */
@@ -160,6 +163,13 @@ struct sonde_probe_drop {
 	uint32_t drop_class;	    /* enum sonde_drop_class of src/model/drop-class.h */
 	struct sonde_tcp_drop drop; /* cumulative */
 	char reason[64];	    /* the running kernel's name, without SKB_DROP_REASON_ */
+};
+
+/* Behind its CELL, when it changed; cumulative. */
+struct sonde_probe_calls {
+	uint32_t index; /* cell */
+	uint32_t pad;
+	struct sonde_tcp_calls calls;
 };
 
 /* A target's process, and those that it forked while attached. */
@@ -272,6 +282,7 @@ struct sonde_probe_reply {
 		struct sonde_probe_cell cell;
 		struct sonde_probe_hist hist;
 		struct sonde_probe_drop drop;
+		struct sonde_probe_calls calls;
 		struct sonde_probe_process process;
 		struct sonde_probe_loss loss;
 		struct sonde_probe_cost cost;
