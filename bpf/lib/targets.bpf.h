@@ -28,6 +28,18 @@ static __always_inline __u32 current_target(void)
 	return is_target(pid) ? pid : 0;
 }
 
+/*
+ * A new process under the number of an entry: that one's process has ended. Its end
+ * was not seen when it came before the entry, which user space can't know in time.
+ */
+static __always_inline void retire(__u32 pid)
+{
+	struct sonde_tcp_target *target = bpf_map_lookup_elem(&sonde_targets, &pid);
+
+	if (target)
+		target->state = SONDE_TCP_TARGET_EXITED;
+}
+
 /* A target's child is a target from before its first instruction. */
 static __always_inline void on_fork(struct task_struct *parent, struct task_struct *child)
 {
@@ -38,8 +50,10 @@ static __always_inline void on_fork(struct task_struct *parent, struct task_stru
 		return; /* a thread */
 	pid = task_pid(parent);
 	of_parent = bpf_map_lookup_elem(&sonde_targets, &pid);
-	if (!of_parent || !of_parent->task_mask || of_parent->state == SONDE_TCP_TARGET_EXITED)
+	if (!of_parent || !of_parent->task_mask || of_parent->state == SONDE_TCP_TARGET_EXITED) {
+		retire(task_pid(child));
 		return;
+	}
 	entry.task_mask = of_parent->task_mask;
 	entry.root_pid = of_parent->root_pid;
 	entry.state = SONDE_TCP_TARGET_FORKED;

@@ -55,8 +55,13 @@ struct sonde_collector {
 		     struct sonde_collect_timing *timing, void **ret_state);
 	/* Detach and free everything; NULL and half-started are fine. Fills detach_ns when @timing is not NULL. Returns NULL. */
 	void *(*stop)(void *state, struct sonde_collect_timing *timing);
-	/* Target table: add (or widen the mask of) a pid. Its sockets are found by the next seed(). */
+	/*
+	 * Target table: add (or widen the mask of) a pid. Its sockets are found by the next seed(). The caller looks
+	 * afterwards whether it still is the process that was meant, and removes it if not.
+	 */
 	int (*target_add)(void *state, uint32_t pid, uint64_t task_mask);
+	/* Takes the bits off one pid again, as task_remove() does. NULL: the collector has no target table of its own. */
+	int (*target_remove)(void *state, uint32_t pid, uint64_t task_mask);
 	/* Take these task bits off every target; pids with none left are released with their sockets' last deltas folded. */
 	int (*task_remove)(void *state, uint64_t task_mask);
 	/*

@@ -52,6 +52,17 @@ static int read_stat(int proc_fd, uint32_t pid, uint64_t start_ticks, struct son
 	return ret->start_ticks == start_ticks ? 0 : -ESRCH;
 }
 
+int sonde_identity_check(int proc_fd, uint32_t pid, uint64_t start_ticks)
+{
+	struct sonde_proc_stat stat;
+	int r;
+
+	r = read_stat(proc_fd, pid, start_ticks, &stat);
+	if (r == 0 && (stat.state == 'Z' || stat.state == 'X'))
+		r = -ESRCH;
+	return r;
+}
+
 static void read_uid(int proc_fd, struct sonde_identity *id)
 {
 	struct sonde_proc_status status;

@@ -43,5 +43,11 @@ struct sonde_identity {
 int sonde_identity_read(int proc_fd, uint32_t pid, uint64_t start_ticks,
 			struct sonde_identity *ret) _must_check_;
 
+/*
+ * Does @pid live as the process of @start_ticks? A zombie does not; what hidepid hides is seen.
+ * Return: 0, -ESRCH (gone, or another process), -errno.
+ */
+int sonde_identity_check(int proc_fd, uint32_t pid, uint64_t start_ticks) _must_check_;
+
 /* Paths of a cgroup file's text ("7:memory:/a"), one a line, into @buf. Return: 0, -EBADMSG, -EMSGSIZE. */
 int sonde_identity_parse_cgroup(const char *text, char *buf, size_t size) _must_check_;

@@ -79,7 +79,7 @@ static int seed(struct sonde_serve *s, uint32_t collectors, struct sonde_collect
 }
 
 /* Return: 0 = every collector of the task has it, else the first -errno. */
-static int hand_target(struct sonde_serve *s, uint32_t slot, uint32_t pid)
+static int give_target(struct sonde_serve *s, uint32_t slot, uint32_t pid)
 {
 	const struct serve_task *t = s->tasks[slot];
 	int r = 0;
@@ -94,6 +94,40 @@ static int hand_target(struct sonde_serve *s, uint32_t slot, uint32_t pid)
 		if (q < 0 && r == 0)
 			r = q;
 	}
+	return r;
+}
+
+static void take_target(struct sonde_serve *s, uint32_t slot, uint32_t pid)
+{
+	const struct serve_task *t = s->tasks[slot];
+
+	for (size_t i = 0; i < ELEMENTS_OF(s->running); i++) {
+		const struct serve_running *run = &s->running[i];
+		int r;
+
+		if (!run->collector || (run->collector->bit & t->collectors) == 0 ||
+		    !run->collector->target_remove)
+			continue;
+		r = run->collector->target_remove(run->state, pid, 1ULL << slot);
+		if (r < 0)
+			sonde_log_warn(r, "collector %s keeps pid %u, which has ended, ignoring",
+				       run->collector->name, pid);
+	}
+}
+
+/*
+ * It was judged a while ago, and its end is seen only from now on: is it still the
+ * same? What ends behind this look is marked by the collector at its exit.
+ * Return: 0, -ESRCH (ended; its pid may be another's), else the collectors' -errno.
+ */
+static int hand_target(struct sonde_serve *s, uint32_t slot, const struct serve_target *target)
+{
+	int r = give_target(s, slot, target->pid);
+
+	if (r == 0)
+		r = sonde_identity_check(s->config.proc_fd, target->pid, target->start_ticks);
+	if (r < 0)
+		take_target(s, slot, target->pid);
 	return r;
 }
 
@@ -129,6 +163,7 @@ static int judge(struct sonde_serve *s, const struct sonde_probe_request *q, str
 int serve_target_add(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
 		     struct serve_answer *a)
 {
+	const struct serve_target target = {.pid = q->pid, .start_ticks = q->pid_start_ticks};
 	struct sonde_collect_timing timing = {0};
 	struct serve_task *t = s->tasks[q->task];
 	int r;
@@ -144,7 +179,9 @@ int serve_target_add(struct sonde_serve *s, const struct sonde_probe_request *q,
 		return serve_say(a, -ENOSPC, "a task has at most %d processes",
 				 SONDE_SERVE_TARGETS_MAX);
 	if (t->started) {
-		r = hand_target(s, q->task, q->pid);
+		r = hand_target(s, q->task, &target);
+		if (r == -ESRCH)
+			return serve_say(a, r, "process is gone");
 		if (r < 0)
 			return serve_say(a, r, "the collectors take no further process");
 		r = seed(s, t->collectors, &timing);
@@ -153,8 +190,7 @@ int serve_target_add(struct sonde_serve *s, const struct sonde_probe_request *q,
 		a->numbers[3] = timing.seed_ns;
 		a->numbers[4] = timing.seeded_sockets;
 	}
-	t->targets[t->n_targets++] =
-		(struct serve_target){.pid = q->pid, .start_ticks = q->pid_start_ticks};
+	t->targets[t->n_targets++] = target;
 	return 0;
 }
 
@@ -344,41 +380,44 @@ static int start_collectors(struct sonde_serve *s, const struct serve_task *t,
 }
 
 /* Partial start is a start: one target that can be watched is enough. */
-static int hand_targets(struct sonde_serve *s, uint32_t slot, uint64_t *ret_refused)
+static int hand_targets(struct sonde_serve *s, uint32_t slot, struct serve_answer *a)
 {
 	const struct serve_task *t = s->tasks[slot];
-	uint64_t refused = 0;
+	size_t gone = 0, refused = 0;
 	int first = 0;
 
 	for (size_t i = 0; i < t->n_targets; i++) {
-		int r = hand_target(s, slot, t->targets[i].pid);
+		int r = hand_target(s, slot, &t->targets[i]);
 
-		if (r == 0)
-			continue;
-		refused++;
-		if (first == 0)
+		gone += r == -ESRCH;
+		refused += r < 0 && r != -ESRCH;
+		if (first == 0 && r != -ESRCH)
 			first = r;
 	}
-	*ret_refused = refused;
-	return refused == t->n_targets ? first : 0;
+	if (gone == t->n_targets)
+		return serve_say(a, -ESRCH, "every process has ended");
+	if (gone + refused == t->n_targets)
+		return serve_say(a, first, "the collectors take no further process");
+	if (gone > 0)
+		(void)serve_say(a, 0, "%zu of %zu processes had ended", gone, t->n_targets);
+	if (refused > 0)
+		(void)serve_say(a, 0, "%zu of %zu processes did not fit the target table", refused,
+				t->n_targets);
+	return 0;
 }
 
 static int start(struct sonde_serve *s, uint32_t slot, struct sonde_collect_timing *timing,
 		 struct serve_answer *a)
 {
 	struct serve_task *t = s->tasks[slot];
-	uint64_t refused = 0;
 	int r;
 
 	r = start_collectors(s, t, timing);
 	if (r < 0)
 		return serve_say(a, r, "no collector could be attached");
-	r = hand_targets(s, slot, &refused);
+	r = hand_targets(s, slot, a);
 	if (r < 0)
-		return serve_say(a, r, "the collectors take no further process");
-	if (refused > 0)
-		(void)serve_say(a, 0, "%llu of %zu processes did not fit the target table",
-				(unsigned long long)refused, t->n_targets);
+		return r;
 	r = seed(s, t->collectors, timing);
 	if (r < 0)
 		return serve_say(a, r, "the open sockets could not be found");

@@ -6,9 +6,11 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -448,6 +450,69 @@ static void a_process_that_is_no_target_shows_nothing(void **state)
 	fixture_close(&f);
 }
 
+/* A process of just this number, from this one, which is no target. */
+static pid_t fork_as(pid_t pid)
+{
+	struct clone_args args = {
+		.exit_signal = SIGCHLD,
+		.set_tid = (uint64_t)(uintptr_t)&pid,
+		.set_tid_size = 1,
+	};
+
+	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+}
+
+/* It ended after it was judged and before its exit could be seen; then its number was given again. */
+static void a_process_under_the_number_of_a_target_that_ended_shows_nothing(void **state)
+{
+	struct fixture f;
+	pid_t pid = fork(), again;
+
+	if (pid == 0)
+		_exit(0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_ok(fixture_open(&f, &(struct fixture_options){0}));
+	fixture_target(&f, pid, 1);
+	again = fork_as(pid);
+	if (again == 0) {
+		struct fixture_pair p = fixture_pair(AF_INET);
+
+		fixture_send(p.client, 100);
+		fixture_recv(p.server, 100);
+		fixture_pair_done(&p);
+		_exit(0);
+	}
+	assert_int_equal(again, pid);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	fixture_snapshot(&f);
+	for (size_t i = 0; i < f.n_cells; i++)
+		assert_false(f.cells[i].known);
+	assert_int_equal(f.processes[0].state, SONDE_PROBE_PROCESS_EXITED);
+	fixture_close(&f);
+}
+
+/* A target that is taken back alone: its last deltas are folded, the others' go on. */
+static void a_target_that_is_removed_is_released(void **state)
+{
+	struct fixture f;
+	struct fixture_pair p;
+
+	assert_ok(fixture_open(&f, &(struct fixture_options){0}));
+	fixture_target(&f, getpid(), 1);
+	p = fixture_pair(AF_INET);
+	fixture_send(p.client, 100);
+	fixture_recv(p.server, 100);
+	assert_ok(sonde_collector_tcp.target_remove(f.state, (uint32_t)getpid(), 1));
+	fixture_send(p.client, 100);
+	fixture_recv(p.server, 100);
+	fixture_snapshot(&f);
+	assert_int_equal(f.n_processes, 0);
+	assert_int_equal(fixture_sum(&f, 0, CLIENT, p.port).sent_bytes, 100);
+	assert_int_equal(fixture_sum(&f, 0, SERVER, p.port).received_bytes, 100);
+	fixture_pair_done(&p);
+	fixture_close(&f);
+}
+
 /* An inherited listener used by a process outside: released and counted, never shown as ours. */
 static void a_targets_connection_taken_by_a_stranger_is_released(void **state)
 {
@@ -534,6 +599,8 @@ int main(void)
 	const struct CMUnitTest alone[] = {
 		cmocka_unit_test(seeds_what_was_there_before),
 		cmocka_unit_test(a_process_that_is_no_target_shows_nothing),
+		cmocka_unit_test(a_process_under_the_number_of_a_target_that_ended_shows_nothing),
+		cmocka_unit_test(a_target_that_is_removed_is_released),
 		cmocka_unit_test(a_targets_connection_taken_by_a_stranger_is_released),
 		cmocka_unit_test(removing_the_last_task_folds_and_releases),
 	};

@@ -59,6 +59,15 @@ static int target_add(void *state, uint32_t pid, uint64_t task_mask)
 	return 0;
 }
 
+static int target_remove(void *state, uint32_t pid, uint64_t task_mask)
+{
+	struct fake_collector *f = state;
+
+	f->target_removes++;
+	f->removed_pid = pid;
+	return 0;
+}
+
 static int task_remove(void *state, uint64_t task_mask)
 {
 	struct fake_collector *f = state;
@@ -102,6 +111,7 @@ static const struct sonde_collector collector = {
 	.start = start,
 	.stop = stop,
 	.target_add = target_add,
+	.target_remove = target_remove,
 	.task_remove = task_remove,
 	.seed = seed,
 	.snapshot = snapshot,

@@ -23,7 +23,9 @@ struct fake_collector {
 	unsigned int targets;
 	uint32_t pid[FAKE_PIDS_MAX];
 	uint64_t mask[FAKE_PIDS_MAX];
-	uint64_t removed; /* mask of all task_remove() */
+	unsigned int target_removes;
+	uint32_t removed_pid; /* of the last target_remove() */
+	uint64_t removed;     /* mask of all task_remove() */
 	struct sonde_collect_config config;
 };
 

@@ -72,6 +72,7 @@ int tcp_programs_run_iterator(struct tcp_state *s, uint32_t program) _must_check
 
 /* targets.c */
 int tcp_target_add(void *state, uint32_t pid, uint64_t task_mask) _must_check_;
+int tcp_target_remove(void *state, uint32_t pid, uint64_t task_mask) _must_check_;
 int tcp_task_remove(void *state, uint64_t task_mask) _must_check_;
 int tcp_seed(void *state, struct sonde_collect_timing *timing) _must_check_;
 int tcp_emit_processes(struct tcp_state *s, struct sonde_collect_sink sink) _must_check_;

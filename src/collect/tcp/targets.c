@@ -117,6 +117,22 @@ static int release_sockets(struct tcp_state *s)
 	return r;
 }
 
+int tcp_target_remove(void *state, uint32_t pid, uint64_t task_mask)
+{
+	struct tcp_state *s = state;
+	int r;
+
+	assert(s);
+
+	r = s->config.raise(s->config.ctx, TCP_CAP_BPF);
+	if (r < 0)
+		return r;
+	if (unmask(s, pid, task_mask))
+		r = release_sockets(s);
+	s->config.drop(s->config.ctx);
+	return r;
+}
+
 int tcp_task_remove(void *state, uint64_t task_mask)
 {
 	struct tcp_state *s = state;

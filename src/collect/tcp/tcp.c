@@ -219,6 +219,7 @@ const struct sonde_collector sonde_collector_tcp = {
 	.start = tcp_start,
 	.stop = tcp_stop,
 	.target_add = tcp_target_add,
+	.target_remove = tcp_target_remove,
 	.task_remove = tcp_task_remove,
 	.seed = tcp_seed,
 	.snapshot = tcp_snapshot,

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "doubles/fake-collector.h"
@@ -100,15 +102,20 @@ static int admit(struct fixture *f, uint32_t slot, uint64_t duration_ns)
 						   .collectors = SONDE_PROBE_COLLECT_TCP});
 }
 
-static int add_self(struct fixture *f, uint32_t slot)
+static int add(struct fixture *f, uint32_t slot, pid_t pid)
 {
 	struct sonde_proc_stat stat;
 
-	assert_ok(sonde_proc_read_stat(f->proc_fd, (uint32_t)getpid(), &stat));
+	assert_ok(sonde_proc_read_stat(f->proc_fd, (uint32_t)pid, &stat));
 	return ask(f, (struct sonde_probe_request){.type = SONDE_PROBE_TARGET_ADD,
 						   .task = slot,
 						   .pid = stat.pid,
 						   .pid_start_ticks = stat.start_ticks});
+}
+
+static int add_self(struct fixture *f, uint32_t slot)
+{
+	return add(f, slot, getpid());
 }
 
 static int simple(struct fixture *f, uint32_t type, uint32_t slot)
@@ -324,6 +331,59 @@ static void a_reused_pid_is_not_taken(void **state)
 	tear_down(&f);
 }
 
+static pid_t start_child(void)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		(void)pause();
+		_exit(0);
+	}
+	assert_true(child > 0);
+	return child;
+}
+
+static void end_child(pid_t child)
+{
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+/* Its exit came before the programs that would have seen it: its number may be another's by now. */
+static void a_target_that_ended_before_the_attach_is_not_handed_over(void **state)
+{
+	struct fixture f;
+	pid_t child = start_child();
+
+	set_up(&f, "");
+	assert_ok(admit(&f, 0, SECOND));
+	assert_ok(add(&f, 0, child));
+	assert_ok(add_self(&f, 0));
+	end_child(child);
+	assert_ok(simple(&f, SONDE_PROBE_TASK_START, 0));
+	assert_string_equal(last_end(&f)->text, "1 of 2 processes had ended");
+	assert_int_equal(fake_collector.target_removes, 1);
+	assert_int_equal(fake_collector.removed_pid, child);
+	tear_down(&f);
+}
+
+static void a_task_whose_targets_all_ended_before_the_attach_does_not_start(void **state)
+{
+	struct fixture f;
+	pid_t child = start_child();
+
+	set_up(&f, "");
+	assert_ok(admit(&f, 0, SECOND));
+	assert_ok(add(&f, 0, child));
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitid(P_PID, (id_t)child, NULL, WEXITED | WNOWAIT), 0); /* a zombie */
+	assert_err(simple(&f, SONDE_PROBE_TASK_START, 0), ESRCH);
+	assert_string_equal(last_end(&f)->text, "every process has ended");
+	assert_false(fake_collector.running);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	tear_down(&f);
+}
+
 static void every_request_type_is_answered_by_one_end(void **state)
 {
 	struct fixture f;
@@ -367,6 +427,8 @@ int main(void)
 		cmocka_unit_test(snapshots_stream_and_tell_an_error_at_the_end),
 		cmocka_unit_test(an_agent_that_does_not_read_ends_the_answer),
 		cmocka_unit_test(a_reused_pid_is_not_taken),
+		cmocka_unit_test(a_target_that_ended_before_the_attach_is_not_handed_over),
+		cmocka_unit_test(a_task_whose_targets_all_ended_before_the_attach_does_not_start),
 		cmocka_unit_test(every_request_type_is_answered_by_one_end),
 		cmocka_unit_test(refuses_what_it_does_not_know),
 	};
