@@ -96,9 +96,13 @@ struct sonde_tcp_cell {
 	__u64 accepted;	   /* server: handshake of a tagged listener's child completed */
 	__u64 half_closed; /* shutdown(SHUT_WR): FIN sent while the other side still sends */
 	__u64 closed[SONDE_TCP_CLOSE_MAX];
+	__u64 unread_closes; /* sockets that ended with payload that nobody took */
+	__u64 unread_bytes;  /* of those: arrived_bytes - received_bytes at the end */
+	__u64 age_unknown;   /* ended, but seeded: no age in the histogram */
 	__u64 connect_failed[SONDE_TCP_CONNECT_ERROR_MAX];
 	__u64 resets_sent;
 	__u64 resets_received;
+	__u64 listen_drops; /* growth of the listener's sk_drops: SYNs and handshakes that it refused */
 	/* handshake: client SYN_SENT -> ESTABLISHED, server SYN-ACK -> ACK */
 	__u64 handshake_count;
 	__u64 handshake_sum_us;
@@ -112,12 +116,29 @@ struct sonde_tcp_cell {
 	__u64 segments_in;
 	__u64 retransmitted_segments;		    /* growth of tcp_sock.total_retrans */
 	__u64 retransmit[SONDE_TCP_RETRANSMIT_MAX]; /* segments by kind */
+	__u64 retransmitted_bytes;		    /* growth of tcp_sock.bytes_retrans: payload */
+	__u64 retransmit_bytes[SONDE_TCP_RETRANSMIT_MAX];
+	__u64 dsack_segments;	     /* that the peer got twice, as it says: tcp_sock.dsack_dups */
+	__u64 undone;		     /* recoveries that the kernel took back as spurious */
+	__u64 out_of_order_segments; /* received: tcp_sock.rcv_ooopack */
+	/* where the time goes, as TCP_INFO has it; in steps of a jiffy */
+	__u64 busy_us;		 /* data outstanding or waiting; contains the next two */
+	__u64 rwnd_limited_us;	 /* by the peer's receive window */
+	__u64 sndbuf_limited_us; /* by the send buffer */
+	__u64 idle_us; /* not busy: the application had nothing to send; up to the last activity */
+	__u64 zero_windows_received; /* times that the peer closed its window */
+	__u64 zero_window_received_us;
+	__u64 zero_windows_sent; /* times that our window was closed because nobody read */
+	__u64 zero_window_sent_us;
 	/* calls that moved payload (return > 0, no MSG_PEEK); sendfile and splice count chunks */
 	__u64 write_calls;
 	__u64 read_calls;
 	/* RTT samples: each a real measurement, in us */
 	__u64 rtt_count;
 	__u64 rtt_sum_us;
+	__u64 rtt_square_sum_us2; /* of samples up to 2^24 us (larger: as that), for the variance */
+	__u64 rtt_pairs;	  /* samples that have one before them on the same connection */
+	__u64 rtt_change_sum_us;  /* sum over those of the absolute difference */
 	__u64 rtt_missed; /* ACKs that advanced in a state where the source is blind (half-closed, seeded) */
 	/* gauges of the snapshot named by epoch, summed over the cell's live sockets */
 	__u64 epoch;
@@ -126,6 +147,18 @@ struct sonde_tcp_cell {
 	__u64 srtt_sum_us;
 	__u64 rttvar_sum_us; /* tcp_sock.mdev or rttvar, the smoothed mean deviation */
 	__u64 rtt_min_us;    /* smallest tcp_sock min_rtt among them; 0 = none */
+	__u64 cwnd_sum;	     /* segments; over `open` */
+	__u64 ssthresh_sum; /* segments; over ssthresh_sockets, those that have left slow start once */
+	__u64 ssthresh_sockets;
+	__u64 pacing_sum; /* bytes a second; over pacing_sockets */
+	__u64 pacing_sockets;
+	__u64 delivery_sum; /* bytes a second, as tcpi_delivery_rate; over delivery_sockets */
+	__u64 delivery_sockets;
+	__u64 delivery_app_limited; /* of those: the rate is the application's, not the path's */
+	__u64 zero_window_received; /* connections whose peer's window is closed now */
+	__u64 zero_window_sent;	    /* connections whose own window is closed now */
+	__u64 accept_queue;	    /* of the listener: connections that wait for accept(2) */
+	__u64 accept_queue_limit;
 };
 
 /*
@@ -193,16 +226,33 @@ struct sonde_tcp_calls {
 	__u64 local_failed[SONDE_TCP_LOCAL_ERROR_MAX];
 };
 
-/* Drops with a socket: (cell, reason, direction). Rare path, so a hash of its own. */
+/* Events with a reason of the kernel's. Rare path, so a hash of its own. */
+enum sonde_tcp_event {
+	SONDE_TCP_EVENT_DROP = 0,
+	SONDE_TCP_EVENT_RESET_SENT = 1, /* skbs counts; no segments, no bytes, no site */
+	SONDE_TCP_EVENT_MAX = 2,
+};
 enum sonde_tcp_direction {
 	SONDE_TCP_DIRECTION_RX = 0,
 	SONDE_TCP_DIRECTION_TX = 1,
 };
+/* How the connection of a drop was found. */
+enum sonde_tcp_where {
+	SONDE_TCP_WHERE_SOCKET = 0, /* the kernel had the socket in hand */
+	SONDE_TCP_WHERE_ELSEWHERE =
+		1, /* by the packet's addresses: forward, bridge, loopback, another end's hook */
+	SONDE_TCP_WHERE_LISTENER = 2, /* a listening socket: there is no connection yet */
+	SONDE_TCP_WHERE_MAX = 3,
+};
 struct sonde_tcp_drop_key {
 	__u32 cell;   /* index */
-	__u32 reason; /* enum skb_drop_reason with the subsystem in the upper half */
+	__u32 reason; /* of EVENT_DROP: enum skb_drop_reason with the subsystem in the upper half;
+		       * of EVENT_RESET_SENT: enum sk_rst_reason */
+	__u64 site; /* where kfree_skb was called: a kernel address, never told outside the probe */
 	__u8 direction;
-	__u8 pad[3];
+	__u8 event;
+	__u8 where;
+	__u8 pad[5];
 };
 struct sonde_tcp_drop {
 	__u64 skbs;

@@ -22,8 +22,8 @@ struct sonde_cell_state *sonde_cell_state_unref(struct sonde_cell_state *s)
 	assert(s->refs);
 	if (--s->refs)
 		return NULL;
-	sonde_sparse_hist_done(&s->rtt);
-	sonde_sparse_hist_done(&s->handshake);
+	for (size_t i = 0; i < _SONDE_PROBE_HIST_MAX; i++)
+		sonde_sparse_hist_done(&s->hists[i]);
 	free(s->drops);
 	free(s);
 	return NULL;
@@ -96,7 +96,7 @@ static int fresh_state(struct sonde_snapshot *s, uint32_t index, struct sonde_ce
 {
 	_cleanup_(sonde_cell_state_unrefp) struct sonde_cell_state *n = NULL;
 	const struct sonde_cell_state *old = s->cells[index];
-	int r;
+	int r = 0;
 
 	if (old && old->fresh) {
 		*ret = s->cells[index];
@@ -110,9 +110,8 @@ static int fresh_state(struct sonde_snapshot *s, uint32_t index, struct sonde_ce
 	if (old) {
 		n->key = old->key;
 		n->cell = old->cell;
-		r = sonde_sparse_hist_copy(&n->rtt, &old->rtt);
-		if (r == 0)
-			r = sonde_sparse_hist_copy(&n->handshake, &old->handshake);
+		for (size_t i = 0; r == 0 && i < _SONDE_PROBE_HIST_MAX; i++)
+			r = sonde_sparse_hist_copy(&n->hists[i], &old->hists[i]);
 		if (r == 0)
 			r = copy_drops(n, old);
 		if (r < 0)
@@ -157,38 +156,45 @@ static int known_state(struct sonde_snapshot *s, uint32_t index, struct sonde_ce
 static int take_hist(struct sonde_snapshot *s, const struct sonde_probe_hist *h)
 {
 	struct sonde_cell_state *state = NULL;
-	struct sonde_sparse_hist *hist;
 	int r;
 
-	if (h->n > SONDE_PROBE_HIST_CHUNK || h->kind > SONDE_PROBE_HIST_HANDSHAKE)
+	if (h->n > SONDE_PROBE_HIST_CHUNK || h->kind >= _SONDE_PROBE_HIST_MAX)
 		return -EINVAL;
 	r = known_state(s, h->index, &state);
 	if (r < 0)
 		return r;
-	hist = h->kind == SONDE_PROBE_HIST_RTT ? &state->rtt : &state->handshake;
 	for (size_t i = 0; r == 0 && i < h->n; i++)
-		r = sonde_sparse_hist_set(hist, h->pair[i].bucket, h->pair[i].count);
+		r = sonde_sparse_hist_set(&state->hists[h->kind], h->pair[i].bucket,
+					  h->pair[i].count);
 	return r;
 }
 
 static int take_drop(struct sonde_snapshot *s, const struct sonde_probe_drop *d)
 {
-	struct sonde_edge_drop drop = {.direction = d->key.direction, .drop = d->drop};
+	struct sonde_edge_drop drop = {
+		.event = d->key.event,
+		.direction = d->key.direction,
+		.where = d->key.where,
+		.site_number = d->key.site,
+		.drop = d->drop,
+	};
 	struct sonde_cell_state *state = NULL;
 	struct sonde_edge_drop *p;
 	int r;
 
-	if (d->drop_class >= _SONDE_DROP_CLASS_MAX || d->key.direction > SONDE_TCP_DIRECTION_TX)
+	if (d->drop_class >= _SONDE_DROP_CLASS_MAX || d->key.direction > SONDE_TCP_DIRECTION_TX ||
+	    d->key.event >= SONDE_TCP_EVENT_MAX || d->key.where >= SONDE_TCP_WHERE_MAX)
 		return -EINVAL;
 	drop.class = (enum sonde_drop_class)d->drop_class;
 	/* A name of the kernel's: letters only by nature; whatever else comes is made printable. */
 	sonde_process_set_name(drop.reason, sizeof(drop.reason), d->reason);
+	sonde_process_set_name(drop.site, sizeof(drop.site), d->site);
 	r = known_state(s, d->key.cell, &state);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < state->n_drops; i++) {
 		p = &state->drops[i];
-		if (p->direction == drop.direction && strcmp(p->reason, drop.reason) == 0) {
+		if (sonde_edge_drop_same_site(p, &drop)) {
 			p->drop = drop.drop;
 			return 0;
 		}
@@ -270,11 +276,7 @@ void sonde_snapshot_commit(struct sonde_snapshot *s, uint64_t mono_ns, int64_t w
 		c->fresh = false;
 		if (!c->told || c->cell.epoch == s->epoch)
 			continue;
-		c->cell.open = 0;
-		c->cell.rtt_sockets = 0;
-		c->cell.srtt_sum_us = 0;
-		c->cell.rttvar_sum_us = 0;
-		c->cell.rtt_min_us = 0;
+		sonde_cell_clear_gauges(&c->cell);
 	}
 	s->mono_ns = mono_ns;
 	s->wall_ms = wall_ms;

@@ -27,8 +27,7 @@ struct sonde_cell_state {
 	bool told; /* … with a CELL record, not for a drop alone: its gauges are of that snapshot */
 	struct sonde_tcp_cell_key key;
 	struct sonde_tcp_cell cell;
-	struct sonde_sparse_hist rtt;
-	struct sonde_sparse_hist handshake;
+	struct sonde_sparse_hist hists[_SONDE_PROBE_HIST_MAX];
 	struct sonde_edge_drop *drops; /* cumulative */
 	size_t n_drops;
 };

@@ -133,7 +133,7 @@ static int drop_differences(struct sonde_edge *e, const struct sonde_cell_state 
 		for (size_t k = 0; then && k < then->n_drops; k++) {
 			const struct sonde_edge_drop *o = &then->drops[k];
 
-			if (o->direction != d.direction || strcmp(o->reason, d.reason) != 0)
+			if (!sonde_edge_drop_same_site(o, &d))
 				continue;
 			d.drop.skbs -= o->drop.skbs;
 			d.drop.segments -= o->drop.segments;
@@ -152,7 +152,7 @@ static int drop_differences(struct sonde_edge *e, const struct sonde_cell_state 
 static int fill_edge(struct sonde_edge *e, const struct sonde_cell_state *now,
 		     const struct sonde_cell_state *then)
 {
-	int r;
+	int r = 0;
 
 	e->role = now->key.role;
 	e->port = now->key.port;
@@ -161,10 +161,9 @@ static int fill_edge(struct sonde_edge *e, const struct sonde_cell_state *now,
 	/* Connections that are open no more are a change too: the gauge falls. */
 	if (then && then->cell.open != now->cell.open)
 		e->changed = true;
-	r = sonde_sparse_hist_add_difference(&e->rtt, &now->rtt, then ? &then->rtt : NULL);
-	if (r == 0)
-		r = sonde_sparse_hist_add_difference(&e->handshake, &now->handshake,
-						     then ? &then->handshake : NULL);
+	for (size_t i = 0; r == 0 && i < _SONDE_PROBE_HIST_MAX; i++)
+		r = sonde_sparse_hist_add_difference(&e->hists[i], &now->hists[i],
+						     then ? &then->hists[i] : NULL);
 	if (r == 0)
 		r = drop_differences(e, now, then);
 	return r;

@@ -8,9 +8,7 @@
 /* The cell is counters, u64 each, up to its gauges, which begin with epoch. */
 #define COUNTERS (offsetof(struct sonde_tcp_cell, epoch) / sizeof(uint64_t))
 _Static_assert(offsetof(struct sonde_tcp_cell, epoch) % sizeof(uint64_t) == 0, "u64 counters");
-_Static_assert(offsetof(struct sonde_tcp_cell, rtt_min_us) + sizeof(uint64_t) ==
-		       sizeof(struct sonde_tcp_cell),
-	       "gauges are last");
+#define FIELDS (sizeof(struct sonde_tcp_cell) / sizeof(uint64_t))
 
 void sonde_edge_done(struct sonde_edge *e)
 {
@@ -18,8 +16,8 @@ void sonde_edge_done(struct sonde_edge *e)
 		return;
 	e->self = sonde_process_unref(e->self);
 	e->other = sonde_process_unref(e->other);
-	sonde_sparse_hist_done(&e->rtt);
-	sonde_sparse_hist_done(&e->handshake);
+	for (size_t i = 0; i < _SONDE_PROBE_HIST_MAX; i++)
+		sonde_sparse_hist_done(&e->hists[i]);
 	free(e->drops);
 	*e = (struct sonde_edge){0};
 }
@@ -52,14 +50,27 @@ int sonde_edges_add(struct sonde_edges *e, struct sonde_edge **ret)
 	return 0;
 }
 
+void sonde_cell_clear_gauges(struct sonde_tcp_cell *cell)
+{
+	assert(cell);
+
+	for (size_t i = COUNTERS; i < FIELDS; i++)
+		((uint64_t *)cell)[i] = 0;
+}
+
+/* All are sums but the epoch, which a sum has none of, and the minimum. */
 static void merge_gauges(struct sonde_tcp_cell *to, const struct sonde_tcp_cell *from)
 {
-	to->open += from->open;
-	to->rtt_sockets += from->rtt_sockets;
-	to->srtt_sum_us += from->srtt_sum_us;
-	to->rttvar_sum_us += from->rttvar_sum_us;
-	if (from->rtt_min_us && (!to->rtt_min_us || from->rtt_min_us < to->rtt_min_us))
-		to->rtt_min_us = from->rtt_min_us;
+	uint64_t rtt_min_us = to->rtt_min_us, epoch = to->epoch;
+	const uint64_t *add = (const uint64_t *)from;
+	uint64_t *sum = (uint64_t *)to;
+
+	if (from->rtt_min_us && (!rtt_min_us || from->rtt_min_us < rtt_min_us))
+		rtt_min_us = from->rtt_min_us;
+	for (size_t i = COUNTERS; i < FIELDS; i++)
+		sum[i] += add[i];
+	to->rtt_min_us = rtt_min_us;
+	to->epoch = epoch;
 }
 
 bool sonde_cell_add_difference(struct sonde_tcp_cell *to, const struct sonde_tcp_cell *now,
@@ -101,6 +112,21 @@ int sonde_edge_drops_append(struct sonde_edge_drop **drops, size_t *n,
 	return 0;
 }
 
+bool sonde_edge_drop_same_site(const struct sonde_edge_drop *a, const struct sonde_edge_drop *b)
+{
+	assert(a && b);
+
+	return a->event == b->event && a->direction == b->direction && a->where == b->where &&
+	       a->site_number == b->site_number && strcmp(a->reason, b->reason) == 0;
+}
+
+static bool same_row(const struct sonde_edge_drop *a, const struct sonde_edge_drop *b)
+{
+	return a->event == b->event && a->direction == b->direction && a->where == b->where &&
+	       a->class == b->class && strcmp(a->reason, b->reason) == 0 &&
+	       strcmp(a->site, b->site) == 0;
+}
+
 int sonde_edge_add_drop(struct sonde_edge *e, const struct sonde_edge_drop *drop)
 {
 	struct sonde_edge_drop *p;
@@ -109,8 +135,7 @@ int sonde_edge_add_drop(struct sonde_edge *e, const struct sonde_edge_drop *drop
 
 	for (size_t i = 0; i < e->n_drops; i++) {
 		p = &e->drops[i];
-		if (p->direction != drop->direction || p->class != drop->class ||
-		    strcmp(p->reason, drop->reason) != 0)
+		if (!same_row(p, drop))
 			continue;
 		p->drop.skbs += drop->drop.skbs;
 		p->drop.segments += drop->drop.segments;
@@ -122,15 +147,14 @@ int sonde_edge_add_drop(struct sonde_edge *e, const struct sonde_edge_drop *drop
 
 int sonde_edge_merge(struct sonde_edge *to, const struct sonde_edge *from)
 {
-	int r;
+	int r = 0;
 
 	assert(to && from);
 
 	(void)sonde_cell_add_difference(&to->cell, &from->cell, NULL, true);
 	to->changed = to->changed || from->changed;
-	r = sonde_sparse_hist_merge(&to->rtt, &from->rtt);
-	if (r == 0)
-		r = sonde_sparse_hist_merge(&to->handshake, &from->handshake);
+	for (size_t i = 0; r == 0 && i < _SONDE_PROBE_HIST_MAX; i++)
+		r = sonde_sparse_hist_merge(&to->hists[i], &from->hists[i]);
 	for (size_t i = 0; r == 0 && i < from->n_drops; i++)
 		r = sonde_edge_add_drop(to, &from->drops[i]);
 	return r;

@@ -15,15 +15,21 @@
 #include "base/cleanup.h"
 #include "model/drop-class.h"
 #include "model/peer.h"
+#include "model/probe-msg.h"
 #include "model/process.h"
 #include "model/sparse-hist.h"
 
 #define SONDE_EDGE_REASON_MAX 64
+#define SONDE_EDGE_SITE_MAX 64
 
 struct sonde_edge_drop {
-	uint8_t direction; /* enum sonde_tcp_direction */
+	uint8_t event;	      /* enum sonde_tcp_event */
+	uint8_t direction;    /* enum sonde_tcp_direction */
+	uint8_t where;	      /* enum sonde_tcp_where */
+	uint64_t site_number; /* of the probe; several have one name */
 	enum sonde_drop_class class;
 	char reason[SONDE_EDGE_REASON_MAX];
+	char site[SONDE_EDGE_SITE_MAX]; /* function that dropped it; "" = not known */
 	struct sonde_tcp_drop drop;
 };
 
@@ -36,8 +42,7 @@ struct sonde_edge {
 	uint16_t port; /* of the service */
 	bool changed;  /* false: nothing but gauges, sent only where a merged edge changed */
 	struct sonde_tcp_cell cell;
-	struct sonde_sparse_hist rtt;
-	struct sonde_sparse_hist handshake;
+	struct sonde_sparse_hist hists[_SONDE_PROBE_HIST_MAX];
 	struct sonde_edge_drop *drops; /* owned */
 	size_t n_drops;
 };
@@ -59,7 +64,10 @@ void sonde_edge_done(struct sonde_edge *e);
 /* Adds counters, gauges, histograms and drops of @from; identity of @to stays. Return: 0, -ENOMEM. */
 int sonde_edge_merge(struct sonde_edge *to, const struct sonde_edge *from) _must_check_;
 
-/* Adds to the row of the same (direction, class, reason). Return: 0, -ENOMEM. */
+/* The same counter of the probe: event, direction, where, reason and the number of the site. */
+bool sonde_edge_drop_same_site(const struct sonde_edge_drop *a, const struct sonde_edge_drop *b);
+
+/* Adds to the row of the same (event, direction, where, class, reason, site). Return: 0, -ENOMEM. */
 int sonde_edge_add_drop(struct sonde_edge *e, const struct sonde_edge_drop *drop) _must_check_;
 
 /* Appends without looking. Return: 0, -ENOMEM. */
@@ -70,5 +78,8 @@ int sonde_edge_drops_append(struct sonde_edge_drop **drops, size_t *n,
  * Counters: @to += @now - @then (NULL: all of @now). Every field up to the gauges is a counter.
  * Gauges: @to takes @now's, if @gauges. Returns true if any counter grew.
  */
+/* What belongs to one snapshot becomes 0: nothing of the cell is open. The epoch too. */
+void sonde_cell_clear_gauges(struct sonde_tcp_cell *cell);
+
 bool sonde_cell_add_difference(struct sonde_tcp_cell *to, const struct sonde_tcp_cell *now,
 			       const struct sonde_tcp_cell *then, bool gauges);

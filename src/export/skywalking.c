@@ -80,7 +80,8 @@ static uint64_t lost_packets(const struct sonde_edge *e)
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < e->n_drops; i++) {
-		if (e->drops[i].class == SONDE_DROP_LOSS)
+		if (e->drops[i].event == SONDE_TCP_EVENT_DROP &&
+		    e->drops[i].class == SONDE_DROP_LOSS)
 			n += e->drops[i].drop.skbs;
 	}
 	return n;
@@ -116,9 +117,10 @@ static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_
 	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(rows); i++)
 		r = counter(b, e, l, rows[i].rest, rows[i].value);
 	if (r == 0)
-		r = histogram(b, e, l, "write_rtt_histogram", &e->rtt, 1);
+		r = histogram(b, e, l, "write_rtt_histogram", &e->hists[SONDE_PROBE_HIST_RTT], 1);
 	if (r == 0)
-		r = histogram(b, e, l, "connect_exe_time_histogram", &e->handshake, 1000);
+		r = histogram(b, e, l, "connect_exe_time_histogram",
+			      &e->hists[SONDE_PROBE_HIST_HANDSHAKE], 1000);
 	l->n = n;
 	return r;
 }

@@ -27,6 +27,9 @@ static const struct {
 	FIELD(CONNECTIONS_OPENED, opened),
 	FIELD(CONNECTIONS_ACCEPTED, accepted),
 	FIELD(CONNECTIONS_HALF_CLOSED, half_closed),
+	FIELD(UNREAD_CLOSES, unread_closes),
+	FIELD(UNREAD_BYTES, unread_bytes),
+	FIELD(LISTEN_DROPS, listen_drops),
 	FIELD(RESETS_SENT, resets_sent),
 	FIELD(RESETS_RECEIVED, resets_received),
 	FIELD(SENT_BYTES, sent_bytes),
@@ -36,6 +39,18 @@ static const struct {
 	FIELD(SEGMENTS_SENT, segments_out),
 	FIELD(SEGMENTS_RECEIVED, segments_in),
 	FIELD(RETRANSMITTED_SEGMENTS, retransmitted_segments),
+	FIELD(RETRANSMITTED_BYTES, retransmitted_bytes),
+	FIELD(DSACK_SEGMENTS, dsack_segments),
+	FIELD(UNDONE, undone),
+	FIELD(OUT_OF_ORDER, out_of_order_segments),
+	FIELD(BUSY, busy_us),
+	FIELD(RWND_LIMITED, rwnd_limited_us),
+	FIELD(SNDBUF_LIMITED, sndbuf_limited_us),
+	FIELD(IDLE, idle_us),
+	FIELD(ZERO_WINDOWS_RECEIVED, zero_windows_received),
+	FIELD(ZERO_WINDOW_RECEIVED_TIME, zero_window_received_us),
+	FIELD(ZERO_WINDOWS_SENT, zero_windows_sent),
+	FIELD(ZERO_WINDOW_SENT_TIME, zero_window_sent_us),
 	FIELD(WRITE_CALLS, write_calls),
 	FIELD(READ_CALLS, read_calls),
 	FIELD(RTT_SUM, rtt_sum_us),
@@ -61,19 +76,26 @@ static int counter(struct out *o, enum sonde_meter m, uint64_t value)
 	return value ? gauge(o, m, (double)value) : 0;
 }
 
-/* The same with one or two labels more (@name2 may be NULL). */
-static int labelled(struct out *o, enum sonde_meter m, uint64_t value, const char *name1,
-		    const char *value1, const char *name2, const char *value2)
+/* The same with labels more, as many as there is room for. */
+static int labelled(struct out *o, enum sonde_meter m, uint64_t value,
+		    const struct sonde_batch_label *labels, size_t n_labels)
 {
 	size_t n = o->l->n;
 	int r;
 
-	o->l->label[o->l->n++] = (struct sonde_batch_label){name1, value1};
-	if (name2)
-		o->l->label[o->l->n++] = (struct sonde_batch_label){name2, value2};
+	assert(n + n_labels <= ELEMENTS_OF(o->l->label));
+
+	for (size_t i = 0; i < n_labels; i++)
+		o->l->label[o->l->n++] = labels[i];
 	r = counter(o, m, value);
 	o->l->n = n;
 	return r;
+}
+
+static int labelled_one(struct out *o, enum sonde_meter m, uint64_t value, const char *name,
+			const char *label)
+{
+	return labelled(o, m, value, &(struct sonde_batch_label){name, label}, 1);
 }
 
 static int histogram(struct out *o, enum sonde_meter m, const struct sonde_sparse_hist *h)
@@ -105,47 +127,127 @@ static int emit_arrays(struct out *o)
 	int r = 0;
 
 	for (unsigned i = 0; r == 0 && i < SONDE_TCP_CLOSE_MAX; i++)
-		r = labelled(o, SONDE_METER_CONNECTIONS_CLOSED, c->closed[i], "closer",
-			     sonde_meter_closer(i), "kind", sonde_meter_close_kind(i));
+		r = labelled(o, SONDE_METER_CONNECTIONS_CLOSED, c->closed[i],
+			     (struct sonde_batch_label[]){{"closer", sonde_meter_closer(i)},
+							  {"kind", sonde_meter_close_kind(i)}},
+			     2);
 	for (unsigned i = 0; r == 0 && i < SONDE_TCP_CONNECT_ERROR_MAX; i++)
-		r = labelled(o, SONDE_METER_CONNECT_FAILURES, c->connect_failed[i], "errno",
-			     sonde_meter_errno(i), NULL, NULL);
+		r = labelled_one(o, SONDE_METER_CONNECT_FAILURES, c->connect_failed[i], "errno",
+				 sonde_meter_errno(i));
 	for (unsigned i = 0; r == 0 && i < SONDE_TCP_RETRANSMIT_MAX; i++)
-		r = labelled(o, SONDE_METER_RETRANSMITS, c->retransmit[i], "kind",
-			     sonde_meter_retransmit(i), NULL, NULL);
+		r = labelled_one(o, SONDE_METER_RETRANSMITS, c->retransmit[i], "kind",
+				 sonde_meter_retransmit(i));
+	for (unsigned i = 0; r == 0 && i < SONDE_TCP_RETRANSMIT_MAX; i++)
+		r = labelled_one(o, SONDE_METER_RETRANSMIT_BYTES, c->retransmit_bytes[i], "kind",
+				 sonde_meter_retransmit(i));
 	return r;
 }
 
-static int emit_drops(struct out *o)
+static int emit_drop(struct out *o, const struct sonde_edge_drop *d)
+{
+	const struct sonde_batch_label labels[] = {
+		{"kind", sonde_drop_class_name(d->class)},
+		{"reason", d->reason},
+		{"where", sonde_meter_where(d->where)},
+		{"site", d->site},
+	};
+	bool receive = d->direction == SONDE_TCP_DIRECTION_RX;
+	size_t n = ELEMENTS_OF(labels) - !d->site[0];
+	int r;
+
+	r = labelled(o, receive ? SONDE_METER_RECEIVE_DROPPED : SONDE_METER_TRANSMIT_DROPPED,
+		     d->drop.segments, labels, n);
+	if (r == 0)
+		r = labelled(o,
+			     receive ? SONDE_METER_RECEIVE_DROPPED_SKBS
+				     : SONDE_METER_TRANSMIT_DROPPED_SKBS,
+			     d->drop.skbs, labels, n);
+	if (r == 0)
+		r = labelled(o,
+			     receive ? SONDE_METER_RECEIVE_DROPPED_BYTES
+				     : SONDE_METER_TRANSMIT_DROPPED_BYTES,
+			     d->drop.bytes, labels, n);
+	return r;
+}
+
+static int emit_events(struct out *o)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < o->e->n_drops; i++) {
 		const struct sonde_edge_drop *d = &o->e->drops[i];
-		enum sonde_meter m = d->direction == SONDE_TCP_DIRECTION_RX
-					     ? SONDE_METER_RECEIVE_DROPPED
-					     : SONDE_METER_TRANSMIT_DROPPED;
 
-		r = labelled(o, m, d->drop.segments, "kind", sonde_drop_class_name(d->class),
-			     "reason", d->reason);
+		if (d->event == SONDE_TCP_EVENT_DROP)
+			r = emit_drop(o, d);
+		else
+			r = labelled_one(o, SONDE_METER_RESET_REASONS, d->drop.skbs, "reason",
+					 d->reason);
 	}
 	return r;
 }
 
-/* Means of the open connections; absent while none has an RTT. */
+static int gauge_mean(struct out *o, enum sonde_meter m, uint64_t sum, uint64_t n)
+{
+	return n ? gauge(o, m, sonde_batch_mean(sum, n)) : 0;
+}
+
+/* Means of the open connections; absent while none has such a value. */
 static int emit_gauges(struct out *o)
 {
 	const struct sonde_tcp_cell *c = &o->e->cell;
 	int r;
 
 	r = gauge(o, SONDE_METER_CONNECTIONS_OPEN, (double)c->open);
-	if (r == 0 && c->rtt_sockets)
-		r = gauge(o, SONDE_METER_SRTT, sonde_batch_mean(c->srtt_sum_us, c->rtt_sockets));
-	if (r == 0 && c->rtt_sockets)
-		r = gauge(o, SONDE_METER_RTT_DEVIATION,
-			  sonde_batch_mean(c->rttvar_sum_us, c->rtt_sockets));
+	if (r == 0)
+		r = gauge_mean(o, SONDE_METER_SRTT, c->srtt_sum_us, c->rtt_sockets);
+	if (r == 0)
+		r = gauge_mean(o, SONDE_METER_RTT_DEVIATION, c->rttvar_sum_us, c->rtt_sockets);
 	if (r == 0 && c->rtt_min_us)
 		r = gauge(o, SONDE_METER_RTT_MIN, (double)c->rtt_min_us);
+	if (r == 0)
+		r = gauge_mean(o, SONDE_METER_CWND, c->cwnd_sum, c->open);
+	if (r == 0)
+		r = gauge_mean(o, SONDE_METER_SSTHRESH, c->ssthresh_sum, c->ssthresh_sockets);
+	if (r == 0)
+		r = gauge_mean(o, SONDE_METER_PACING_RATE, c->pacing_sum, c->pacing_sockets);
+	if (r == 0)
+		r = gauge_mean(o, SONDE_METER_DELIVERY_RATE, c->delivery_sum, c->delivery_sockets);
+	if (r == 0 && c->delivery_sockets)
+		r = gauge(o, SONDE_METER_DELIVERY_APP_LIMITED, (double)c->delivery_app_limited);
+	if (r == 0)
+		r = counter(o, SONDE_METER_ZERO_WINDOW_RECEIVED, c->zero_window_received);
+	if (r == 0)
+		r = counter(o, SONDE_METER_ZERO_WINDOW_SENT, c->zero_window_sent);
+	if (r == 0 && c->accept_queue_limit)
+		r = gauge(o, SONDE_METER_ACCEPT_QUEUE_LENGTH, (double)c->accept_queue);
+	if (r == 0 && c->accept_queue_limit)
+		r = gauge(o, SONDE_METER_ACCEPT_QUEUE_LIMIT, (double)c->accept_queue_limit);
+	return r;
+}
+
+/* How the interval's samples spread: what its histogram does not say. */
+static int emit_spread(struct out *o)
+{
+	const struct sonde_tcp_cell *c = &o->e->cell;
+	const struct sonde_sparse_hist *h = &o->e->hists[SONDE_PROBE_HIST_RTT];
+	double mean, variance;
+	size_t last = h->n;
+	int r = 0;
+
+	while (last > 0 && !h->pairs[last - 1].count)
+		last--;
+	if (last > 0)
+		r = gauge(o, SONDE_METER_RTT_MAX,
+			  (double)sonde_hist_lower_us(h->pairs[last - 1].bucket));
+	if (r == 0 && c->rtt_count > 1) {
+		mean = (double)c->rtt_sum_us / (double)c->rtt_count;
+		variance = (double)c->rtt_square_sum_us2 / (double)c->rtt_count - mean * mean;
+		/* A whole number: a rounding error must not make it negative. */
+		r = gauge(o, SONDE_METER_RTT_VARIANCE,
+			  variance > 0 ? (double)(uint64_t)(variance + 0.5) : 0);
+	}
+	if (r == 0)
+		r = gauge_mean(o, SONDE_METER_RTT_JITTER, c->rtt_change_sum_us, c->rtt_pairs);
 	return r;
 }
 
@@ -159,13 +261,17 @@ static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_
 	if (r == 0)
 		r = emit_arrays(&o);
 	if (r == 0)
-		r = histogram(&o, SONDE_METER_HANDSHAKE, &e->handshake);
+		r = histogram(&o, SONDE_METER_HANDSHAKE, &e->hists[SONDE_PROBE_HIST_HANDSHAKE]);
 	if (r == 0)
-		r = histogram(&o, SONDE_METER_RTT, &e->rtt);
+		r = histogram(&o, SONDE_METER_RTT, &e->hists[SONDE_PROBE_HIST_RTT]);
+	if (r == 0)
+		r = histogram(&o, SONDE_METER_AGE, &e->hists[SONDE_PROBE_HIST_AGE]);
+	if (r == 0)
+		r = emit_spread(&o);
 	if (r == 0)
 		r = emit_gauges(&o);
 	if (r == 0)
-		r = emit_drops(&o);
+		r = emit_events(&o);
 	return r;
 }
 

@@ -51,6 +51,13 @@ static const char *const retransmits[] = {
 };
 _Static_assert(ELEMENTS_OF(retransmits) == SONDE_TCP_RETRANSMIT_MAX, "a name for each kind");
 
+static const char *const wheres[] = {
+	[SONDE_TCP_WHERE_SOCKET] = "socket",
+	[SONDE_TCP_WHERE_ELSEWHERE] = "elsewhere",
+	[SONDE_TCP_WHERE_LISTENER] = "listener",
+};
+_Static_assert(ELEMENTS_OF(wheres) == SONDE_TCP_WHERE_MAX, "a name for each place");
+
 const uint32_t sonde_skywalking_bounds_us[SONDE_SKYWALKING_BOUNDS] = {
 	0,	10,	50,	100,	 500,	  1000,	   1200,    1500,   1700,
 	2000,	2500,	3000,	5000,	 7000,	  10000,   13000,   16000,  20000,
@@ -109,6 +116,13 @@ const char *sonde_meter_retransmit(enum sonde_tcp_retransmit k)
 	assert((unsigned)k < SONDE_TCP_RETRANSMIT_MAX);
 
 	return retransmits[k];
+}
+
+const char *sonde_meter_where(enum sonde_tcp_where w)
+{
+	assert((unsigned)w < SONDE_TCP_WHERE_MAX);
+
+	return wheres[w];
 }
 
 size_t sonde_skywalking_bucket(uint64_t us)

@@ -47,6 +47,7 @@ const char *sonde_meter_closer(enum sonde_tcp_close c);	       /* local remote b
 const char *sonde_meter_close_kind(enum sonde_tcp_close c);    /* fin rst error */
 const char *sonde_meter_errno(enum sonde_tcp_connect_error e); /* aborted ECONNREFUSED … other */
 const char *sonde_meter_retransmit(enum sonde_tcp_retransmit k); /* syn synack fast … */
+const char *sonde_meter_where(enum sonde_tcp_where w);		 /* socket elsewhere listener */
 
 /* SkyWalking's 34 lower bounds, in microseconds, ascending from 0. In ns they are 1,000 times that. */
 #define SONDE_SKYWALKING_BOUNDS 34

@@ -118,7 +118,11 @@ static const char *body_fault(const struct sonde_probe_reply *p)
 			return "drop class";
 		if (p->drop.key.direction > SONDE_TCP_DIRECTION_TX)
 			return "direction";
-		return TERMINATED(p->drop.reason) ? NULL : no_nul;
+		if (p->drop.key.event >= SONDE_TCP_EVENT_MAX)
+			return "event";
+		if (p->drop.key.where >= SONDE_TCP_WHERE_MAX)
+			return "where";
+		return TERMINATED(p->drop.reason) && TERMINATED(p->drop.site) ? NULL : no_nul;
 	case SONDE_PROBE_PROCESS:
 		return p->process.state <= SONDE_PROBE_PROCESS_EXITED ? NULL : "process state";
 	case SONDE_PROBE_COST:

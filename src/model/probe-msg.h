@@ -144,7 +144,8 @@ struct sonde_probe_cell {
 enum sonde_probe_hist_kind {
 	SONDE_PROBE_HIST_RTT = 0,
 	SONDE_PROBE_HIST_HANDSHAKE = 1,
-	SONDE_PROBE_HIST_CALL = 2, /* + enum sonde_tcp_call_hist */
+	SONDE_PROBE_HIST_AGE = 2, /* of connections at their end: the buckets are of milliseconds */
+	SONDE_PROBE_HIST_CALL = 3, /* + enum sonde_tcp_call_hist */
 	_SONDE_PROBE_HIST_MAX = SONDE_PROBE_HIST_CALL + SONDE_TCP_CALL_HIST_MAX,
 };
 struct sonde_probe_hist {
@@ -159,10 +160,12 @@ struct sonde_probe_hist {
 };
 
 struct sonde_probe_drop {
-	struct sonde_tcp_drop_key key;
+	struct sonde_tcp_drop_key
+		key; /* site: a number for the call site, stable while attached; 0 = not known */
 	uint32_t drop_class;	    /* enum sonde_drop_class of src/model/drop-class.h */
 	struct sonde_tcp_drop drop; /* cumulative */
-	char reason[64];	    /* the running kernel's name, without SKB_DROP_REASON_ */
+	char reason[64]; /* the running kernel's name, without SKB_DROP_REASON_ or SK_RST_REASON_ */
+	char site[64];	 /* function that dropped it; "" where kernel symbols are hidden */
 };
 
 /* Behind its CELL, when it changed; cumulative. */

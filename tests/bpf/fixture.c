@@ -58,10 +58,10 @@ static int keep_hist(struct fixture *f, const struct sonde_probe_hist *hist)
 {
 	struct sonde_tcp_hist *to;
 
-	if (hist->index >= FIXTURE_CELLS_MAX || hist->n > SONDE_PROBE_HIST_CHUNK)
+	if (hist->index >= FIXTURE_CELLS_MAX || hist->n > SONDE_PROBE_HIST_CHUNK ||
+	    hist->kind >= _SONDE_PROBE_HIST_MAX)
 		return -EINVAL;
-	to = hist->kind == SONDE_PROBE_HIST_RTT ? &f->cells[hist->index].rtt
-						: &f->cells[hist->index].handshake;
+	to = &f->cells[hist->index].hists[hist->kind];
 	for (uint32_t i = 0; i < hist->n; i++) {
 		if (hist->pair[i].bucket >= SONDE_HIST_BUCKETS)
 			return -EINVAL;

@@ -28,7 +28,7 @@ struct fixture_cell {
 	bool known;
 	struct sonde_tcp_cell_key key;
 	struct sonde_tcp_cell now;
-	struct sonde_tcp_hist rtt, handshake;
+	struct sonde_tcp_hist hists[_SONDE_PROBE_HIST_MAX];
 };
 
 struct fixture {

@@ -131,18 +131,20 @@ static void agrees(struct fixture *f, int family, uint64_t hold_ns)
 	cell = fixture_cell(f, getpid(), SONDE_TCP_ROLE_CLIENT, l.port);
 	assert_non_null(cell);
 	/* The handshake is a sample too, which the relay does not count: no payload. */
-	assert_in_range(fixture_hist_total(&cell->rtt), EXCHANGES, EXCHANGES + 1);
-	ours = median_bucket(&cell->rtt);
+	assert_in_range(fixture_hist_total(&cell->hists[SONDE_PROBE_HIST_RTT]), EXCHANGES,
+			EXCHANGES + 1);
+	ours = median_bucket(&cell->hists[SONDE_PROBE_HIST_RTT]);
 	theirs = sonde_hist_bucket_of(truth[n / 2] / 1000);
 	print_message(
 		"hold %lu us, IPv%d: relay p50 %lu us, kernel p50 bucket [%lu, %lu) us, samples %lu\n",
 		(unsigned long)(hold_ns / 1000), family == AF_INET ? 4 : 6,
 		(unsigned long)(truth[n / 2] / 1000), (unsigned long)sonde_hist_lower_us(ours),
 		(unsigned long)sonde_hist_lower_us(ours + 1),
-		(unsigned long)fixture_hist_total(&cell->rtt));
+		(unsigned long)fixture_hist_total(&cell->hists[SONDE_PROBE_HIST_RTT]));
 	assert_in_range(ours, theirs - 1, theirs + 1);
 	/* No sample below the hold: its bucket's edge is an exact multiple. */
-	assert_true(sonde_hist_lower_us(lowest_bucket(&cell->rtt)) >= hold_ns / 1000);
+	assert_true(sonde_hist_lower_us(lowest_bucket(&cell->hists[SONDE_PROBE_HIST_RTT])) >=
+		    hold_ns / 1000);
 	link_close(&l);
 	fixture_snapshot(f);
 }

@@ -31,14 +31,14 @@ static void each_acknowledged_send_is_one_sample(void **state)
 	cell = fixture_cell(f, getpid(), CLIENT, p.port);
 	assert_non_null(cell);
 	assert_int_equal(cell->now.rtt_count, 50);
-	assert_int_equal(fixture_hist_total(&cell->rtt), 50);
+	assert_int_equal(fixture_hist_total(&cell->hists[SONDE_PROBE_HIST_RTT]), 50);
 	assert_true(cell->now.rtt_sum_us > 0);
 	assert_true(cell->now.srtt_sum_us > 0);
 	assert_true(cell->now.rtt_min_us > 0);
 	assert_int_equal(cell->now.rtt_sockets, 1);
 	cell = fixture_cell(f, getpid(), SERVER, p.port);
 	assert_int_equal(cell->now.rtt_count, 0);
-	assert_int_equal(fixture_hist_total(&cell->handshake), 1);
+	assert_int_equal(fixture_hist_total(&cell->hists[SONDE_PROBE_HIST_HANDSHAKE]), 1);
 	fixture_pair_done(&p);
 }
 
@@ -75,8 +75,10 @@ static uint64_t samples_of_seeded(bool without_sockops, unsigned int n, uint64_t
 	fixture_snapshot(&f);
 	c = fixture_sum(&f, getpid(), SERVER, p.port);
 	*ret_missed = c.rtt_missed;
-	assert_int_equal(fixture_hist_total(&fixture_cell(&f, getpid(), SERVER, p.port)->rtt),
-			 c.rtt_count);
+	assert_int_equal(
+		fixture_hist_total(
+			&fixture_cell(&f, getpid(), SERVER, p.port)->hists[SONDE_PROBE_HIST_RTT]),
+		c.rtt_count);
 	assert_int_equal(fixture_loss(&f, SONDE_TCP_LOSS_RTT_MISSED),
 			 c.rtt_missed + fixture_sum(&f, getpid(), CLIENT, p.port).rtt_missed);
 	fixture_pair_done(&p);

@@ -34,6 +34,40 @@ static const char *const keys[_SONDE_METER_MAX] = {
 	[SONDE_METER_RTT_DEVIATION] = "rtt_deviation_us",
 	[SONDE_METER_RECEIVE_DROPPED] = "drops",
 	[SONDE_METER_TRANSMIT_DROPPED] = "drops",
+	[SONDE_METER_RECEIVE_DROPPED_SKBS] = "drops",
+	[SONDE_METER_TRANSMIT_DROPPED_SKBS] = "drops",
+	[SONDE_METER_RECEIVE_DROPPED_BYTES] = "drops",
+	[SONDE_METER_TRANSMIT_DROPPED_BYTES] = "drops",
+	[SONDE_METER_UNREAD_CLOSES] = "unread_closes",
+	[SONDE_METER_UNREAD_BYTES] = "unread_bytes",
+	[SONDE_METER_AGE] = "connection_age_ms",
+	[SONDE_METER_LISTEN_DROPS] = "listen_drops",
+	[SONDE_METER_ACCEPT_QUEUE_LENGTH] = "accept_queue_length",
+	[SONDE_METER_ACCEPT_QUEUE_LIMIT] = "accept_queue_limit",
+	[SONDE_METER_RESET_REASONS] = "reset_reasons",
+	[SONDE_METER_RETRANSMITTED_BYTES] = "retransmitted_bytes",
+	[SONDE_METER_RETRANSMIT_BYTES] = "retransmit_bytes",
+	[SONDE_METER_DSACK_SEGMENTS] = "dsack_segments",
+	[SONDE_METER_UNDONE] = "undone_recoveries",
+	[SONDE_METER_OUT_OF_ORDER] = "out_of_order_segments",
+	[SONDE_METER_BUSY] = "busy_us",
+	[SONDE_METER_RWND_LIMITED] = "receive_window_limited_us",
+	[SONDE_METER_SNDBUF_LIMITED] = "send_buffer_limited_us",
+	[SONDE_METER_IDLE] = "application_limited_us",
+	[SONDE_METER_ZERO_WINDOWS_RECEIVED] = "zero_windows_received",
+	[SONDE_METER_ZERO_WINDOW_RECEIVED_TIME] = "zero_window_received_us",
+	[SONDE_METER_ZERO_WINDOWS_SENT] = "zero_windows_sent",
+	[SONDE_METER_ZERO_WINDOW_SENT_TIME] = "zero_window_sent_us",
+	[SONDE_METER_ZERO_WINDOW_RECEIVED] = "zero_window_received_at_end",
+	[SONDE_METER_ZERO_WINDOW_SENT] = "zero_window_sent_at_end",
+	[SONDE_METER_CWND] = "congestion_window_segments",
+	[SONDE_METER_SSTHRESH] = "slow_start_threshold_segments",
+	[SONDE_METER_PACING_RATE] = "pacing_rate_bytes",
+	[SONDE_METER_DELIVERY_RATE] = "delivery_rate_bytes",
+	[SONDE_METER_DELIVERY_APP_LIMITED] = "delivery_application_limited",
+	[SONDE_METER_RTT_MAX] = "rtt_max_us",
+	[SONDE_METER_RTT_VARIANCE] = "rtt_variance_us2",
+	[SONDE_METER_RTT_JITTER] = "rtt_jitter_us",
 };
 
 /* The order of the contract. */
@@ -41,6 +75,16 @@ static const enum sonde_meter plain[] = {
 	SONDE_METER_SRTT,
 	SONDE_METER_RTT_MIN,
 	SONDE_METER_RTT_DEVIATION,
+	SONDE_METER_RTT_MAX,
+	SONDE_METER_RTT_VARIANCE,
+	SONDE_METER_RTT_JITTER,
+	SONDE_METER_CWND,
+	SONDE_METER_SSTHRESH,
+	SONDE_METER_PACING_RATE,
+	SONDE_METER_DELIVERY_RATE,
+	SONDE_METER_DELIVERY_APP_LIMITED,
+	SONDE_METER_ACCEPT_QUEUE_LENGTH,
+	SONDE_METER_ACCEPT_QUEUE_LIMIT,
 };
 static const enum sonde_meter counters[] = {
 	SONDE_METER_RETRANSMITTED_SEGMENTS,
@@ -58,13 +102,33 @@ static const enum sonde_meter counters[] = {
 	SONDE_METER_RESETS_SENT,
 	SONDE_METER_RESETS_RECEIVED,
 	SONDE_METER_CONNECTIONS_OPEN,
+	SONDE_METER_RETRANSMITTED_BYTES,
+	SONDE_METER_DSACK_SEGMENTS,
+	SONDE_METER_UNDONE,
+	SONDE_METER_OUT_OF_ORDER,
+	SONDE_METER_UNREAD_CLOSES,
+	SONDE_METER_UNREAD_BYTES,
+	SONDE_METER_LISTEN_DROPS,
+	SONDE_METER_BUSY,
+	SONDE_METER_RWND_LIMITED,
+	SONDE_METER_SNDBUF_LIMITED,
+	SONDE_METER_IDLE,
+	SONDE_METER_ZERO_WINDOWS_RECEIVED,
+	SONDE_METER_ZERO_WINDOW_RECEIVED_TIME,
+	SONDE_METER_ZERO_WINDOWS_SENT,
+	SONDE_METER_ZERO_WINDOW_SENT_TIME,
+	SONDE_METER_ZERO_WINDOW_RECEIVED,
+	SONDE_METER_ZERO_WINDOW_SENT,
 };
 
 void sonde_side_done(struct sonde_side *s)
 {
 	free(s->rtt.bin);
 	free(s->handshake.bin);
+	free(s->age.bin);
 	json_decref(s->retransmits);
+	json_decref(s->retransmit_bytes);
+	json_decref(s->reset_reasons);
 	json_decref(s->failures);
 	json_decref(s->closes);
 	json_decref(s->drops);
@@ -131,15 +195,47 @@ static int add_row(json_t **list, json_t *row, const char *count_key)
 	return json_array_append(*list, fresh) < 0 ? -ENOMEM : 0;
 }
 
-static int add_drop(struct sonde_side *s, const char *direction, const struct sonde_labels *labels,
-		    int64_t n)
+static bool same_drop(const json_t *row, const json_t *fresh)
 {
-	return add_row(&s->drops,
-		       json_pack("{s:s, s:o, s:o, s:I}", "direction", direction, "reason",
-				 sonde_json_text(sonde_labels_get(labels, "reason")), "class",
-				 sonde_json_text(sonde_labels_get(labels, "kind")), "segments",
-				 (json_int_t)n),
-		       "segments");
+	static const char *const labels[] = {"direction", "reason", "class", "where", "site"};
+
+	for (size_t i = 0; i < ELEMENTS_OF(labels); i++) {
+		if (!json_equal(json_object_get(row, labels[i]), json_object_get(fresh, labels[i])))
+			return false;
+	}
+	return true;
+}
+
+/* One row of segments, skbs and bytes for the meters of the three; @unit is what came. */
+static int add_drop(struct sonde_side *s, const char *direction, const struct sonde_labels *labels,
+		    const char *unit, int64_t n)
+{
+	const char *where = sonde_labels_get(labels, "where");
+	const char *site = sonde_labels_get(labels, "site");
+	_cleanup_json_ json_t *fresh = NULL;
+	json_t *row = NULL;
+
+	if (!s->drops)
+		s->drops = json_array();
+	fresh = json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I}", "direction", direction,
+			  "reason", sonde_json_text(sonde_labels_get(labels, "reason")), "class",
+			  sonde_json_text(sonde_labels_get(labels, "kind")), "where",
+			  where[0] ? sonde_json_text(where) : json_null(), "site",
+			  site[0] ? sonde_json_text(site) : json_null(), "segments", (json_int_t)0,
+			  "skbs", (json_int_t)0, "bytes", (json_int_t)0);
+	if (!s->drops || !fresh)
+		return -ENOMEM;
+	for (size_t i = 0; i < json_array_size(s->drops) && !row; i++) {
+		if (same_drop(json_array_get(s->drops, i), fresh))
+			row = json_array_get(s->drops, i);
+	}
+	if (!row) {
+		if (json_array_append(s->drops, fresh) < 0)
+			return -ENOMEM;
+		row = fresh;
+	}
+	return sonde_json_set(row, unit,
+			      json_integer(sonde_add_i64(sonde_json_get_int(row, unit, 0), n)));
 }
 
 int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct sonde_labels *labels,
@@ -155,6 +251,12 @@ int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct so
 		return add_bin(&s->handshake, bucket, value);
 	case SONDE_METER_RETRANSMITS:
 		return add_count(&s->retransmits, sonde_labels_get(labels, "kind"), value);
+	case SONDE_METER_RETRANSMIT_BYTES:
+		return add_count(&s->retransmit_bytes, sonde_labels_get(labels, "kind"), value);
+	case SONDE_METER_RESET_REASONS:
+		return add_count(&s->reset_reasons, sonde_labels_get(labels, "reason"), value);
+	case SONDE_METER_AGE:
+		return add_bin(&s->age, bucket, value);
 	case SONDE_METER_CONNECT_FAILURES:
 		return add_count(&s->failures, sonde_labels_get(labels, "errno"), value);
 	case SONDE_METER_CONNECTIONS_CLOSED:
@@ -165,9 +267,17 @@ int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct so
 					 "count", (json_int_t)value),
 			       "count");
 	case SONDE_METER_RECEIVE_DROPPED:
-		return add_drop(s, "receive", labels, value);
+		return add_drop(s, "receive", labels, "segments", value);
+	case SONDE_METER_RECEIVE_DROPPED_SKBS:
+		return add_drop(s, "receive", labels, "skbs", value);
+	case SONDE_METER_RECEIVE_DROPPED_BYTES:
+		return add_drop(s, "receive", labels, "bytes", value);
 	case SONDE_METER_TRANSMIT_DROPPED:
-		return add_drop(s, "transmit", labels, value);
+		return add_drop(s, "transmit", labels, "segments", value);
+	case SONDE_METER_TRANSMIT_DROPPED_SKBS:
+		return add_drop(s, "transmit", labels, "skbs", value);
+	case SONDE_METER_TRANSMIT_DROPPED_BYTES:
+		return add_drop(s, "transmit", labels, "bytes", value);
 	default:
 		return 0;
 	}
@@ -270,6 +380,8 @@ static void put_lists(struct writer *w)
 					 : SONDE_METER_RECEIVE_DROPPED;
 
 	put(w, SONDE_METER_RETRANSMITS, json_incref(s->retransmits), json_object());
+	put(w, SONDE_METER_RETRANSMIT_BYTES, json_incref(s->retransmit_bytes), json_object());
+	put(w, SONDE_METER_RESET_REASONS, json_incref(s->reset_reasons), json_object());
 	put(w, drops, json_incref(s->drops), json_array());
 	put(w, SONDE_METER_CONNECT_FAILURES, json_incref(s->failures), json_object());
 	put(w, SONDE_METER_CONNECTIONS_CLOSED, json_incref(s->closes), json_array());
@@ -303,6 +415,7 @@ json_t *sonde_side_json(const struct sonde_side *s, const json_t *absent)
 		put(&w, plain[i], json_integer(s->value[plain[i]]), NULL);
 	put(&w, SONDE_METER_HANDSHAKE, histogram_json(&s->handshake, NULL),
 	    histogram_json(&s->handshake, NULL));
+	put(&w, SONDE_METER_AGE, histogram_json(&s->age, NULL), histogram_json(&s->age, NULL));
 	put_lists(&w);
 	for (size_t i = 0; i < ELEMENTS_OF(counters); i++)
 		put(&w, counters[i], json_integer(s->value[counters[i]]), json_integer(0));

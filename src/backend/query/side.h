@@ -25,8 +25,9 @@ struct sonde_side {
 	bool present;
 	bool have[_SONDE_METER_MAX];
 	int64_t value[_SONDE_METER_MAX];
-	struct sonde_side_histogram rtt, handshake;
-	json_t *retransmits, *failures, *closes, *drops; /* owned, NULL until the first */
+	struct sonde_side_histogram rtt, handshake, age;
+	/* owned, NULL until the first */
+	json_t *retransmits, *retransmit_bytes, *failures, *closes, *drops, *reset_reasons;
 };
 
 void sonde_side_done(struct sonde_side *s);

@@ -178,7 +178,7 @@ static void a_histogram_count_may_wrap(void **state)
 	end(t);
 	(void)look(t, &v, &e);
 	assert_int_equal(e.n, 1);
-	assert_int_equal(sonde_sparse_hist_total(&e.edges[0].rtt), 5 + 7);
+	assert_int_equal(sonde_sparse_hist_total(&e.edges[0].hists[SONDE_PROBE_HIST_RTT]), 5 + 7);
 }
 
 static void drops_are_differences_and_come_without_a_cell_record(void **state)

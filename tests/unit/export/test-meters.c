@@ -289,8 +289,20 @@ static void labels_of_our_set_say_kind_reason_errno_and_closer(void **state)
 	assert_ok(sonde_edge_add_drop(
 		e, &(struct sonde_edge_drop){.direction = SONDE_TCP_DIRECTION_TX,
 					     .class = SONDE_DROP_LOSS,
+					     .where = SONDE_TCP_WHERE_ELSEWHERE,
 					     .reason = "QDISC_DROP",
-					     .drop = {.skbs = 1, .segments = 9}}));
+					     .site = "tbf_enqueue",
+					     .drop = {.skbs = 1, .segments = 9, .bytes = 900}}));
+	assert_ok(sonde_edge_add_drop(
+		e, &(struct sonde_edge_drop){.direction = SONDE_TCP_DIRECTION_RX,
+					     .class = SONDE_DROP_LOSS,
+					     .reason = "NETFILTER_DROP",
+					     .drop = {.skbs = 2, .segments = 3}}));
+	assert_ok(sonde_edge_add_drop(e,
+				      &(struct sonde_edge_drop){.event = SONDE_TCP_EVENT_RESET_SENT,
+								.class = SONDE_DROP_UNCLASSIFIED,
+								.reason = "TCP_ABORT_ON_CLOSE",
+								.drop = {.skbs = 5}}));
 	assert_ok(sonde_net_emit(&t->batch, &t->edges));
 	unpack(t);
 	assert_true(value(t, "sonde_net_connections_closed_total", L ",closer=remote,kind=rst") ==
@@ -298,10 +310,49 @@ static void labels_of_our_set_say_kind_reason_errno_and_closer(void **state)
 	assert_true(value(t, "sonde_net_connect_failures_total", L ",errno=ECONNREFUSED") == 3);
 	assert_true(value(t, "sonde_net_retransmits_total", L ",kind=tlp") == 4);
 	assert_true(value(t, "sonde_net_transmit_dropped_segments_total",
-			  L ",kind=loss,reason=QDISC_DROP") == 9);
+			  L ",kind=loss,reason=QDISC_DROP,where=elsewhere,site=tbf_enqueue") == 9);
+	assert_true(value(t, "sonde_net_transmit_dropped_bytes_total",
+			  L
+			  ",kind=loss,reason=QDISC_DROP,where=elsewhere,site=tbf_enqueue") == 900);
+	/* a kernel that hides its symbols gives no site */
+	assert_true(value(t, "sonde_net_receive_dropped_skbs_total",
+			  L ",kind=loss,reason=NETFILTER_DROP,where=socket") == 2);
+	assert_true(value(t, "sonde_net_reset_reasons_total", L ",reason=TCP_ABORT_ON_CLOSE") == 5);
 	assert_true(value(t, "sonde_net_connections_open", L) == 2);
 	assert_true(value(t, "sonde_net_smoothed_rtt_microseconds", L) == 150);
 	assert_null(meter(t, "sonde_net_sent_bytes_total", L)); /* a counter of 0 */
+#undef L
+}
+
+/* Of two connections: 100, 140 and 100, 100 us. */
+static void the_spread_of_rtt_is_that_of_its_samples(void **state)
+{
+	struct cast *t = *state;
+	struct sonde_edge *e;
+
+#define L "client_process_id=aa,server_process_id=bb,server_port=80,side=client"
+	for (uint64_t second = 140; second >= 100; second -= 40) {
+		e = edge(t, t->a, t->b, SONDE_TCP_ROLE_CLIENT, 2, 80);
+		e->changed = true;
+		e->cell.rtt_count = 2;
+		e->cell.rtt_sum_us = 100 + second;
+		e->cell.rtt_square_sum_us2 = 100 * 100 + second * second;
+		e->cell.rtt_pairs = 1;
+		e->cell.rtt_change_sum_us = second - 100;
+		e->cell.open = 1;
+		e->cell.cwnd_sum = second / 10;
+		assert_ok(sonde_sparse_hist_add(&e->hists[SONDE_PROBE_HIST_RTT],
+						sonde_hist_bucket_of(100), 1));
+		assert_ok(sonde_sparse_hist_add(&e->hists[SONDE_PROBE_HIST_RTT],
+						sonde_hist_bucket_of(second), 1));
+	}
+	assert_ok(sonde_net_emit(&t->batch, &t->edges));
+	unpack(t);
+	assert_true(value(t, "sonde_net_rtt_max_microseconds", L) == 140);
+	assert_true(value(t, "sonde_net_rtt_variance_square_microseconds", L) == 300);
+	assert_true(value(t, "sonde_net_rtt_jitter_microseconds", L) == 20);
+	assert_true(value(t, "sonde_net_congestion_window_segments", L) == 12);
+	assert_null(meter(t, "sonde_net_slow_start_threshold_segments", L)); /* none has one */
 #undef L
 }
 
@@ -330,7 +381,8 @@ static void histograms_carry_all_bounds_or_are_absent(void **state)
 	struct sonde_edge *e = edge(t, t->a, t->b, SONDE_TCP_ROLE_CLIENT, 2, 80);
 	const Skywalking__V3__MeterData *m;
 
-	assert_ok(sonde_sparse_hist_add(&e->rtt, sonde_hist_bucket_of(1250), 4));
+	assert_ok(sonde_sparse_hist_add(&e->hists[SONDE_PROBE_HIST_RTT], sonde_hist_bucket_of(1250),
+					4));
 	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges));
 	unpack(t);
 	m = meter(t, "rover_net_p_client_write_rtt_histogram", TO_B);
@@ -352,7 +404,8 @@ static void a_fine_histogram_goes_out_in_the_buckets_of_a_report(void **state)
 
 	e->changed = true;
 	for (uint64_t us = 17; us <= 22; us++) /* 17 18 19 20-21 22-23 */
-		assert_ok(sonde_sparse_hist_add(&e->rtt, sonde_hist_bucket_of(us), 3));
+		assert_ok(sonde_sparse_hist_add(&e->hists[SONDE_PROBE_HIST_RTT],
+						sonde_hist_bucket_of(us), 3));
 	assert_ok(sonde_net_emit(&t->batch, &t->edges));
 	unpack(t);
 	m = meter(t, "sonde_net_rtt_microseconds",
@@ -417,6 +470,7 @@ int main(void)
 		TEST(a_peer_of_another_service_is_named_in_our_set_alone),
 		TEST(the_overflow_cell_is_called_other),
 		TEST(labels_of_our_set_say_kind_reason_errno_and_closer),
+		TEST(the_spread_of_rtt_is_that_of_its_samples),
 		cmocka_unit_test(no_observation_moves_across_a_bound),
 		TEST(histograms_carry_all_bounds_or_are_absent),
 		TEST(a_fine_histogram_goes_out_in_the_buckets_of_a_report),
