@@ -2,9 +2,6 @@
 #pragma once
 /* Maps and settings. Sizes marked 1 are set by user space between open and load. */
 
-/* false where kfree_skb has no fourth argument (before 6.11): the verifier then never sees it read */
-const volatile bool sonde_drop_has_rx_sk = true;
-
 __u64 sonde_epoch = 1; /* of the running snapshot: gauges with another number are old */
 __u32 sonde_seed_pass;
 __u32 sonde_seed_generation;

@@ -117,12 +117,17 @@ int BPF_PROG(sonde_reset_recv, struct sock *sk)
 }
 
 SEC("tp_btf/kfree_skb")
-int sonde_drop(unsigned long long *ctx)
+int BPF_PROG(sonde_drop, struct sk_buff *skb, void *location, enum skb_drop_reason reason,
+	     struct sock *rx_sk)
 {
-	struct sk_buff *skb = (struct sk_buff *)ctx[0];
-	struct sock *rx_sk = sonde_drop_has_rx_sk ? (struct sock *)ctx[3] : NULL;
+	return COUNTED(SONDE_TCP_PROGRAM_DROP, on_drop(skb, rx_sk, reason));
+}
 
-	return COUNTED(SONDE_TCP_PROGRAM_DROP, on_drop(skb, rx_sk, (__u32)ctx[2]));
+/* Where kfree_skb has no fourth argument (before 6.11). */
+SEC("tp_btf/kfree_skb")
+int BPF_PROG(sonde_drop_skb, struct sk_buff *skb, void *location, enum skb_drop_reason reason)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_DROP_SKB, on_drop(skb, NULL, reason));
 }
 
 SEC("tp_btf/sched_process_fork")

@@ -114,7 +114,7 @@ static int consult(struct doctor *d)
 static bool core_is_measured(const struct doctor *d)
 {
 	for (size_t i = 0; i < d->n; i++) {
-		if (d->probes[i].core && !d->probes[i].attached)
+		if (d->probes[i].core && d->probes[i].state == SONDE_PROBE_ABSENT)
 			return false;
 	}
 	return d->n > 0 && !d->refused[0];
@@ -153,7 +153,8 @@ static void print_plan_json(const struct doctor *d, bool ok)
 
 		(void)json_object_set_new(o, "probe", json_string(d->probes[i].name));
 		(void)json_object_set_new(o, "metrics", json_string(d->probes[i].metrics));
-		(void)json_object_set_new(o, "available", json_boolean(d->probes[i].attached));
+		(void)json_object_set_new(o, "available",
+					  json_boolean(d->probes[i].state == SONDE_PROBE_ATTACHED));
 		(void)json_object_set_new(o, "core", json_boolean(d->probes[i].core));
 		(void)json_object_set_new(o, "reason", json_string(d->probes[i].reason));
 		(void)json_array_append_new(list, o);
@@ -175,7 +176,7 @@ static void print_bpf(const struct doctor *d)
 static void refuse_all(struct doctor *d)
 {
 	for (size_t i = 0; i < d->n; i++) {
-		d->probes[i].attached = 0;
+		d->probes[i].state = SONDE_PROBE_ABSENT;
 		(void)snprintf(d->probes[i].reason, sizeof(d->probes[i].reason),
 			       "BPF is refused: %s (%.64s)", strerror((int)d->hello.bpf_error),
 			       d->hello.missing);
@@ -201,8 +202,8 @@ static void print_plan(const struct doctor *d, bool ok)
 		     "METRICS", "REASON");
 	for (size_t i = 0; i < d->n; i++)
 		(void)printf("%-*s  %-9s  %-4s  %-*s  %s\n", name, d->probes[i].name,
-			     d->probes[i].attached ? "yes" : "no", d->probes[i].core ? "yes" : "no",
-			     metrics, d->probes[i].metrics,
+			     d->probes[i].state == SONDE_PROBE_ATTACHED ? "yes" : "no",
+			     d->probes[i].core ? "yes" : "no", metrics, d->probes[i].metrics,
 			     d->probes[i].reason[0] ? d->probes[i].reason : "-");
 	(void)printf("\n");
 	print_bpf(d);

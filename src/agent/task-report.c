@@ -89,7 +89,7 @@ static void fill_probes(const struct sonde_task *t, struct parts *p)
 		sonde__v1__probe_state__init(to);
 		to->name = unconst(from->name);
 		to->metrics = unconst(from->metrics);
-		to->state = unconst(from->attached ? "attached" : "absent");
+		to->state = unconst(sonde_probe_probe_state_name(from->state));
 		to->reason = unconst(from->reason);
 		if (i == 0) {
 			to->open_ns = (int64_t)t->open_ns;
@@ -139,6 +139,14 @@ static void add_absent(struct parts *p, const char *meter, const char *reason)
 	p->report.absent = p->absent;
 }
 
+/* The first alternative of the same metric. */
+static const struct sonde_probe_probe *best_of(const struct sonde_task *t, size_t i)
+{
+	while (i > 0 && strcmp(t->probes[i - 1].metrics, t->probes[i].metrics) == 0)
+		i--;
+	return &t->probes[i];
+}
+
 static void fill_absent(const struct sonde_task *t, struct parts *p)
 {
 	const char *meter, *reason;
@@ -149,8 +157,12 @@ static void fill_absent(const struct sonde_task *t, struct parts *p)
 		p, "local connect failures",
 		"not observed: without a SYN (no route, no address) only the call's result tells");
 	for (size_t i = 0; i < t->n_probes; i++) {
-		if (!t->probes[i].attached && t->probes[i].metrics[0])
-			add_absent(p, t->probes[i].metrics, t->probes[i].reason);
+		const struct sonde_probe_probe *probe = &t->probes[i], *best = best_of(t, i);
+
+		if (probe->state == SONDE_PROBE_ABSENT && probe == best)
+			add_absent(p, probe->metrics, probe->reason);
+		else if (probe->state == SONDE_PROBE_ATTACHED && probe->less[0])
+			add_absent(p, probe->less, best->reason);
 	}
 }
 

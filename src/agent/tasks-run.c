@@ -172,7 +172,10 @@ static void on_probe(void *ctx, const struct sonde_probe_reply *reply)
 {
 	struct sonde_task *t = ctx;
 
-	if (reply->type == SONDE_PROBE_PROBE && t->n_probes < SONDE_TASK_PROBES_MAX)
+	if (reply->type != SONDE_PROBE_PROBE || t->n_probes == SONDE_TASK_PROBES_MAX)
+		return;
+	/* What was not needed is for plans. */
+	if (reply->probe.state != SONDE_PROBE_SPARE && reply->probe.state != SONDE_PROBE_UNASKED)
 		t->probes[t->n_probes++] = reply->probe;
 }
 

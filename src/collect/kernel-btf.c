@@ -48,24 +48,58 @@ static void describe_argument(const struct btf *btf, uint32_t id, char *dst, siz
 	(void)snprintf(dst, size, "%u", t->size);
 }
 
+static void answer_prototype(const struct btf *btf, const struct btf_type *proto, uint32_t hidden,
+			     struct sonde_prototype *answer)
+{
+	const struct btf_param *params = btf_params(proto);
+
+	answer->found = true;
+	answer->n_args = btf_vlen(proto) - hidden;
+	for (uint32_t i = 0; i < answer->n_args && i < SONDE_PROTOTYPE_ARGS_MAX; i++)
+		describe_argument(btf, params[i + hidden].type, answer->args[i],
+				  sizeof(answer->args[i]));
+}
+
 /* typedef void (*btf_trace_NAME)(void *, ...); the first argument is not the program's. */
 static void answer_tracepoint(const struct btf *btf, const struct btf_type *t,
-			      struct sonde_tracepoint *tracepoint)
+			      struct sonde_prototype *answer)
 {
-	const struct btf_param *params;
-
 	t = btf__type_by_id(btf, t->type);
 	if (!t || !btf_is_ptr(t))
 		return;
 	t = btf__type_by_id(btf, t->type);
-	if (!t || !btf_is_func_proto(t) || btf_vlen(t) < 1)
-		return;
-	params = btf_params(t);
-	tracepoint->found = true;
-	tracepoint->n_args = btf_vlen(t) - 1U;
-	for (uint32_t i = 0; i < tracepoint->n_args && i < SONDE_TRACEPOINT_ARGS_MAX; i++)
-		describe_argument(btf, params[i + 1].type, tracepoint->args[i],
-				  sizeof(tracepoint->args[i]));
+	if (t && btf_is_func_proto(t) && btf_vlen(t) >= 1)
+		answer_prototype(btf, t, 1, answer);
+}
+
+static void answer_function(const struct btf *btf, const struct btf_type *t,
+			    struct sonde_prototype *answer)
+{
+	t = btf__type_by_id(btf, t->type);
+	if (t && btf_is_func_proto(t))
+		answer_prototype(btf, t, 0, answer);
+}
+
+/* Answers those of @prototypes that @t is about. */
+static void answer_type(const struct btf *btf, const struct btf_type *t,
+			struct sonde_prototype *prototypes, size_t n)
+{
+	const char *name = btf__name_by_offset(btf, t->name_off);
+	bool function = btf_is_func(t);
+
+	if (!function) {
+		if (strncmp(name, TRACE_PREFIX, strlen(TRACE_PREFIX)) != 0)
+			return;
+		name += strlen(TRACE_PREFIX);
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (prototypes[i].function != function || strcmp(name, prototypes[i].name) != 0)
+			continue;
+		if (function)
+			answer_function(btf, t, &prototypes[i]);
+		else
+			answer_tracepoint(btf, t, &prototypes[i]);
+	}
 }
 
 static int answer_enum(const struct btf *btf, const struct btf_type *t,
@@ -92,7 +126,7 @@ static int answer_enum(const struct btf *btf, const struct btf_type *t,
 	return 0;
 }
 
-int sonde_kernel_btf_ask(const struct btf *btf, struct sonde_tracepoint *tracepoints, size_t n,
+int sonde_kernel_btf_ask(const struct btf *btf, struct sonde_prototype *prototypes, size_t n,
 			 const char *enum_name, struct sonde_enum_names *ret_names)
 {
 	_cleanup_(sonde_enum_names_done) struct sonde_enum_names names = {0};
@@ -100,21 +134,13 @@ int sonde_kernel_btf_ask(const struct btf *btf, struct sonde_tracepoint *tracepo
 
 	for (uint32_t id = 1; id < n_types; id++) {
 		const struct btf_type *t = btf__type_by_id(btf, id);
-		const char *name;
-		int r;
 
-		if (btf_is_typedef(t)) {
-			name = btf__name_by_offset(btf, t->name_off);
-			if (strncmp(name, TRACE_PREFIX, strlen(TRACE_PREFIX)) != 0)
-				continue;
-			name += strlen(TRACE_PREFIX);
-			for (size_t i = 0; i < n; i++) {
-				if (strcmp(name, tracepoints[i].name) == 0)
-					answer_tracepoint(btf, t, &tracepoints[i]);
-			}
+		if (btf_is_typedef(t) || btf_is_func(t)) {
+			answer_type(btf, t, prototypes, n);
 		} else if (ret_names && btf_is_enum(t) &&
 			   strcmp(btf__name_by_offset(btf, t->name_off), enum_name) == 0) {
-			r = answer_enum(btf, t, &names);
+			int r = answer_enum(btf, t, &names);
+
 			if (r < 0)
 				return r;
 		}
@@ -122,6 +148,64 @@ int sonde_kernel_btf_ask(const struct btf *btf, struct sonde_tracepoint *tracepo
 	if (ret_names)
 		*ret_names = TAKE(names, (struct sonde_enum_names){0});
 	return 0;
+}
+
+#define ANONYMOUS_DEPTH_MAX 8
+
+/* The type of the member called by the first @len bytes of @name; NULL if there is none. */
+static const struct btf_type *find_member(const struct btf *btf, const struct btf_type *t,
+					  const char *name, size_t len, unsigned depth)
+{
+	const struct btf_member *members = btf_members(t);
+
+	for (uint32_t i = 0; i < btf_vlen(t); i++) {
+		const char *here = btf__name_by_offset(btf, members[i].name_off);
+		const struct btf_type *type = bare_type(btf, members[i].type), *inside;
+
+		if (strncmp(here, name, len) == 0 && here[len] == '\0')
+			return type;
+		if (here[0] || !type || !btf_is_composite(type) || depth == ANONYMOUS_DEPTH_MAX)
+			continue;
+		inside = find_member(btf, type, name, len, depth + 1);
+		if (inside)
+			return inside;
+	}
+	return NULL;
+}
+
+static bool has_value(const struct btf *btf, const struct btf_type *t, const char *name)
+{
+	const struct btf_enum *values = btf_enum(t);
+
+	for (uint32_t i = 0; i < btf_vlen(t); i++) {
+		if (strcmp(btf__name_by_offset(btf, values[i].name_off), name) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool sonde_kernel_btf_has(const struct btf *btf, const char *path)
+{
+	size_t len = strcspn(path, ".");
+	const struct btf_type *t;
+	char name[64];
+	int id;
+
+	if (len >= sizeof(name) || !path[len])
+		return false;
+	memcpy(name, path, len);
+	name[len] = '\0';
+	id = btf__find_by_name_kind(btf, name, BTF_KIND_ENUM);
+	if (id > 0)
+		return has_value(btf, btf__type_by_id(btf, (uint32_t)id), path + len + 1);
+	id = btf__find_by_name_kind(btf, name, BTF_KIND_STRUCT);
+	t = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
+	while (t && path[len]) {
+		path += len + 1;
+		len = strcspn(path, ".");
+		t = btf_is_composite(t) ? find_member(btf, t, path, len, 0) : NULL;
+	}
+	return t != NULL;
 }
 
 int sonde_kernel_btf_load(struct btf **ret)

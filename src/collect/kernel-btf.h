@@ -18,18 +18,19 @@
 
 struct btf;
 
-#define SONDE_TRACEPOINT_ARGS_MAX 6
+#define SONDE_PROTOTYPE_ARGS_MAX 6
 
 /*
- * A tracepoint question: @name is asked, the rest is answered. An argument is
- * written as "sock*" (pointer to struct sock), "void*" or, for a number, as its
- * size in bytes ("4").
+ * A question after a prototype: @name and @function are asked, the rest is answered.
+ * An argument is written as "sock*" (pointer to struct sock), "void*" or, for a
+ * number, as its size in bytes ("4").
  */
-struct sonde_tracepoint {
-	const char *name; /* "tcp_probe"; borrowed */
+struct sonde_prototype {
+	const char *name; /* "tcp_probe", "tcp_sendmsg"; borrowed */
+	bool function;	  /* else a tracepoint */
 	bool found;
 	uint32_t n_args; /* without the leading void * of btf_trace_*; more than MAX are not kept */
-	char args[SONDE_TRACEPOINT_ARGS_MAX][32];
+	char args[SONDE_PROTOTYPE_ARGS_MAX][32];
 };
 
 struct sonde_enum_names {
@@ -40,11 +41,14 @@ struct sonde_enum_names {
 void sonde_enum_names_done(struct sonde_enum_names *names);
 
 /*
- * Answers @tracepoints (in place) and, for the enum called @enum_name, its names by value (values from
+ * Answers @prototypes (in place) and, for the enum called @enum_name, its names by value (values from
  * 1,024 up are left out). @ret_names may be NULL. Return: 0, -ENOMEM. What is not there is not found.
  */
-int sonde_kernel_btf_ask(const struct btf *btf, struct sonde_tracepoint *tracepoints, size_t n,
+int sonde_kernel_btf_ask(const struct btf *btf, struct sonde_prototype *prototypes, size_t n,
 			 const char *enum_name, struct sonde_enum_names *ret_names) _must_check_;
+
+/* @path: "STRUCT.MEMBER" (also inside an anonymous part of it), "STRUCT.MEMBER.MEMBER" or "ENUM.VALUE". */
+bool sonde_kernel_btf_has(const struct btf *btf, const char *path);
 
 /* The running kernel's. Return: 0, -EOPNOTSUPP when it has no BTF, -ENOMEM. */
 int sonde_kernel_btf_load(struct btf **ret) _must_check_;

@@ -29,6 +29,19 @@ const char *sonde_probe_request_name(uint32_t type)
 	return request_names[type];
 }
 
+static const char *const probe_state_names[] = {
+	[SONDE_PROBE_ABSENT] = "absent",     [SONDE_PROBE_ATTACHED] = "attached",
+	[SONDE_PROBE_REPLACED] = "replaced", [SONDE_PROBE_SPARE] = "spare",
+	[SONDE_PROBE_UNASKED] = "unasked",
+};
+_Static_assert(ELEMENTS_OF(probe_state_names) == _SONDE_PROBE_PROBE_STATE_MAX,
+	       "a name for each state");
+
+const char *sonde_probe_probe_state_name(uint32_t state)
+{
+	return state < _SONDE_PROBE_PROBE_STATE_MAX ? probe_state_names[state] : "?";
+}
+
 static bool needs_slot(uint32_t type)
 {
 	return type == SONDE_PROBE_TASK_ADMIT || type == SONDE_PROBE_TARGET_ADD ||
@@ -90,11 +103,22 @@ static const char *flow_fault(const struct sonde_flow *f)
 	return role_fault(f->role);
 }
 
+static const char no_nul[] = "text without NUL";
+
+static const char *probe_fault(const struct sonde_probe_probe *p)
+{
+	if (p->state >= _SONDE_PROBE_PROBE_STATE_MAX)
+		return "probe state";
+	return TERMINATED(p->name) && TERMINATED(p->metrics) && TERMINATED(p->reason) &&
+			       TERMINATED(p->less) && TERMINATED(p->per) &&
+			       TERMINATED(p->capability)
+		       ? NULL
+		       : no_nul;
+}
+
 /* NULL: nothing wrong in the body of this type. */
 static const char *body_fault(const struct sonde_probe_reply *p)
 {
-	static const char no_nul[] = "text without NUL";
-
 	switch (p->type) {
 	case SONDE_PROBE_HELLO:
 		return TERMINATED(p->hello.missing) ? NULL : no_nul;
@@ -128,10 +152,7 @@ static const char *body_fault(const struct sonde_probe_reply *p)
 	case SONDE_PROBE_COST:
 		return TERMINATED(p->cost.name) ? NULL : no_nul;
 	case SONDE_PROBE_PROBE:
-		return TERMINATED(p->probe.name) && TERMINATED(p->probe.metrics) &&
-				       TERMINATED(p->probe.reason)
-			       ? NULL
-			       : no_nul;
+		return probe_fault(&p->probe);
 	case SONDE_PROBE_PID:
 		return p->pids.n <= ELEMENTS_OF(p->pids.pid) ? NULL : "pids";
 	case SONDE_PROBE_EXE_PATH:

@@ -203,13 +203,34 @@ struct sonde_probe_cost {
 	uint64_t map_bytes; /* on the first record only: memory of all maps */
 };
 
+/* One alternative of one metric; those of a metric (the same metrics) follow each other, the best first. */
 struct sonde_probe_probe {
 	char name[48]; /* "tp_btf/kfree_skb" */
 	char metrics[96];
-	uint32_t attached; /* 0 = absent, then why in reason */
-	uint32_t core;	   /* 1: without it no task can run; 0: its metrics are absent */
+	uint32_t state; /* enum sonde_probe_probe_state */
+	uint32_t core;	/* 1: a metric that no task can run without; 0: it may be absent */
 	char reason[SONDE_PROBE_TEXT_MAX];
+	char less[96]; /* what this alternative does not give and the first one does */
+	char per[32];  /* what one run is of: "send", "ACK", "system call" */
+	uint32_t
+		target_ns; /* a run on what a task asked for, with the hook; measured on 6.18, 0 = nothing */
+	uint32_t other_ns;   /* … on what no task asked for: what the rest of the machine pays */
+	char capability[24]; /* that is missing: "CAP_NET_ADMIN"; else "" */
 };
+
+enum sonde_probe_probe_state {
+	SONDE_PROBE_ABSENT =
+		0, /* not to be had, for the reason, and nothing else measures the metric */
+	SONDE_PROBE_ATTACHED =
+		1, /* measures the metric, or would (reason: when it is attached later) */
+	SONDE_PROBE_REPLACED =
+		2, /* not to be had, for the reason; a later alternative measures the metric */
+	SONDE_PROBE_SPARE = 3,	 /* not wanted: an earlier alternative measures the metric */
+	SONDE_PROBE_UNASKED = 4, /* its option was not asked for */
+	_SONDE_PROBE_PROBE_STATE_MAX,
+};
+/* "absent", "attached", …; "?" for others. */
+const char *sonde_probe_probe_state_name(uint32_t state);
 
 struct sonde_probe_pid {
 	uint32_t n;

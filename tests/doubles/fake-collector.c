@@ -10,7 +10,7 @@ struct fake_collector fake_collector;
 
 static int emit_probe(struct sonde_collect_sink sink)
 {
-	struct sonde_probe_reply reply = {.type = SONDE_PROBE_PROBE, .probe = {.attached = 1}};
+	struct sonde_probe_reply reply = {.type = SONDE_PROBE_PROBE, .probe = {.state = SONDE_PROBE_ATTACHED}};
 
 	(void)snprintf(reply.probe.name, sizeof(reply.probe.name), "fake");
 	return sink.emit(sink.ctx, &reply);

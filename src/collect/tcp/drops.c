@@ -84,7 +84,8 @@ static int emit_drop(struct tcp_state *s, const struct sonde_tcp_drop_key *key,
 		return r;
 	reply.drop.key = *key;
 	reply.drop.drop = *drop;
-	tcp_drop_reason_name(s->reasons, key->reason, reply.drop.reason, sizeof(reply.drop.reason));
+	tcp_drop_reason_name(s->plan.names, key->reason, reply.drop.reason,
+			     sizeof(reply.drop.reason));
 	reply.drop.drop_class = sonde_drop_class_of(reply.drop.reason);
 	return sink.emit(sink.ctx, &reply);
 }
@@ -96,7 +97,7 @@ int tcp_emit_drops(struct tcp_state *s, struct sonde_collect_sink sink)
 	int fd = bpf_map__fd(s->skel->maps.sonde_drops), r, last = 0;
 	uint32_t n, position, *in = NULL;
 
-	if (!s->links[SONDE_TCP_PROGRAM_DROP])
+	if (!s->links[SONDE_TCP_PROGRAM_DROP] && !s->links[SONDE_TCP_PROGRAM_DROP_SKB])
 		return 0;
 	while (!last) {
 		n = DROP_BATCH;

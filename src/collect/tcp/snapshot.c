@@ -186,6 +186,8 @@ static int emit_costs(struct tcp_state *s, struct sonde_collect_sink sink)
 		struct sonde_probe_reply reply = {.type = SONDE_PROBE_COST};
 		uint64_t clock_ns;
 
+		if (!sonde_plan_wants(&s->plan, i))
+			continue;
 		if (bpf_map_lookup_elem(fd, &i, by_cpu) < 0)
 			return -errno;
 		(void)snprintf(reply.cost.name, sizeof(reply.cost.name), "%s", tcp_program_name(i));
@@ -199,7 +201,7 @@ static int emit_costs(struct tcp_state *s, struct sonde_collect_sink sink)
 		reply.cost.sampled_ns -=
 			reply.cost.sampled_ns < clock_ns ? reply.cost.sampled_ns : clock_ns;
 		reply.cost.hook_ns_x1000 = s->hook_ns_x1000;
-		if (i == 0)
+		if (i == 0) /* a core program */
 			reply.cost.map_bytes = s->map_bytes;
 		r = sink.emit(sink.ctx, &reply);
 	}

@@ -9,7 +9,7 @@
 
 #include "bpf/tcp/tcp_private.h"
 #include "collect/collector.h"
-#include "collect/kernel-btf.h"
+#include "collect/plan.h"
 
 struct bpf_link;
 struct tcp_bpf;
@@ -34,8 +34,7 @@ struct tcp_state {
 	struct sonde_collect_config config;
 	struct tcp_bpf *skel;			       /* owned */
 	struct bpf_link *links[SONDE_TCP_PROGRAM_MAX]; /* owned; NULL = not attached */
-	char *refused[SONDE_TCP_PROGRAM_MAX];	       /* owned; why a program is absent */
-	const struct sonde_enum_names *reasons; /* of enum skb_drop_reason here; the process's */
+	struct sonde_plan plan;			       /* its names are of enum skb_drop_reason */
 	uint32_t cell_limit, other_limit;
 	struct tcp_table cells, rtt, handshake;
 	struct sonde_tcp_cell *told; /* owned; by index: the cell as it was last emitted */
@@ -52,19 +51,21 @@ struct tcp_state {
 #define TCP_CAP_PERFMON (1ULL << 38)
 #define TCP_CAP_NET_ADMIN (1ULL << 12)
 
+/* plan.c */
+const struct sonde_plan_table *tcp_plan_table(void);
+/* Its hook. */
+const char *tcp_program_name(uint32_t program);
+
 /* programs.c */
 
-/* Asks the kernel which programs fit; fills refused[] and reasons. */
-int tcp_programs_check(struct tcp_state *s) _must_check_;
-/* Opens and loads what fits; a program that the kernel refuses is left out. The capabilities are raised inside. */
+/* Opens and loads what the plan wants; its core metrics must have a program. The capabilities are raised inside. */
 int tcp_programs_load(struct tcp_state *s, struct sonde_collect_timing *timing) _must_check_;
-int tcp_programs_attach(struct tcp_state *s) _must_check_;
+/* Where a refused attach lets something be wanted that is not loaded, loads again. */
+int tcp_programs_attach(struct tcp_state *s, struct sonde_collect_timing *timing) _must_check_;
 /* tcp_probe costs every socket of the machine: attached when a tagged one needs it. */
 int tcp_programs_attach_probe(struct tcp_state *s) _must_check_;
 /* The same once the kernel side has met such a socket. */
 int tcp_programs_attach_wanted(struct tcp_state *s) _must_check_;
-int tcp_programs_tell(const struct tcp_state *s, struct sonde_collect_sink sink) _must_check_;
-const char *tcp_program_name(uint32_t program);
 /* Runs that the kernel refused since the load, because the program was running on that CPU already. */
 uint64_t tcp_programs_skipped_runs(const struct tcp_state *s);
 /* Runs an iterator to its end. */

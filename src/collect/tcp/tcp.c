@@ -25,10 +25,9 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 
 	if (!s)
 		return NULL;
-	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++) {
+	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++)
 		(void)bpf_link__destroy(s->links[i]);
-		free(s->refused[i]);
-	}
+	sonde_plan_done(&s->plan);
 	tcp_table_done(&s->cells);
 	tcp_table_done(&s->rtt);
 	tcp_table_done(&s->handshake);
@@ -74,7 +73,7 @@ static int new_state(const struct sonde_collect_config *config, struct tcp_state
 	if (n < 0)
 		return n;
 	s->n_cpus = (uint32_t)n;
-	r = tcp_programs_check(s);
+	r = sonde_plan_init(&s->plan, tcp_plan_table(), &s->config);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(s);
@@ -183,18 +182,18 @@ static int tcp_start(const struct sonde_collect_config *config, struct sonde_col
 	r = tcp_programs_load(s, timing);
 	if (r < 0)
 		return r;
-	init_tables(s);
-	add_up_maps(s);
 	start = sonde_mono_ns();
-	r = tcp_programs_attach(s);
+	r = tcp_programs_attach(s, timing);
 	if (r < 0)
 		return r;
 	if (timing)
 		timing->attach_ns = sonde_mono_ns() - start;
+	init_tables(s);
+	add_up_maps(s);
 	r = calibrate(s); /* the task need not wait for it */
 	if (r < 0)
 		return r;
-	r = tcp_programs_tell(s, sink);
+	r = sonde_plan_tell(&s->plan, sink);
 	if (r < 0)
 		return r;
 	*ret_state = TAKE_PTR(s);
@@ -209,7 +208,7 @@ static int tcp_plan(const struct sonde_collect_config *config, struct sonde_coll
 	assert(config);
 
 	r = new_state(config, &s);
-	return r < 0 ? r : tcp_programs_tell(s, sink);
+	return r < 0 ? r : sonde_plan_tell(&s->plan, sink);
 }
 
 const struct sonde_collector sonde_collector_tcp = {

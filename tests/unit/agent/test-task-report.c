@@ -89,7 +89,7 @@ static void a_change_brings_the_lists_at_once(void **state)
 	sonde_target_set(&t->task->targets[0], SONDE_TARGET_GONE, "ended");
 	assert_true(is_full(t, false));
 	assert_false(is_full(t, false));
-	t->task->probes[0].attached = 1;
+	t->task->probes[0].state = SONDE_PROBE_ATTACHED;
 	assert_true(is_full(t, false));
 	assert_false(is_full(t, false));
 }

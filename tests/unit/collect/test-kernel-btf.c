@@ -59,7 +59,7 @@ static int teardown(void **state)
 
 static void describes_arguments_without_the_cookie(void **state)
 {
-	struct sonde_tracepoint asked[] = {{.name = "three"}, {.name = "missing"}, {.name = "two"}};
+	struct sonde_prototype asked[] = {{.name = "three"}, {.name = "missing"}, {.name = "two"}};
 	struct kernel *k = *state;
 
 	assert_ok(sonde_kernel_btf_ask(k->btf, asked, 3, NULL, NULL));
@@ -104,9 +104,34 @@ static void an_enum_that_is_not_there_has_no_names(void **state)
 	assert_int_equal(names.n, 0);
 }
 
+static void finds_members_and_values_by_path(void **state)
+{
+	struct kernel *k = *state;
+	int inner, outer, anonymous;
+
+	inner = btf__add_struct(k->btf, "rack", 8);
+	assert_ok(btf__add_field(k->btf, "mstamp", k->number, 0, 0));
+	anonymous = btf__add_union(k->btf, "", 4);
+	assert_ok(btf__add_field(k->btf, "hidden", k->number, 0, 0));
+	outer = btf__add_struct(k->btf, "tcp_sock", 16);
+	assert_ok(btf__add_field(k->btf, "rack", inner, 0, 0));
+	assert_ok(btf__add_field(k->btf, "", anonymous, 64, 0));
+	assert_true(outer > 0);
+	assert_true(sonde_kernel_btf_has(k->btf, "tcp_sock.rack"));
+	assert_true(sonde_kernel_btf_has(k->btf, "tcp_sock.rack.mstamp"));
+	assert_true(sonde_kernel_btf_has(k->btf, "tcp_sock.hidden"));
+	assert_true(sonde_kernel_btf_has(k->btf, "skb_drop_reason.SKB_DROP_REASON_NO_SOCKET"));
+	assert_false(sonde_kernel_btf_has(k->btf, "tcp_sock.rac"));
+	assert_false(sonde_kernel_btf_has(k->btf, "tcp_sock.rack.other"));
+	assert_false(sonde_kernel_btf_has(k->btf, "tcp_sock.hidden.other"));
+	assert_false(sonde_kernel_btf_has(k->btf, "skb_drop_reason.OTHER"));
+	assert_false(sonde_kernel_btf_has(k->btf, "other.rack"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(finds_members_and_values_by_path),
 		cmocka_unit_test(describes_arguments_without_the_cookie),
 		cmocka_unit_test(names_drop_reasons_as_this_kernel_does),
 		cmocka_unit_test(an_enum_that_is_not_there_has_no_names),

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collect/plan-kernel.h"
+
+#include <assert.h>
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "host/privilege.h"
+
+#define KPROBE_SOURCE "/sys/bus/event_source/devices/kprobe"
+#define KALLSYMS "/proc/kallsyms"
+
+#define NO_BTF                                                                                     \
+	"this kernel shows no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF=y"
+
+enum kind {
+	KIND_TP_BTF,
+	KIND_FENTRY,
+	KIND_FEXIT,
+	KIND_KPROBE,
+	KIND_KRETPROBE,
+	KIND_TRACEPOINT,
+	KIND_OTHER, /* nothing is asked but its needs: raw_tp, iter, sockops */
+};
+
+static const char *const kind_names[] = {
+	[KIND_TP_BTF] = "tp_btf", [KIND_FENTRY] = "fentry",	  [KIND_FEXIT] = "fexit",
+	[KIND_KPROBE] = "kprobe", [KIND_KRETPROBE] = "kretprobe", [KIND_TRACEPOINT] = "tracepoint",
+};
+_Static_assert(ELEMENTS_OF(kind_names) == KIND_OTHER, "a name for each kind");
+
+static enum kind kind_of(const struct sonde_plan_program *p, const char **ret_place)
+{
+	size_t len = strcspn(p->hook, "/");
+
+	*ret_place = p->hook[len] ? p->hook + len + 1 : "";
+	for (unsigned i = 0; i < ELEMENTS_OF(kind_names); i++) {
+		if (strlen(kind_names[i]) == len && strncmp(kind_names[i], p->hook, len) == 0)
+			return i;
+	}
+	return KIND_OTHER;
+}
+
+/* Return: 1 = said, -ENOMEM. */
+static int say(char **ret_why, const char *fmt, ...) _printf_(2, 3);
+static int say(char **ret_why, const char *fmt, ...)
+{
+	char *words = NULL;
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vasprintf(&words, fmt, args);
+	va_end(args);
+	if (n < 0)
+		return -ENOMEM;
+	*ret_why = words;
+	return 1;
+}
+
+/* What the program reads must be where it reads it; arguments behind that may come and go. */
+static int compare_arguments(const struct sonde_plan_program *p, bool result_behind,
+			     const struct sonde_prototype *here, char **ret_why)
+{
+	uint32_t i;
+
+	for (i = 0; i < SONDE_PROTOTYPE_ARGS_MAX && p->args[i]; i++) {
+		if (i >= here->n_args)
+			return say(ret_why, "argument %u of %s is missing here", i + 1, here->name);
+		if (strcmp(p->args[i], here->args[i]) != 0)
+			return say(ret_why, "argument %u of %s is %s here, not %s", i + 1,
+				   here->name, here->args[i], p->args[i]);
+	}
+	if (result_behind && i != here->n_args)
+		return say(ret_why, "%s has %u arguments here, not %u", here->name, here->n_args,
+			   i);
+	return 0;
+}
+
+int sonde_plan_kernel_compare(const struct sonde_plan_program *program, const struct btf *btf,
+			      const struct sonde_prototype *here, char **ret_why)
+{
+	const char *place;
+	enum kind kind = kind_of(program, &place);
+	int r = 0;
+
+	assert(program && ret_why);
+
+	*ret_why = NULL;
+	/* A kprobe that reads no argument asks nothing of the prototype. */
+	if (kind <= KIND_FEXIT || ((kind == KIND_KPROBE) && program->args[0])) {
+		if (!here->found)
+			r = say(ret_why, "this kernel has no %s %s",
+				here->function ? "function" : "tracepoint", here->name);
+		else
+			r = compare_arguments(program, kind == KIND_FEXIT, here, ret_why);
+	}
+	for (size_t i = 0; i < SONDE_PLAN_NEEDS_MAX && program->needs[i] && r == 0; i++) {
+		if (!btf || !sonde_kernel_btf_has(btf, program->needs[i]))
+			r = say(ret_why, "this kernel has no %s", program->needs[i]);
+	}
+	return r < 0 ? r : 0;
+}
+
+/* Function trampolines may be refused whatever the capabilities: only a load tells. Attached to nothing. */
+static int try_trampoline(const struct btf *btf, enum kind kind, const char *function,
+			  const struct sonde_collect_config *config)
+{
+	static const struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	struct bpf_prog_load_opts opts;
+	_cleanup_close_ int fd = -1;
+	int id, r;
+
+	id = btf__find_by_name_kind(btf, function, BTF_KIND_FUNC);
+	if (id < 0)
+		return id;
+	/* libbpf refuses an option struct whose padding is not 0, which an initializer may leave. */
+	memset(&opts, 0, sizeof(opts));
+	opts.sz = sizeof(opts);
+	opts.expected_attach_type = kind == KIND_FENTRY ? BPF_TRACE_FENTRY : BPF_TRACE_FEXIT;
+	opts.attach_btf_id = (uint32_t)id;
+	r = config->raise(config->ctx, SONDE_CAP(CAP_BPF) | SONDE_CAP(CAP_PERFMON));
+	if (r < 0)
+		return r;
+	fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, "sonde_try", "Dual BSD/GPL", insns,
+			   ELEMENTS_OF(insns), &opts);
+	config->drop(config->ctx);
+	return fd < 0 ? fd : 0;
+}
+
+/* "ffffffff81000000 T tcp_sendmsg", of a module with "\t[module]" behind. Return: 1 = there, 0, -errno. */
+static int has_symbol(const char *name)
+{
+	size_t len = strlen(name);
+	char line[512];
+	int found = 0;
+	FILE *f;
+
+	f = fopen(KALLSYMS, "re");
+	if (!f)
+		return -errno;
+	while (!found && fgets(line, sizeof(line), f)) {
+		const char *type = strchr(line, ' ');
+		const char *symbol = type ? strchr(type + 1, ' ') : NULL;
+
+		found = symbol && strncmp(symbol + 1, name, len) == 0 &&
+			strcspn(symbol + 1 + len, " \t\n") == 0;
+	}
+	(void)fclose(f);
+	return found;
+}
+
+static int ask_kprobe(const char *symbol, char **ret_why)
+{
+	if (access(KPROBE_SOURCE, F_OK) < 0)
+		return say(ret_why, "this kernel has no kprobes (CONFIG_KPROBES)");
+	if (has_symbol(symbol) == 0)
+		return say(ret_why, "this kernel has no function %s", symbol);
+	return 0;
+}
+
+static int ask_tracefs(const char *event, char **ret_why)
+{
+	static const char *const mounts[] = {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"};
+	char path[256];
+
+	for (size_t i = 0; i < ELEMENTS_OF(mounts); i++) {
+		(void)snprintf(path, sizeof(path), "%s/events/%s/id", mounts[i], event);
+		if (access(path, F_OK) == 0)
+			return 0;
+	}
+	(void)snprintf(path, sizeof(path), "%s/events", mounts[0]);
+	if (access(path, F_OK) < 0)
+		return say(ret_why, "no tracefs is mounted at %s", mounts[0]);
+	return say(ret_why, "this kernel has no tracepoint %s", event);
+}
+
+/* What the BTF does not say. */
+static int ask_attach_point(const struct sonde_plan_program *p, const struct btf *btf,
+			    const struct sonde_collect_config *config, char **ret_why)
+{
+	const char *place;
+	enum kind kind = kind_of(p, &place);
+	int r;
+
+	switch (kind) {
+	case KIND_FENTRY:
+	case KIND_FEXIT:
+		r = try_trampoline(btf, kind, place, config);
+		if (r == -ENOMEM)
+			return r;
+		return r < 0 ? say(ret_why, "the kernel refuses %s programs: %s", kind_names[kind],
+				   strerror(-r))
+			     : 0;
+	case KIND_KPROBE:
+	case KIND_KRETPROBE:
+		return ask_kprobe(place, ret_why);
+	case KIND_TRACEPOINT:
+		return ask_tracefs(place, ret_why);
+	default:
+		return 0;
+	}
+}
+
+static bool needs_btf(const struct sonde_plan_program *p)
+{
+	const char *place;
+	enum kind kind = kind_of(p, &place);
+
+	return kind <= KIND_FEXIT || strncmp(p->hook, "iter/", 5) == 0 || p->args[0] || p->needs[0];
+}
+
+static int ask_program(const struct sonde_plan_program *p, const struct btf *btf,
+		       const struct sonde_prototype *here,
+		       const struct sonde_collect_config *config, char **ret_why)
+{
+	int r;
+
+	if (!btf && needs_btf(p))
+		return say(ret_why, "%s", NO_BTF);
+	r = sonde_plan_kernel_compare(p, btf, here, ret_why);
+	if (r < 0 || *ret_why)
+		return r;
+	return ask_attach_point(p, btf, config, ret_why);
+}
+
+static int ask_btf(const struct sonde_plan_table *table, const struct btf *btf,
+		   struct sonde_prototype *here, struct sonde_enum_names *names)
+{
+	for (size_t i = 0; i < table->n_programs; i++) {
+		enum kind kind = kind_of(&table->programs[i], &here[i].name);
+
+		here[i].function = kind == KIND_FENTRY || kind == KIND_FEXIT ||
+				   kind == KIND_KPROBE || kind == KIND_KRETPROBE;
+	}
+	if (!btf)
+		return 0;
+	return sonde_kernel_btf_ask(btf, here, table->n_programs, table->enum_name,
+				    table->enum_name ? names : NULL);
+}
+
+static void kernel_done(struct sonde_plan_kernel *k)
+{
+	for (size_t i = 0; i < SONDE_PLAN_PROGRAMS_MAX; i++)
+		free(k->why_not[i]);
+	sonde_enum_names_done(&k->names);
+}
+
+static int ask_all(struct sonde_plan_kernel *k, const struct btf *btf,
+		   const struct sonde_collect_config *config)
+{
+	_cleanup_free_ struct sonde_prototype *here = NULL;
+	int r;
+
+	here = calloc(k->table->n_programs, sizeof(*here));
+	if (!here)
+		return -ENOMEM;
+	r = ask_btf(k->table, btf, here, &k->names);
+	for (size_t i = 0; i < k->table->n_programs && r >= 0; i++)
+		r = ask_program(&k->table->programs[i], btf, &here[i], config, &k->why_not[i]);
+	return r < 0 ? r : 0;
+}
+
+int sonde_plan_kernel_ask(const struct sonde_plan_table *table,
+			  const struct sonde_collect_config *config,
+			  const struct sonde_plan_kernel **ret)
+{
+	/* A dozen kB, the process's until it ends. */
+	static struct sonde_plan_kernel known[SONDE_PLAN_TABLES_MAX];
+	struct sonde_plan_kernel *k = known;
+	struct btf *btf = NULL;
+	int r;
+
+	while (k < known + ELEMENTS_OF(known) && k->table && k->table != table)
+		k++;
+	if (k == known + ELEMENTS_OF(known))
+		return -ENOMEM;
+	if (!k->table) {
+		struct sonde_plan_kernel asked = {.table = table};
+
+		r = sonde_kernel_btf_load(&btf);
+		if (r == -ENOMEM)
+			return r;
+		r = ask_all(&asked, btf, config);
+		btf__free(btf);
+		if (r < 0) {
+			kernel_done(&asked);
+			return r;
+		}
+		*k = asked;
+	}
+	*ret = k;
+	return 0;
+}
