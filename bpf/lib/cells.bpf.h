@@ -4,6 +4,8 @@
  * Cells: from a key to the index of its counters. Indices are given out in order,
  * so that user space maps the used head of the array only; what the full table
  * refuses goes to the `other` cell of its (process, role), behind the peers' cells.
+ * A server that forks for each connection would use those up too: children get half
+ * of them, then share those of the named process that they descend from.
  *
  * SONDE_SLOT is the collector's struct of one entry: it begins with the key and the
  * mark `used`. SONDE_LOSS_CELL_FULL, _OTHER_FULL and _BUSY are sites of its ledger.
@@ -13,6 +15,8 @@
 	!defined(SONDE_LOSS_BUSY)
 #error "define SONDE_SLOT and the sites SONDE_LOSS_CELL_FULL, _OTHER_FULL and _BUSY first"
 #endif
+
+#include "bpf/lib/targets.bpf.h"
 
 #define SONDE_SPARE_CELLS 64 /* indices that lost a race, waiting to be used */
 
@@ -86,23 +90,50 @@ static __always_inline bool take_index(__u32 *next, __u32 first, __u32 limit, vo
 	return n < limit;
 }
 
-static __always_inline bool other_cell(const struct sonde_tcp_cell_key *like, __u32 *index)
+/* The `other` cell of a (process, role), entered anew while less than @limit of them are in use. */
+static __always_inline bool other_of(__u32 pid, __u8 role, __u32 limit, __u32 *index)
 {
 	struct sonde_tcp_cell_key key = {};
 	__u32 *known;
 
-	key.pid = like->pid;
-	key.role = like->role;
+	key.pid = pid;
+	key.role = role;
 	key.flags = SONDE_TCP_CELL_OTHER;
-	lose(SONDE_LOSS_CELL_FULL, 1);
 	known = bpf_map_lookup_elem(&sonde_index, &key);
 	if (known) {
 		*index = *known;
 		return true;
 	}
-	if (take_index(&sonde_next_other, sonde_cell_limit, sonde_other_limit, &sonde_spare_others,
-		       index) &&
-	    enter_cell(&key, index, &sonde_spare_others))
+	return take_index(&sonde_next_other, sonde_cell_limit, limit, &sonde_spare_others, index) &&
+	       enter_cell(&key, index, &sonde_spare_others);
+}
+
+/*
+ * The named process that a child descends from, where every task over the one is
+ * over the other, so that what they share is in the same tasks. Else the child.
+ */
+static __always_inline __u32 sharing_root(__u32 pid)
+{
+	struct sonde_tcp_target *child, *root;
+	__u32 root_pid;
+
+	child = bpf_map_lookup_elem(&sonde_targets, &pid);
+	if (!child)
+		return pid;
+	root_pid = child->root_pid;
+	root = bpf_map_lookup_elem(&sonde_targets, &root_pid);
+	return root && root->task_mask == child->task_mask ? root_pid : pid;
+}
+
+static __always_inline bool other_cell(const struct sonde_tcp_cell_key *like, __u32 *index)
+{
+	__u32 root = sharing_root(like->pid);
+	bool shares = root != like->pid;
+
+	lose(SONDE_LOSS_CELL_FULL, 1);
+	if (other_of(like->pid, like->role, shares ? sonde_other_limit / 2 : sonde_other_limit,
+		     index) ||
+	    (shares && other_of(root, like->role, sonde_other_limit, index)))
 		return true;
 	lose(SONDE_LOSS_OTHER_FULL, 1);
 	return false;

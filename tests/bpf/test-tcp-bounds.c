@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -82,6 +83,110 @@ static void a_full_table_folds_into_other_with_exact_totals(void **state)
 	fixture_target(&f, getpid(), 1);
 	connect_from_40_addresses();
 	assert_totals_are_exact(&f);
+	fixture_close(&f);
+}
+
+#define FAMILY 300
+
+/* 300 processes, each a client of one connection with 10 bytes. @mask: tasks over the child itself. */
+static void connect_from_children(struct fixture *f, uint64_t mask)
+{
+	uint16_t port;
+	int listener = fixture_listen(AF_INET, 64, &port);
+
+	for (int i = 0; i < FAMILY; i++) {
+		int go[2], peer;
+		pid_t child;
+
+		assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+		child = fork();
+		if (child == 0) {
+			char byte;
+			int fd;
+
+			if (read(go[0], &byte, 1) != 1)
+				_exit(1);
+			fd = fixture_connect(AF_INET, port);
+			fixture_send(fd, 10);
+			_exit(0);
+		}
+		if (mask)
+			fixture_target(f, child, mask);
+		assert_int_equal(write(go[1], "", 1), 1);
+		peer = fixture_accept(listener);
+		assert_int_equal(fixture_drain(peer), 10);
+		(void)close(peer);
+		assert_int_equal(waitpid(child, NULL, 0), child);
+		(void)close(go[0]);
+		(void)close(go[1]);
+	}
+	(void)close(listener);
+	fixture_snapshot(f);
+}
+
+static struct sonde_tcp_cell sum_of_role(const struct fixture *f, enum sonde_tcp_role role,
+					 bool (*takes)(const struct sonde_tcp_cell_key *key))
+{
+	struct sonde_tcp_cell sum = {0};
+
+	for (size_t i = 0; i < f->n_cells; i++) {
+		const struct fixture_cell *cell = &f->cells[i];
+
+		if (!cell->known || cell->key.role != role || !takes(&cell->key))
+			continue;
+		sum.opened += cell->now.opened;
+		sum.sent_bytes += cell->now.sent_bytes;
+		sum.received_bytes += cell->now.received_bytes;
+		sum.accepted += cell->now.accepted;
+	}
+	return sum;
+}
+
+static bool any_cell(const struct sonde_tcp_cell_key *key)
+{
+	return true;
+}
+
+static bool own_other(const struct sonde_tcp_cell_key *key)
+{
+	return key->pid == (uint32_t)getpid() && key->flags & SONDE_TCP_CELL_OTHER;
+}
+
+/* More children than there are `other` cells for them: the rest is in their parent's, nothing is lost. */
+static void children_without_an_other_cell_share_their_parents(void **state)
+{
+	struct sonde_tcp_cell sum;
+	struct fixture f;
+
+	assert_ok(fixture_open(&f, &(struct fixture_options){.max_cells = 16, .max_targets = 512}));
+	fixture_target(&f, getpid(), 1);
+	connect_from_children(&f, 0);
+	assert_int_equal(fixture_loss(&f, SONDE_TCP_LOSS_OTHER_FULL), 0);
+	assert_true(fixture_loss(&f, SONDE_TCP_LOSS_CELL_FULL) > 0);
+	sum = sum_of_role(&f, CLIENT, any_cell);
+	assert_int_equal(sum.opened, FAMILY);
+	assert_int_equal(sum.sent_bytes, 10 * FAMILY);
+	sum = sum_of_role(&f, SERVER, any_cell);
+	assert_int_equal(sum.accepted, FAMILY);
+	assert_int_equal(sum.received_bytes, 10 * FAMILY);
+	/* 16 cells and 128 `other` ones, and as this process connects to nobody: */
+	sum = sum_of_role(&f, CLIENT, own_other);
+	assert_in_range(sum.opened, FAMILY - 16 - 128, FAMILY - 128);
+	fixture_close(&f);
+}
+
+/* A task over the children alone would not see what is in their parent's cell. */
+static void children_of_a_task_of_their_own_share_nothing(void **state)
+{
+	struct sonde_tcp_cell sum;
+	struct fixture f;
+
+	assert_ok(fixture_open(&f, &(struct fixture_options){.max_cells = 16, .max_targets = 512}));
+	fixture_target(&f, getpid(), 1);
+	connect_from_children(&f, 2);
+	sum = sum_of_role(&f, CLIENT, own_other);
+	assert_int_equal(sum.opened, 0);
+	assert_true(fixture_loss(&f, SONDE_TCP_LOSS_OTHER_FULL) > 0); /* lost, and counted */
 	fixture_close(&f);
 }
 
@@ -384,6 +489,8 @@ int main(void)
 	};
 	const struct CMUnitTest alone[] = {
 		cmocka_unit_test(a_full_table_folds_into_other_with_exact_totals),
+		cmocka_unit_test(children_without_an_other_cell_share_their_parents),
+		cmocka_unit_test(children_of_a_task_of_their_own_share_nothing),
 		cmocka_unit_test(an_index_that_lost_the_race_for_other_is_used_again),
 		cmocka_unit_test(ended_children_make_room_for_new_ones),
 		cmocka_unit_test(no_child_keeps_a_task_that_is_removed_while_it_is_forked),

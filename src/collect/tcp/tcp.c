@@ -15,7 +15,7 @@
 
 #define CELLS_MIN 16
 #define CELLS_MAX 16384 /* 90 MB of kernel memory, most of it histograms */
-#define OTHERS_MAX 256	/* 128 processes in both roles */
+#define OTHERS_MAX 256	/* 64 named processes in both roles, and as many children */
 #define TARGETS_MAX 65536
 
 static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
