@@ -7,6 +7,9 @@ __u32 sonde_seed_pass;
 __u32 sonde_seed_generation;
 __u32 sonde_snapshot_mode;
 __u64 sonde_seeded;	   /* sockets tagged by seeding */
+__u64 sonde_begun;	   /* connections that we began to follow */
+__u64 sonde_ended;	   /* of those, ended under our eyes, or released */
+__u64 sonde_alive;	   /* of those, still followed: of one snapshot */
 bool sonde_probe_wanted;   /* a socket has no other source of RTT samples than tcp_probe */
 bool sonde_probe_attached; /* set by user space */
 

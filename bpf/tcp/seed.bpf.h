@@ -100,6 +100,7 @@ static __noinline int tag_connected(struct sock *sk, __u32 pid, __u32 flags)
 	read_socket(sk, tp, tag, &now);
 	base_seeded(&now, tag);
 	publish(tag, TAG_CONNECTION);
+	add(&sonde_begun, 1);
 	sonde_seeded++;
 	sonde_probe_wanted = true;
 	return 0;

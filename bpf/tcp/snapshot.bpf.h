@@ -44,11 +44,13 @@ static __always_inline void on_tagged_socket(struct sock *sk)
 
 	if (!tag || tag->kind == TAG_BLANK)
 		return;
+	(void)connection_tag(sk);
+	if ((tag->flags & (TAG_ESTABLISHED | TAG_ENDED)) == TAG_ESTABLISHED)
+		sonde_alive++;
 	if (release && bpf_map_lookup_elem(&sonde_targets, &tag->pid))
 		return;
 	if (tag->kind == TAG_CONNECTION) {
-		if (!(tag->flags & TAG_ESTABLISHED))
-			make_up(sk, tag);
+		make_up(sk, tag);
 		close_if_shut(sk, tag);
 		/*
 		 * Torn by a close on another CPU: that event folds too, but perhaps after
@@ -61,6 +63,7 @@ static __always_inline void on_tagged_socket(struct sock *sk)
 	}
 	if (release) {
 		tuple_leave(tag);
+		end_connection(tag);
 		bpf_sk_storage_delete(&sonde_tags, sk);
 	}
 }

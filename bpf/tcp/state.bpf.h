@@ -54,6 +54,21 @@ static __noinline int tag_new(struct sock *sk, int state)
 	return 0;
 }
 
+/*
+ * Connections are counted where we begin and where we cease to follow them. What
+ * began and neither ended nor is met by a snapshot has ended unseen; user space
+ * takes the difference. TAG_ENDED follows the count, so that a snapshot finds a
+ * connection in one of the two at least.
+ */
+static __always_inline void end_connection(struct sonde_tag *tag)
+{
+	if (!(tag->flags & TAG_ESTABLISHED) ||
+	    __sync_fetch_and_or(&tag->flags, TAG_ENDING) & TAG_ENDING)
+		return;
+	add(&sonde_ended, 1);
+	__sync_fetch_and_or(&tag->flags, TAG_ENDED);
+}
+
 /* A tag that a clone inherited: only now is it known to be a child's. */
 static __always_inline void begin_child(struct sonde_tag *tag)
 {
@@ -122,6 +137,7 @@ static __always_inline void established(struct sock *sk, struct sonde_tag *tag, 
 
 	if (!tp || __sync_fetch_and_or(&tag->flags, TAG_ESTABLISHED) & TAG_ESTABLISHED)
 		return;
+	add(&sonde_begun, 1); /* behind the flag: who is counted is met */
 	write_identity(tag, &sk->__sk_common);
 	read_socket(sk, tp, tag, &now);
 	begin_connection(tag, &now, seen);
@@ -130,15 +146,32 @@ static __always_inline void established(struct sock *sk, struct sonde_tag *tag, 
 /*
  * The kernel skips a program that was interrupted on its CPU, so an event may not
  * have been seen. A socket's state is stored after its event: one that is
- * established without our mark was missed, and is made up for at its next I/O or
- * snapshot, without its handshake time.
+ * established without our mark was missed, and is made up for at its next event,
+ * I/O or snapshot, without its handshake time.
  */
 static __always_inline void make_up(struct sock *sk, struct sonde_tag *tag)
 {
 	__u32 state = sk->__sk_common.skc_state;
 
+	if (tag->flags & TAG_ESTABLISHED)
+		return;
 	if (state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT)
 		established(sk, tag, false);
+}
+
+/* The connection's tag, or NULL. A listener's tag on what does not listen was cloned, and the child's birth missed. */
+static __always_inline struct sonde_tag *connection_tag(struct sock *sk)
+{
+	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+	__u32 state;
+
+	if (!tag || tag->kind == TAG_CONNECTION)
+		return tag;
+	state = sk->__sk_common.skc_state;
+	if (tag->kind != TAG_LISTENER || (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT))
+		return NULL;
+	begin_child(tag);
+	return tag;
 }
 
 static __always_inline __u32 connect_error(const struct sock *sk)
@@ -287,6 +320,8 @@ static __always_inline void leave_established(struct sock *sk, struct sonde_tag 
 
 static __noinline int tagged_state(struct sock *sk, struct sonde_tag *tag, int old, int state)
 {
+	if (state != TCP_ESTABLISHED)
+		make_up(sk, tag);
 	if (old == TCP_ESTABLISHED)
 		leave_established(sk, tag);
 	switch (state) {
@@ -331,11 +366,15 @@ static __always_inline void on_state(struct sock *sk, int old, int state)
 		begin_child(tag);
 	if (state == TCP_SYN_SENT || state == TCP_LISTEN) {
 		/* A new life of the socket; its earlier one was folded at -> CLOSE. */
-		if (tag)
+		if (tag) {
+			end_connection(tag);
 			bpf_sk_storage_delete(&sonde_tags, sk);
+		}
 		tag_new(sk, state);
 		return;
 	}
+	if (tag && tag->kind == TAG_LISTENER)
+		tag = connection_tag(sk);
 	if (tag && tag->kind == TAG_CONNECTION)
 		tagged_state(sk, tag, old, state);
 }
@@ -351,6 +390,7 @@ static __always_inline void on_destroy(struct sock *sk)
 		count_close(tag, tag->closer ? tag->closer - 1U : abrupt_closer(sk, tag));
 	fold(sk, tag, true);
 	tuple_leave(tag);
+	end_connection(tag);
 }
 
 /* The first I/O says whose an inherited connection is. False: nobody's that we measure. */
@@ -361,6 +401,7 @@ static __noinline bool adopt(struct sock *sk, struct sonde_tag *tag)
 	if (!pid) {
 		lose(SONDE_TCP_LOSS_FOREIGN, 1);
 		tuple_leave(tag);
+		end_connection(tag);
 		bpf_sk_storage_delete(&sonde_tags, sk);
 		return false;
 	}
@@ -375,11 +416,11 @@ static __noinline bool adopt(struct sock *sk, struct sonde_tag *tag)
 
 static __always_inline void on_call(struct sock *sk, int ret, int flags, bool write)
 {
-	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+	struct sonde_tag *tag = connection_tag(sk);
 	struct sonde_tcp_cell *cell;
 	__u32 index;
 
-	if (!tag || tag->kind != TAG_CONNECTION)
+	if (!tag)
 		return;
 	if ((tag->flags & (TAG_PROVISIONAL | TAG_ESTABLISHED)) != TAG_ESTABLISHED) {
 		make_up(sk, tag);

@@ -285,7 +285,9 @@ enum sonde_tcp_loss {
 		12, /* a call's time or size found no histogram: in the sums only */
 	SONDE_TCP_LOSS_CALL_THREAD =
 		13, /* a target's thread without storage: its calls have no time */
-	SONDE_TCP_LOSS_MAX = 14,
+	SONDE_TCP_LOSS_END_UNSEEN =
+		14, /* connections that are gone without an end that a hook saw: their last bytes and close */
+	SONDE_TCP_LOSS_MAX = 15,
 };
 
 /* Own cost: one slot a program, one value a CPU. */

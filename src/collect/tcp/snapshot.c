@@ -172,6 +172,7 @@ static int emit_losses(struct tcp_state *s, struct sonde_collect_sink sink)
 			reply.loss.count[site] += by_cpu[cpu];
 	}
 	reply.loss.count[SONDE_TCP_LOSS_SKIPPED_RUNS] = tcp_programs_skipped_runs(s);
+	reply.loss.count[SONDE_TCP_LOSS_END_UNSEEN] = s->ends_unseen;
 	return sink.emit(sink.ctx, &reply);
 }
 
@@ -208,6 +209,31 @@ static int emit_costs(struct tcp_state *s, struct sonde_collect_sink sink)
 	return r;
 }
 
+/*
+ * Folds every tagged socket, and counts the connections whose end no hook saw:
+ * begun before the walk, not met by it, not ended after it. Those that began or
+ * ended during the walk can only make this less, so it is true at any load and
+ * exact in a quiet moment.
+ */
+static int fold_sockets(struct tcp_state *s)
+{
+	uint64_t begun, ended, alive;
+	int r;
+
+	s->epoch++;
+	__atomic_store_n(&s->skel->data->sonde_epoch, s->epoch, __ATOMIC_RELEASE);
+	s->skel->bss->sonde_alive = 0;
+	begun = __atomic_load_n(&s->skel->bss->sonde_begun, __ATOMIC_SEQ_CST);
+	r = tcp_programs_run_iterator(s, SONDE_TCP_PROGRAM_SNAPSHOT);
+	if (r < 0)
+		return r;
+	ended = __atomic_load_n(&s->skel->bss->sonde_ended, __ATOMIC_SEQ_CST);
+	alive = s->skel->bss->sonde_alive;
+	if (begun > ended + alive && begun - ended - alive > s->ends_unseen)
+		s->ends_unseen = begun - ended - alive;
+	return 0;
+}
+
 int tcp_snapshot(void *state, struct sonde_collect_sink sink)
 {
 	struct tcp_state *s = state;
@@ -218,9 +244,7 @@ int tcp_snapshot(void *state, struct sonde_collect_sink sink)
 	r = s->config.raise(s->config.ctx, TCP_CAP_BPF);
 	if (r < 0)
 		return r;
-	s->epoch++;
-	__atomic_store_n(&s->skel->data->sonde_epoch, s->epoch, __ATOMIC_RELEASE);
-	r = tcp_programs_run_iterator(s, SONDE_TCP_PROGRAM_SNAPSHOT);
+	r = fold_sockets(s);
 	if (r == 0)
 		r = emit_cells(s, sink);
 	if (r == 0)
