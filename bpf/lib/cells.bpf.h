@@ -8,12 +8,12 @@
  * of them, then share those of the named process that they descend from.
  *
  * SONDE_SLOT is the collector's struct of one entry: it begins with the key and the
- * mark `used`. SONDE_LOSS_CELL_FULL, _OTHER_FULL and _BUSY are sites of its ledger.
+ * mark `used`; SONDE_CELL_PROTOCOL is in all its keys. SONDE_LOSS_CELL_FULL, _OTHER_FULL and _BUSY are sites of its ledger.
  */
 
 #if !defined(SONDE_SLOT) || !defined(SONDE_LOSS_CELL_FULL) || !defined(SONDE_LOSS_OTHER_FULL) ||   \
-	!defined(SONDE_LOSS_BUSY)
-#error "define SONDE_SLOT and the sites SONDE_LOSS_CELL_FULL, _OTHER_FULL and _BUSY first"
+	!defined(SONDE_LOSS_BUSY) || !defined(SONDE_CELL_PROTOCOL)
+#error "define SONDE_SLOT, SONDE_CELL_PROTOCOL and the sites SONDE_LOSS_CELL_FULL, _OTHER_FULL and _BUSY first"
 #endif
 
 #include "bpf/lib/targets.bpf.h"
@@ -98,6 +98,7 @@ static __always_inline bool other_of(__u32 pid, __u8 role, __u32 limit, __u32 *i
 
 	key.pid = pid;
 	key.role = role;
+	key.protocol = SONDE_CELL_PROTOCOL;
 	key.flags = SONDE_TCP_CELL_OTHER;
 	known = bpf_map_lookup_elem(&sonde_index, &key);
 	if (known) {

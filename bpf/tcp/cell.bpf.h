@@ -8,6 +8,7 @@ static __always_inline void tag_key(const struct sonde_tag *tag, struct sonde_tc
 	key->pid = tag->pid;
 	key->peer_pid = tag->peer_pid;
 	key->role = tag->role;
+	key->protocol = IPPROTO_TCP;
 	key->port = tag->role == SONDE_TCP_ROLE_CLIENT ? tag->rport : tag->lport;
 	__builtin_memcpy(key->laddr, tag->laddr, sizeof(key->laddr));
 	__builtin_memcpy(key->raddr, tag->raddr, sizeof(key->raddr));

@@ -59,6 +59,7 @@ static __always_inline bool listener_cell(const struct sonde_tag *tag, const __u
 	key.netns = tag->netns;
 	key.pid = tag->pid;
 	key.role = SONDE_TCP_ROLE_SERVER;
+	key.protocol = IPPROTO_TCP;
 	key.port = tag->lport;
 	__builtin_memcpy(key.laddr, laddr, sizeof(key.laddr));
 	__builtin_memcpy(key.raddr, raddr, sizeof(key.raddr));

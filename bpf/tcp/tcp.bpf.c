@@ -27,6 +27,7 @@
 #define SONDE_LOSS_OTHER_FULL SONDE_TCP_LOSS_OTHER_FULL
 #define SONDE_LOSS_TARGET_FULL SONDE_TCP_LOSS_TARGET_FULL
 #define SONDE_SLOT sonde_tcp_slot
+#define SONDE_CELL_PROTOCOL IPPROTO_TCP
 
 /* In the order in which they build on each other. */
 #include "bpf/lib/cost.bpf.h"

@@ -35,7 +35,8 @@ struct sonde_tcp_cell_key {
 	__u8 role;	/* enum sonde_tcp_role */
 	__u8 flags;	/* SONDE_TCP_CELL_OTHER */
 	__u16 port;
-	__u32 pad;
+	__u8 protocol; /* IPPROTO_TCP, IPPROTO_UDP */
+	__u8 pad[3];
 	__u8 laddr[16];
 	__u8 raddr[16];
 };

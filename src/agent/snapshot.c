@@ -91,15 +91,15 @@ static int copy_drops(struct sonde_cell_state *to, const struct sonde_cell_state
 	return 0;
 }
 
-/* The state of @index that this snapshot may write: a copy of the committed one at the first touch. */
-static int fresh_state(struct sonde_snapshot *s, uint32_t index, struct sonde_cell_state **ret)
+/* The state at @place that this snapshot may write: a copy of the committed one at the first touch. */
+static int fresh_state(struct sonde_snapshot *s, size_t place, struct sonde_cell_state **ret)
 {
 	_cleanup_(sonde_cell_state_unrefp) struct sonde_cell_state *n = NULL;
-	const struct sonde_cell_state *old = s->cells[index];
+	const struct sonde_cell_state *old = s->cells[place];
 	int r = 0;
 
 	if (old && old->fresh) {
-		*ret = s->cells[index];
+		*ret = s->cells[place];
 		return 0;
 	}
 	n = calloc(1, sizeof(*n));
@@ -110,6 +110,7 @@ static int fresh_state(struct sonde_snapshot *s, uint32_t index, struct sonde_ce
 	if (old) {
 		n->key = old->key;
 		n->cell = old->cell;
+		n->udp = old->udp;
 		for (size_t i = 0; r == 0 && i < _SONDE_PROBE_HIST_MAX; i++)
 			r = sonde_sparse_hist_copy(&n->hists[i], &old->hists[i]);
 		if (r == 0)
@@ -117,9 +118,29 @@ static int fresh_state(struct sonde_snapshot *s, uint32_t index, struct sonde_ce
 		if (r < 0)
 			return r;
 	}
-	(void)sonde_cell_state_unref(s->cells[index]);
+	(void)sonde_cell_state_unref(s->cells[place]);
 	*ret = n;
-	s->cells[index] = TAKE_PTR(n);
+	s->cells[place] = TAKE_PTR(n);
+	return 0;
+}
+
+/* The state that a CELL or UDP_CELL record is written to, with its key. */
+static int told_state(struct sonde_snapshot *s, uint32_t index,
+		      const struct sonde_tcp_cell_key *key, struct sonde_cell_state **ret)
+{
+	size_t place = sonde_snapshot_place(key->protocol, index);
+	int r;
+
+	if (index >= SONDE_SNAPSHOT_CELLS_MAX ||
+	    (key->role != SONDE_TCP_ROLE_CLIENT && key->role != SONDE_TCP_ROLE_SERVER))
+		return -EINVAL;
+	r = grow(s, place + 1);
+	if (r == 0)
+		r = fresh_state(s, place, ret);
+	if (r < 0)
+		return r;
+	(*ret)->key = *key;
+	(*ret)->told = true;
 	return 0;
 }
 
@@ -128,29 +149,35 @@ static int take_cell(struct sonde_snapshot *s, const struct sonde_probe_cell *c)
 	struct sonde_cell_state *state = NULL;
 	int r;
 
-	if (c->index >= SONDE_SNAPSHOT_CELLS_MAX ||
-	    (c->key.role != SONDE_TCP_ROLE_CLIENT && c->key.role != SONDE_TCP_ROLE_SERVER))
-		return -EINVAL;
-	r = grow(s, (size_t)c->index + 1);
+	r = told_state(s, c->index, &c->key, &state);
 	if (r < 0)
 		return r;
-	r = fresh_state(s, c->index, &state);
-	if (r < 0)
-		return r;
-	state->key = c->key;
 	state->cell = c->cell;
-	state->told = true;
 	if (c->cell.epoch > s->epoch)
 		s->epoch = c->cell.epoch;
+	return 0;
+}
+
+static int take_udp_cell(struct sonde_snapshot *s, const struct sonde_probe_udp_cell *c)
+{
+	struct sonde_cell_state *state = NULL;
+	int r;
+
+	r = told_state(s, c->index, &c->key, &state);
+	if (r < 0)
+		return r;
+	state->udp = c->cell;
 	return 0;
 }
 
 /* The cell that HIST and DROP belong to must have come before, in this snapshot or another. */
 static int known_state(struct sonde_snapshot *s, uint32_t index, struct sonde_cell_state **ret)
 {
-	if (index >= s->n_cells || !s->cells[index])
+	size_t place = sonde_snapshot_place(IPPROTO_TCP, index);
+
+	if (place >= s->n_cells || !s->cells[place])
 		return -EINVAL;
-	return fresh_state(s, index, ret);
+	return fresh_state(s, place, ret);
 }
 
 static int take_hist(struct sonde_snapshot *s, const struct sonde_probe_hist *h)
@@ -241,6 +268,9 @@ int sonde_snapshot_record(struct sonde_snapshot *s, const struct sonde_probe_rep
 	case SONDE_PROBE_CELL:
 		r = take_cell(s, &reply->cell);
 		break;
+	case SONDE_PROBE_UDP_CELL:
+		r = take_udp_cell(s, &reply->udp_cell);
+		break;
 	case SONDE_PROBE_HIST:
 		r = take_hist(s, &reply->hist);
 		break;
@@ -252,6 +282,9 @@ int sonde_snapshot_record(struct sonde_snapshot *s, const struct sonde_probe_rep
 		break;
 	case SONDE_PROBE_LOSS:
 		s->loss = reply->loss;
+		break;
+	case SONDE_PROBE_UDP_LOSS:
+		s->udp_loss = reply->udp_loss;
 		break;
 	case SONDE_PROBE_COST:
 		r = take_cost(s, &reply->cost);

@@ -8,6 +8,7 @@
  * Loop thread only.
  */
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,7 +19,7 @@
 
 #define SONDE_SNAPSHOT_CELLS_MAX (1U << 17)
 #define SONDE_SNAPSHOT_DROPS_MAX 256 /* reasons of one cell */
-#define SONDE_SNAPSHOT_PROGRAMS_MAX 32
+#define SONDE_SNAPSHOT_PROGRAMS_MAX 64
 #define SONDE_SNAPSHOT_PROCESSES_MAX 4096
 
 struct sonde_cell_state {
@@ -26,7 +27,8 @@ struct sonde_cell_state {
 	bool fresh; /* made in the snapshot that is not yet committed */
 	bool told; /* … with a CELL record, not for a drop alone: its gauges are of that snapshot */
 	struct sonde_tcp_cell_key key;
-	struct sonde_tcp_cell cell;
+	struct sonde_tcp_cell cell; /* all 0 of a UDP cell */
+	struct sonde_udp_cell udp;  /* … of a TCP cell */
 	struct sonde_sparse_hist hists[_SONDE_PROBE_HIST_MAX];
 	struct sonde_edge_drop *drops; /* cumulative */
 	size_t n_drops;
@@ -36,18 +38,25 @@ struct sonde_cell_state *sonde_cell_state_ref(struct sonde_cell_state *s);
 struct sonde_cell_state *sonde_cell_state_unref(struct sonde_cell_state *s);
 
 struct sonde_snapshot {
-	struct sonde_cell_state **cells; /* by the probe's index; NULL = not seen */
+	struct sonde_cell_state **cells; /* by sonde_snapshot_place(); NULL = not seen */
 	size_t n_cells;
 	struct sonde_probe_process *processes; /* as of the last committed snapshot */
 	size_t n_processes;
 	struct sonde_probe_cost costs[SONDE_SNAPSHOT_PROGRAMS_MAX];
 	size_t n_costs;
 	struct sonde_probe_loss loss;
+	struct sonde_probe_udp_loss udp_loss;
 	uint64_t epoch;	  /* the largest of the snapshot that is being read */
 	uint64_t mono_ns; /* when the last one was committed */
 	int64_t wall_ms;
 	uint64_t refused; /* records that were out of range or did not fit */
 };
+
+/* Each collector numbers its own cells from 0: here they stand by turns. */
+static inline size_t sonde_snapshot_place(uint8_t protocol, uint32_t index)
+{
+	return 2 * (size_t)index + (protocol == IPPROTO_UDP);
+}
 
 void sonde_snapshot_done(struct sonde_snapshot *s);
 /* Nothing is attached any more: forgets everything but `refused`. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "model/probe-msg.h"
 
 static void json_unrefp(json_t **j)
 {
@@ -155,7 +156,14 @@ static int parse_targets(const json_t *o, struct sonde_spec *s, char words[SONDE
 	return 0;
 }
 
-static int parse_collectors(const json_t *o, char words[SONDE_SPEC_WORDS_MAX])
+static uint32_t collector_bit(const char *name)
+{
+	if (strcmp(name, "tcp") == 0)
+		return SONDE_PROBE_COLLECT_TCP;
+	return strcmp(name, "udp") == 0 ? SONDE_PROBE_COLLECT_UDP : 0;
+}
+
+static int parse_collectors(const json_t *o, struct sonde_spec *s, char words[SONDE_SPEC_WORDS_MAX])
 {
 	const json_t *list = member(o, "collectors", "collectors");
 
@@ -164,10 +172,16 @@ static int parse_collectors(const json_t *o, char words[SONDE_SPEC_WORDS_MAX])
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const char *name = json_string_value(json_array_get(list, i));
 
-		if (!name || strcmp(name, "tcp") != 0)
-			return invalid(words, "collectors: '%.40s' is not known, only 'tcp' is",
+		uint32_t bit = name ? collector_bit(name) : 0;
+
+		if (!bit)
+			return invalid(words,
+				       "collectors: '%.40s' is not known, 'tcp' and 'udp' are",
 				       name ? name : "(no string)");
+		s->collectors |= bit;
 	}
+	if (!s->collectors)
+		s->collectors = SONDE_PROBE_COLLECT_TCP;
 	return 0;
 }
 
@@ -208,7 +222,7 @@ static int parse_spec(const json_t *o, struct sonde_spec *s, char words[SONDE_SP
 		r = get_int(o, "reportIntervalMs", "report_interval_ms", 0,
 			    SONDE_SPEC_REPORT_INTERVAL_MAX_MS, &s->report_interval_ms, words);
 	if (r == 0)
-		r = parse_collectors(o, words);
+		r = parse_collectors(o, s, words);
 	if (r == 0)
 		r = parse_options(o, s, words);
 	if (r == 0)
@@ -317,6 +331,7 @@ static int from_plain(const Skywalking__V3__Command *c, struct sonde_spec *s,
 	s->plain = true;
 	(void)snprintf(s->preset, sizeof(s->preset), "network-calls");
 	s->execution_time = true;
+	s->collectors = SONDE_PROBE_COLLECT_TCP;
 	s->report_interval_ms = SONDE_TASK_REPORT_INTERVAL_DEFAULT_MS;
 	if (sonde_parse_i64(argument(c, "TaskStartTime"), 0, INT64_MAX / 2, &s->start_wall_ms) < 0)
 		return invalid(words, "TaskStartTime: a number of milliseconds was expected");

@@ -36,6 +36,7 @@ int sonde_task_new(struct sonde_tasks *tasks, struct sonde_spec *spec, struct so
 	t->tasks = tasks;
 	t->spec = *spec;
 	*spec = (struct sonde_spec){0};
+	t->view.collectors = t->spec.collectors;
 	*ret = t;
 	return 0;
 }
@@ -129,6 +130,12 @@ uint64_t sonde_task_ledger(const struct sonde_task *t, const struct sonde_snapsh
 	n = t->ledger[site];
 	if (site < SONDE_TCP_LOSS_MAX && s->loss.count[site] > t->base.loss.count[site])
 		n += s->loss.count[site] - t->base.loss.count[site];
+	if (site >= SONDE_LEDGER_UDP) {
+		const unsigned u = site - SONDE_LEDGER_UDP;
+
+		if (s->udp_loss.count[u] > t->base.udp_loss.count[u])
+			n += s->udp_loss.count[u] - t->base.udp_loss.count[u];
+	}
 	if (site == SONDE_LEDGER_RECORD_REFUSED && s->refused > t->base.refused)
 		n += s->refused - t->base.refused;
 	return n;

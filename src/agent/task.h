@@ -59,6 +59,7 @@ struct sonde_task_change {
 /* What is subtracted from the counters that began before the task. */
 struct sonde_task_base {
 	struct sonde_probe_loss loss;
+	struct sonde_probe_udp_loss udp_loss;
 	struct sonde_probe_cost costs[SONDE_SNAPSHOT_PROGRAMS_MAX];
 	size_t n_costs;
 	uint64_t agent_cpu_ns, probe_cpu_ns;

@@ -61,6 +61,7 @@ void tasks_count_from_now(struct sonde_task *t)
 
 	t->base = (struct sonde_task_base){
 		.loss = s->loss,
+		.udp_loss = s->udp_loss,
 		.n_costs = s->n_costs,
 		.refused = s->refused,
 		.agent_cpu_ns = own_cpu_ns(),
@@ -99,7 +100,13 @@ void tasks_worker_died(struct sonde_task *t)
 		if (s->loss.count[site] > t->base.loss.count[site])
 			t->ledger[site] += s->loss.count[site] - t->base.loss.count[site];
 	}
+	for (unsigned site = 0; site < SONDE_UDP_LOSS_MAX; site++) {
+		if (s->udp_loss.count[site] > t->base.udp_loss.count[site])
+			t->ledger[SONDE_LEDGER_UDP + site] +=
+				s->udp_loss.count[site] - t->base.udp_loss.count[site];
+	}
 	t->base.loss = (struct sonde_probe_loss){0};
+	t->base.udp_loss = (struct sonde_probe_udp_loss){0};
 	t->base.n_costs = 0;
 	t->ledger[SONDE_LEDGER_WORKER_RESTARTED]++;
 	t->carried_probe_cpu_ns += t->seen_probe_cpu_ns > t->base.probe_cpu_ns

@@ -50,7 +50,7 @@ int tasks_admit(struct sonde_task *t, uint64_t duration_ns,
 		.type = SONDE_PROBE_TASK_ADMIT,
 		.task = t->slot,
 		.duration_ns = duration_ns,
-		.collectors = SONDE_PROBE_COLLECT_TCP,
+		.collectors = t->spec.collectors,
 		.options = t->spec.execution_time ? SONDE_PROBE_OPTION_EXECUTION_TIME : 0,
 		.max_peers = t->spec.max_peers,
 	};

@@ -155,9 +155,12 @@ static int fill_edge(struct sonde_edge *e, const struct sonde_cell_state *now,
 	int r = 0;
 
 	e->role = now->key.role;
+	e->protocol = now->key.protocol;
 	e->port = now->key.port;
 	e->changed =
 		sonde_cell_add_difference(&e->cell, &now->cell, then ? &then->cell : NULL, true);
+	if (sonde_udp_cell_add_difference(&e->udp, &now->udp, then ? &then->udp : NULL))
+		e->changed = true;
 	/* Connections that are open no more are a change too: the gauge falls. */
 	if (then && then->cell.open != now->cell.open)
 		e->changed = true;
@@ -170,9 +173,12 @@ static int fill_edge(struct sonde_edge *e, const struct sonde_cell_state *now,
 }
 
 /* Over its whole life: only signals that came before a connection, or instead of one. */
-static bool without_connection(const struct sonde_tcp_cell *c)
+static bool without_connection(const struct sonde_cell_state *s)
 {
-	return c->seeded == 0 && c->opened == 0 && c->accepted == 0 && c->open == 0;
+	const struct sonde_tcp_cell *c = &s->cell;
+
+	return s->key.protocol != IPPROTO_UDP && c->seeded == 0 && c->opened == 0 &&
+	       c->accepted == 0 && c->open == 0;
 }
 
 static int add_edge(struct sonde_edges *edges, const struct sonde_cell_state *now,
@@ -194,7 +200,7 @@ static int add_edge(struct sonde_edges *edges, const struct sonde_cell_state *no
 		return r;
 	}
 	sonde_peer_resolve(peers, &now->key, &e->peer);
-	if (without_connection(&now->cell))
+	if (without_connection(now))
 		sonde_peer_infer_client(peers, &now->key, &e->peer);
 	if (e->peer.kind == SONDE_PEER_PROCESS)
 		other = names.process_of(names.ctx, e->peer.pid);
@@ -203,6 +209,14 @@ static int add_edge(struct sonde_edges *edges, const struct sonde_cell_state *no
 	else if (e->peer.kind == SONDE_PEER_PROCESS)
 		e->peer.kind = SONDE_PEER_ADDRESS;
 	return 0;
+}
+
+static bool sees(const struct sonde_view *v, const struct sonde_tcp_cell_key *key)
+{
+	uint32_t collector =
+		key->protocol == IPPROTO_UDP ? SONDE_PROBE_COLLECT_UDP : SONDE_PROBE_COLLECT_TCP;
+
+	return (!v->collectors || v->collectors & collector) && sonde_view_has(v, key->pid);
 }
 
 int sonde_view_difference(struct sonde_view *v, const struct sonde_snapshot *s,
@@ -219,7 +233,7 @@ int sonde_view_difference(struct sonde_view *v, const struct sonde_snapshot *s,
 		struct sonde_cell_state *now = s->cells[i];
 		struct sonde_process *self;
 
-		if (!now || !sonde_view_has(v, now->key.pid))
+		if (!now || !sees(v, &now->key))
 			continue;
 		if (now == v->last[i] && !now->cell.open)
 			continue;

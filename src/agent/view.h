@@ -19,7 +19,8 @@
 struct sonde_view {
 	struct sonde_cell_state **last; /* what was reported up to; NULL = nothing */
 	size_t n_last;
-	uint32_t *pids; /* ascending */
+	uint32_t collectors; /* SONDE_PROBE_COLLECT_*: whose cells it sees; 0 = everybody's */
+	uint32_t *pids;	     /* ascending */
 	size_t n_pids;
 };
 

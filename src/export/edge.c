@@ -73,17 +73,11 @@ static void merge_gauges(struct sonde_tcp_cell *to, const struct sonde_tcp_cell 
 	to->epoch = epoch;
 }
 
-bool sonde_cell_add_difference(struct sonde_tcp_cell *to, const struct sonde_tcp_cell *now,
-			       const struct sonde_tcp_cell *then, bool gauges)
+static bool add_differences(uint64_t *sum, const uint64_t *new, const uint64_t *old, size_t n)
 {
-	uint64_t *sum = (uint64_t *)to;
-	const uint64_t *new = (const uint64_t *)now;
-	const uint64_t *old = (const uint64_t *)then;
 	bool grew = false;
 
-	assert(to && now);
-
-	for (size_t i = 0; i < COUNTERS; i++) {
+	for (size_t i = 0; i < n; i++) {
 		uint64_t before = old ? old[i] : 0;
 
 		/* Counters only grow; one that fell would be a fault of the probe, never a huge number. */
@@ -92,9 +86,33 @@ bool sonde_cell_add_difference(struct sonde_tcp_cell *to, const struct sonde_tcp
 		sum[i] += new[i] - before;
 		grew = true;
 	}
+	return grew;
+}
+
+bool sonde_cell_add_difference(struct sonde_tcp_cell *to, const struct sonde_tcp_cell *now,
+			       const struct sonde_tcp_cell *then, bool gauges)
+{
+	bool grew;
+
+	assert(to && now);
+
+	grew = add_differences((uint64_t *)to, (const uint64_t *)now, (const uint64_t *)then,
+			       COUNTERS);
 	if (gauges)
 		merge_gauges(to, now);
 	return grew;
+}
+
+#define UDP_COUNTERS (sizeof(struct sonde_udp_cell) / sizeof(uint64_t))
+_Static_assert(sizeof(struct sonde_udp_cell) % sizeof(uint64_t) == 0, "u64 counters");
+
+bool sonde_udp_cell_add_difference(struct sonde_udp_cell *to, const struct sonde_udp_cell *now,
+				   const struct sonde_udp_cell *then)
+{
+	assert(to && now);
+
+	return add_differences((uint64_t *)to, (const uint64_t *)now, (const uint64_t *)then,
+			       UDP_COUNTERS);
 }
 
 int sonde_edge_drops_append(struct sonde_edge_drop **drops, size_t *n,
@@ -152,6 +170,7 @@ int sonde_edge_merge(struct sonde_edge *to, const struct sonde_edge *from)
 	assert(to && from);
 
 	(void)sonde_cell_add_difference(&to->cell, &from->cell, NULL, true);
+	(void)sonde_udp_cell_add_difference(&to->udp, &from->udp, NULL);
 	to->changed = to->changed || from->changed;
 	for (size_t i = 0; r == 0 && i < _SONDE_PROBE_HIST_MAX; i++)
 		r = sonde_sparse_hist_merge(&to->hists[i], &from->hists[i]);

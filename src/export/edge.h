@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "bpf/udp/udp_types.h"
 #include "model/drop-class.h"
 #include "model/peer.h"
 #include "model/probe-msg.h"
@@ -38,10 +39,12 @@ struct sonde_edge {
 	struct sonde_process
 		*other; /* one reference; NULL unless the peer is a process with an id */
 	struct sonde_peer peer;
-	uint8_t role;  /* enum sonde_tcp_role */
-	uint16_t port; /* of the service */
-	bool changed;  /* false: nothing but gauges, sent only where a merged edge changed */
-	struct sonde_tcp_cell cell;
+	uint8_t role;	  /* enum sonde_tcp_role */
+	uint8_t protocol; /* IPPROTO_UDP; else TCP */
+	uint16_t port;	  /* of the service */
+	bool changed;	  /* false: nothing but gauges, sent only where a merged edge changed */
+	struct sonde_tcp_cell cell; /* all 0 where the protocol is UDP */
+	struct sonde_udp_cell udp;
 	struct sonde_sparse_hist hists[_SONDE_PROBE_HIST_MAX];
 	struct sonde_edge_drop *drops; /* owned */
 	size_t n_drops;
@@ -57,6 +60,10 @@ void sonde_edges_done(struct sonde_edges *e);
 
 /* A zeroed edge at the end; borrowed until the next add. Return: 0, -ENOMEM. */
 int sonde_edges_add(struct sonde_edges *e, struct sonde_edge **ret) _must_check_;
+
+/* The same for UDP, whose cells are counters alone. */
+bool sonde_udp_cell_add_difference(struct sonde_udp_cell *to, const struct sonde_udp_cell *now,
+				   const struct sonde_udp_cell *then);
 
 /* Frees what it owns; the struct can be used again. */
 void sonde_edge_done(struct sonde_edge *e);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -73,6 +74,11 @@ static void label_sonde(struct member *m)
 	}
 }
 
+static int is_udp(const struct sonde_edge *e)
+{
+	return e->protocol == IPPROTO_UDP;
+}
+
 static int compare_self(const struct sonde_process *a, const struct sonde_process *b)
 {
 	int r = strcmp(a->service, b->service);
@@ -93,6 +99,8 @@ static int compare(const void *va, const void *vb)
 		r = (int)a->label - (int)b->label;
 	if (r == 0)
 		r = strcmp(a->value, b->value);
+	if (r == 0)
+		r = is_udp(a->edge) - is_udp(b->edge);
 	return r ? r : (int)a->port - (int)b->port;
 }
 
@@ -119,6 +127,7 @@ static int emit_run(struct sonde_batch *b, const struct member *members, size_t 
 	int r = 0;
 
 	merged.role = members[0].edge->role;
+	merged.protocol = members[0].edge->protocol;
 	merged.port = members[0].port;
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = sonde_edge_merge(&merged, members[i].edge);
@@ -135,6 +144,7 @@ int sonde_group_emit(struct sonde_batch *b, const struct sonde_edges *edges,
 {
 	_cleanup_free_ struct member *members = NULL;
 	const struct sonde_process *last = NULL;
+	size_t n = 0;
 	int r = 0;
 
 	assert(b && edges && emit);
@@ -145,17 +155,22 @@ int sonde_group_emit(struct sonde_batch *b, const struct sonde_edges *edges,
 	if (!members)
 		return -ENOMEM;
 	for (size_t i = 0; i < edges->n; i++) {
-		members[i].edge = &edges->edges[i];
-		if (rule == SONDE_GROUP_SKYWALKING)
-			label_skywalking(&members[i]);
+		struct member *m = &members[n];
+
+		m->edge = &edges->edges[i];
+		if (rule == SONDE_GROUP_SONDE)
+			label_sonde(m);
+		else if (is_udp(m->edge))
+			continue;
 		else
-			label_sonde(&members[i]);
+			label_skywalking(m);
+		n++;
 	}
-	qsort(members, edges->n, sizeof(members[0]), compare);
-	for (size_t i = 0, end; r == 0 && i < edges->n; i = end) {
+	qsort(members, n, sizeof(members[0]), compare);
+	for (size_t i = 0, end; r == 0 && i < n; i = end) {
 		const struct sonde_process *self = members[i].edge->self;
 
-		for (end = i + 1; end < edges->n && compare(&members[i], &members[end]) == 0;)
+		for (end = i + 1; end < n && compare(&members[i], &members[end]) == 0;)
 			end++;
 		if (!last || !same_instance(last, self))
 			sonde_batch_begin(b, self->service, self->instance);

@@ -12,7 +12,7 @@
 
 enum sonde_group_rule {
 	/*
-	 * A process id only for a peer of the same service and instance, else `_local`, else `_address` =
+	 * TCP alone: the set knows no other protocol. A process id only for a peer of the same service and instance, else `_local`, else `_address` =
 	 * ip:port, with port 0 for a server's clients (one peer a client address).
 	 */
 	SONDE_GROUP_SKYWALKING = 0,

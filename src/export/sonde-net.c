@@ -2,6 +2,7 @@
 #include "export/sonde-net.h"
 
 #include <assert.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -251,10 +252,42 @@ static int emit_spread(struct out *o)
 	return r;
 }
 
+static int emit_udp(struct out *o)
+{
+	const struct sonde_udp_cell *u = &o->e->udp;
+	const struct {
+		enum sonde_meter meter;
+		uint64_t value;
+	} counters[] = {
+		{SONDE_METER_UDP_SENT_DATAGRAMS, u->sent_datagrams},
+		{SONDE_METER_UDP_SENT_BYTES, u->sent_bytes},
+		{SONDE_METER_UDP_RECEIVED_DATAGRAMS, u->received_datagrams},
+		{SONDE_METER_UDP_RECEIVED_BYTES, u->received_bytes},
+		{SONDE_METER_UDP_WRITE_CALLS, u->write_calls},
+		{SONDE_METER_UDP_READ_CALLS, u->read_calls},
+		{SONDE_METER_UDP_BUFFER_DROPPED, u->buffer_dropped_datagrams},
+		{SONDE_METER_UDP_BUFFER_DROPPED_BYTES, u->buffer_dropped_bytes},
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(counters); i++)
+		r = counter(o, counters[i].meter, counters[i].value);
+	for (unsigned i = 0; r == 0 && i < SONDE_UDP_ERROR_MAX; i++)
+		r = labelled_one(o, SONDE_METER_UDP_SEND_ERRORS, u->send_errors[i], "errno",
+				 sonde_meter_udp_errno(i));
+	for (unsigned i = 0; r == 0 && i < SONDE_UDP_ERROR_MAX; i++)
+		r = labelled_one(o, SONDE_METER_UDP_RECEIVE_ERRORS, u->receive_errors[i], "errno",
+				 sonde_meter_udp_errno(i));
+	return r;
+}
+
 static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_group_labels *l)
 {
 	struct out o = {b, e, l};
 	int r = 0;
+
+	if (e->protocol == IPPROTO_UDP)
+		return emit_udp(&o);
 
 	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(fields); i++)
 		r = counter(&o, fields[i].meter, field(&e->cell, fields[i].offset));

@@ -10,8 +10,9 @@
 #include <stddef.h>
 
 #include "bpf/tcp/tcp_types.h"
+#include "bpf/udp/udp_types.h"
 
-/* Agent side, behind enum sonde_tcp_loss. */
+/* Behind enum sonde_tcp_loss: the agent's own, then the UDP collector's. */
 enum sonde_ledger_site {
 	SONDE_LEDGER_REPORT_DROPPED = SONDE_TCP_LOSS_MAX,
 	SONDE_LEDGER_REPORT_UNKNOWN,
@@ -21,7 +22,8 @@ enum sonde_ledger_site {
 	SONDE_LEDGER_RECORD_REFUSED,
 	SONDE_LEDGER_UNNAMED,
 	SONDE_LEDGER_TARGETS_FULL,
-	_SONDE_LEDGER_MAX,
+	SONDE_LEDGER_UDP, /* enum sonde_udp_loss begins here */
+	_SONDE_LEDGER_MAX = SONDE_LEDGER_UDP + SONDE_UDP_LOSS_MAX,
 };
 
 struct sonde_ledger_info {

@@ -40,6 +40,19 @@ static const char *const errnos[] = {
 };
 _Static_assert(ELEMENTS_OF(errnos) == SONDE_TCP_CONNECT_ERROR_MAX, "a name for each error");
 
+static const char *const udp_errnos[] = {
+	[SONDE_UDP_ECONNREFUSED] = "ECONNREFUSED",
+	[SONDE_UDP_EAGAIN] = "EAGAIN",
+	[SONDE_UDP_EMSGSIZE] = "EMSGSIZE",
+	[SONDE_UDP_ENETUNREACH] = "ENETUNREACH",
+	[SONDE_UDP_EHOSTUNREACH] = "EHOSTUNREACH",
+	[SONDE_UDP_EPERM] = "EPERM",
+	[SONDE_UDP_ENOBUFS] = "ENOBUFS",
+	[SONDE_UDP_EINVAL] = "EINVAL",
+	[SONDE_UDP_EOTHER] = "other",
+};
+_Static_assert(ELEMENTS_OF(udp_errnos) == SONDE_UDP_ERROR_MAX, "a name for each error");
+
 static const char *const retransmits[] = {
 	[SONDE_TCP_RETRANSMIT_SYN] = "syn",
 	[SONDE_TCP_RETRANSMIT_SYNACK] = "synack",
@@ -109,6 +122,13 @@ const char *sonde_meter_errno(enum sonde_tcp_connect_error e)
 	assert((unsigned)e < SONDE_TCP_CONNECT_ERROR_MAX);
 
 	return errnos[e];
+}
+
+const char *sonde_meter_udp_errno(enum sonde_udp_error e)
+{
+	assert((unsigned)e < SONDE_UDP_ERROR_MAX);
+
+	return udp_errnos[e];
 }
 
 const char *sonde_meter_retransmit(enum sonde_tcp_retransmit k)

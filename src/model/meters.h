@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "bpf/tcp/tcp_types.h"
+#include "bpf/udp/udp_types.h"
 
 enum sonde_meter_kind {
 	SONDE_METER_KIND_COUNTER = 0,
@@ -46,6 +47,7 @@ const char *sonde_meter_kind_name(enum sonde_meter_kind k);
 const char *sonde_meter_closer(enum sonde_tcp_close c);	       /* local remote both error */
 const char *sonde_meter_close_kind(enum sonde_tcp_close c);    /* fin rst error */
 const char *sonde_meter_errno(enum sonde_tcp_connect_error e); /* aborted ECONNREFUSED … other */
+const char *sonde_meter_udp_errno(enum sonde_udp_error e);     /* ECONNREFUSED … other */
 const char *sonde_meter_retransmit(enum sonde_tcp_retransmit k); /* syn synack fast … */
 const char *sonde_meter_where(enum sonde_tcp_where w);		 /* socket elsewhere listener */
 

@@ -4,12 +4,14 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 /* Who serves (addr, port) in netns. Any-address listeners have an all-zero addr. */
 struct serve {
 	uint8_t addr[16];
 	uint16_t port;
+	uint8_t protocol;
 	uint64_t netns;
 	uint32_t pid;
 	uint64_t group;
@@ -124,10 +126,22 @@ static int table_add(struct table *t, size_t max_rows, const void *row)
 	return 0;
 }
 
+/* A key that says nothing is of TCP. */
+static uint8_t protocol_of(const struct sonde_tcp_cell_key *key)
+{
+	return key->protocol == IPPROTO_UDP ? IPPROTO_UDP : IPPROTO_TCP;
+}
+
+/* A UDP socket that is bound to no address serves its whole namespace, as a listener does. */
 static int add_server(struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key)
 {
-	struct serve s = {.port = key->port, .netns = key->netns, .pid = key->pid};
+	struct serve s = {.port = key->port,
+			  .protocol = protocol_of(key),
+			  .netns = key->netns,
+			  .pid = key->pid};
 
+	if (is_any(key->laddr))
+		return table_add(&t->listeners, t->max_rows, &s);
 	memcpy(s.addr, key->laddr, 16);
 	return table_add(&t->serves, t->max_rows, &s);
 }
@@ -149,16 +163,20 @@ int sonde_peer_table_add_cell(struct sonde_peer_table *t, const struct sonde_tcp
 
 	if (key->flags & SONDE_TCP_CELL_OTHER)
 		return 0;
-	r = table_add(&t->locals, t->max_rows, key->laddr);
-	if (r < 0)
-		return r;
+	if (!is_any(key->laddr)) {
+		r = table_add(&t->locals, t->max_rows, key->laddr);
+		if (r < 0)
+			return r;
+	}
+	if (key->role == SONDE_TCP_ROLE_CLIENT && protocol_of(key) == IPPROTO_UDP)
+		return 0; /* for sonde_peer_infer_client(), which is TCP's */
 	return key->role == SONDE_TCP_ROLE_SERVER ? add_server(t, key) : add_client(t, key);
 }
 
 int sonde_peer_table_add_listener(struct sonde_peer_table *t, uint64_t netns,
 				  const uint8_t addr[16], uint16_t port, uint32_t pid)
 {
-	struct serve s = {.port = port, .netns = netns, .pid = pid};
+	struct serve s = {.port = port, .protocol = IPPROTO_TCP, .netns = netns, .pid = pid};
 
 	assert(t && addr && !t->sealed);
 
@@ -184,6 +202,8 @@ static int compare_serve(const void *va, const void *vb)
 	const struct serve *a = va, *b = vb;
 	int r = memcmp(a->addr, b->addr, 16);
 
+	if (r == 0)
+		r = (int)a->protocol - (int)b->protocol;
 	return r ? r : (a->port > b->port) - (a->port < b->port);
 }
 
@@ -273,7 +293,7 @@ static bool is_local(const struct sonde_peer_table *t, const uint8_t addr[16])
 
 static uint32_t find_server(const struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key)
 {
-	struct serve want = {.port = key->port, .netns = key->netns};
+	struct serve want = {.port = key->port, .protocol = protocol_of(key), .netns = key->netns};
 	bool loopback = sonde_address_is_loopback(key->raddr);
 	uint32_t pid;
 

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -116,6 +117,11 @@ static const char *probe_fault(const struct sonde_probe_probe *p)
 		       : no_nul;
 }
 
+static const char *key_fault(const struct sonde_tcp_cell_key *key, uint8_t protocol)
+{
+	return key->protocol == protocol ? role_fault(key->role) : "protocol";
+}
+
 /* NULL: nothing wrong in the body of this type. */
 static const char *body_fault(const struct sonde_probe_reply *p)
 {
@@ -127,7 +133,9 @@ static const char *body_fault(const struct sonde_probe_reply *p)
 			return "error out of range";
 		return TERMINATED(p->end.text) ? NULL : no_nul;
 	case SONDE_PROBE_CELL:
-		return role_fault(p->cell.key.role);
+		return key_fault(&p->cell.key, IPPROTO_TCP);
+	case SONDE_PROBE_UDP_CELL:
+		return key_fault(&p->udp_cell.key, IPPROTO_UDP);
 	case SONDE_PROBE_HIST:
 		if (p->hist.kind >= _SONDE_PROBE_HIST_MAX)
 			return "histogram kind";

@@ -23,6 +23,7 @@
 #include "base/cleanup.h"
 #include "bpf/lib/flow_types.h"
 #include "bpf/tcp/tcp_types.h"
+#include "bpf/udp/udp_types.h"
 
 #define SONDE_PROBE_VERSION 1
 #define SONDE_PROBE_TASKS_MAX 32
@@ -49,8 +50,8 @@ enum sonde_probe_request_type {
 	/* End a task (detaches after the last one). END.numbers: detach ns. Records: IDLE when it was the last. -ENOENT. */
 	SONDE_PROBE_TASK_END = 4,
 	/*
-	 * Read everything: records CELL, CALLS and HIST (behind their CELL), DROP, PROCESS, LOSS, COST. Only cells
-	 * that changed since the previous snapshot; values are cumulative since attach. With
+	 * Read everything: records CELL, CALLS and HIST (behind their CELL), UDP_CELL, DROP, PROCESS, LOSS, UDP_LOSS,
+	 * COST. Only cells that changed since the previous snapshot; values are cumulative since attach. With
 	 * SONDE_PROBE_OPTION_FLOWS also FLOW (those that ended since the previous snapshot, once each, and
 	 * the open_flows largest of the open ones), FLOW_REST (the others), and SERVICE.
 	 */
@@ -89,6 +90,7 @@ struct sonde_probe_request {
 _Static_assert(sizeof(struct sonde_probe_request) == 128, "request layout");
 
 #define SONDE_PROBE_COLLECT_TCP (1U << 0)
+#define SONDE_PROBE_COLLECT_UDP (1U << 1)
 #define SONDE_PROBE_OPTION_EXECUTION_TIME (1U << 0)
 #define SONDE_PROBE_OPTION_FLOWS (1U << 8)
 
@@ -111,6 +113,8 @@ enum sonde_probe_reply_type {
 	SONDE_PROBE_FLOW_REST = 16,
 	SONDE_PROBE_SERVICE = 17,
 	SONDE_PROBE_CALLS = 18,
+	SONDE_PROBE_UDP_CELL = 19,
+	SONDE_PROBE_UDP_LOSS = 20,
 	_SONDE_PROBE_REPLY_MAX,
 };
 
@@ -139,6 +143,14 @@ struct sonde_probe_cell {
 	uint32_t pad;
 	struct sonde_tcp_cell_key key;
 	struct sonde_tcp_cell cell;
+};
+
+/* Its indices are the UDP collector's own. */
+struct sonde_probe_udp_cell {
+	uint32_t index;
+	uint32_t pad;
+	struct sonde_tcp_cell_key key;
+	struct sonde_udp_cell cell;
 };
 
 enum sonde_probe_hist_kind {
@@ -191,6 +203,10 @@ enum sonde_probe_process_state {
 
 struct sonde_probe_loss {
 	uint64_t count[SONDE_TCP_LOSS_MAX]; /* cumulative */
+};
+
+struct sonde_probe_udp_loss {
+	uint64_t count[SONDE_UDP_LOSS_MAX]; /* cumulative */
 };
 
 struct sonde_probe_cost {
@@ -304,11 +320,13 @@ struct sonde_probe_reply {
 		struct sonde_probe_hello hello;
 		struct sonde_probe_end end;
 		struct sonde_probe_cell cell;
+		struct sonde_probe_udp_cell udp_cell;
 		struct sonde_probe_hist hist;
 		struct sonde_probe_drop drop;
 		struct sonde_probe_calls calls;
 		struct sonde_probe_process process;
 		struct sonde_probe_loss loss;
+		struct sonde_probe_udp_loss udp_loss;
 		struct sonde_probe_cost cost;
 		struct sonde_probe_probe probe;
 		struct sonde_probe_pid pids;

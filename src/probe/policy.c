@@ -71,7 +71,7 @@ static const struct sonde_option policy_options[] = {
 			  "most tasks at once; 0 refuses all"),
 	SONDE_OPTION_UINT(struct policy_file, "limits.max_peers", max_peers, "8192", "64", "65536",
 			  "most cells in the kernel: (process, role, peer, port)"),
-	SONDE_OPTION_STRINGS(struct policy_file, "collectors", collectors, "tcp",
+	SONDE_OPTION_STRINGS(struct policy_file, "collectors", collectors, "tcp,udp",
 			     SONDE_POLICY_LIST_MAX, "collectors that may be attached"),
 	SONDE_OPTION_STRINGS(
 		struct policy_file, "options", options, "execution_time", SONDE_POLICY_LIST_MAX,
@@ -90,7 +90,10 @@ struct word {
 	const char *name;
 	uint32_t bit;
 };
-static const struct word collector_names[] = {{"tcp", SONDE_PROBE_COLLECT_TCP}};
+static const struct word collector_names[] = {
+	{"tcp", SONDE_PROBE_COLLECT_TCP},
+	{"udp", SONDE_PROBE_COLLECT_UDP},
+};
 static const struct word option_names[] = {{"execution_time", SONDE_PROBE_OPTION_EXECUTION_TIME}};
 
 /* 0 = no such word. */

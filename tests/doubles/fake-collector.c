@@ -2,6 +2,7 @@
 #include "doubles/fake-collector.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 
 #define DETACH_NS 7
@@ -10,7 +11,8 @@ struct fake_collector fake_collector;
 
 static int emit_probe(struct sonde_collect_sink sink)
 {
-	struct sonde_probe_reply reply = {.type = SONDE_PROBE_PROBE, .probe = {.state = SONDE_PROBE_ATTACHED}};
+	struct sonde_probe_reply reply = {.type = SONDE_PROBE_PROBE,
+					  .probe = {.state = SONDE_PROBE_ATTACHED}};
 
 	(void)snprintf(reply.probe.name, sizeof(reply.probe.name), "fake");
 	return sink.emit(sink.ctx, &reply);
@@ -94,7 +96,8 @@ static int snapshot(void *state, struct sonde_collect_sink sink)
 	for (unsigned int i = 0; i < f->cells; i++) {
 		struct sonde_probe_reply reply = {
 			.type = SONDE_PROBE_CELL,
-			.cell = {.index = i, .key = {.role = SONDE_TCP_ROLE_CLIENT}},
+			.cell = {.index = i,
+				 .key = {.role = SONDE_TCP_ROLE_CLIENT, .protocol = IPPROTO_TCP}},
 		};
 
 		r = sink.emit(sink.ctx, &reply);

@@ -9,8 +9,9 @@
 #include "base/num.h"
 
 /* The presets of tasks/ that a server of this version can hand out. */
-static const char *const presets[] = {"network", "network-calls"};
-static const char *const collectors[] = {"tcp"};
+static const char *const presets[] = {"network", "network-calls", "udp"};
+/* By bit of SONDE_SPEC_COLLECT_*. */
+static const char *const collectors[] = {"tcp", "udp"};
 
 struct reader {
 	struct sonde_problem *problem;
@@ -208,7 +209,13 @@ static bool one_of(const char *text, const char *const *list, size_t n)
 	return false;
 }
 
-static int check_collectors(const struct reader *rd, const json_t *root)
+/* What a preset stands for where the task does not say it. */
+static unsigned default_collectors(const char *preset)
+{
+	return strcmp(preset, "udp") == 0 ? SONDE_SPEC_COLLECT_UDP : SONDE_SPEC_COLLECT_TCP;
+}
+
+static int read_collectors(const struct reader *rd, const json_t *root, struct sonde_spec *s)
 {
 	const json_t *list = json_object_get(root, "collectors");
 
@@ -217,9 +224,16 @@ static int check_collectors(const struct reader *rd, const json_t *root)
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const char *name = json_string_value(json_array_get(list, i));
 
-		if (!name || !one_of(name, collectors, ELEMENTS_OF(collectors)))
-			return refuse(rd, "collectors", "known ones are: tcp");
+		unsigned bit = 0;
+
+		for (size_t k = 0; name && k < ELEMENTS_OF(collectors); k++)
+			bit |= strcmp(name, collectors[k]) == 0 ? 1U << k : 0;
+		if (!bit)
+			return refuse(rd, "collectors", "known ones are: tcp, udp");
+		s->collectors |= bit;
 	}
+	if (!s->collectors)
+		s->collectors = default_collectors(s->preset);
 	return 0;
 }
 
@@ -305,7 +319,7 @@ static int read_texts(const struct reader *rd, const json_t *root, bool stored,
 	if (s->created_by[0] == '\0')
 		memcpy(s->created_by, "api", sizeof("api"));
 	if (!one_of(s->preset, presets, ELEMENTS_OF(presets)))
-		return refuse(rd, "preset", "known ones are: network, network-calls");
+		return refuse(rd, "preset", "known ones are: network, network-calls, udp");
 	return 0;
 }
 
@@ -340,7 +354,7 @@ int sonde_spec_parse(const json_t *root, int64_t now_ms, int64_t max_duration_ms
 	if (r == 0)
 		r = read_times(&rd, root, now_ms, max_duration_ms, stored, s);
 	if (r == 0)
-		r = check_collectors(&rd, root);
+		r = read_collectors(&rd, root, s);
 	if (r == 0)
 		r = read_options(&rd, root, s);
 	if (r == 0)
@@ -382,19 +396,24 @@ static json_t *target_json(const struct sonde_spec_target *t)
 
 json_t *sonde_spec_json(const struct sonde_spec *s, sonde_spec_keep_fn keep, void *ctx)
 {
-	_cleanup_json_ json_t *targets = json_array();
+	_cleanup_json_ json_t *targets = json_array(), *names = json_array();
 
+	for (size_t k = 0; names && k < ELEMENTS_OF(collectors); k++) {
+		if (s->collectors & 1U << k &&
+		    sonde_json_append(names, json_string(collectors[k])) < 0)
+			return NULL;
+	}
 	for (size_t i = 0; targets && i < s->n_targets; i++) {
 		if (keep && !keep(ctx, &s->targets[i]))
 			continue;
 		if (sonde_json_append(targets, target_json(&s->targets[i])) < 0)
 			return NULL;
 	}
-	return json_pack("{s:s, s:s, s:s, s:O, s:I, s:I, s:I, s:[s], s:{s:b}, s:{s:i}, s:s}", "id",
+	return json_pack("{s:s, s:s, s:s, s:O, s:I, s:I, s:I, s:O, s:{s:b}, s:{s:i}, s:s}", "id",
 			 s->id, "name", s->name, "preset", s->preset, "targets", targets,
 			 "startWallMs", (json_int_t)s->start_wall_ms, "durationMs",
 			 (json_int_t)s->duration_ms, "reportIntervalMs",
-			 (json_int_t)s->report_interval_ms, "collectors", "tcp", "options",
+			 (json_int_t)s->report_interval_ms, "collectors", names, "options",
 			 "executionTime", (int)s->execution_time, "limits", "maxPeers",
 			 s->max_peers, "createdBy", s->created_by);
 }

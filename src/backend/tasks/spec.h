@@ -30,6 +30,9 @@ struct sonde_spec_target {
 	int32_t pid;
 };
 
+#define SONDE_SPEC_COLLECT_TCP (1U << 0)
+#define SONDE_SPEC_COLLECT_UDP (1U << 1)
+
 struct sonde_spec {
 	char id[SONDE_TASK_ID_MAX];
 	char name[SONDE_TASK_NAME_MAX];
@@ -42,6 +45,7 @@ struct sonde_spec {
 	int64_t report_interval_ms;
 	int32_t max_peers; /* 0: the node's policy */
 	bool execution_time;
+	unsigned collectors; /* SONDE_SPEC_COLLECT_*; at least one */
 };
 
 /*

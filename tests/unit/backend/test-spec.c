@@ -76,7 +76,7 @@ static void names_the_field_that_is_wrong(void **state)
 		     "durationMs");
 	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"preset\":\"nope\"}",
 		     "preset");
-	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"collectors\":[\"udp\"]}",
+	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"collectors\":[\"gpu\"]}",
 		     "collectors");
 	assert_field(
 		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"options\":{\"executionTime\":1}}",

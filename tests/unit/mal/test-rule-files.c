@@ -34,10 +34,11 @@ static const struct {
 
 static void check_labels(const struct sonde_mal_rule *rule, const char *labels)
 {
-	char want[256] = "server_port", have[256] = "";
+	bool udp = strncmp(rule->metric, "sonde_net_udp_", strlen("sonde_net_udp_")) == 0;
+	char want[256], have[256] = "";
 
-	if (labels[0])
-		(void)snprintf(want, sizeof(want), "server_port,%s", labels);
+	(void)snprintf(want, sizeof(want), "%sserver_port%s%s", udp ? "protocol," : "",
+		       labels[0] ? "," : "", labels);
 	for (size_t i = 0; i < rule->n_labels; i++) {
 		if (strcmp(rule->labels[i], "le") == 0)
 			continue;

@@ -2,6 +2,7 @@
 #include "sonde-test.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "model/probe-msg.h"
@@ -65,8 +66,14 @@ static struct sonde_probe_reply reply(uint32_t type)
 
 	if (type == SONDE_PROBE_HELLO || type == SONDE_PROBE_TASK_ENDED)
 		p.id = 0;
-	if (type == SONDE_PROBE_CELL)
+	if (type == SONDE_PROBE_CELL) {
 		p.cell.key.role = SONDE_TCP_ROLE_SERVER;
+		p.cell.key.protocol = IPPROTO_TCP;
+	}
+	if (type == SONDE_PROBE_UDP_CELL) {
+		p.udp_cell.key.role = SONDE_TCP_ROLE_CLIENT;
+		p.udp_cell.key.protocol = IPPROTO_UDP;
+	}
 	if (type == SONDE_PROBE_FLOW_REST)
 		p.flow_rest.key.role = SONDE_TCP_ROLE_CLIENT;
 	return p;
@@ -88,6 +95,20 @@ static void takes_every_reply_type(void **state)
 
 		assert_ok(check_reply(&p, sizeof(p)));
 	}
+}
+
+static void a_cell_is_of_its_own_protocol(void **state)
+{
+	struct sonde_probe_reply p = reply(SONDE_PROBE_CELL);
+
+	p.cell.key.protocol = IPPROTO_UDP;
+	assert_err(check_reply(&p, sizeof(p)), EBADMSG);
+	p = reply(SONDE_PROBE_UDP_CELL);
+	p.udp_cell.key.protocol = IPPROTO_TCP;
+	assert_err(check_reply(&p, sizeof(p)), EBADMSG);
+	p.udp_cell.key.protocol = IPPROTO_UDP;
+	p.udp_cell.key.role = SONDE_TCP_ROLE_UNKNOWN;
+	assert_err(check_reply(&p, sizeof(p)), EBADMSG);
 }
 
 /* Every type that carries text, with no NUL in it. */
@@ -178,6 +199,7 @@ int main(void)
 		cmocka_unit_test(takes_every_request_type),
 		cmocka_unit_test(refuses_requests_that_the_agent_never_sends),
 		cmocka_unit_test(takes_every_reply_type),
+		cmocka_unit_test(a_cell_is_of_its_own_protocol),
 		cmocka_unit_test(refuses_text_without_an_end),
 		cmocka_unit_test(refuses_counts_and_indexes_beyond_their_arrays),
 		cmocka_unit_test(refuses_flows_out_of_range),
