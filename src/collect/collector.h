@@ -42,11 +42,18 @@ struct sonde_collect_config {
 	void *ctx;
 };
 
+/* What the maps take: from the start, and when every table is full. The kernel's own words come with COST records. */
+struct sonde_collect_memory {
+	uint64_t start_bytes, full_bytes;
+};
+
 struct sonde_collector {
 	const char *name; /* config key, log scope */
 	uint32_t bit;	  /* SONDE_PROBE_COLLECT_* */
 	/* What would be attached on this kernel and why not the rest: PROBE records. Attaches nothing. */
 	int (*plan)(const struct sonde_collect_config *config, struct sonde_collect_sink sink);
+	/* Adds what its maps would take to *@sum. Loads nothing. May be NULL. */
+	int (*memory)(const struct sonde_collect_config *config, struct sonde_collect_memory *sum);
 	/*
 	 * Open, load and attach. A hook that is refused costs its metrics, is told in a PROBE record, and the
 	 * rest goes on; -EPERM, -EOPNOTSUPP only when nothing at all can be measured. *@ret_state on success.

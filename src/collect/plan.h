@@ -129,3 +129,11 @@ int sonde_plan_tell(const struct sonde_plan *p, struct sonde_collect_sink sink) 
  */
 int sonde_plan_load(struct sonde_plan *p, int (*load_once)(void *ctx),
 		    int (*on_extra)(void *ctx, const char *function), void *ctx) _must_check_;
+
+/*
+ * Adds what the maps of @object (open, sized, not loaded) will take in the kernel to *@sum, as the kernel lays
+ * them out; what grows with the targets' sockets (socket storage) is not in it. Return: 0, -errno.
+ */
+struct bpf_object;
+int sonde_plan_memory(const struct bpf_object *object,
+		      struct sonde_collect_memory *sum) _must_check_;

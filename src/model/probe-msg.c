@@ -20,6 +20,7 @@ static const char *const request_names[] = {
 	[SONDE_PROBE_LISTENERS] = "LISTENERS",
 	[SONDE_PROBE_PLAN] = "PLAN",
 	[SONDE_PROBE_IDLE_PROOF] = "IDLE_PROOF",
+	[SONDE_PROBE_TARGET_JUDGE] = "TARGET_JUDGE",
 };
 _Static_assert(ELEMENTS_OF(request_names) == _SONDE_PROBE_REQUEST_MAX, "a name for each request");
 
@@ -51,7 +52,8 @@ static bool needs_slot(uint32_t type)
 
 static bool needs_pid(uint32_t type)
 {
-	return type == SONDE_PROBE_TARGET_ADD || type == SONDE_PROBE_EXE;
+	return type == SONDE_PROBE_TARGET_ADD || type == SONDE_PROBE_TARGET_JUDGE ||
+	       type == SONDE_PROBE_EXE;
 }
 
 static const char *request_fault(const struct sonde_probe_request *q, size_t n, uint64_t last_id)

@@ -65,10 +65,17 @@ enum sonde_probe_request_type {
 	 * END.numbers, what was cut: processes, descriptors, namespaces, sockets, listeners; unreadable processes.
 	 */
 	SONDE_PROBE_LISTENERS = 8,
-	/* Records PROBE (what would be attached and why not the rest), no attach. For --doctor and plans. */
+	/*
+	 * Records PROBE (what would be attached and why not the rest), no attach. With collectors 0 of all
+	 * collectors and options, for --doctor; else of a task that asks for collectors, options, max_peers and
+	 * duration_ns, if the policy lets it (END.error as of TASK_ADMIT). END.numbers: bytes of maps at the start, at
+	 * most.
+	 */
 	SONDE_PROBE_PLAN = 9,
 	/* Asks the ids of <state>/bpf-ids; record IDLE_PROOF. */
 	SONDE_PROBE_IDLE_PROOF = 10,
+	/* Would TARGET_ADD of pid be taken? The same errors but -ENOSPC; no task is needed, nothing changes. */
+	SONDE_PROBE_TARGET_JUDGE = 11,
 	_SONDE_PROBE_REQUEST_MAX,
 };
 
@@ -77,14 +84,15 @@ struct sonde_probe_request {
 	uint32_t type;	  /* enum sonde_probe_request_type */
 	uint64_t id;	  /* from 1, grows */
 	uint32_t task;	  /* the agent's slot, below SONDE_PROBE_TASKS_MAX; tasks, targets */
-	uint32_t pid;	  /* TARGET_ADD, EXE */
+	uint32_t pid;	  /* TARGET_ADD, TARGET_JUDGE, EXE */
 	uint64_t
-		pid_start_ticks; /* TARGET_ADD: field 22 of stat, so that a reused pid is not taken */
-	uint64_t duration_ns;	 /* TASK_ADMIT: the worker ends the task itself 10 s after this */
-	uint32_t collectors;	 /* TASK_ADMIT: bit mask, SONDE_PROBE_COLLECT_* */
-	uint32_t options;	 /* TASK_ADMIT: bit mask, SONDE_PROBE_OPTION_* */
-	uint32_t max_peers;	 /* TASK_ADMIT: 0 = the policy's */
-	uint32_t open_flows;	 /* SNAPSHOT: how many open connections are told one by one */
+		pid_start_ticks; /* TARGET_ADD, TARGET_JUDGE: field 22 of stat, so that a reused pid is not taken */
+	uint64_t
+		duration_ns; /* TASK_ADMIT, PLAN: the worker ends the task itself 10 s after this */
+	uint32_t collectors; /* TASK_ADMIT, PLAN: bit mask, SONDE_PROBE_COLLECT_* */
+	uint32_t options;    /* TASK_ADMIT, PLAN: bit mask, SONDE_PROBE_OPTION_* */
+	uint32_t max_peers;  /* TASK_ADMIT, PLAN: 0 = the policy's */
+	uint32_t open_flows; /* SNAPSHOT: how many open connections are told one by one */
 	uint64_t pad2[9];
 };
 _Static_assert(sizeof(struct sonde_probe_request) == 128, "request layout");

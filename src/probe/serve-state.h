@@ -78,9 +78,16 @@ int serve_exe(struct sonde_serve *s, const struct sonde_probe_request *q, uint64
 	      struct serve_answer *a);
 int serve_listeners(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
 		    struct serve_answer *a);
+int serve_target_judge(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
+		       struct serve_answer *a);
 int serve_idle_proof(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
 		     struct serve_answer *a);
 
+/* Tasks admitted in other slots; @slot UINT32_MAX: all. */
+uint32_t serve_count_others(const struct sonde_serve *s, uint32_t slot);
+/* @max_peers 0: the policy's. @cgroup_fd: -1 = none. */
+struct sonde_collect_config serve_collect_config(struct sonde_serve *s, uint32_t max_peers,
+						 uint32_t options, int cgroup_fd);
 /* Takes the slot's task away from the collectors and frees it; the last one stops them. Return: true = it was the last. */
 bool serve_drop_task(struct sonde_serve *s, uint32_t slot, uint64_t *ret_detach_ns);
 /* Stops every collector. Return: ns that took. */

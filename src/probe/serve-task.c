@@ -25,7 +25,7 @@ uint64_t serve_task_deadline_ns(const struct serve_task *t)
 	return at;
 }
 
-static uint32_t count_others(const struct sonde_serve *s, uint32_t slot)
+uint32_t serve_count_others(const struct sonde_serve *s, uint32_t slot)
 {
 	uint32_t n = 0;
 
@@ -42,7 +42,7 @@ int serve_task_admit(struct sonde_serve *s, const struct sonde_probe_request *q,
 	const char *rule;
 	int r;
 
-	r = sonde_policy_admit(s->config.policy, q, count_others(s, q->task), &rule);
+	r = sonde_policy_admit(s->config.policy, q, serve_count_others(s, q->task), &rule);
 	if (r < 0)
 		return serve_say(a, r, "%s", rule);
 	if (!t) {
@@ -160,6 +160,12 @@ static int judge(struct sonde_serve *s, const struct sonde_probe_request *q, str
 	return 0;
 }
 
+int serve_target_judge(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
+		       struct serve_answer *a)
+{
+	return judge(s, q, a);
+}
+
 int serve_target_add(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
 		     struct serve_answer *a)
 {
@@ -225,17 +231,16 @@ static void note_id(void *ctx, char kind, uint32_t id, const char *tag)
 			       SONDE_BPF_IDS_FILE);
 }
 
-static struct sonde_collect_config collect_config(struct sonde_serve *s, const struct serve_task *t,
-						  int cgroup_fd)
+struct sonde_collect_config serve_collect_config(struct sonde_serve *s, uint32_t max_peers,
+						 uint32_t options, int cgroup_fd)
 {
-	uint32_t peers = sonde_policy_max_peers(s->config.policy);
+	/* not above the policy's: sonde_policy_admit() */
+	uint32_t peers = max_peers > 0 ? max_peers : sonde_policy_max_peers(s->config.policy);
 
-	if (t && t->max_peers > 0) /* not above the policy's: serve_task_admit() */
-		peers = t->max_peers;
 	return (struct sonde_collect_config){
 		.max_cells = peers,
 		.max_targets = SONDE_SERVE_TARGET_TABLE_MAX,
-		.options = t ? t->options : 0,
+		.options = options,
 		.cgroup_fd = cgroup_fd,
 		.raise = raise_caps,
 		.drop = lower_caps,
@@ -282,7 +287,7 @@ static int start_collector(struct sonde_serve *s, const struct sonde_collector *
 		return -ENOMEM;
 	cgroup_fd = sonde_cgroup2_open(
 		s->config.proc_fd); /* below 0: no sockops, the collector says so */
-	config = collect_config(s, t, cgroup_fd < 0 ? -1 : cgroup_fd);
+	config = serve_collect_config(s, t->max_peers, t->options, cgroup_fd < 0 ? -1 : cgroup_fd);
 	r = c->start(&config, sink, timing, &run->state);
 	if (r < 0)
 		return r;
@@ -484,24 +489,6 @@ int serve_snapshot(struct sonde_serve *s, const struct sonde_probe_request *q, u
 		r = run->collector->snapshot(run->state, sink);
 		if (r < 0)
 			return serve_say(a, r, "snapshot of collector %s", run->collector->name);
-	}
-	return 0;
-}
-
-int serve_plan(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
-	       struct serve_answer *a)
-{
-	struct sonde_collect_sink sink = {.emit = serve_emit, .ctx = a};
-	_cleanup_close_ int cgroup_fd = -1;
-	struct sonde_collect_config config;
-	int r;
-
-	cgroup_fd = sonde_cgroup2_open(s->config.proc_fd);
-	config = collect_config(s, NULL, cgroup_fd < 0 ? -1 : cgroup_fd);
-	for (const struct sonde_collector *const *c = s->config.collectors; *c; c++) {
-		r = (*c)->plan(&config, sink);
-		if (r < 0)
-			return serve_say(a, r, "plan of collector %s", (*c)->name);
 	}
 	return 0;
 }

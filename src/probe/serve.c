@@ -25,6 +25,7 @@ static const serve_fn handlers[] = {
 	[SONDE_PROBE_LISTENERS] = serve_listeners,
 	[SONDE_PROBE_PLAN] = serve_plan,
 	[SONDE_PROBE_IDLE_PROOF] = serve_idle_proof,
+	[SONDE_PROBE_TARGET_JUDGE] = serve_target_judge,
 };
 _Static_assert(ELEMENTS_OF(handlers) == _SONDE_PROBE_REQUEST_MAX, "a handler for each request");
 

@@ -59,6 +59,17 @@ static int raise_for_programs(struct tcp_state *s)
 			       TCP_CAP_BPF | TCP_CAP_PERFMON | sonde_plan_caps(&s->plan));
 }
 
+int tcp_programs_memory(struct tcp_state *s, struct sonde_collect_memory *sum)
+{
+	int r;
+
+	s->skel = tcp_bpf__open();
+	if (!s->skel)
+		return -errno;
+	r = set_up(s, 0);
+	return r < 0 ? r : sonde_plan_memory(s->skel->obj, sum);
+}
+
 static int load_once(void *ctx)
 {
 	struct tcp_state *s = ctx;

@@ -59,6 +59,8 @@ const char *tcp_program_name(uint32_t program);
 
 /* programs.c */
 
+/* Opens @s's object, for its maps' sizes alone. */
+int tcp_programs_memory(struct tcp_state *s, struct sonde_collect_memory *sum) _must_check_;
 /* Opens and loads what the plan wants; its core metrics must have a program. The capabilities are raised inside. */
 int tcp_programs_load(struct tcp_state *s, struct sonde_collect_timing *timing) _must_check_;
 /* Where a refused attach lets something be wanted that is not loaded, loads again. */

@@ -211,10 +211,22 @@ static int tcp_plan(const struct sonde_collect_config *config, struct sonde_coll
 	return r < 0 ? r : sonde_plan_tell(&s->plan, sink);
 }
 
+static int tcp_memory(const struct sonde_collect_config *config, struct sonde_collect_memory *sum)
+{
+	_cleanup_(tcp_stopp) struct tcp_state *s = NULL;
+	int r;
+
+	assert(config && sum);
+
+	r = new_state(config, &s);
+	return r < 0 ? r : tcp_programs_memory(s, sum);
+}
+
 const struct sonde_collector sonde_collector_tcp = {
 	.name = "tcp",
 	.bit = SONDE_PROBE_COLLECT_TCP,
 	.plan = tcp_plan,
+	.memory = tcp_memory,
 	.start = tcp_start,
 	.stop = tcp_stop,
 	.target_add = tcp_target_add,

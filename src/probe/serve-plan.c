@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What would be attached, for how much memory, and what the policy says of it. Nothing is. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host/cgroup2.h"
+#include "probe/policy.h"
+#include "probe/serve-state.h"
+
+static int ask_policy(struct sonde_serve *s, const struct sonde_probe_request *q,
+		      struct serve_answer *a)
+{
+	const char *rule;
+	int r;
+
+	r = sonde_policy_admit(s->config.policy, q, serve_count_others(s, UINT32_MAX), &rule);
+	return r < 0 ? serve_say(a, r, "%s", rule) : 0;
+}
+
+static int plan_collector(const struct sonde_collector *c,
+			  const struct sonde_collect_config *config, struct serve_answer *a,
+			  struct sonde_collect_memory *memory)
+{
+	struct sonde_collect_sink sink = {.emit = serve_emit, .ctx = a};
+	int r;
+
+	r = c->plan(config, sink);
+	if (r < 0)
+		return serve_say(a, r, "plan of collector %s", c->name);
+	r = c->memory ? c->memory(config, memory) : 0;
+	return r < 0 ? serve_say(a, r, "memory of collector %s", c->name) : 0;
+}
+
+int serve_plan(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
+	       struct serve_answer *a)
+{
+	struct sonde_collect_memory memory = {0};
+	bool doctor = q->collectors == 0;
+	_cleanup_close_ int cgroup_fd = -1;
+	struct sonde_collect_config config;
+	int r;
+
+	r = doctor ? 0 : ask_policy(s, q, a);
+	if (r < 0)
+		return r;
+	cgroup_fd = sonde_cgroup2_open(s->config.proc_fd);
+	config =
+		serve_collect_config(s, doctor ? 0 : q->max_peers, doctor ? UINT32_MAX : q->options,
+				     cgroup_fd < 0 ? -1 : cgroup_fd);
+	for (const struct sonde_collector *const *c = s->config.collectors; *c; c++) {
+		if (!doctor && !((*c)->bit & q->collectors))
+			continue;
+		r = plan_collector(*c, &config, a, &memory);
+		if (r < 0)
+			return r;
+	}
+	a->numbers[0] = memory.start_bytes;
+	a->numbers[1] = memory.full_bytes;
+	return 0;
+}

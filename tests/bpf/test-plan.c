@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The planner against this kernel: what is refused here is asked, not known; maps take what was said. */
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "collect/plan.h"
+#include "fixture.h"
+
+enum {
+	FENTRY,
+	KPROBE,
+	NO_HOOK,
+	OTHER_ARGUMENT,
+	NO_HELPER,
+	FITS
+};
+
+static const struct sonde_plan_program programs[] = {
+	[FENTRY] = {.function = "a",
+		    .hook = "fentry/tcp_sendmsg",
+		    .args = {"sock*", "msghdr*", "8"}},
+	[KPROBE] = {.function = "b", .hook = "kprobe/tcp_sendmsg"},
+	[NO_HOOK] = {.function = "c", .hook = "tp_btf/tcp_no_such_event", .args = {"sock*"}},
+	[OTHER_ARGUMENT] = {.function = "d", .hook = "tp_btf/tcp_probe", .args = {"sk_buff*"}},
+	[NO_HELPER] = {.function = "e",
+		       .hook = "tp_btf/tcp_probe",
+		       .args = {"sock*"},
+		       .needs = {"bpf_func_id.BPF_FUNC_no_such_helper"}},
+	[FITS] = {.function = "f",
+		  .hook = "tp_btf/tcp_probe",
+		  .args = {"sock*", "sk_buff*"},
+		  .needs = {"tcp_sock.srtt_us", "bpf_func_id.BPF_FUNC_ktime_get_ns"}},
+};
+
+static const struct sonde_plan_metric metrics[] = {
+	{.metrics = "calls",
+	 .alternatives = {{SONDE_PLAN_BIT(NO_HOOK)},
+			  {SONDE_PLAN_BIT(OTHER_ARGUMENT)},
+			  {SONDE_PLAN_BIT(NO_HELPER)},
+			  {SONDE_PLAN_BIT(FITS), .less = "sizes"}}},
+	{.metrics = "trampoline", .alternatives = {{SONDE_PLAN_BIT(FENTRY)}}},
+	{.metrics = "kprobe", .alternatives = {{SONDE_PLAN_BIT(KPROBE)}}},
+};
+
+static const struct sonde_plan_table table = {
+	.name = "test",
+	.programs = programs,
+	.n_programs = ELEMENTS_OF(programs),
+	.metrics = metrics,
+	.n_metrics = ELEMENTS_OF(metrics),
+};
+
+static int raise_nothing(void *ctx, uint64_t caps)
+{
+	return 0;
+}
+
+static void drop_nothing(void *ctx)
+{
+}
+
+static const struct sonde_collect_config config = {
+	.max_cells = 1024,
+	.max_targets = 256,
+	.cgroup_fd = -1,
+	.raise = raise_nothing,
+	.drop = drop_nothing,
+};
+
+static void what_does_not_fit_falls_through_with_its_reason(void **state)
+{
+	struct sonde_plan p;
+
+	assert_ok(sonde_plan_init(&p, &table, &config));
+	assert_string_equal(p.refused[NO_HOOK], "this kernel has no tracepoint tcp_no_such_event");
+	assert_string_equal(p.refused[OTHER_ARGUMENT],
+			    "argument 1 of tcp_probe is sock* here, not sk_buff*");
+	assert_string_equal(p.refused[NO_HELPER],
+			    "this kernel has no bpf_func_id.BPF_FUNC_no_such_helper");
+	assert_null(p.refused[FITS]);
+	assert_int_equal(p.chosen[0], 3);
+	assert_true(sonde_plan_wants(&p, FITS));
+	assert_false(sonde_plan_wants(&p, OTHER_ARGUMENT));
+	sonde_plan_done(&p);
+}
+
+/* The kernel's own word: may a program on this function be loaded? */
+static int load_fentry(const char *function)
+{
+	const struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	struct bpf_prog_load_opts opts;
+	struct btf *btf = btf__load_vmlinux_btf();
+	_cleanup_close_ int fd = -1;
+
+	assert_non_null(btf);
+	memset(&opts, 0, sizeof(opts));
+	opts.sz = sizeof(opts);
+	opts.expected_attach_type = BPF_TRACE_FENTRY;
+	opts.attach_btf_id = (uint32_t)btf__find_by_name_kind(btf, function, BTF_KIND_FUNC);
+	btf__free(btf);
+	fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, "sonde_test", "Dual BSD/GPL", insns,
+			   ELEMENTS_OF(insns), &opts);
+	return fd < 0 ? fd : 0;
+}
+
+static void trampolines_and_kprobes_are_there_if_the_kernel_says_so(void **state)
+{
+	bool kprobes = access("/sys/bus/event_source/devices/kprobe", F_OK) == 0;
+	int trampoline = load_fentry("tcp_sendmsg");
+	struct sonde_plan p;
+
+	assert_ok(sonde_plan_init(&p, &table, &config));
+	assert_int_equal(p.refused[FENTRY] == NULL, trampoline == 0);
+	if (trampoline < 0)
+		assert_non_null(strstr(p.refused[FENTRY], strerror(-trampoline)));
+	assert_int_equal(p.refused[KPROBE] == NULL, kprobes);
+	if (!kprobes)
+		assert_non_null(strstr(p.refused[KPROBE], "no kprobes"));
+	sonde_plan_done(&p);
+}
+
+static void maps_take_what_the_plan_says(void **state)
+{
+	static const uint32_t peers[] = {64, 1024};
+
+	for (size_t i = 0; i < ELEMENTS_OF(peers); i++) {
+		struct sonde_collect_config c = config;
+		struct sonde_collect_memory memory = {0};
+		struct fixture f;
+		uint64_t bytes;
+
+		c.max_cells = peers[i];
+		assert_ok(sonde_collector_tcp.memory(&c, &memory));
+		assert_ok(fixture_open(&f, &(struct fixture_options){.max_cells = peers[i]}));
+		fixture_snapshot(&f);
+		bytes = f.costs[0].map_bytes;
+		(void)fprintf(stderr, "%u peers: planned %llu, kernel %llu, full %llu bytes\n",
+			      peers[i], (unsigned long long)memory.start_bytes,
+			      (unsigned long long)bytes, (unsigned long long)memory.full_bytes);
+		/* Heads of maps and lists of free elements are not in the plan. */
+		assert_in_range(bytes, memory.start_bytes * 9 / 10, memory.start_bytes * 11 / 10);
+		assert_true(memory.full_bytes >= memory.start_bytes);
+		fixture_close(&f);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_does_not_fit_falls_through_with_its_reason),
+		cmocka_unit_test(trampolines_and_kprobes_are_there_if_the_kernel_says_so),
+		cmocka_unit_test(maps_take_what_the_plan_says),
+	};
+
+	if (fixture_bpf_is_refused())
+		return SONDE_EXIT_SKIP;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
