@@ -41,7 +41,8 @@ struct sonde_flow {
 	__u8 state;    /* TCP_* of the kernel; 0 for UDP */
 	__u8 closer;   /* enum sonde_tcp_close + 1 of who closed first; 0 = nobody yet */
 	__u8 error;    /* enum sonde_tcp_connect_error + 1: never established; 0 = it was */
-	__u8 pad[7];
+	__u8 final;    /* the last record of this connection; a socket may be kept behind its end */
+	__u8 pad[6];
 };
 _Static_assert(sizeof(struct sonde_flow) == 152, "flow layout");
 

@@ -91,6 +91,7 @@ static __noinline int tagged_drop(const struct sk_buff *skb, struct sonde_tag *t
 	}
 	if (tag->kind != TAG_CONNECTION || !tag_cell(tag, &index))
 		return 0;
+	flow_drop(tag, reason);
 	/* Ours by its source port, and not by its destination's: on the way out. */
 	if (!received && packet.dest == tag->rport && packet.source != tag->rport)
 		return count_drop(skb, index, reason, SONDE_TCP_DIRECTION_TX);

@@ -140,6 +140,7 @@ static __always_inline void base_new(const struct reading *now, struct sonde_tag
 	if (tag->role == SONDE_TCP_ROLE_SERVER) {
 		/* The request's SYN-ACK retransmits: counted at the listener when they happened. */
 		tag->retrans = now->total_retrans;
+		tag->retrans0 = now->total_retrans;
 		tag->kind_retrans = now->total_retrans;
 	}
 	tag->rtt_mstamp = now->rack_mstamp;
@@ -162,6 +163,9 @@ static __always_inline void base_seeded(const struct reading *now, struct sonde_
 	tag->segments_out = now->segs_out;
 	tag->segments_in = now->segs_in;
 	tag->retrans = now->total_retrans;
+	tag->segments_out0 = now->segs_out;
+	tag->segments_in0 = now->segs_in;
+	tag->retrans0 = now->total_retrans;
 	tag->kind_retrans = now->total_retrans;
 	tag->rtt_mstamp = now->rack_mstamp;
 	tag->blind_delivered = now->delivered;

@@ -85,7 +85,7 @@ static __always_inline void on_retransmit_synack(struct sock *sk, const struct r
 
 			read_socket(sk, tp, tag, &now);
 			base_new(&now, tag);
-			tag->retrans = tag->kind_retrans = tp->total_retrans - 1;
+			tag->retrans = tag->kind_retrans = tag->retrans0 = tp->total_retrans - 1;
 		}
 		count_retransmit(tag, tp, SONDE_TCP_RETRANSMIT_SYNACK);
 		return;

@@ -21,6 +21,7 @@ SHARED int rtt_add(struct sonde_tag *tag, __u32 us)
 	add(&cell->rtt_count, 1);
 	add(&cell->rtt_sum_us, us);
 	hist_add(&sonde_rtt, index, us);
+	flow_rtt(tag, us);
 	return 0;
 }
 
@@ -33,7 +34,9 @@ static __always_inline bool take_rtt(struct sonde_tag *tag, __u64 old, __u32 us,
 {
 	if ((tag->flags & (TAG_RTT_SOCKOPS | TAG_HAS_BASE)) != TAG_HAS_BASE || old == DEAD)
 		return false;
-	if (stamp == old || __sync_val_compare_and_swap(&tag->rtt_mstamp, old, stamp) != old)
+	/* 0: tcp_disconnect() cleared it. */
+	if (!stamp || stamp == old ||
+	    __sync_val_compare_and_swap(&tag->rtt_mstamp, old, stamp) != old)
 		return false;
 	rtt_add(tag, us);
 	return true;
@@ -84,8 +87,8 @@ static __always_inline void on_sockops(struct bpf_sock_ops *ops)
 	__u32 op = ops->op;
 
 	/* Never write ops->reply: another program of this host may have answered already. */
-	if (op != BPF_SOCK_OPS_RTT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
-	    op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+	if (op != BPF_SOCK_OPS_RTT_CB && op != BPF_SOCK_OPS_TCP_CONNECT_CB &&
+	    op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
 		return;
 	sk = ops->sk;
 	if (!sk)
@@ -93,6 +96,11 @@ static __always_inline void on_sockops(struct bpf_sock_ops *ops)
 	tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
 	if (!tag || tag->kind != TAG_CONNECTION)
 		return;
+	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
+		tag->lport =
+			ops->local_port; /* chosen by now; a connect that fails has no later chance */
+		return;
+	}
 	if (op == BPF_SOCK_OPS_RTT_CB) {
 		__u32 us = ops->args[0];
 

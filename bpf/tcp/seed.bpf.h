@@ -82,6 +82,8 @@ static __noinline int tag_connected(struct sock *sk, __u32 pid, __u32 flags)
 		tag->role = SONDE_TCP_ROLE_CLIENT;
 		tag->segments_out = tp->segs_out;
 		tag->retrans = tp->total_retrans;
+		tag->segments_out0 = tp->segs_out;
+		tag->retrans0 = tp->total_retrans;
 		tag->kind_retrans = tp->total_retrans;
 		publish(tag, TAG_CONNECTION);
 		return 0;

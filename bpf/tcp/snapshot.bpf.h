@@ -58,8 +58,10 @@ static __always_inline void on_tagged_socket(struct sock *sk)
 		 */
 		if (fold(sk, tag, release))
 			fold(sk, tag, release);
-		if (!release)
+		if (!release) {
 			add_gauges(sk, tag);
+			flow_open(sk, tag);
+		}
 	}
 	if (release) {
 		tuple_leave(tag);

@@ -23,7 +23,7 @@ static __always_inline void publish(struct sonde_tag *tag, __u32 kind)
 }
 
 /* connect(2) or listen(2): the current task is the owner, if it is a target. */
-static __noinline int tag_new(struct sock *sk, int state)
+static __noinline int tag_new(struct sock *sk, int state, __u32 life)
 {
 	struct sonde_tag *tag;
 	__u32 pid = current_target();
@@ -50,6 +50,7 @@ static __noinline int tag_new(struct sock *sk, int state)
 	tag->role = SONDE_TCP_ROLE_CLIENT;
 	tag->lport = 0; /* an auto-bound client has none yet, an older one may be stale */
 	tag->start_ns = bpf_ktime_get_ns();
+	tag->life = life;
 	publish(tag, TAG_CONNECTION);
 	return 0;
 }
@@ -112,6 +113,7 @@ SHARED int begin_connection(struct sonde_tag *tag, const struct reading *now, bo
 		tag->peer_pid = tuple_peer(tag);
 		/* SYN-ACK to ACK; 0 after a SYN cookie */
 		tag->handshake_us = seen ? now->srtt_us >> 3 : 0;
+		tag->start_ns = bpf_ktime_get_ns();
 	}
 	base_new(now, tag); /* behind the key: from here on a snapshot looks for the cell */
 	if (tag->role == SONDE_TCP_ROLE_SERVER) {
@@ -203,6 +205,7 @@ static __always_inline void connect_failed(const struct sock *sk, struct sonde_t
 	__u32 index, error = connect_error(sk);
 	struct sonde_tcp_cell *cell = tag_cell(tag, &index);
 
+	tag->error = error + 1;
 	if (cell && error < SONDE_TCP_CONNECT_ERROR_MAX)
 		add(&cell->connect_failed[error], 1);
 }
@@ -257,6 +260,17 @@ static __always_inline __u32 first_closer(const struct sock *sk, const struct so
 	}
 }
 
+/* Our FIN follows: write_seq is the end of the payload. */
+static __always_inline void fin_follows(struct sock *sk, struct sonde_tag *tag)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+	if (!tp || tag->flags & TAG_FIN_SENT)
+		return;
+	tag->sent_end = tp->write_seq;
+	__sync_fetch_and_or(&tag->flags, TAG_FIN_SENT);
+}
+
 static __always_inline void closed(struct sock *sk, struct sonde_tag *tag, int old)
 {
 	__u32 before = __sync_fetch_and_or(&tag->flags, TAG_CLOSED);
@@ -264,6 +278,9 @@ static __always_inline void closed(struct sock *sk, struct sonde_tag *tag, int o
 
 	if (before & TAG_CLOSED)
 		return;
+	flow_closed(tag);
+	/* Without a FIN too the payload ends here: tcp_disconnect() moves write_seq on before it zeroes the rest. */
+	fin_follows(sk, tag);
 	if (before & TAG_ESTABLISHED) {
 		closer = first_closer(sk, tag, old);
 		tag->closer = closer + 1;
@@ -278,17 +295,6 @@ static __always_inline void closed(struct sock *sk, struct sonde_tag *tag, int o
 	 */
 	fold(sk, tag, false);
 	tuple_leave(tag);
-}
-
-/* Our FIN follows: write_seq is the end of the payload. */
-static __always_inline void fin_follows(struct sock *sk, struct sonde_tag *tag)
-{
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-
-	if (!tp || tag->flags & TAG_FIN_SENT)
-		return;
-	tag->sent_end = tp->write_seq;
-	__sync_fetch_and_or(&tag->flags, TAG_FIN_SENT);
 }
 
 static __always_inline void half_closed(const struct sock *sk, struct sonde_tag *tag)
@@ -360,17 +366,23 @@ static __noinline int tagged_state(struct sock *sk, struct sonde_tag *tag, int o
 static __always_inline void on_state(struct sock *sk, int old, int state)
 {
 	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+	__u32 life = 0;
 
 	if (tag && tag->kind == TAG_LISTENER &&
 	    (old == TCP_SYN_RECV || (old == TCP_LISTEN && state == TCP_SYN_RECV)))
 		begin_child(tag);
 	if (state == TCP_SYN_SENT || state == TCP_LISTEN) {
 		/* A new life of the socket; its earlier one was folded at -> CLOSE. */
+		if (tag && tag->kind == TAG_CONNECTION) {
+			life = tag->life + 1;
+			if (sonde_flows_wanted)
+				end_flow(tag, NULL, bpf_get_socket_cookie(sk));
+		}
 		if (tag) {
 			end_connection(tag);
 			bpf_sk_storage_delete(&sonde_tags, sk);
 		}
-		tag_new(sk, state);
+		tag_new(sk, state, life);
 		return;
 	}
 	if (tag && tag->kind == TAG_LISTENER)
@@ -386,8 +398,11 @@ static __always_inline void on_destroy(struct sock *sk)
 
 	if (!tag || tag->kind != TAG_CONNECTION)
 		return;
+	if (!tag->closer && tag->flags & TAG_ESTABLISHED)
+		tag->closer = abrupt_closer(sk, tag) + 1;
 	if ((tag->flags & (TAG_ESTABLISHED | TAG_CLOSE_COUNTED)) == TAG_ESTABLISHED)
-		count_close(tag, tag->closer ? tag->closer - 1U : abrupt_closer(sk, tag));
+		count_close(tag, tag->closer - 1U);
+	flow_end(sk, tag);
 	fold(sk, tag, true);
 	tuple_leave(tag);
 	end_connection(tag);

@@ -45,9 +45,13 @@
 #include "bpf/tcp/cell.bpf.h"
 #include "bpf/tcp/identity.bpf.h"
 
+#include "bpf/tcp/flow_tag.bpf.h"
+
 #include "bpf/tcp/rtt.bpf.h"
 
 #include "bpf/tcp/fold.bpf.h"
+
+#include "bpf/tcp/flow.bpf.h"
 #include "bpf/tcp/retransmit.bpf.h"
 #include "bpf/tcp/state.bpf.h"
 

@@ -4,6 +4,7 @@
  * What the TCP collector's kernel side and src/collect/tcp/ share beyond
  * tcp_types.h: the layout of their maps. Nobody else includes this.
  */
+#include "bpf/lib/flow_types.h"
 #include "bpf/lib/target_types.h"
 #include "bpf/tcp/tcp_types.h"
 
@@ -52,6 +53,18 @@ enum sonde_tcp_program {
 	SONDE_TCP_PROGRAM_MAX = 16,
 };
 
+/* A connection that ended. @turn is one more than the place given out, written last. */
+struct sonde_tcp_ended {
+	__u64 turn;
+	struct sonde_flow flow;
+};
+
+/* Open ones are of the snapshot @epoch; ended ones add up, and have none. */
+struct sonde_tcp_flow_rest {
+	__u64 epoch;
+	struct sonde_flow_rest rest;
+};
+
 enum sonde_tcp_seed_pass {
 	SONDE_TCP_SEED_LEARN = 0, /* listeners of everybody, address pairs of targets */
 	SONDE_TCP_SEED_TAG = 1,
@@ -63,5 +76,9 @@ enum sonde_tcp_snapshot_mode {
 		1, /* last fold and removal of the tags whose owner is no target */
 };
 
+#define SONDE_TCP_ENDED_SLOTS 16384 /* connections that end between two snapshots; a power of two */
+#define SONDE_TCP_OPEN_SLOTS 16384  /* open connections that a snapshot tells apart */
+#define SONDE_TCP_FLOW_RESTS 1024   /* (process, role, open or ended) */
+#define SONDE_TCP_LOSS_REASON_WORDS 4  /* 256 drop reasons */
 #define SONDE_TCP_ACCEPT_WALK_MAX 4096 /* connections of one listener's accept queue */
 #define SONDE_TCP_COST_SAMPLE 1024     /* one run in so many is timed; a power of two */

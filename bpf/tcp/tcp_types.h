@@ -288,7 +288,8 @@ enum sonde_tcp_loss {
 		13, /* a target's thread without storage: its calls have no time */
 	SONDE_TCP_LOSS_END_UNSEEN =
 		14, /* connections that are gone without an end that a hook saw: their last bytes and close */
-	SONDE_TCP_LOSS_MAX = 15,
+	SONDE_TCP_LOSS_FLOW_FULL = 15, /* connections without a record that no sum had room for */
+	SONDE_TCP_LOSS_MAX = 16,
 };
 
 /* Own cost: one slot a program, one value a CPU. */

@@ -22,6 +22,7 @@
 struct sonde_collect_sink {
 	int (*emit)(void *ctx, struct sonde_probe_reply *reply);
 	void *ctx;
+	uint32_t open_flows; /* snapshot: how many open connections are told one by one */
 };
 
 struct sonde_collect_timing {

@@ -84,6 +84,15 @@ static int keep_drop(struct fixture *f, const struct sonde_probe_drop *drop)
 	return 0;
 }
 
+static int keep_flows(struct fixture *f, const struct sonde_probe_flow *flows)
+{
+	if (f->n_flows + flows->n > FIXTURE_FLOWS_MAX)
+		return -ENOSPC;
+	memcpy(f->flows + f->n_flows, flows->flow, flows->n * sizeof(flows->flow[0]));
+	f->n_flows += flows->n;
+	return 0;
+}
+
 static int keep(void *ctx, struct sonde_probe_reply *reply)
 {
 	struct fixture *f = ctx;
@@ -98,6 +107,13 @@ static int keep(void *ctx, struct sonde_probe_reply *reply)
 	case SONDE_PROBE_PROCESS:
 		if (f->n_processes < FIXTURE_PROCESSES_MAX)
 			f->processes[f->n_processes++] = reply->process;
+		return 0;
+	case SONDE_PROBE_FLOW:
+		return keep_flows(f, &reply->flow);
+	case SONDE_PROBE_FLOW_REST:
+		if (f->n_rests == FIXTURE_RESTS_MAX)
+			return -ENOSPC;
+		f->rests[f->n_rests++] = reply->flow_rest;
 		return 0;
 	case SONDE_PROBE_LOSS:
 		f->loss = reply->loss;
@@ -134,6 +150,7 @@ int fixture_open(struct fixture *f, const struct fixture_options *options)
 	struct sonde_collect_config config = {
 		.max_cells = options->max_cells ? options->max_cells : 1024,
 		.max_targets = options->max_targets ? options->max_targets : 256,
+		.options = options->without_flows ? 0 : SONDE_PROBE_OPTION_FLOWS,
 		.cgroup_fd = cgroup_fd,
 		.raise = raise_nothing,
 		.drop = drop_nothing,
@@ -142,8 +159,10 @@ int fixture_open(struct fixture *f, const struct fixture_options *options)
 	};
 	int r;
 
-	*f = (struct fixture){.cells = calloc(FIXTURE_CELLS_MAX, sizeof(*f->cells))};
-	if (!f->cells)
+	*f = (struct fixture){.cells = calloc(FIXTURE_CELLS_MAX, sizeof(*f->cells)),
+			      .flows = calloc(FIXTURE_FLOWS_MAX, sizeof(*f->flows)),
+			      .open_flows = 1000};
+	if (!f->cells || !f->flows)
 		return -ENOMEM;
 	if (getenv("SONDE_TEST_DEBUG"))
 		sonde_log_set_level(SONDE_LOG_DEBUG);
@@ -158,7 +177,9 @@ void fixture_close(struct fixture *f)
 {
 	f->state = sonde_collector_tcp.stop(f->state, &f->timing);
 	free(f->cells);
+	free(f->flows);
 	f->cells = NULL;
+	f->flows = NULL;
 }
 
 static struct fixture shared;
@@ -212,7 +233,10 @@ void fixture_snapshot(struct fixture *f)
 {
 	f->n_processes = 0;
 	f->n_costs = 0;
-	assert_ok(sonde_collector_tcp.snapshot(f->state, (struct sonde_collect_sink){keep, f}));
+	f->n_flows = 0;
+	f->n_rests = 0;
+	assert_ok(sonde_collector_tcp.snapshot(
+		f->state, (struct sonde_collect_sink){keep, f, f->open_flows}));
 }
 
 static bool matches(const struct fixture_cell *cell, pid_t pid, enum sonde_tcp_role role,
@@ -251,6 +275,28 @@ const struct fixture_cell *fixture_cell(const struct fixture *f, pid_t pid,
 		found = &f->cells[i];
 	}
 	return found;
+}
+
+const struct sonde_flow *fixture_flow(const struct fixture *f, uint64_t id)
+{
+	const struct sonde_flow *found = NULL;
+
+	for (size_t i = 0; i < f->n_flows; i++) {
+		if (f->flows[i].id != id)
+			continue;
+		assert_null(found); /* once a snapshot */
+		found = &f->flows[i];
+	}
+	return found;
+}
+
+uint64_t fixture_cookie(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len), 0);
+	return cookie;
 }
 
 uint64_t fixture_hist_total(const struct sonde_tcp_hist *hist)

@@ -23,6 +23,8 @@
 #define FIXTURE_PROCESSES_MAX 512
 #define FIXTURE_PROBES_MAX 96
 #define FIXTURE_IDS_MAX 128
+#define FIXTURE_FLOWS_MAX 65536
+#define FIXTURE_RESTS_MAX 64
 
 struct fixture_cell {
 	bool known;
@@ -45,6 +47,11 @@ struct fixture {
 	size_t n_costs;
 	struct sonde_probe_probe probes[FIXTURE_PROBES_MAX];
 	size_t n_probes;
+	struct sonde_flow *flows; /* of the last snapshot; owned */
+	size_t n_flows;
+	struct sonde_probe_flow_rest rests[FIXTURE_RESTS_MAX]; /* of the last snapshot */
+	size_t n_rests;
+	uint32_t open_flows; /* asked for by a snapshot; 1,000 by default */
 	struct {
 		char kind;
 		uint32_t id;
@@ -57,6 +64,7 @@ struct fixture_options {
 	uint32_t max_cells;
 	uint32_t max_targets;
 	bool without_sockops;
+	bool without_flows;
 	const char *cgroup; /* where sockops is attached; NULL: the root of cgroup v2 */
 };
 
@@ -88,6 +96,10 @@ struct sonde_tcp_cell fixture_sum(const struct fixture *f, pid_t pid, enum sonde
 /* The only cell of a (pid, role, port); NULL when there is none, and a failed test when several. */
 const struct fixture_cell *fixture_cell(const struct fixture *f, pid_t pid,
 					enum sonde_tcp_role role, uint16_t port);
+/* Of the last snapshot, by a socket's cookie; NULL when it was not told. */
+const struct sonde_flow *fixture_flow(const struct fixture *f, uint64_t id);
+/* SO_COOKIE. */
+uint64_t fixture_cookie(int fd);
 uint64_t fixture_hist_total(const struct sonde_tcp_hist *hist);
 uint64_t fixture_retransmits(const struct sonde_tcp_cell *cell);
 uint64_t fixture_loss(const struct fixture *f, enum sonde_tcp_loss site);

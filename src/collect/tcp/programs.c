@@ -33,6 +33,7 @@ static int set_up(struct tcp_state *s, uint32_t pidns_inum)
 	r |= bpf_map__set_max_entries(skel->maps.sonde_cells, cells);
 	r |= bpf_map__set_max_entries(skel->maps.sonde_rtt, cells);
 	r |= bpf_map__set_max_entries(skel->maps.sonde_handshake, cells);
+	r |= tcp_flows_set_up(s);
 	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++)
 		r |= bpf_program__set_autoload(find_program(s, i), sonde_plan_wants(&s->plan, i));
 	r |= bpf_program__set_autoload(skel->progs.sonde_empty, !s->uncalibrated);

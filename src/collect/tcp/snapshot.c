@@ -223,6 +223,7 @@ static int fold_sockets(struct tcp_state *s)
 	s->epoch++;
 	__atomic_store_n(&s->skel->data->sonde_epoch, s->epoch, __ATOMIC_RELEASE);
 	s->skel->bss->sonde_alive = 0;
+	tcp_flows_begin(s);
 	begun = __atomic_load_n(&s->skel->bss->sonde_begun, __ATOMIC_SEQ_CST);
 	r = tcp_programs_run_iterator(s, SONDE_TCP_PROGRAM_SNAPSHOT);
 	if (r < 0)
@@ -251,6 +252,8 @@ int tcp_snapshot(void *state, struct sonde_collect_sink sink)
 		r = tcp_emit_drops(s, sink);
 	if (r == 0)
 		r = tcp_emit_processes(s, sink);
+	if (r == 0)
+		r = tcp_emit_flows(s, sink);
 	if (r == 0)
 		r = emit_losses(s, sink);
 	if (r == 0)

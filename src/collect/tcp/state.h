@@ -30,13 +30,23 @@ struct tcp_drop_seen {
 	uint64_t skbs;
 };
 
+/* Connections of this snapshot that are summed, not told. */
+struct tcp_rest {
+	struct sonde_flow_rest_key key;
+	struct sonde_flow_rest rest;
+};
+
 struct tcp_state {
 	struct sonde_collect_config config;
 	struct tcp_bpf *skel;			       /* owned */
 	struct bpf_link *links[SONDE_TCP_PROGRAM_MAX]; /* owned; NULL = not attached */
 	struct sonde_plan plan;			       /* its names are of enum skb_drop_reason */
 	uint32_t cell_limit, other_limit;
-	struct tcp_table cells, rtt, handshake;
+	struct tcp_table cells, rtt, handshake, open, ended;
+	struct tcp_rest *rests; /* owned */
+	size_t n_rests;
+	uint64_t ended_before;	     /* sonde_ring_head when the snapshot began */
+	uint64_t ended_until;	     /* … and when it was read */
 	struct sonde_tcp_cell *told; /* owned; by index: the cell as it was last emitted */
 	size_t n_told;
 	struct tcp_drop_seen *drops; /* owned */
@@ -89,6 +99,15 @@ int tcp_emit_drops(struct tcp_state *s, struct sonde_collect_sink sink) _must_ch
 /* The kernel's name without SKB_DROP_REASON_; "SUBSYS_n" for what its BTF does not name. */
 void tcp_drop_reason_name(const struct sonde_enum_names *reasons, uint32_t reason, char *dst,
 			  size_t size);
+
+/* flows.c */
+bool tcp_flows_wanted(const struct tcp_state *s);
+/* Sizes and settings, before the load. */
+int tcp_flows_set_up(struct tcp_state *s) _must_check_;
+/* A snapshot follows. */
+void tcp_flows_begin(struct tcp_state *s);
+/* FLOW and FLOW_REST records of the snapshot that was run. */
+int tcp_emit_flows(struct tcp_state *s, struct sonde_collect_sink sink) _must_check_;
 
 /* table.c */
 void tcp_table_init(struct tcp_table *t, int fd, size_t entry_bytes, size_t entries);

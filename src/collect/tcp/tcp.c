@@ -31,6 +31,9 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 	tcp_table_done(&s->cells);
 	tcp_table_done(&s->rtt);
 	tcp_table_done(&s->handshake);
+	tcp_table_done(&s->open);
+	tcp_table_done(&s->ended);
+	free(s->rests);
 	tcp_bpf__destroy(s->skel);
 	free(s->told);
 	free(s->drops);
@@ -69,6 +72,8 @@ static int new_state(const struct sonde_collect_config *config, struct tcp_state
 	tcp_table_done(&s->cells);
 	tcp_table_done(&s->rtt);
 	tcp_table_done(&s->handshake);
+	tcp_table_done(&s->open);
+	tcp_table_done(&s->ended);
 	n = libbpf_num_possible_cpus();
 	if (n < 0)
 		return n;
@@ -163,6 +168,10 @@ static void init_tables(struct tcp_state *s)
 		       n);
 	tcp_table_init(&s->handshake, bpf_map__fd(s->skel->maps.sonde_handshake),
 		       sizeof(struct sonde_tcp_hist), n);
+	tcp_table_init(&s->open, bpf_map__fd(s->skel->maps.sonde_flow_list),
+		       sizeof(struct sonde_flow), SONDE_TCP_OPEN_SLOTS);
+	tcp_table_init(&s->ended, bpf_map__fd(s->skel->maps.sonde_flow_ring),
+		       sizeof(struct sonde_tcp_ended), SONDE_TCP_ENDED_SLOTS);
 }
 
 static int tcp_start(const struct sonde_collect_config *config, struct sonde_collect_sink sink,
