@@ -19,12 +19,12 @@
 #include "collect/collector.h"
 
 #define FIXTURE_CELLS_MAX 4096
-#define FIXTURE_DROPS_MAX 1024
+#define FIXTURE_DROPS_MAX 8192 /* as many as the kernel side keeps */
 #define FIXTURE_PROCESSES_MAX 512
 #define FIXTURE_PROBES_MAX 96
 #define FIXTURE_IDS_MAX 128
 #define FIXTURE_FLOWS_MAX 65536
-#define FIXTURE_RESTS_MAX 64
+#define FIXTURE_RESTS_MAX 1024
 
 struct fixture_cell {
 	bool known;
