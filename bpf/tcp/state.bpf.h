@@ -391,13 +391,8 @@ static __always_inline void on_state(struct sock *sk, int old, int state)
 		tagged_state(sk, tag, old, state);
 }
 
-/* The end: after this nothing of the socket is counted. */
-static __always_inline void on_destroy(struct sock *sk)
+static __always_inline void last_fold(struct sock *sk, struct sonde_tag *tag)
 {
-	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
-
-	if (!tag || tag->kind != TAG_CONNECTION)
-		return;
 	if (!tag->closer && tag->flags & TAG_ESTABLISHED)
 		tag->closer = abrupt_closer(sk, tag) + 1;
 	if ((tag->flags & (TAG_ESTABLISHED | TAG_CLOSE_COUNTED)) == TAG_ESTABLISHED)
@@ -406,6 +401,25 @@ static __always_inline void on_destroy(struct sock *sk)
 	fold(sk, tag, true);
 	tuple_leave(tag);
 	end_connection(tag);
+}
+
+/*
+ * The end: after this nothing of the socket is counted.
+ *
+ * The tag is deleted here, and not left to the kernel: 7.x clears an element's way to
+ * its owner when a socket is freed, and iter/bpf_sk_storage_map follows it without
+ * looking again (measured: a NULL dereference in the kernel within a second of closes).
+ * This hook runs with bottom halves off, so its run is never skipped.
+ */
+static __always_inline void on_destroy(struct sock *sk)
+{
+	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+
+	if (!tag)
+		return;
+	if (tag->kind == TAG_CONNECTION)
+		last_fold(sk, tag);
+	bpf_sk_storage_delete(&sonde_tags, sk);
 }
 
 /* The first I/O says whose an inherited connection is. False: nobody's that we measure. */
