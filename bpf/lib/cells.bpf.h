@@ -140,14 +140,15 @@ static __always_inline bool other_cell(const struct sonde_tcp_cell_key *like, __
 	return false;
 }
 
-/* True, and *@index, when there is a cell for the key or an `other` one. */
-SHARED bool cell_index(const struct sonde_tcp_cell_key *key, __u32 *index)
+/*
+ * True, and *@index, when there is a cell for the key or an `other` one. Not SHARED, and
+ * both are the caller's own variables: before 6.2 no helper takes the memory that a
+ * global function was given.
+ */
+static __noinline bool cell_index(const struct sonde_tcp_cell_key *key, __u32 *index)
 {
-	__u32 *known;
+	__u32 *known = bpf_map_lookup_elem(&sonde_index, key);
 
-	if (!key || !index)
-		return false;
-	known = bpf_map_lookup_elem(&sonde_index, key);
 	if (known) {
 		*index = *known;
 		return true;

@@ -17,17 +17,18 @@ static __always_inline void tag_key(const struct sonde_tag *tag, struct sonde_tc
 SHARED bool resolve_cell(struct sonde_tag *tag, __u32 *index)
 {
 	struct sonde_tcp_cell_key key = {};
-	__u32 flags;
+	__u32 flags, found = 0;
 
 	if (!tag || !index)
 		return false;
 	flags = *(volatile __u32 *)&tag->flags; /* before the owner, which adopt() writes first */
 	tag_key(tag, &key);
-	if (!cell_index(&key, index))
+	if (!cell_index(&key, &found))
 		return false;
+	*index = found;
 	/* A provisional owner's cell is looked up each time: the next I/O may move the socket. */
 	if (!(flags & TAG_PROVISIONAL))
-		tag->cell = *index + 1;
+		tag->cell = found + 1;
 	return true;
 }
 
