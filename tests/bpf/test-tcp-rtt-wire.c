@@ -1,42 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* RTT against what a relay of ours recorded for the same packets. */
+/* RTT against what a wire of ours recorded for the same packets. */
 #include "fixture.h"
 
-#include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "capture.h"
 #include "model/hist.h"
-#include "relay.h"
 
 #define EXCHANGES 200
 #define RESPONSES 50
 #define FIRST_PORT 8080
 
 struct link {
-	struct sonde_test_relay *relay;
+	struct sonde_test_wire *wire;
 	int listener, client, server;
 	uint16_t port; /* one a test: cells are told apart by it */
 };
-
-static socklen_t server_address(int family, uint16_t port, struct sockaddr_storage *ret)
-{
-	if (family == AF_INET6) {
-		struct sockaddr_in6 *a = (struct sockaddr_in6 *)ret;
-
-		*a = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
-		assert_int_equal(inet_pton(AF_INET6, "fd00:9::2", &a->sin6_addr), 1);
-		return sizeof(*a);
-	} else {
-		struct sockaddr_in *a = (struct sockaddr_in *)ret;
-
-		*a = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
-		assert_int_equal(inet_pton(AF_INET, "10.9.0.2", &a->sin_addr), 1);
-		return sizeof(*a);
-	}
-}
 
 static struct link link_open(int family, uint64_t hold_ns)
 {
@@ -44,15 +26,19 @@ static struct link link_open(int family, uint64_t hold_ns)
 	struct sockaddr_storage to = {0};
 	const int one = 1;
 	struct link l = {.port = next_port++};
-	const socklen_t len = server_address(family, l.port, &to);
+	const socklen_t len = sonde_test_tunnel_server(family, l.port, &to);
+	const struct sonde_test_tunnel *tunnel;
 
-	assert_ok(sonde_test_relay_new(hold_ns, &l.relay));
-	l.listener = sonde_test_relay_socket(l.relay, SONDE_TEST_SERVER, family);
+	assert_ok(sonde_test_wire_new(0, &l.wire));
+	sonde_test_wire_set(l.wire, SONDE_TEST_CLIENT,
+			    &(struct sonde_test_faults){.hold_ns = hold_ns});
+	tunnel = sonde_test_wire_tunnel(l.wire);
+	l.listener = sonde_test_tunnel_socket(tunnel, SONDE_TEST_SERVER, family, SOCK_STREAM);
 	assert_true(l.listener >= 0);
 	assert_ok(setsockopt(l.listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
 	assert_ok(bind(l.listener, (struct sockaddr *)&to, len));
 	assert_ok(listen(l.listener, 8));
-	l.client = sonde_test_relay_socket(l.relay, SONDE_TEST_CLIENT, family);
+	l.client = sonde_test_tunnel_socket(tunnel, SONDE_TEST_CLIENT, family, SOCK_STREAM);
 	assert_true(l.client >= 0);
 	assert_ok(connect(l.client, (struct sockaddr *)&to, len));
 	l.server = accept(l.listener, NULL, NULL);
@@ -67,7 +53,25 @@ static void link_close(struct link *l)
 	fixture_close_fd(&l->client);
 	fixture_close_fd(&l->server);
 	fixture_close_fd(&l->listener);
-	l->relay = sonde_test_relay_free(l->relay);
+	l->wire = sonde_test_wire_free(l->wire);
+}
+
+static struct sonde_test_packet *capture(const struct link *l, struct sonde_test_capture *ret)
+{
+	struct sonde_test_packet *packets = sonde_test_wire_capture(l->wire, &ret->n);
+
+	assert_non_null(packets);
+	ret->packet = packets;
+	ret->port = l->port;
+	return packets;
+}
+
+static uint64_t packets_of_client(const struct link *l)
+{
+	struct sonde_test_capture c;
+	_cleanup_free_ struct sonde_test_packet *packets = capture(l, &c);
+
+	return sonde_test_capture_count(&c, SONDE_TEST_CLIENT, 0, 0, -1);
 }
 
 static void exchange(struct link *l, int n)
@@ -112,8 +116,10 @@ static uint32_t lowest_bucket(const struct sonde_tcp_hist *hist)
 
 static void agrees(struct fixture *f, int family, uint64_t hold_ns)
 {
-	static uint64_t truth[SONDE_TEST_RELAY_SAMPLES_MAX];
+	uint64_t truth[2 * EXCHANGES];
+	_cleanup_free_ struct sonde_test_packet *packets = NULL;
 	const struct fixture_cell *cell;
+	struct sonde_test_capture c;
 	struct link l;
 	uint32_t ours, theirs;
 	size_t n;
@@ -124,19 +130,20 @@ static void agrees(struct fixture *f, int family, uint64_t hold_ns)
 	exchange(&l, EXCHANGES);
 	fixture_snapshot(f);
 
-	n = sonde_test_relay_samples(l.relay, truth, SONDE_TEST_RELAY_SAMPLES_MAX);
+	packets = capture(&l, &c);
+	n = sonde_test_capture_rtts(&c, SONDE_TEST_CLIENT, truth, ELEMENTS_OF(truth));
 	assert_int_equal(n, EXCHANGES);
 	qsort(truth, n, sizeof(truth[0]), by_value);
 
 	cell = fixture_cell(f, getpid(), SONDE_TCP_ROLE_CLIENT, l.port);
 	assert_non_null(cell);
-	/* The handshake is a sample too, which the relay does not count: no payload. */
+	/* The handshake is a sample too, which the capture does not count: no payload. */
 	assert_in_range(fixture_hist_total(&cell->hists[SONDE_PROBE_HIST_RTT]), EXCHANGES,
 			EXCHANGES + 1);
 	ours = median_bucket(&cell->hists[SONDE_PROBE_HIST_RTT]);
 	theirs = sonde_hist_bucket_of(truth[n / 2] / 1000);
 	print_message(
-		"hold %lu us, IPv%d: relay p50 %lu us, kernel p50 bucket [%lu, %lu) us, samples %lu\n",
+		"hold %lu us, IPv%d: wire p50 %lu us, kernel p50 bucket [%lu, %lu) us, samples %lu\n",
 		(unsigned long)(hold_ns / 1000), family == AF_INET ? 4 : 6,
 		(unsigned long)(truth[n / 2] / 1000), (unsigned long)sonde_hist_lower_us(ours),
 		(unsigned long)sonde_hist_lower_us(ours + 1),
@@ -183,13 +190,13 @@ static void half_closed_client_loses_no_sample(void **state)
 	assert_int_equal(fixture_drain(l.server), 0);
 	fixture_snapshot(f);
 	before = fixture_sum(f, getpid(), SONDE_TCP_ROLE_SERVER, l.port);
-	acks = sonde_test_relay_packets(l.relay, SONDE_TEST_CLIENT);
+	acks = packets_of_client(&l);
 	for (int i = 0; i < RESPONSES; i++) {
 		fixture_send(l.server, 100);
 		fixture_recv(l.client, 100);
 		fixture_wait_acked(l.server);
 	}
-	acks = sonde_test_relay_packets(l.relay, SONDE_TEST_CLIENT) - acks;
+	acks = packets_of_client(&l) - acks;
 	fixture_snapshot(f);
 	after = fixture_sum(f, getpid(), SONDE_TCP_ROLE_SERVER, l.port);
 	/* In this phase the client's side sends nothing but ACKs of one response each. */
