@@ -6,13 +6,6 @@
  * that does them; everything else may run in softirq, where current is anybody.
  */
 
-#define ERR_CONNABORTED 103
-#define ERR_NETUNREACH 101
-#define ERR_CONNRESET 104
-#define ERR_TIMEDOUT 110
-#define ERR_CONNREFUSED 111
-#define ERR_HOSTUNREACH 113
-
 #define SHUTDOWN_BOTH 3 /* RCV_SHUTDOWN | SEND_SHUTDOWN */
 #define MSG_PEEK_FLAG 2
 
@@ -143,6 +136,8 @@ static __always_inline void established(struct sock *sk, struct sonde_tag *tag, 
 	write_identity(tag, &sk->__sk_common);
 	read_socket(sk, tp, tag, &now);
 	begin_connection(tag, &now, seen);
+	if (seen)
+		call_waits(sk, tag);
 }
 
 /*
@@ -382,13 +377,17 @@ static __always_inline void on_state(struct sock *sk, int old, int state)
 			end_connection(tag);
 			bpf_sk_storage_delete(&sonde_tags, sk);
 		}
+		if (state == TCP_SYN_SENT)
+			call_sends_syn();
 		tag_new(sk, state, life);
 		return;
 	}
 	if (tag && tag->kind == TAG_LISTENER)
 		tag = connection_tag(sk);
-	if (tag && tag->kind == TAG_CONNECTION)
+	if (tag && tag->kind == TAG_CONNECTION) {
 		tagged_state(sk, tag, old, state);
+		call_closes(sk, tag);
+	}
 }
 
 static __always_inline void last_fold(struct sock *sk, struct sonde_tag *tag)
@@ -397,6 +396,8 @@ static __always_inline void last_fold(struct sock *sk, struct sonde_tag *tag)
 		tag->closer = abrupt_closer(sk, tag) + 1;
 	if ((tag->flags & (TAG_ESTABLISHED | TAG_CLOSE_COUNTED)) == TAG_ESTABLISHED)
 		count_close(tag, tag->closer - 1U);
+	call_closes(sk, tag);
+	call_waits_no_more(sk);
 	flow_end(sk, tag);
 	fold(sk, tag, true);
 	tuple_leave(tag);
@@ -459,8 +460,10 @@ static __always_inline void on_call(struct sock *sk, int ret, int flags, bool wr
 	if (ret <= 0 || flags & MSG_PEEK_FLAG)
 		return;
 	cell = tag_cell(tag, &index);
-	if (cell)
-		add(write ? &cell->write_calls : &cell->read_calls, 1);
+	if (!cell)
+		return;
+	add(write ? &cell->write_calls : &cell->read_calls, 1);
+	call_moved(index, ret, write ? SONDE_TCP_CALL_WRITE : SONDE_TCP_CALL_READ);
 }
 
 static __always_inline void on_reset(struct sock *sk, bool received)

@@ -31,6 +31,7 @@
 
 /* In the order in which they build on each other. */
 #include "bpf/lib/cost.bpf.h"
+#include "bpf/lib/errno.bpf.h"
 #include "bpf/lib/loss.bpf.h"
 #include "bpf/lib/pid.bpf.h"
 
@@ -45,6 +46,7 @@
 #include "bpf/tcp/cell.bpf.h"
 #include "bpf/tcp/identity.bpf.h"
 
+#include "bpf/tcp/calls.bpf.h"
 #include "bpf/tcp/flow_tag.bpf.h"
 
 #include "bpf/tcp/rtt.bpf.h"
@@ -138,7 +140,10 @@ int BPF_PROG(sonde_drop_skb, struct sk_buff *skb, void *location, enum skb_drop_
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(sonde_fork, struct task_struct *parent, struct task_struct *child)
 {
-	return COUNTED(SONDE_TCP_PROGRAM_FORK, on_fork(parent, child));
+	return COUNTED(SONDE_TCP_PROGRAM_FORK, ({
+			       thread_forked(parent, child);
+			       on_fork(parent, child);
+		       }));
 }
 
 SEC("tp_btf/sched_process_exit")
@@ -173,6 +178,34 @@ int sonde_snapshot(struct bpf_iter__bpf_sk_storage_map *ctx)
 	if (!sk)
 		return 0;
 	return COUNTED(SONDE_TCP_PROGRAM_SNAPSHOT, on_tagged_socket(sk));
+}
+
+SEC("tp_btf/sys_enter")
+int BPF_PROG(sonde_sys_enter, struct pt_regs *regs, long number)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_SYS_ENTER, on_sys_enter(regs, number));
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(sonde_sys_exit, struct pt_regs *regs, long ret)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_SYS_EXIT, on_sys_exit(regs, ret));
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(sonde_switch, bool preempt, struct task_struct *prev, struct task_struct *next)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_SWITCH, on_switch(preempt, prev, next));
+}
+
+SEC("iter/task")
+int sonde_thread(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+
+	if (!task)
+		return 0;
+	return COUNTED(SONDE_TCP_PROGRAM_THREADS, on_thread(task));
 }
 
 /* Attached for some milliseconds at the start: what a hook costs by itself. */

@@ -32,6 +32,38 @@ struct sonde_tcp_listener_key {
 	__u32 pad;
 };
 
+/* What a system call is to us, by its number. */
+#define SONDE_TCP_SYSCALLS_MAX 512
+enum sonde_tcp_syscall {
+	SONDE_TCP_SYSCALL_NONE = 0,
+	SONDE_TCP_SYSCALL_FAMILY = 1, /* + enum sonde_tcp_call_family */
+	SONDE_TCP_SYSCALL_CONNECT = SONDE_TCP_SYSCALL_FAMILY + SONDE_TCP_CALL_FAMILIES,
+	SONDE_TCP_SYSCALL_ACCEPT,
+	SONDE_TCP_SYSCALL_CLOSE,
+};
+
+/* A thread of a target, in its task storage, while calls are timed. Only the thread itself writes it. */
+struct sonde_tcp_thread {
+	__u64 since_ns;	  /* when its call began; 0 = it is in none that is timed */
+	__u64 blocked_ns; /* asleep in this call */
+	__u64 asleep_ns;  /* since when; 0 = it is not */
+	__u64 sock; /* connect, close: address of the socket; compared and read, never followed by type */
+	__u32 cell; /* index + 1 of the socket that it turned out to be about */
+	__u32 bytes;
+	__u8 kind; /* enum sonde_tcp_syscall */
+	__u8 direction;
+	__u8 syn_sent; /* connect: it came as far as SYN_SENT */
+	__u8 seen;     /* one of its calls began or ended since it has this storage */
+	__u32 pad;
+};
+
+/* A connection in an accept queue, by the address of its socket. */
+struct sonde_tcp_waiting {
+	__u64 since_ns;
+	__u32 peer_pid;
+	__u32 pad;
+};
+
 /* Programs, as indices of the cost table. */
 enum sonde_tcp_program {
 	SONDE_TCP_PROGRAM_STATE = 0,
@@ -50,7 +82,12 @@ enum sonde_tcp_program {
 	SONDE_TCP_PROGRAM_SEED = 13,
 	SONDE_TCP_PROGRAM_SNAPSHOT = 14,
 	SONDE_TCP_PROGRAM_DROP_SKB = 15,
-	SONDE_TCP_PROGRAM_MAX = 16,
+	/* of the option execution time (calls.bpf.h) */
+	SONDE_TCP_PROGRAM_SYS_ENTER = 16,
+	SONDE_TCP_PROGRAM_SYS_EXIT = 17,
+	SONDE_TCP_PROGRAM_SWITCH = 18,
+	SONDE_TCP_PROGRAM_THREADS = 19,
+	SONDE_TCP_PROGRAM_MAX = 20,
 };
 
 /* A connection that ended. @turn is one more than the place given out, written last. */

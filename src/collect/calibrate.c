@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -67,4 +69,20 @@ int sonde_calibrate_pass(int (*attach)(void *ctx), void (*detach)(void *ctx), vo
 	r = time_renames(name, &best_ns);
 	detach(ctx);
 	return r;
+}
+
+uint64_t sonde_calibrate_syscall(void)
+{
+	uint64_t best_ns = UINT64_MAX;
+
+	for (unsigned int round = 0; round < ROUNDS; round++) {
+		uint64_t start = sonde_mono_ns(), took;
+
+		for (unsigned int i = 0; i < CALLS; i++)
+			(void)syscall(SYS_getppid);
+		took = sonde_mono_ns() - start;
+		if (took < best_ns)
+			best_ns = took;
+	}
+	return best_ns * 1000 / CALLS;
 }

@@ -256,6 +256,13 @@ static int keep_probe(void *ctx, struct sonde_probe_reply *reply)
 
 	if (reply->type != SONDE_PROBE_PROBE)
 		return 0;
+	for (size_t i = 0; i < s->n_probes; i++) {
+		if (strcmp(s->probes[i].name, reply->probe.name) != 0 ||
+		    strcmp(s->probes[i].metrics, reply->probe.metrics) != 0)
+			continue;
+		s->probes[i] = reply->probe; /* an option came or went */
+		return 0;
+	}
 	if (s->n_probes == PROBES_MAX) {
 		s->probes_cut++;
 		return 0;
@@ -293,6 +300,31 @@ static int start_collector(struct sonde_serve *s, const struct sonde_collector *
 		return r;
 	run->collector = c;
 	return 0;
+}
+
+/* What the running tasks ask for together. Without an option its metrics are absent, and the task goes on. */
+static void set_options(struct sonde_serve *s)
+{
+	struct sonde_collect_sink sink = {.emit = keep_probe, .ctx = s};
+
+	for (size_t i = 0; i < ELEMENTS_OF(s->running); i++) {
+		const struct serve_running *run = &s->running[i];
+		uint32_t options = 0;
+		int r;
+
+		if (!run->collector || !run->collector->set_options)
+			continue;
+		for (size_t k = 0; k < ELEMENTS_OF(s->tasks); k++) {
+			const struct serve_task *t = s->tasks[k];
+
+			if (t && t->started && t->collectors & run->collector->bit)
+				options |= t->options;
+		}
+		r = run->collector->set_options(run->state, options, sink);
+		if (r < 0)
+			sonde_log_warn(r, "collector %s goes on without the options 0x%x",
+				       run->collector->name, options);
+	}
 }
 
 static int emit_probes(struct sonde_serve *s, struct serve_answer *a)
@@ -359,6 +391,8 @@ bool serve_drop_task(struct sonde_serve *s, uint32_t slot, uint64_t *ret_detach_
 	}
 	if (last)
 		*ret_detach_ns = serve_stop_all(s);
+	else
+		set_options(s);
 	return last;
 }
 
@@ -423,6 +457,7 @@ static int start(struct sonde_serve *s, uint32_t slot, struct sonde_collect_timi
 	r = hand_targets(s, slot, a);
 	if (r < 0)
 		return r;
+	set_options(s);
 	r = seed(s, t->collectors, timing);
 	if (r < 0)
 		return serve_say(a, r, "the open sockets could not be found");

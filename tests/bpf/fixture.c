@@ -70,6 +70,27 @@ static int keep_hist(struct fixture *f, const struct sonde_probe_hist *hist)
 	return 0;
 }
 
+static int keep_calls(struct fixture *f, const struct sonde_probe_calls *calls)
+{
+	if (calls->index >= FIXTURE_CELLS_MAX || !f->cells[calls->index].known)
+		return -EINVAL;
+	f->cells[calls->index].calls = calls->calls;
+	return 0;
+}
+
+static void keep_probe(struct fixture *f, const struct sonde_probe_probe *probe)
+{
+	for (size_t i = 0; i < f->n_probes; i++) {
+		if (strcmp(f->probes[i].name, probe->name) == 0 &&
+		    strcmp(f->probes[i].metrics, probe->metrics) == 0) {
+			f->probes[i] = *probe;
+			return;
+		}
+	}
+	if (f->n_probes < FIXTURE_PROBES_MAX)
+		f->probes[f->n_probes++] = *probe;
+}
+
 static int keep_drop(struct fixture *f, const struct sonde_probe_drop *drop)
 {
 	for (size_t i = 0; i < f->n_drops; i++) {
@@ -102,6 +123,8 @@ static int keep(void *ctx, struct sonde_probe_reply *reply)
 		return keep_cell(f, &reply->cell);
 	case SONDE_PROBE_HIST:
 		return keep_hist(f, &reply->hist);
+	case SONDE_PROBE_CALLS:
+		return keep_calls(f, &reply->calls);
 	case SONDE_PROBE_DROP:
 		return keep_drop(f, &reply->drop);
 	case SONDE_PROBE_PROCESS:
@@ -123,8 +146,7 @@ static int keep(void *ctx, struct sonde_probe_reply *reply)
 			f->costs[f->n_costs++] = reply->cost;
 		return 0;
 	case SONDE_PROBE_PROBE:
-		if (f->n_probes < FIXTURE_PROBES_MAX)
-			f->probes[f->n_probes++] = reply->probe;
+		keep_probe(f, &reply->probe);
 		return 0;
 	default:
 		return -EINVAL;
@@ -229,6 +251,23 @@ void fixture_seed(struct fixture *f)
 	assert_ok(sonde_collector_tcp.seed(f->state, &f->timing));
 }
 
+void fixture_set_options(struct fixture *f, uint32_t options)
+{
+	assert_ok(sonde_collector_tcp.set_options(f->state, options,
+						  (struct sonde_collect_sink){keep, f}));
+}
+
+const struct sonde_probe_probe *fixture_probe(const struct fixture *f, const char *metrics,
+					      const char *name)
+{
+	for (size_t i = 0; i < f->n_probes; i++) {
+		if (strcmp(f->probes[i].metrics, metrics) == 0 &&
+		    strcmp(f->probes[i].name, name) == 0)
+			return &f->probes[i];
+	}
+	return NULL;
+}
+
 void fixture_snapshot(struct fixture *f)
 {
 	f->n_processes = 0;
@@ -259,6 +298,41 @@ struct sonde_tcp_cell fixture_sum(const struct fixture *f, pid_t pid, enum sonde
 			continue;
 		for (size_t j = 0; j < sizeof(sum) / sizeof(uint64_t); j++)
 			to[j] += from[j];
+	}
+	return sum;
+}
+
+struct sonde_tcp_calls fixture_calls(const struct fixture *f, pid_t pid, enum sonde_tcp_role role,
+				     uint16_t port)
+{
+	struct sonde_tcp_calls sum = {0};
+	uint64_t *to = (uint64_t *)&sum;
+
+	for (size_t i = 0; i < f->n_cells; i++) {
+		const uint64_t *from = (const uint64_t *)&f->cells[i].calls;
+
+		if (!matches(&f->cells[i], pid, role, port))
+			continue;
+		for (size_t j = 0; j < sizeof(sum) / sizeof(uint64_t); j++)
+			to[j] += from[j];
+	}
+	return sum;
+}
+
+struct sonde_tcp_hist fixture_call_hist(const struct fixture *f, pid_t pid,
+					enum sonde_tcp_role role, uint16_t port,
+					enum sonde_tcp_call_hist which)
+{
+	struct sonde_tcp_hist sum = {0};
+
+	for (size_t i = 0; i < f->n_cells; i++) {
+		const struct sonde_tcp_hist *from =
+			&f->cells[i].hists[SONDE_PROBE_HIST_CALL + which];
+
+		if (!matches(&f->cells[i], pid, role, port))
+			continue;
+		for (size_t j = 0; j < SONDE_HIST_BUCKETS; j++)
+			sum.count[j] += from->count[j];
 	}
 	return sum;
 }

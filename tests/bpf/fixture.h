@@ -21,7 +21,7 @@
 #define FIXTURE_CELLS_MAX 4096
 #define FIXTURE_DROPS_MAX 8192 /* as many as the kernel side keeps */
 #define FIXTURE_PROCESSES_MAX 512
-#define FIXTURE_PROBES_MAX 96
+#define FIXTURE_PROBES_MAX 128
 #define FIXTURE_IDS_MAX 128
 #define FIXTURE_FLOWS_MAX 65536
 #define FIXTURE_RESTS_MAX 1024
@@ -30,6 +30,7 @@ struct fixture_cell {
 	bool known;
 	struct sonde_tcp_cell_key key;
 	struct sonde_tcp_cell now;
+	struct sonde_tcp_calls calls;
 	struct sonde_tcp_hist hists[_SONDE_PROBE_HIST_MAX];
 };
 
@@ -85,6 +86,10 @@ int fixture_main_(const char *name, const struct CMUnitTest *tests, size_t n);
 
 void fixture_target(struct fixture *f, pid_t pid, uint64_t task_mask);
 void fixture_seed(struct fixture *f);
+void fixture_set_options(struct fixture *f, uint32_t options);
+/* The record of an alternative, as told last; NULL when there is none. */
+const struct sonde_probe_probe *fixture_probe(const struct fixture *f, const char *metrics,
+					      const char *name);
 void fixture_snapshot(struct fixture *f);
 
 /*
@@ -100,6 +105,12 @@ const struct fixture_cell *fixture_cell(const struct fixture *f, pid_t pid,
 const struct sonde_flow *fixture_flow(const struct fixture *f, uint64_t id);
 /* SO_COOKIE. */
 uint64_t fixture_cookie(int fd);
+/* The sum over the same cells. */
+struct sonde_tcp_calls fixture_calls(const struct fixture *f, pid_t pid, enum sonde_tcp_role role,
+				     uint16_t port);
+struct sonde_tcp_hist fixture_call_hist(const struct fixture *f, pid_t pid,
+					enum sonde_tcp_role role, uint16_t port,
+					enum sonde_tcp_call_hist which);
 uint64_t fixture_hist_total(const struct sonde_tcp_hist *hist);
 uint64_t fixture_retransmits(const struct sonde_tcp_cell *cell);
 uint64_t fixture_loss(const struct fixture *f, enum sonde_tcp_loss site);

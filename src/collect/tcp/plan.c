@@ -100,9 +100,35 @@ static const struct sonde_plan_program programs[SONDE_TCP_PROGRAM_MAX] = {
 					.target_ns = 150,
 					.other_ns = 70,
 					.per = "packet freed as dropped"},
+	[SONDE_TCP_PROGRAM_SYS_ENTER] = {.function = "sonde_sys_enter",
+					 .hook = "tp_btf/sys_enter",
+					 .args = {"pt_regs*", "8"},
+					 .needs = {"bpf_map_type.BPF_MAP_TYPE_TASK_STORAGE"},
+					 .target_ns = 110,
+					 .other_ns = 170,
+					 .per = "system call"},
+	[SONDE_TCP_PROGRAM_SYS_EXIT] = {.function = "sonde_sys_exit",
+					.hook = "tp_btf/sys_exit",
+					.args = {"pt_regs*", "8"},
+					.target_ns = 170,
+					.other_ns = 80,
+					.per = "system call"},
+	[SONDE_TCP_PROGRAM_SWITCH] = {.function = "sonde_switch",
+				      .hook = "tp_btf/sched_switch",
+				      .args = {"1", "task_struct*", "task_struct*"},
+				      .needs = {"task_struct.__state"},
+				      .target_ns = 110,
+				      .other_ns = 80,
+				      .per = "switch to another thread"},
+	[SONDE_TCP_PROGRAM_THREADS] = {.function = "sonde_thread",
+				       .hook = "iter/task",
+				       .target_ns = 600,
+				       .other_ns = 300,
+				       .per = "thread, once"},
 };
 
 #define BIT(name) SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_##name)
+#define SYSCALLS "tp_btf/sys_enter, sys_exit"
 
 static const struct sonde_plan_metric metrics[] = {
 	{.metrics = "connections, handshakes, closes, connect failures",
@@ -135,6 +161,22 @@ static const struct sonde_plan_metric metrics[] = {
 			   .less = "receivers of drops that early demux did not name"}}},
 	{.metrics = "processes that targets fork in mid-task", .alternatives = {{BIT(FORK)}}},
 	{.metrics = "targets that end", .alternatives = {{BIT(EXIT)}}},
+	{.metrics = "execution time of writes and reads",
+	 .option = SONDE_PROBE_OPTION_EXECUTION_TIME,
+	 .alternatives = {{BIT(SYS_ENTER) | BIT(SYS_EXIT) | BIT(THREADS) | BIT(SEND) | BIT(RECV),
+			   .name = SYSCALLS}}},
+	{.metrics = "time asleep in writes and reads",
+	 .option = SONDE_PROBE_OPTION_EXECUTION_TIME,
+	 .alternatives = {{BIT(SWITCH) | BIT(THREADS), .name = "tp_btf/sched_switch"}}},
+	{.metrics = "accept(2) calls, time in the accept queue",
+	 .option = SONDE_PROBE_OPTION_EXECUTION_TIME,
+	 .alternatives = {{BIT(SYS_ENTER) | BIT(SYS_EXIT) | BIT(THREADS), .name = SYSCALLS}}},
+	{.metrics = "connects that fail before a SYN",
+	 .option = SONDE_PROBE_OPTION_EXECUTION_TIME,
+	 .alternatives = {{BIT(SYS_ENTER) | BIT(SYS_EXIT) | BIT(THREADS), .name = SYSCALLS}}},
+	{.metrics = "execution time of close",
+	 .option = SONDE_PROBE_OPTION_EXECUTION_TIME,
+	 .alternatives = {{BIT(SYS_ENTER) | BIT(SYS_EXIT) | BIT(THREADS), .name = SYSCALLS}}},
 };
 
 static const struct sonde_plan_table table = {

@@ -12,10 +12,16 @@
 #include "collect/tcp/state.h"
 #include "tcp.skel.h"
 
+static struct bpf_program *find_in(const struct tcp_bpf *skel, uint32_t program)
+{
+	return bpf_object__find_program_by_name(skel->obj,
+						tcp_plan_table()->programs[program].function);
+}
+
 static struct bpf_program *find_program(const struct tcp_state *s, uint32_t program)
 {
-	return bpf_object__find_program_by_name(s->skel->obj,
-						tcp_plan_table()->programs[program].function);
+	return find_in(TCP_TIMING_PROGRAMS & SONDE_PLAN_BIT(program) ? s->timing : s->skel,
+		       program);
 }
 
 /* Sizes and settings; nothing is in the kernel yet. */
@@ -34,8 +40,9 @@ static int set_up(struct tcp_state *s, uint32_t pidns_inum)
 	r |= bpf_map__set_max_entries(skel->maps.sonde_rtt, cells);
 	r |= bpf_map__set_max_entries(skel->maps.sonde_handshake, cells);
 	r |= tcp_flows_set_up(s);
+	r |= tcp_calls_set_up(skel, cells);
 	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++)
-		r |= bpf_program__set_autoload(find_program(s, i), sonde_plan_wants(&s->plan, i));
+		r |= bpf_program__set_autoload(find_in(skel, i), sonde_plan_wants(&s->plan, i));
 	r |= bpf_program__set_autoload(skel->progs.sonde_empty, !s->uncalibrated);
 	r |= bpf_program__set_autoload(skel->progs.sonde_clock, !s->uncalibrated);
 	/* The skeleton attaches nothing by itself: links are made one by one, so that one may fail. */
@@ -106,11 +113,13 @@ int tcp_programs_load(struct tcp_state *s, struct sonde_collect_timing *timing)
 	return r;
 }
 
-static void note_programs(const struct tcp_state *s)
+void tcp_programs_note(const struct tcp_state *s, const struct tcp_bpf *skel)
 {
 	struct bpf_program *p;
 
-	bpf_object__for_each_program (p, s->skel->obj) {
+	if (!s->config.note_id)
+		return;
+	bpf_object__for_each_program (p, skel->obj) {
 		struct bpf_prog_info info = {0};
 		uint32_t size = sizeof(info);
 		char tag[2 * sizeof(info.tag) + 1];
@@ -179,6 +188,15 @@ static bool is_loaded(const struct tcp_state *s, uint32_t program)
 	return bpf_program__fd(find_program(s, program)) >= 0;
 }
 
+int tcp_programs_attach_timing(struct tcp_state *s, uint32_t program)
+{
+	s->links[program] = attach(s, program);
+	if (!s->links[program])
+		return -errno;
+	note_link(s, program);
+	return 0;
+}
+
 /* Return: 0 (also refused, if something else serves), -EAGAIN = something else serves that is not loaded, -errno. */
 static int attach_program(struct tcp_state *s, uint32_t program)
 {
@@ -221,10 +239,9 @@ static int attach_all(struct tcp_state *s)
 	};
 	int r;
 
-	if (s->config.note_id) {
-		note_programs(s);
+	tcp_programs_note(s, s->skel);
+	if (s->config.note_id)
 		note_maps(s);
-	}
 	r = raise_for_programs(s);
 	if (r < 0)
 		return r;

@@ -15,6 +15,7 @@
 /* Room for indices below @n; cells are given out in order, so it grows with use. */
 static int reserve_told(struct tcp_state *s, size_t n)
 {
+	struct sonde_tcp_calls *calls;
 	struct sonde_tcp_cell *grown;
 	size_t wanted = s->n_told ? s->n_told : 64;
 
@@ -27,6 +28,11 @@ static int reserve_told(struct tcp_state *s, size_t n)
 		return -ENOMEM;
 	memset(grown + s->n_told, 0, (wanted - s->n_told) * sizeof(*grown));
 	s->told = grown;
+	calls = reallocarray(s->told_calls, wanted, sizeof(*calls));
+	if (!calls)
+		return -ENOMEM;
+	memset(calls + s->n_told, 0, (wanted - s->n_told) * sizeof(*calls));
+	s->told_calls = calls;
 	s->n_told = wanted;
 	return 0;
 }
@@ -63,10 +69,9 @@ static bool cell_changed(const struct sonde_tcp_cell *before, struct sonde_tcp_c
 	return changed;
 }
 
-static int emit_hist(const struct tcp_table *hists, uint32_t index, enum sonde_probe_hist_kind kind,
-		     struct sonde_collect_sink sink)
+int tcp_emit_hist(const struct sonde_tcp_hist *hist, uint32_t index, uint32_t kind,
+		  struct sonde_collect_sink sink)
 {
-	const struct sonde_tcp_hist *hist = tcp_table_at(hists, index);
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_HIST};
 	int r;
 
@@ -97,13 +102,14 @@ static int emit_cell(struct tcp_state *s, uint32_t index, struct sonde_collect_s
 	struct sonde_tcp_cell *before = &s->told[index];
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_CELL};
 	struct sonde_tcp_cell *now = &reply.cell.cell;
-	bool rtt, handshake;
+	bool rtt, handshake, calls;
 	int r;
 
 	if (!__atomic_load_n(&slot->used, __ATOMIC_ACQUIRE))
 		return 0;
 	copy_cell(s, &slot->cell, before, now);
-	if (!cell_changed(before, now))
+	calls = tcp_calls_changed(s, index);
+	if (!cell_changed(before, now) && !calls)
 		return 0;
 	rtt = now->rtt_count != before->rtt_count;
 	handshake = now->handshake_count != before->handshake_count;
@@ -112,9 +118,12 @@ static int emit_cell(struct tcp_state *s, uint32_t index, struct sonde_collect_s
 	reply.cell.key = slot->key;
 	r = sink.emit(sink.ctx, &reply);
 	if (r == 0 && rtt)
-		r = emit_hist(&s->rtt, index, SONDE_PROBE_HIST_RTT, sink);
+		r = tcp_emit_hist(tcp_table_at(&s->rtt, index), index, SONDE_PROBE_HIST_RTT, sink);
 	if (r == 0 && handshake)
-		r = emit_hist(&s->handshake, index, SONDE_PROBE_HIST_HANDSHAKE, sink);
+		r = tcp_emit_hist(tcp_table_at(&s->handshake, index), index,
+				  SONDE_PROBE_HIST_HANDSHAKE, sink);
+	if (r == 0 && calls)
+		r = tcp_emit_calls(s, index, sink);
 	return r;
 }
 
@@ -132,6 +141,8 @@ static int emit_range(struct tcp_state *s, uint32_t first, uint32_t end,
 		r = tcp_table_map(&s->rtt, end);
 	if (r == 0)
 		r = tcp_table_map(&s->handshake, end);
+	if (r == 0)
+		r = tcp_table_map(&s->calls, end);
 	for (uint32_t i = first; i < end && r == 0; i++)
 		r = emit_cell(s, i, sink);
 	return r;
@@ -187,8 +198,6 @@ static int emit_costs(struct tcp_state *s, struct sonde_collect_sink sink)
 		struct sonde_probe_reply reply = {.type = SONDE_PROBE_COST};
 		uint64_t clock_ns;
 
-		if (!sonde_plan_wants(&s->plan, i))
-			continue;
 		if (bpf_map_lookup_elem(fd, &i, by_cpu) < 0)
 			return -errno;
 		(void)snprintf(reply.cost.name, sizeof(reply.cost.name), "%s", tcp_program_name(i));
@@ -197,6 +206,9 @@ static int emit_costs(struct tcp_state *s, struct sonde_collect_sink sink)
 			reply.cost.sampled_runs += by_cpu[cpu].sampled_runs;
 			reply.cost.sampled_ns += by_cpu[cpu].sampled_ns;
 		}
+		/* Those of an option only once they have run. */
+		if (!sonde_plan_wants(&s->plan, i) && reply.cost.runs == 0)
+			continue;
 		/* A timed run holds one reading of the clock that is no part of the others. */
 		clock_ns = reply.cost.sampled_runs * s->clock_ns_x1000 / 1000;
 		reply.cost.sampled_ns -=

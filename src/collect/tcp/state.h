@@ -41,22 +41,33 @@ struct tcp_state {
 	struct tcp_bpf *skel;			       /* owned */
 	struct bpf_link *links[SONDE_TCP_PROGRAM_MAX]; /* owned; NULL = not attached */
 	struct sonde_plan plan;			       /* its names are of enum skb_drop_reason */
+	struct tcp_bpf *timing;	       /* owned; programs of call times over skel's maps, or NULL */
+	struct sonde_plan timing_plan; /* … what was chosen for them */
 	uint32_t cell_limit, other_limit;
-	struct tcp_table cells, rtt, handshake, open, ended;
+	struct tcp_table cells, rtt, handshake, calls, open, ended;
 	struct tcp_rest *rests; /* owned */
 	size_t n_rests;
 	uint64_t ended_before;	     /* sonde_ring_head when the snapshot began */
 	uint64_t ended_until;	     /* … and when it was read */
 	struct sonde_tcp_cell *told; /* owned; by index: the cell as it was last emitted */
 	size_t n_told;
-	struct tcp_drop_seen *drops; /* owned */
+	struct sonde_tcp_calls *told_calls; /* owned; as told, n_told of them */
+	struct tcp_drop_seen *drops;	    /* owned */
 	size_t n_drops;
 	uint32_t n_cpus;
+	uint64_t
+		syscall_ns_x1000; /* what the programs of call times add to each system call here */
 	uint64_t hook_ns_x1000, clock_ns_x1000, map_bytes;
 	uint64_t epoch;
 	uint64_t ends_unseen; /* connections whose end no hook saw; only grows */
 	bool uncalibrated; /* the calibrating programs were refused: a hook's cost is the default */
 };
+
+/* Loaded and attached only while a task asks for call times. */
+#define TCP_TIMING_PROGRAMS                                                                        \
+	(SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_SYS_ENTER) |                                             \
+	 SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_SYS_EXIT) | SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_SWITCH) |   \
+	 SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_THREADS))
 
 #define TCP_CAP_BPF (1ULL << 39)
 #define TCP_CAP_PERFMON (1ULL << 38)
@@ -81,6 +92,10 @@ int tcp_programs_attach_probe(struct tcp_state *s) _must_check_;
 int tcp_programs_attach_wanted(struct tcp_state *s) _must_check_;
 /* Runs that the kernel refused since the load, because the program was running on that CPU already. */
 uint64_t tcp_programs_skipped_runs(const struct tcp_state *s);
+/* Notes the ids of what is loaded. */
+void tcp_programs_note(const struct tcp_state *s, const struct tcp_bpf *skel);
+/* Attaches a loaded program of s->timing. */
+int tcp_programs_attach_timing(struct tcp_state *s, uint32_t program) _must_check_;
 /* Runs an iterator to its end. */
 int tcp_programs_run_iterator(struct tcp_state *s, uint32_t program) _must_check_;
 
@@ -93,6 +108,25 @@ int tcp_emit_processes(struct tcp_state *s, struct sonde_collect_sink sink) _mus
 
 /* snapshot.c */
 int tcp_snapshot(void *state, struct sonde_collect_sink sink) _must_check_;
+/* @kind: enum sonde_probe_hist_kind */
+int tcp_emit_hist(const struct sonde_tcp_hist *hist, uint32_t index, uint32_t kind,
+		  struct sonde_collect_sink sink) _must_check_;
+
+/* calls.c */
+
+/* Sizes and settings of the calls' maps, between open and load. Return: 0, or not. */
+int tcp_calls_set_up(struct tcp_bpf *skel, uint32_t cells) _must_check_;
+/* Has the cell's record changed since it was told? Its tables are mapped up to @index. */
+bool tcp_calls_changed(const struct tcp_state *s, uint32_t index);
+/* Tells it, with those of its histograms that grew. */
+int tcp_emit_calls(struct tcp_state *s, uint32_t index,
+		   struct sonde_collect_sink sink) _must_check_;
+
+/* timing.c */
+int tcp_set_options(void *state, uint32_t options, struct sonde_collect_sink sink) _must_check_;
+/* Gives the threads of new targets what their calls are timed by, and takes it from those of old ones. CAP_BPF is raised. */
+int tcp_timing_threads(struct tcp_state *s) _must_check_;
+void tcp_timing_stop(struct tcp_state *s);
 
 /* drops.c */
 int tcp_emit_drops(struct tcp_state *s, struct sonde_collect_sink sink) _must_check_;

@@ -129,6 +129,8 @@ int tcp_target_remove(void *state, uint32_t pid, uint64_t task_mask)
 		return r;
 	if (unmask(s, pid, task_mask))
 		r = release_sockets(s);
+	if (r == 0)
+		r = tcp_timing_threads(s);
 	s->config.drop(s->config.ctx);
 	return r;
 }
@@ -150,6 +152,8 @@ int tcp_task_remove(void *state, uint64_t task_mask)
 		r = unmask_all(s, task_mask, &gone);
 	if (r >= 0 && gone)
 		r = release_sockets(s);
+	if (r >= 0)
+		r = tcp_timing_threads(s);
 	s->config.drop(s->config.ctx);
 	return r < 0 ? r : 0;
 }
@@ -169,11 +173,14 @@ int tcp_seed(void *state, struct sonde_collect_timing *timing)
 
 	assert(s);
 
-	if (!s->links[SONDE_TCP_PROGRAM_SEED])
-		return 0; /* told in its PROBE record: only new connections are seen */
 	r = s->config.raise(s->config.ctx, TCP_CAP_BPF | TCP_CAP_PERFMON);
 	if (r < 0)
 		return r;
+	r = tcp_timing_threads(s);
+	if (r < 0 || !s->links[SONDE_TCP_PROGRAM_SEED]) {
+		s->config.drop(s->config.ctx);
+		return r; /* told in its PROBE record: only new connections are seen */
+	}
 	before = s->skel->bss->sonde_seeded;
 	s->skel->bss->sonde_seed_generation++;
 	r = run_seed_pass(s, SONDE_TCP_SEED_LEARN);

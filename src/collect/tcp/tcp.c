@@ -26,7 +26,8 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 	if (!s)
 		return NULL;
 	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++)
-		(void)bpf_link__destroy(s->links[i]);
+		(void)bpf_link__destroy(TAKE_PTR(s->links[i]));
+	tcp_timing_stop(s);
 	sonde_plan_done(&s->plan);
 	tcp_table_done(&s->cells);
 	tcp_table_done(&s->rtt);
@@ -34,8 +35,10 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 	tcp_table_done(&s->open);
 	tcp_table_done(&s->ended);
 	free(s->rests);
+	tcp_table_done(&s->calls);
 	tcp_bpf__destroy(s->skel);
 	free(s->told);
+	free(s->told_calls);
 	free(s->drops);
 	free(s);
 	if (timing)
@@ -74,6 +77,7 @@ static int new_state(const struct sonde_collect_config *config, struct tcp_state
 	tcp_table_done(&s->handshake);
 	tcp_table_done(&s->open);
 	tcp_table_done(&s->ended);
+	tcp_table_done(&s->calls);
 	n = libbpf_num_possible_cpus();
 	if (n < 0)
 		return n;
@@ -172,18 +176,23 @@ static void init_tables(struct tcp_state *s)
 		       sizeof(struct sonde_flow), SONDE_TCP_OPEN_SLOTS);
 	tcp_table_init(&s->ended, bpf_map__fd(s->skel->maps.sonde_flow_ring),
 		       sizeof(struct sonde_tcp_ended), SONDE_TCP_ENDED_SLOTS);
+	tcp_table_init(&s->calls, bpf_map__fd(s->skel->maps.sonde_calls),
+		       sizeof(struct sonde_tcp_calls), n);
 }
 
 static int tcp_start(const struct sonde_collect_config *config, struct sonde_collect_sink sink,
 		     struct sonde_collect_timing *timing, void **ret_state)
 {
 	_cleanup_(tcp_stopp) struct tcp_state *s = NULL;
+	struct sonde_collect_config base;
 	uint64_t start = sonde_mono_ns();
 	int r;
 
 	assert(config && ret_state);
 
-	r = new_state(config, &s);
+	base = *config;
+	base.options &= ~SONDE_PROBE_OPTION_EXECUTION_TIME; /* tcp_set_options() */
+	r = new_state(&base, &s);
 	if (r < 0)
 		return r;
 	if (timing)
@@ -241,6 +250,7 @@ const struct sonde_collector sonde_collector_tcp = {
 	.target_add = tcp_target_add,
 	.target_remove = tcp_target_remove,
 	.task_remove = tcp_task_remove,
+	.set_options = tcp_set_options,
 	.seed = tcp_seed,
 	.snapshot = tcp_snapshot,
 };
