@@ -23,6 +23,7 @@
 #include "host/proc.h"
 #include "io/grpc-client.h"
 #include "skywalking/v3/profile.pb-c.h"
+#include "wire/message.h"
 
 #define DRAIN_NS (2800 * SONDE_NS_PER_MS) /* SIGTERM's 3 s, with room for the exit itself */
 #define RETRY_MIN_NS (250 * SONDE_NS_PER_MS)
@@ -320,6 +321,45 @@ static void on_poll_hint(void *ctx)
 		poll_soon(a);
 }
 
+struct question {
+	struct agent *a;
+	char id[SONDE_CONTROL_ID_MAX + 1];
+};
+
+static void on_planned(void *ctx, Sonde__V1__Plan *plan)
+{
+	_cleanup_free_ struct question *q = ctx;
+
+	if (!plan)
+		return;
+	plan->question = q->id;
+	sonde_control_answer(q->a->control, plan);
+}
+
+static void on_question(void *ctx, const char *id, const char *text)
+{
+	_cleanup_(sonde_spec_done) struct sonde_spec spec = {0};
+	Sonde__V1__Plan refusal = SONDE__V1__PLAN__INIT;
+	char words[SONDE_SPEC_WORDS_MAX] = "";
+	struct question *q = NULL;
+	struct agent *a = ctx;
+	int r = 0;
+
+	if (text[0])
+		r = sonde_spec_parse_json(text, strlen(text), &spec, words);
+	if (r == 0)
+		q = calloc(1, sizeof(*q));
+	if (!q) {
+		refusal.question = sonde_wire_text(id);
+		refusal.refused = sonde_wire_text(words[0] ? words : strerror(r < 0 ? -r : ENOMEM));
+		sonde_control_answer(a->control, &refusal);
+		return;
+	}
+	q->a = a;
+	(void)snprintf(q->id, sizeof(q->id), "%s", id);
+	sonde_tasks_plan(a->tasks, text[0] ? &spec : NULL, on_planned, q);
+}
+
 /* probe */
 
 static void say_hello(const struct sonde_probe_hello *hello)
@@ -490,6 +530,7 @@ static int make_tasks(struct agent *a)
 		.on_stop = on_stop,
 		.on_extend = on_extend,
 		.on_poll = on_poll_hint,
+		.on_question = on_question,
 		.ctx = a,
 	};
 	int r;

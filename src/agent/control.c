@@ -3,12 +3,16 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
+#include "agent/rpc.h"
+#include "base/clock.h"
 #include "base/log.h"
-#include "sonde/v1/task.pb-c.h"
 #include "wire/message.h"
 
 #define PATH "/sonde.v1.TaskControlService/watch"
+#define ANSWER_PATH "/sonde.v1.TaskControlService/answer"
+#define ANSWER_DEADLINE_NS (10 * SONDE_NS_PER_S)
 
 struct sonde_control {
 	struct sonde_control_config config;
@@ -21,7 +25,7 @@ int sonde_control_new(const struct sonde_control_config *config, struct sonde_co
 	struct sonde_control *c;
 
 	assert(config && config->client && config->on_stop && config->on_extend &&
-	       config->on_poll && ret);
+	       config->on_poll && config->on_question && ret);
 
 	c = calloc(1, sizeof(*c));
 	if (!c)
@@ -55,6 +59,10 @@ static void on_message(void *ctx, const uint8_t *data, size_t n)
 				    control->extend->end_wall_ms);
 	else if (control->action_case == SONDE__V1__CONTROL__ACTION_POLL)
 		c->config.on_poll(c->config.ctx);
+	else if (control->action_case == SONDE__V1__CONTROL__ACTION_QUESTION && control->question &&
+		 strlen(control->question->id) <= SONDE_CONTROL_ID_MAX)
+		c->config.on_question(c->config.ctx, control->question->id,
+				      control->question->spec);
 	else if (control->action_case == SONDE__V1__CONTROL__ACTION_HELLO)
 		sonde_log_debug("the server's control call stands");
 }
@@ -71,21 +79,37 @@ static void on_done(void *ctx, const struct sonde_grpc_result *result)
 	}
 }
 
+static void on_taken(void *ctx, const struct sonde_grpc_result *result,
+		     const ProtobufCMessage *answer)
+{
+	if (result->status != SONDE_GRPC_OK)
+		sonde_log_debug("answer to a question: %s %s",
+				sonde_grpc_status_name(result->status), result->message);
+}
+
+void sonde_control_answer(struct sonde_control *c, Sonde__V1__Plan *plan)
+{
+	int r;
+
+	assert(c && plan);
+
+	plan->agent_id = sonde_wire_text(c->config.agent_id);
+	r = sonde_rpc(c->config.client, ANSWER_PATH, &plan->base,
+		      &sonde__v1__plan_taken__descriptor, ANSWER_DEADLINE_NS, on_taken, NULL);
+	if (r < 0)
+		sonde_log_debug("answer to a question: %s", strerror(-r));
+}
+
 void sonde_control_keep(struct sonde_control *c)
 {
 	Sonde__V1__WatchRequest request = SONDE__V1__WATCH_REQUEST__INIT;
 	_cleanup_buf_ struct sonde_buf buf = SONDE_BUF_INIT(4096);
-	union {
-		const char *in;
-		char *out;
-	} id;
 
 	assert(c);
 
-	id.in = c->config.agent_id; /* protobuf-c's field is not const; nothing writes through it */
 	if (c->stands || c->said || !sonde_grpc_client_has_extension(c->config.client))
 		return;
-	request.agent_id = id.out;
+	request.agent_id = sonde_wire_text(c->config.agent_id);
 	if (sonde_wire_pack(&request.base, &buf) < 0)
 		return;
 	c->stands = true; /* on_done may run from within */

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define PROBES_MAX 64
+#define PROBES_MAX 256
 #define WAIT_NS (15 * SONDE_NS_PER_S)
 
 struct doctor {
@@ -23,6 +23,7 @@ struct doctor {
 	struct sonde_probe_probe probes[PROBES_MAX];
 	size_t n;
 	char refused[SONDE_PROBE_TEXT_MAX + 64]; /* why there is no plan */
+	uint64_t map_bytes, map_bytes_full;
 	int error;
 };
 
@@ -40,6 +41,10 @@ static void on_end(void *ctx, int error, const struct sonde_probe_end *end)
 
 	if (error == -ECANCELED)
 		return;
+	if (error == 0 && end) {
+		d->map_bytes = end->numbers[0];
+		d->map_bytes_full = end->numbers[1];
+	}
 	/* A kernel that lacks a core hook is an answer, not a failure to ask. */
 	if (error < 0 && error != -EPIPE)
 		(void)snprintf(d->refused, sizeof(d->refused), "%s",
@@ -140,6 +145,17 @@ static void print_json(json_t *o)
 	json_decref(o);
 }
 
+/* As GET /api/v1/agents/{id}/doctor of the server has it. */
+static json_t *probe_json(const struct sonde_probe_probe *p)
+{
+	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:I, s:I, s:s}", "metrics",
+			 p->metrics, "probe", p->name, "state",
+			 sonde_probe_probe_state_name(p->state), "core", (int)(p->core != 0),
+			 "reason", p->reason, "less", p->less, "per", p->per, "target_ns",
+			 (json_int_t)p->target_ns, "other_ns", (json_int_t)p->other_ns,
+			 "capability", p->capability);
+}
+
 static void print_plan_json(const struct doctor *d, bool ok)
 {
 	json_t *root = json_object(), *list = json_array();
@@ -148,18 +164,12 @@ static void print_plan_json(const struct doctor *d, bool ok)
 	(void)json_object_set_new(root, "bpf", bpf_json(d));
 	(void)json_object_set_new(root, "refused",
 				  d->refused[0] ? json_string(d->refused) : json_null());
-	for (size_t i = 0; i < d->n; i++) {
-		json_t *o = json_object();
-
-		(void)json_object_set_new(o, "probe", json_string(d->probes[i].name));
-		(void)json_object_set_new(o, "metrics", json_string(d->probes[i].metrics));
-		(void)json_object_set_new(o, "available",
-					  json_boolean(d->probes[i].state == SONDE_PROBE_ATTACHED));
-		(void)json_object_set_new(o, "core", json_boolean(d->probes[i].core));
-		(void)json_object_set_new(o, "reason", json_string(d->probes[i].reason));
-		(void)json_array_append_new(list, o);
-	}
+	for (size_t i = 0; i < d->n; i++)
+		(void)json_array_append_new(list, probe_json(&d->probes[i]));
 	(void)json_object_set_new(root, "probes", list);
+	(void)json_object_set_new(root, "map_bytes", json_integer((json_int_t)d->map_bytes));
+	(void)json_object_set_new(root, "map_bytes_full",
+				  json_integer((json_int_t)d->map_bytes_full));
 	print_json(root);
 }
 
@@ -190,23 +200,45 @@ static int wider(int width, const char *text)
 	return n > width ? n : width;
 }
 
+static void print_ns(uint32_t ns)
+{
+	char text[16] = "-";
+
+	if (ns)
+		(void)snprintf(text, sizeof(text), "%u ns", ns);
+	(void)printf("  %8s", text);
+}
+
 static void print_plan(const struct doctor *d, bool ok)
 {
-	int name = wider(0, "PROBE"), metrics = wider(0, "METRICS");
+	int metrics = wider(0, "METRIC"), name = wider(0, "PROBE"), per = wider(0, "PER");
 
 	for (size_t i = 0; i < d->n; i++) {
-		name = wider(name, d->probes[i].name);
 		metrics = wider(metrics, d->probes[i].metrics);
+		name = wider(name, d->probes[i].name);
+		per = wider(per, d->probes[i].per);
 	}
-	(void)printf("%-*s  %-9s  %-4s  %-*s  %s\n", name, "PROBE", "AVAILABLE", "CORE", metrics,
-		     "METRICS", "REASON");
-	for (size_t i = 0; i < d->n; i++)
-		(void)printf("%-*s  %-9s  %-4s  %-*s  %s\n", name, d->probes[i].name,
-			     d->probes[i].state == SONDE_PROBE_ATTACHED ? "yes" : "no",
-			     d->probes[i].core ? "yes" : "no", metrics, d->probes[i].metrics,
-			     d->probes[i].reason[0] ? d->probes[i].reason : "-");
+	(void)printf("%-*s  %-*s  %-8s  %8s  %8s  %-*s  %s\n", metrics, "METRIC", name, "PROBE",
+		     "STATE", "COST", "OTHERS", per, "PER", "REASON");
+	for (size_t i = 0; i < d->n; i++) {
+		const struct sonde_probe_probe *p = &d->probes[i];
+
+		/* A better one measures it: nothing is to be done. */
+		if (p->state == SONDE_PROBE_SPARE)
+			continue;
+		(void)printf("%-*s  %-*s  %-8s", metrics, p->metrics, name, p->name,
+			     sonde_probe_probe_state_name(p->state));
+		print_ns(p->target_ns);
+		print_ns(p->other_ns);
+		(void)printf("  %-*s  %s%s%s%s\n", per, p->per, p->reason,
+			     p->reason[0] && p->less[0] ? "; " : "", p->less[0] ? "without " : "",
+			     p->less);
+	}
 	(void)printf("\n");
 	print_bpf(d);
+	if (d->map_bytes)
+		(void)printf("Maps take %.1f MB, %.1f MB when every table is full.\n",
+			     (double)d->map_bytes / 1e6, (double)d->map_bytes_full / 1e6);
 	if (d->refused[0])
 		(void)printf("No plan can be made: %s\n", d->refused);
 	(void)printf("%s\n",

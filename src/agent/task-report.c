@@ -5,37 +5,22 @@
 #include <errno.h>
 #include <string.h>
 
-#include "export/skywalking.h"
+#include "agent/task-lists.h"
 #include "sonde/v1/task.pb-c.h"
 #include "wire/message.h"
 
-#define ABSENT_MAX 64
 #define LISTS_EVERY 10 /* reports: the lists go out again even if nothing changed */
-
-/* protobuf-c's fields are not const; nothing writes through them here. */
-static char *unconst(const char *s)
-{
-	union {
-		const char *in;
-		char *out;
-	} u = {.in = s};
-
-	return u.out;
-}
 
 /* Everything that a TaskReport points to. Large: on the heap. */
 struct parts {
 	Sonde__V1__TaskReport report;
 	Sonde__V1__StateChange change[SONDE_TASK_CHANGES_MAX];
 	Sonde__V1__StateChange *changes[SONDE_TASK_CHANGES_MAX];
-	Sonde__V1__TargetState target[SONDE_TASK_TARGETS_MAX];
-	Sonde__V1__TargetState *targets[SONDE_TASK_TARGETS_MAX];
+	struct sonde_task_lists lists;
 	Sonde__V1__ProbeState probe[SONDE_TASK_PROBES_MAX];
 	Sonde__V1__ProbeState *probes[SONDE_TASK_PROBES_MAX];
 	Sonde__V1__LedgerEntry entry[_SONDE_LEDGER_MAX];
 	Sonde__V1__LedgerEntry *ledger[_SONDE_LEDGER_MAX];
-	Sonde__V1__AbsentMeter meter[ABSENT_MAX];
-	Sonde__V1__AbsentMeter *absent[ABSENT_MAX];
 	Sonde__V1__ProgramCost program[SONDE_SNAPSHOT_PROGRAMS_MAX];
 	Sonde__V1__ProgramCost *programs[SONDE_SNAPSHOT_PROGRAMS_MAX];
 	Sonde__V1__Cost cost;
@@ -46,60 +31,45 @@ static void fill_changes(const struct sonde_task *t, struct parts *p)
 {
 	for (size_t i = 0; i < t->n_changes; i++) {
 		sonde__v1__state_change__init(&p->change[i]);
-		p->change[i].state = unconst(sonde_task_state_name(t->changes[i].state));
+		p->change[i].state = sonde_wire_text(sonde_task_state_name(t->changes[i].state));
 		p->change[i].wall_ms = t->changes[i].wall_ms;
-		p->change[i].words = unconst(t->changes[i].words);
+		p->change[i].words = sonde_wire_text(t->changes[i].words);
 		p->changes[i] = &p->change[i];
 	}
 	p->report.n_states = t->n_changes;
 	p->report.states = p->changes;
 }
 
-static void fill_targets(const struct sonde_task *t, struct parts *p)
+/* What is not needed is for plans. */
+static bool is_told(const struct sonde_probe_probe *probe)
 {
-	for (size_t i = 0; i < t->n_targets; i++) {
-		const struct sonde_task_target *from = &t->targets[i];
-		Sonde__V1__TargetState *to = &p->target[i];
-
-		sonde__v1__target_state__init(to);
-		to->pid = (int32_t)from->pid;
-		if (from->process) {
-			to->process_id = unconst(from->process->id);
-			to->name = unconst(from->process->name);
-		} else if (from->wanted_id) {
-			to->process_id = unconst(from->wanted);
-		} else {
-			to->name = unconst(from->wanted);
-		}
-		to->state = unconst(sonde_target_state_name(from->state));
-		to->reason = unconst(from->reason);
-		to->since_wall_ms = from->since_ms;
-		p->targets[i] = to;
-	}
-	p->report.n_targets = t->n_targets;
-	p->report.targets = p->targets;
+	return probe->state != SONDE_PROBE_SPARE && probe->state != SONDE_PROBE_UNASKED;
 }
 
 static void fill_probes(const struct sonde_task *t, struct parts *p)
 {
+	size_t n = 0;
+
 	for (size_t i = 0; i < t->n_probes; i++) {
 		const struct sonde_probe_probe *from = &t->probes[i];
-		Sonde__V1__ProbeState *to = &p->probe[i];
+		Sonde__V1__ProbeState *to = &p->probe[n];
 
+		if (!is_told(from))
+			continue;
 		sonde__v1__probe_state__init(to);
-		to->name = unconst(from->name);
-		to->metrics = unconst(from->metrics);
-		to->state = unconst(sonde_probe_probe_state_name(from->state));
-		to->reason = unconst(from->reason);
-		if (i == 0) {
+		to->name = sonde_wire_text(from->name);
+		to->metrics = sonde_wire_text(from->metrics);
+		to->state = sonde_wire_text(sonde_probe_probe_state_name(from->state));
+		to->reason = sonde_wire_text(from->reason);
+		if (n == 0) {
 			to->open_ns = (int64_t)t->open_ns;
 			to->load_ns = (int64_t)t->load_ns;
 			to->attach_ns = (int64_t)t->attach_ns;
 			to->detach_ns = (int64_t)t->detach_ns;
 		}
-		p->probes[i] = to;
+		p->probes[n++] = to;
 	}
-	p->report.n_probes = t->n_probes;
+	p->report.n_probes = n;
 	p->report.probes = p->probes;
 }
 
@@ -114,56 +84,15 @@ static void fill_ledger(const struct sonde_task *t, const struct sonde_snapshot 
 		if (!count)
 			continue;
 		sonde__v1__ledger_entry__init(&p->entry[n]);
-		p->entry[n].site = unconst(info->name);
+		p->entry[n].site = sonde_wire_text(info->name);
 		p->entry[n].count = count;
 		p->entry[n].weakens = info->weakens;
-		p->entry[n].words = unconst(info->words);
+		p->entry[n].words = sonde_wire_text(info->words);
 		p->ledger[n] = &p->entry[n];
 		n++;
 	}
 	p->report.n_ledger = n;
 	p->report.ledger = p->ledger;
-}
-
-static void add_absent(struct parts *p, const char *meter, const char *reason)
-{
-	size_t n = p->report.n_absent;
-
-	if (n == ABSENT_MAX)
-		return;
-	sonde__v1__absent_meter__init(&p->meter[n]);
-	p->meter[n].meter = unconst(meter);
-	p->meter[n].reason = unconst(reason);
-	p->absent[n] = &p->meter[n];
-	p->report.n_absent = n + 1;
-	p->report.absent = p->absent;
-}
-
-/* The first alternative of the same metric. */
-static const struct sonde_probe_probe *best_of(const struct sonde_task *t, size_t i)
-{
-	while (i > 0 && strcmp(t->probes[i - 1].metrics, t->probes[i].metrics) == 0)
-		i--;
-	return &t->probes[i];
-}
-
-static void fill_absent(const struct sonde_task *t, struct parts *p)
-{
-	const char *meter, *reason;
-
-	for (size_t i = 0; sonde_skywalking_absent(i, t->spec.execution_time, &meter, &reason); i++)
-		add_absent(p, meter, reason);
-	add_absent(
-		p, "local connect failures",
-		"not observed: without a SYN (no route, no address) only the call's result tells");
-	for (size_t i = 0; i < t->n_probes; i++) {
-		const struct sonde_probe_probe *probe = &t->probes[i], *best = best_of(t, i);
-
-		if (probe->state == SONDE_PROBE_ABSENT && probe == best)
-			add_absent(p, probe->metrics, probe->reason);
-		else if (probe->state == SONDE_PROBE_ATTACHED && probe->less[0])
-			add_absent(p, probe->less, best->reason);
-	}
 }
 
 static const struct sonde_probe_cost *base_cost(const struct sonde_task *t, const char *name)
@@ -185,7 +114,7 @@ static void fill_programs(const struct sonde_task *t, const struct sonde_snapsho
 		Sonde__V1__ProgramCost *to = &p->program[i];
 
 		sonde__v1__program_cost__init(to);
-		to->name = unconst(c->name);
+		to->name = sonde_wire_text(c->name);
 		to->runs = c->runs - (b && b->runs <= c->runs ? b->runs : 0);
 		to->sampled_ns_per_run = c->sampled_runs ? c->sampled_ns / c->sampled_runs : 0;
 		to->hook_ns_per_run = c->hook_ns_x1000 / 1000;
@@ -217,17 +146,17 @@ static void fill_cost(const struct sonde_task *t, const struct sonde_task_moment
 	p->cost.reports = t->reports;
 	p->cost.report_bytes = t->report_bytes;
 	p->cost.report_bytes_compressed = t->report_bytes_compressed;
-	p->cost.encoding = unconst(sonde_encoding_name(t->encoding));
+	p->cost.encoding = sonde_wire_text(sonde_encoding_name(t->encoding));
 	p->report.cost = &p->cost;
 }
 
 static void fill_end(const struct sonde_task *t, struct parts *p)
 {
 	p->report.end = 1;
-	p->report.result = unconst(sonde_task_state_name(t->result));
-	p->report.reason = unconst(t->reason);
+	p->report.result = sonde_wire_text(sonde_task_state_name(t->result));
+	p->report.reason = sonde_wire_text(t->reason);
 	if (t->bpf_refused)
-		p->report.reason_code = unconst(SONDE_TASK_CODE_BPF_REFUSED);
+		p->report.reason_code = sonde_wire_text(SONDE_TASK_CODE_BPF_REFUSED);
 	if (!t->has_idle)
 		return;
 	sonde__v1__idle_proof__init(&p->idle);
@@ -289,7 +218,7 @@ int sonde_task_pack_report(struct sonde_task *t, const struct sonde_task_moment 
 	if (!p)
 		return -ENOMEM;
 	sonde__v1__task_report__init(&p->report);
-	p->report.agent_id = unconst(m->agent_id);
+	p->report.agent_id = sonde_wire_text(m->agent_id);
 	p->report.task_id = t->spec.id;
 	p->report.sequence = t->sequence;
 	p->report.window_start_mono_ns = (int64_t)t->window_start_ns;
@@ -297,10 +226,14 @@ int sonde_task_pack_report(struct sonde_task *t, const struct sonde_task_moment 
 	p->report.window_start_wall_ms = t->window_start_ms;
 	p->report.window_end_wall_ms = m->window_end_ms;
 	fill_changes(t, p);
-	fill_targets(t, p);
+	sonde_task_list_targets(t, &p->lists);
+	p->report.n_targets = p->lists.n_targets;
+	p->report.targets = p->lists.targets;
 	fill_probes(t, p);
 	fill_ledger(t, m->snapshot, p);
-	fill_absent(t, p);
+	sonde_task_list_absent(t, &p->lists);
+	p->report.n_absent = p->lists.n_absent;
+	p->report.absent = p->lists.absent;
 	fill_cost(t, m, p);
 	p->report.dropped_history = t->dropped_history;
 	if (m->end)

@@ -9,6 +9,8 @@
 #define TASKS_FINISHED_MAX 256 /* ids that are remembered, so that no task runs twice */
 #define TASKS_ALL "-"	       /* the report id's task where a report is the union of all */
 
+#define TASKS_PLANS_MAX 4 /* questions that are being answered */
+
 struct sonde_tasks {
 	struct sonde_tasks_config config;
 	struct sonde_task *slots[SONDE_PROBE_TASKS_MAX];
@@ -23,6 +25,7 @@ struct sonde_tasks {
 	char finished[TASKS_FINISHED_MAX][SONDE_TASK_ID_MAX];
 	size_t finished_at;
 	int64_t latest_update_ms;
+	unsigned plans;
 	bool draining;
 	bool freeing;
 	char probe_gone[SONDE_PROBE_TEXT_MAX]; /* "" while it is there */
@@ -37,6 +40,10 @@ void tasks_on_snapshot(struct sonde_task *t, int error);
 void tasks_arm(struct sonde_task *t); /* the timer, for the next report or the end */
 /* Join those that match and that the probe does not have, counting from the last snapshot. */
 void tasks_join(struct sonde_task *t);
+/* What a task asks of the probe, for TASK_ADMIT and PLAN. */
+struct sonde_probe_request tasks_wants(const struct sonde_task *t);
+/* What stands in the way of any task; NULL: nothing. */
+const char *tasks_hindrance(struct sonde_task *t, char words[SONDE_TASK_WORDS_MAX]);
 int tasks_admit(struct sonde_task *t, uint64_t duration_ns,
 		void (*on_end)(void *ctx, int error, const struct sonde_probe_end *end));
 

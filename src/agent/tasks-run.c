@@ -43,18 +43,24 @@ static void fail(struct sonde_task *t, enum sonde_task_state result, const char 
 	tasks_end(t);
 }
 
-int tasks_admit(struct sonde_task *t, uint64_t duration_ns,
-		void (*on_end)(void *ctx, int error, const struct sonde_probe_end *end))
+struct sonde_probe_request tasks_wants(const struct sonde_task *t)
 {
-	const struct sonde_probe_request q = {
-		.type = SONDE_PROBE_TASK_ADMIT,
-		.task = t->slot,
-		.duration_ns = duration_ns,
+	return (struct sonde_probe_request){
 		.collectors = t->spec.collectors,
 		.options = t->spec.execution_time ? SONDE_PROBE_OPTION_EXECUTION_TIME : 0,
 		.max_peers = t->spec.max_peers,
+		.duration_ns = (uint64_t)t->spec.duration_ms * SONDE_NS_PER_MS,
 	};
+}
 
+int tasks_admit(struct sonde_task *t, uint64_t duration_ns,
+		void (*on_end)(void *ctx, int error, const struct sonde_probe_end *end))
+{
+	struct sonde_probe_request q = tasks_wants(t);
+
+	q.type = SONDE_PROBE_TASK_ADMIT;
+	q.task = t->slot;
+	q.duration_ns = duration_ns;
 	return ask(t, &q, NULL, on_end);
 }
 
@@ -172,10 +178,7 @@ static void on_probe(void *ctx, const struct sonde_probe_reply *reply)
 {
 	struct sonde_task *t = ctx;
 
-	if (reply->type != SONDE_PROBE_PROBE || t->n_probes == SONDE_TASK_PROBES_MAX)
-		return;
-	/* What was not needed is for plans. */
-	if (reply->probe.state != SONDE_PROBE_SPARE && reply->probe.state != SONDE_PROBE_UNASKED)
+	if (reply->type == SONDE_PROBE_PROBE && t->n_probes < SONDE_TASK_PROBES_MAX)
 		t->probes[t->n_probes++] = reply->probe;
 }
 
@@ -330,8 +333,7 @@ static void on_admitted(void *ctx, int error, const struct sonde_probe_end *end)
 		attach(t);
 }
 
-/* What stands in the way of any task; NULL: nothing. */
-static const char *hindrance(struct sonde_task *t, char words[SONDE_TASK_WORDS_MAX])
+const char *tasks_hindrance(struct sonde_task *t, char words[SONDE_TASK_WORDS_MAX])
 {
 	const struct sonde_tasks *tasks = t->tasks;
 	const struct sonde_probe_hello *hello = sonde_probe_client_hello(tasks->config.probe);
@@ -368,7 +370,7 @@ void tasks_begin(struct sonde_task *t)
 
 	tasks_count_from_now(t);
 	live = tasks_resolve(t);
-	if (hindrance(t, words)) {
+	if (tasks_hindrance(t, words)) {
 		fail(t, SONDE_TASK_FAILED, "%s", words);
 		return;
 	}
@@ -389,7 +391,7 @@ void tasks_reattach(struct sonde_task *t)
 	t->wait = SONDE_TASK_WAIT_NONE;
 	if (t->stopping) {
 		tasks_end(t);
-	} else if (hindrance(t, words)) {
+	} else if (tasks_hindrance(t, words)) {
 		fail(t, SONDE_TASK_FAILED, "%s", words);
 	} else {
 		sonde_task_set_state(t, SONDE_TASK_ATTACHING,

@@ -16,6 +16,7 @@
 #include "agent/spec.h"
 #include "base/cleanup.h"
 #include "export/delivery.h"
+#include "sonde/v1/task.pb-c.h"
 
 struct sonde_tasks;
 
@@ -52,6 +53,14 @@ void sonde_tasks_extend(struct sonde_tasks *t, const char *id, int64_t end_wall_
 void sonde_tasks_drain(struct sonde_tasks *t);
 /* None is accepted and not yet ended. */
 bool sonde_tasks_idle(const struct sonde_tasks *t);
+
+/*
+ * What a task of this spec would do, or with NULL what this machine allows any task; nothing is attached and no
+ * task made. Takes the spec's content. @done runs exactly once, maybe from within; @plan is borrowed, its
+ * agent_id and question are the caller's to fill in; NULL = the agent is ending.
+ */
+void sonde_tasks_plan(struct sonde_tasks *t, struct sonde_spec *spec,
+		      void (*done)(void *ctx, Sonde__V1__Plan *plan), void *ctx);
 
 /* The finder's scan is over, or processes got ids. */
 void sonde_tasks_processes_changed(struct sonde_tasks *t);

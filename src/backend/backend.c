@@ -7,6 +7,7 @@
 
 #include "backend/http/httpd.h"
 #include "backend/http/routes.h"
+#include "backend/services/inquiry.h"
 #include "backend/services/services.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -60,6 +61,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *ctx)
 	int r;
 
 	sonde_task_table_tick(b->tasks, now_ms);
+	sonde_inquiry_tick(b, now_ms);
 	sonde_registry_tick(b->registry, now_ms, (int64_t)b->config.retention_ms);
 	more = sonde_ingest_tick(b->ingest, now_ms, false);
 	sonde_series_table_tick(b->series, now_ms, SETS_IDLE_MS);
@@ -225,6 +227,7 @@ struct sonde_backend *sonde_backend_free(struct sonde_backend *b)
 		sonde_registry_tick(b->registry, sonde_wall_ms(), INT64_MAX);
 	if (b->store)
 		sonde_store_flush(b->store);
+	sonde_inquiry_end_all(b);
 	(void)sonde_grpc_server_free(b->grpc);
 	(void)sonde_httpd_free(b->httpd);
 	(void)sonde_store_free(b->store);

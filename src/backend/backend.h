@@ -19,6 +19,7 @@
 #include "io/grpc-server.h"
 
 struct sonde_httpd;
+struct sonde_inquiry;
 struct sonde_watch;
 
 struct sonde_backend_config {
@@ -49,8 +50,10 @@ struct sonde_backend {
 	struct sonde_grpc_server *grpc;
 	struct sonde_httpd *httpd;
 	sd_event_source *tick;
-	struct sonde_watch *watches; /* list; see services/control.c */
-	size_t buffered_bytes;	     /* of report streams that are still open */
+	struct sonde_watch *watches;	 /* list; see services/control.c */
+	struct sonde_inquiry *inquiries; /* list; see services/inquiry.h */
+	unsigned n_inquiries;
+	size_t buffered_bytes; /* of report streams that are still open */
 	int64_t last_trim_ms;
 	bool draining;
 };

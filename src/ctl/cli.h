@@ -143,6 +143,9 @@ int sonde_cli_task_stop(struct sonde_cli *cli);
 int sonde_cli_task_extend(struct sonde_cli *cli);
 int sonde_cli_task_wait(struct sonde_cli *cli);
 int sonde_cli_run(struct sonde_cli *cli);
+int sonde_cli_doctor(struct sonde_cli *cli);
+/* --dry-run of run and task create */
+int sonde_cli_dry_run(struct sonde_cli *cli);
 int sonde_cli_topology(struct sonde_cli *cli);
 int sonde_cli_metrics(struct sonde_cli *cli);
 int sonde_cli_loss(struct sonde_cli *cli);

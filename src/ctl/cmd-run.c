@@ -164,6 +164,8 @@ int sonde_cli_run(struct sonde_cli *cli)
 	_cleanup_free_ char *id = NULL;
 	int status, r;
 
+	if (sonde_cli_flag(cli, "dry-run"))
+		return sonde_cli_dry_run(cli);
 	status = sonde_wait_check_flag(cli);
 	if (status != 0)
 		return status;

@@ -28,10 +28,12 @@ int sonde_cli_task_create(struct sonde_cli *cli)
 	json_t *spec;
 	int status;
 
+	if (sonde_cli_flag(cli, "dry-run"))
+		return sonde_cli_dry_run(cli);
 	status = sonde_cli_build_spec(cli, &spec);
 	if (status != 0)
 		return status;
-	if (sonde_cli_flag(cli, "dry-run")) {
+	if (sonde_cli_flag(cli, "print-spec")) {
 		status = print_spec(cli, spec);
 		json_decref(spec);
 		return status;

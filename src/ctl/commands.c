@@ -26,6 +26,7 @@ const struct sonde_cli_flag sonde_cli_global_flags[] = {
 		{"at", 0, "TIME", "start: RFC 3339, HH:MM[:SS] local, or +5m"},                    \
 		{"agent", 0, "ID", "only processes of this agent"},                                \
 		{"execution-time", 0, NULL, "time calls too (if the agent can)"},                  \
+		{"dry-run", 0, NULL, "say what it would do and cost, create nothing"},             \
 	{                                                                                          \
 		"max-peers", 0, "N", "cells of its own at most; 0 = the policy's limit"            \
 	}
@@ -37,7 +38,7 @@ const struct sonde_cli_flag sonde_cli_global_flags[] = {
 
 static const struct sonde_cli_flag create_flags[] = {
 	SPEC_FLAGS,
-	{"dry-run", 0, NULL, "print the TaskSpec, create nothing"},
+	{"print-spec", 0, NULL, "print the TaskSpec, create nothing"},
 	{0},
 };
 
@@ -93,6 +94,8 @@ const struct sonde_cli_command sonde_cli_commands[] = {
 	{"task stop", "TASK", "end it now; what it saw is kept", stop_flags, 1, 1, false,
 	 sonde_cli_task_stop},
 	{"task extend", "TASK TIME", "let it run longer", NULL, 2, 2, false, sonde_cli_task_extend},
+	{"doctor", "[AGENT]", "what an agent's machine lets be measured, and by which probe", NULL,
+	 0, 1, false, sonde_cli_doctor},
 	{"topology", "TASK", "who talks to whom, and how well", NULL, 1, 1, false,
 	 sonde_cli_topology},
 	{"metrics", "TASK [EDGE]", "totals or series of a task's metrics", metrics_flags, 1, 2,

@@ -43,6 +43,9 @@ int sonde_view_absent(struct sonde_cli *cli, const json_t *task);
 int sonde_view_cost(struct sonde_cli *cli, const json_t *cost);
 int sonde_view_idle_proof(struct sonde_cli *cli, const json_t *proof);
 
+/* Of one agent's answer to a question: of GET /agents/{id}/doctor, or (@task) one of POST /plan. */
+int sonde_view_plan(struct sonde_cli *cli, const json_t *plan, bool task);
+
 /*
  * Of GET …/ledger. @task: the task it is about, since one that never ran has no number to be exact;
  * NULL or null = it ran.

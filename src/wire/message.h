@@ -14,6 +14,17 @@
 
 #include "base/buf.h"
 
+/* protobuf-c's fields are not const; packing writes through none of them. */
+static inline char *sonde_wire_text(const char *s)
+{
+	union {
+		const char *in;
+		char *out;
+	} u = {.in = s};
+
+	return u.out;
+}
+
 struct sonde_wire_limits {
 	size_t alloc_bytes;  /* of the whole message in memory */
 	size_t string_bytes; /* of each string, without its NUL */

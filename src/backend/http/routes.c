@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "backend/http/routes.h"
+#include "backend/http/routes-internal.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/http/waiting.h"
 #include "backend/json.h"
 #include "backend/query/views.h"
 #include "base/clock.h"
@@ -12,31 +13,43 @@
 
 #define API "/api/v1"
 
-static void answer(struct sonde_http_request *req, int status, json_t *body)
+void routes_answer(struct sonde_http_request *req, int status, json_t *body)
 {
 	req->status = status;
-	req->answer = body; /* NULL becomes 500 */
+	req->answer = body;
 }
 
-static void refuse(struct sonde_http_request *req, int error)
+void routes_refuse(struct sonde_http_request *req, int error)
 {
 	if (req->problem.status == 0)
 		(void)sonde_problem_set(&req->problem, 500, NULL, "%s",
 					error == -ENOMEM ? "out of memory" : "internal error");
 }
 
-/* --- requests that wait for the database --- */
+/* --- requests that are answered later --- */
 
-struct waiting {
-	struct sonde_backend *backend;
-	struct sonde_http_request *request; /* NULL: the client is gone */
-	char task[SONDE_TASK_ID_MAX];
-	int status;
-};
+struct sonde_waiting *sonde_waiting_new(struct sonde_backend *b, struct sonde_http_request *req,
+					int status)
+{
+	struct sonde_waiting *w = calloc(1, sizeof(*w));
+
+	if (w)
+		*w = (struct sonde_waiting){.backend = b, .request = req, .status = status};
+	return w;
+}
+
+struct sonde_waiting *sonde_waiting_free(struct sonde_waiting *w)
+{
+	if (!w)
+		return NULL;
+	json_decref(w->spec);
+	free(w);
+	return NULL;
+}
 
 static void on_stored(void *ctx, int error)
 {
-	_cleanup_free_ struct waiting *w = ctx;
+	_cleanup_(sonde_waiting_freep) struct sonde_waiting *w = ctx;
 	struct sonde_http_request *req = w->request;
 	struct sonde_task *t = sonde_task_table_find(w->backend->tasks, w->task);
 
@@ -48,13 +61,13 @@ static void on_stored(void *ctx, int error)
 	if (error < 0 || !t)
 		(void)sonde_problem_set(&req->problem, 503, NULL, "the task could not be stored");
 	else
-		answer(req, w->status, sonde_view_task(t));
+		routes_answer(req, w->status, sonde_view_task(t));
 	sonde_http_resume(req);
 }
 
 void sonde_routes_abandon(void *ctx, struct sonde_http_request *req)
 {
-	struct waiting *w = req->ctx;
+	struct sonde_waiting *w = req->ctx;
 
 	if (w)
 		w->request = NULL;
@@ -62,25 +75,23 @@ void sonde_routes_abandon(void *ctx, struct sonde_http_request *req)
 
 static void create_task(struct sonde_backend *b, struct sonde_http_request *req)
 {
-	struct waiting *w = calloc(1, sizeof(*w));
+	_cleanup_(sonde_waiting_freep) struct sonde_waiting *w = sonde_waiting_new(b, req, 201);
 	struct sonde_task *t;
 	int r;
 
 	if (!w) {
-		refuse(req, -ENOMEM);
+		routes_refuse(req, -ENOMEM);
 		return;
 	}
-	*w = (struct waiting){.backend = b, .request = req, .status = 201};
 	r = sonde_task_table_create(b->tasks, req->body, sonde_wall_ms(), on_stored, w, &t,
 				    &req->problem);
 	if (r < 0) {
-		free(w);
-		refuse(req, r);
+		routes_refuse(req, r);
 		return;
 	}
 	memcpy(w->task, t->spec->id, sizeof(w->task));
 	(void)snprintf(req->location, sizeof(req->location), API "/tasks/%s", t->spec->id);
-	req->ctx = w;
+	req->ctx = TAKE_PTR(w);
 	req->waits = true;
 }
 
@@ -103,9 +114,9 @@ static void stop_task(struct sonde_backend *b, struct sonde_http_request *req, s
 	}
 	r = sonde_task_table_stop(b->tasks, t, sonde_wall_ms(), reason, &req->problem);
 	if (r < 0)
-		refuse(req, r);
+		routes_refuse(req, r);
 	else
-		answer(req, 202, sonde_view_task(t));
+		routes_answer(req, 202, sonde_view_task(t));
 }
 
 static void extend_task(struct sonde_backend *b, struct sonde_http_request *req,
@@ -122,9 +133,9 @@ static void extend_task(struct sonde_backend *b, struct sonde_http_request *req,
 	r = sonde_task_table_extend(b->tasks, t, sonde_wall_ms(), json_integer_value(j),
 				    &req->problem);
 	if (r < 0)
-		refuse(req, r);
+		routes_refuse(req, r);
 	else
-		answer(req, 202, sonde_view_task(t));
+		routes_answer(req, 202, sonde_view_task(t));
 }
 
 static int get_set(struct sonde_backend *b, struct sonde_http_request *req,
@@ -133,7 +144,7 @@ static int get_set(struct sonde_backend *b, struct sonde_http_request *req,
 	int r = sonde_series_table_get(b->series, t->spec->id, sonde_wall_ms(), ret);
 
 	if (r < 0)
-		refuse(req, r);
+		routes_refuse(req, r);
 	return r;
 }
 
@@ -143,7 +154,7 @@ static void get_topology(struct sonde_backend *b, struct sonde_http_request *req
 	struct sonde_series_set *set;
 
 	if (get_set(b, req, t, &set) == 0)
-		answer(req, 200, sonde_view_topology(b, t, set));
+		routes_answer(req, 200, sonde_view_topology(b, t, set));
 }
 
 static void get_metrics(struct sonde_backend *b, struct sonde_http_request *req,
@@ -154,7 +165,7 @@ static void get_metrics(struct sonde_backend *b, struct sonde_http_request *req,
 	struct sonde_series_set *set;
 
 	if (get_set(b, req, t, &set) == 0)
-		answer(req, 200, sonde_view_metrics(b, set, &filter));
+		routes_answer(req, 200, sonde_view_metrics(b, set, &filter));
 }
 
 static void get_series(struct sonde_backend *b, struct sonde_http_request *req,
@@ -176,36 +187,36 @@ static void get_series(struct sonde_backend *b, struct sonde_http_request *req,
 		return;
 	}
 	if (get_set(b, req, t, &set) == 0)
-		answer(req, 200, sonde_view_series(b, set, &filter));
+		routes_answer(req, 200, sonde_view_series(b, set, &filter));
 }
 
 static void get_task(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t)
 {
-	answer(req, 200, sonde_view_task(t));
+	routes_answer(req, 200, sonde_view_task(t));
 }
 
 static void get_ledger(struct sonde_backend *b, struct sonde_http_request *req,
 		       struct sonde_task *t)
 {
-	answer(req, 200, sonde_view_ledger(t));
+	routes_answer(req, 200, sonde_view_ledger(t));
 }
 
 /* --- whole server --- */
 
 static void get_health(struct sonde_backend *b, struct sonde_http_request *req)
 {
-	answer(req, b->draining ? 503 : 200,
-	       json_pack("{s:s}", "status", b->draining ? "draining" : "ok"));
+	routes_answer(req, b->draining ? 503 : 200,
+		      json_pack("{s:s}", "status", b->draining ? "draining" : "ok"));
 }
 
 static void get_targets(struct sonde_backend *b, struct sonde_http_request *req)
 {
-	answer(req, 200, sonde_view_targets(b, sonde_wall_ms()));
+	routes_answer(req, 200, sonde_view_targets(b, sonde_wall_ms()));
 }
 
 static void get_agents(struct sonde_backend *b, struct sonde_http_request *req)
 {
-	answer(req, 200, sonde_view_agents(b, sonde_wall_ms()));
+	routes_answer(req, 200, sonde_view_agents(b, sonde_wall_ms()));
 }
 
 static void get_tasks(struct sonde_backend *b, struct sonde_http_request *req)
@@ -218,12 +229,12 @@ static void get_tasks(struct sonde_backend *b, struct sonde_http_request *req)
 					SONDE_TASKS_MAX);
 		return;
 	}
-	answer(req, 200, sonde_view_tasks(b, limit));
+	routes_answer(req, 200, sonde_view_tasks(b, limit));
 }
 
 static void get_stats(struct sonde_backend *b, struct sonde_http_request *req)
 {
-	answer(req, 200, sonde_view_stats(b));
+	routes_answer(req, 200, sonde_view_stats(b));
 }
 
 static const struct {
@@ -233,6 +244,7 @@ static const struct {
 	{"GET", "/healthz", get_health},     {"GET", API "/targets", get_targets},
 	{"GET", API "/agents", get_agents},  {"GET", API "/tasks", get_tasks},
 	{"POST", API "/tasks", create_task}, {"GET", API "/server", get_stats},
+	{"POST", API "/plan", routes_plan},
 };
 
 static const struct {
@@ -314,8 +326,32 @@ static bool try_task(struct sonde_backend *b, struct sonde_http_request *req)
 	return false;
 }
 
+/* /agents/{id}/doctor */
+static bool try_agent(struct sonde_backend *b, struct sonde_http_request *req)
+{
+	static const char prefix[] = API "/agents/", rest[] = "/doctor";
+	const char *id = req->path + sizeof(prefix) - 1;
+	char agent_id[SONDE_SPEC_TEXT_MAX];
+	size_t n;
+
+	if (strncmp(req->path, prefix, sizeof(prefix) - 1) != 0)
+		return false;
+	n = strcspn(id, "/");
+	if (n == 0 || n >= sizeof(agent_id) || strcmp(id + n, rest) != 0)
+		return false;
+	memcpy(agent_id, id, n);
+	agent_id[n] = '\0';
+	if (strcmp(req->method, "GET") == 0) {
+		routes_doctor(b, req, agent_id);
+	} else {
+		allow(req, "GET");
+		wrong_method(req);
+	}
+	return true;
+}
+
 void sonde_routes_handle(void *ctx, struct sonde_http_request *req)
 {
-	if (!try_plain(ctx, req) && !try_task(ctx, req))
+	if (!try_plain(ctx, req) && !try_task(ctx, req) && !try_agent(ctx, req))
 		(void)sonde_problem_set(&req->problem, 404, NULL, "there is nothing at this path");
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "backend/services/inquiry.h"
 #include "backend/services/services.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -16,7 +17,7 @@ struct sonde_watch {
 	struct sonde_agent *agent; /* borrowed: an agent with watches stays in the registry */
 };
 
-static void push(struct sonde_watch *w, const Sonde__V1__Control *control)
+static int push(struct sonde_watch *w, const Sonde__V1__Control *control)
 {
 	_cleanup_free_ uint8_t *data = malloc(sonde__v1__control__get_packed_size(control) + 1);
 	int r = -ENOMEM;
@@ -27,6 +28,7 @@ static void push(struct sonde_watch *w, const Sonde__V1__Control *control)
 	if (r < 0)
 		(void)sonde_log_warn(r, "cannot push to agent %s, it learns it at its next watch",
 				     w->agent->id);
+	return r;
 }
 
 static void push_hello(struct sonde_watch *w)
@@ -36,7 +38,7 @@ static void push_hello(struct sonde_watch *w)
 
 	control.action_case = SONDE__V1__CONTROL__ACTION_HELLO;
 	control.hello = &hello;
-	push(w, &control);
+	(void)push(w, &control);
 }
 
 static void push_poll(struct sonde_watch *w)
@@ -46,7 +48,7 @@ static void push_poll(struct sonde_watch *w)
 
 	control.action_case = SONDE__V1__CONTROL__ACTION_POLL;
 	control.poll = &poll;
-	push(w, &control);
+	(void)push(w, &control);
 }
 
 static void push_change(struct sonde_watch *w, const struct sonde_task *t, int64_t end_ms)
@@ -66,7 +68,7 @@ static void push_change(struct sonde_watch *w, const struct sonde_task *t, int64
 		control.action_case = SONDE__V1__CONTROL__ACTION_EXTEND;
 		control.extend = &extend;
 	}
-	push(w, &control);
+	(void)push(w, &control);
 }
 
 void sonde_services_control(void *ctx, const struct sonde_task *t, const struct sonde_task_agent *a,
@@ -88,6 +90,23 @@ void sonde_services_waiting(void *ctx, const struct sonde_task_agent *a)
 		if (strcmp(w->agent->id, a->id) == 0)
 			push_poll(w);
 	}
+}
+
+bool sonde_services_ask(struct sonde_backend *b, const char *agent_id, const char *id,
+			const char *spec)
+{
+	Sonde__V1__Question question = SONDE__V1__QUESTION__INIT;
+	Sonde__V1__Control control = SONDE__V1__CONTROL__INIT;
+
+	question.id = sonde_wire_text(id);
+	question.spec = sonde_wire_text(spec);
+	control.action_case = SONDE__V1__CONTROL__ACTION_QUESTION;
+	control.question = &question;
+	for (struct sonde_watch *w = b->watches; w; w = w->next) {
+		if (strcmp(w->agent->id, agent_id) == 0)
+			return push(w, &control) == 0;
+	}
+	return false;
 }
 
 /* What was decided while it did not watch. All are idempotent. */
@@ -155,6 +174,7 @@ enum sonde_grpc_status sonde_services_watch(void *ctx, struct sonde_grpc_server_
 	sonde_grpc_server_call_set_data(call, w);
 	push_hello(w);
 	push_pending(b, w);
+	sonde_inquiry_watch_came(b, agent->id);
 	return SONDE_GRPC_OK;
 }
 

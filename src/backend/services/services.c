@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "backend/services/inquiry.h"
+
 /* Answered by on_message, or later. */
 static void on_half_close(void *ctx, struct sonde_grpc_server_call *call)
 {
@@ -48,6 +50,10 @@ const struct sonde_grpc_method sonde_services_methods[] = {
 	{.path = "/sonde.v1.TaskControlService/watch",
 	 .on_message = sonde_services_watch,
 	 .on_close = sonde_services_watch_close,
+	 .on_half_close = on_half_close,
+	 .single_message = true},
+	{.path = "/sonde.v1.TaskControlService/answer",
+	 .on_message = sonde_services_plan,
 	 .on_half_close = on_half_close,
 	 .single_message = true},
 	{.path = NULL},

@@ -84,5 +84,8 @@ void sonde_services_control(void *ctx, const struct sonde_task *t, const struct 
 			    int64_t end_ms);
 /* on_waiting of the task table: a task waits for this agent. */
 void sonde_services_waiting(void *ctx, const struct sonde_task_agent *a);
+/* A question to the agent's newest watch. Return: false = it has none, or it cannot be pushed. */
+bool sonde_services_ask(struct sonde_backend *b, const char *agent_id, const char *id,
+			const char *spec);
 /* Ends all watches, when the server goes. */
 void sonde_services_end_watches(struct sonde_backend *b);

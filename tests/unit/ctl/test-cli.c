@@ -175,9 +175,9 @@ static void a_preset_that_is_not_there_is_not_found(void **state)
 	assert_int_equal(path.status, SONDE_CLI_USAGE);
 }
 
-static void a_dry_run_prints_the_request(void **state)
+static void the_request_can_be_printed(void **state)
 {
-	_cleanup_run_ struct run r = RUN("task", "create", "--dry-run", "--tasks-dir", TASKS_DIR,
+	_cleanup_run_ struct run r = RUN("task", "create", "--print-spec", "--tasks-dir", TASKS_DIR,
 					 "-d", "5s", "pid:7", "service:a");
 	json_t *json;
 
@@ -236,7 +236,7 @@ int main(void)
 		cmocka_unit_test(what_the_person_typed_cannot_steer_the_terminal),
 		cmocka_unit_test(a_server_that_is_not_there_is_named),
 		cmocka_unit_test(a_preset_that_is_not_there_is_not_found),
-		cmocka_unit_test(a_dry_run_prints_the_request),
+		cmocka_unit_test(the_request_can_be_printed),
 		cmocka_unit_test(a_task_without_target_is_refused),
 		cmocka_unit_test(http_statuses_have_their_exit_status),
 		cmocka_unit_test(no_letter_or_name_is_given_twice_in_a_command),

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/task-lists.h"
+
+#include <string.h>
+
+#include "export/skywalking.h"
+#include "wire/message.h"
+
+void sonde_task_list_targets(const struct sonde_task *t, struct sonde_task_lists *l)
+{
+	for (size_t i = 0; i < t->n_targets; i++) {
+		const struct sonde_task_target *from = &t->targets[i];
+		Sonde__V1__TargetState *to = &l->target[i];
+
+		sonde__v1__target_state__init(to);
+		to->pid = (int32_t)from->pid;
+		if (from->process) {
+			to->process_id = sonde_wire_text(from->process->id);
+			to->name = sonde_wire_text(from->process->name);
+		} else if (from->wanted_id) {
+			to->process_id = sonde_wire_text(from->wanted);
+		} else {
+			to->name = sonde_wire_text(from->wanted);
+		}
+		to->state = sonde_wire_text(sonde_target_state_name(from->state));
+		to->reason = sonde_wire_text(from->reason);
+		to->since_wall_ms = from->since_ms;
+		l->targets[i] = to;
+	}
+	l->n_targets = t->n_targets;
+}
+
+static void add_absent(struct sonde_task_lists *l, const char *meter, const char *reason)
+{
+	Sonde__V1__AbsentMeter *to = &l->meter[l->n_absent];
+
+	if (l->n_absent == SONDE_TASK_ABSENT_MAX)
+		return;
+	sonde__v1__absent_meter__init(to);
+	to->meter = sonde_wire_text(meter);
+	to->reason = sonde_wire_text(reason);
+	l->absent[l->n_absent++] = to;
+}
+
+/* The first alternative of the same metric. */
+static const struct sonde_probe_probe *best_of(const struct sonde_task *t, size_t i)
+{
+	while (i > 0 && strcmp(t->probes[i - 1].metrics, t->probes[i].metrics) == 0)
+		i--;
+	return &t->probes[i];
+}
+
+void sonde_task_list_absent(const struct sonde_task *t, struct sonde_task_lists *l)
+{
+	const char *meter, *reason;
+
+	for (size_t i = 0; sonde_skywalking_absent(i, t->spec.execution_time, &meter, &reason); i++)
+		add_absent(l, meter, reason);
+	add_absent(
+		l, "local connect failures",
+		"not observed: without a SYN (no route, no address) only the call's result tells");
+	for (size_t i = 0; i < t->n_probes; i++) {
+		const struct sonde_probe_probe *probe = &t->probes[i], *best = best_of(t, i);
+
+		if (probe->state == SONDE_PROBE_ABSENT && probe == best)
+			add_absent(l, probe->metrics, probe->reason);
+		else if (probe->state == SONDE_PROBE_ATTACHED && probe->less[0])
+			add_absent(l, probe->less, best->reason);
+	}
+}
