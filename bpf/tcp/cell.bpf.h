@@ -48,6 +48,16 @@ static __always_inline void hist_add(void *hists, __u32 index, __u64 us)
 		__sync_fetch_and_add(&hist->count[bucket], 1);
 }
 
+SHARED int age_add(__u32 index, __u64 ms)
+{
+	struct sonde_tcp_age *age = bpf_map_lookup_elem(&sonde_age, &index);
+	__u32 bucket = sonde_age_bucket(sonde_hist_bucket(ms));
+
+	if (age && bucket < SONDE_TCP_AGE_BUCKETS)
+		__sync_fetch_and_add(&age->count[bucket], 1);
+	return 0;
+}
+
 SHARED int handshake_add(__u32 index, __u32 us)
 {
 	struct sonde_tcp_cell *cell = cell_at(index);

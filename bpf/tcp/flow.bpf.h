@@ -42,9 +42,9 @@ struct {
 struct flow_totals {
 	__u64 sent;
 	__u64 received;
-	__u64 segments_out;
-	__u64 segments_in;
-	__u64 retrans;
+	__u32 segments_out; /* modulo 2^32, as the kernel has them */
+	__u32 segments_in;
+	__u32 retrans;
 };
 
 /* What the cells hold of the socket. False: its final fold was done. */
@@ -52,11 +52,11 @@ static __always_inline bool told_totals(const struct sonde_tag *tag, struct flow
 {
 	t->sent = *(volatile __u64 *)&tag->sent;
 	t->received = *(volatile __u64 *)&tag->received;
-	t->segments_out = *(volatile __u64 *)&tag->segments_out;
-	t->segments_in = *(volatile __u64 *)&tag->segments_in;
-	t->retrans = *(volatile __u64 *)&tag->retrans;
-	return t->sent != DEAD && t->received != DEAD && t->segments_out != DEAD &&
-	       t->segments_in != DEAD && t->retrans != DEAD;
+	t->segments_out = *(volatile __u32 *)&tag->segments_out;
+	t->segments_in = *(volatile __u32 *)&tag->segments_in;
+	t->retrans = *(volatile __u32 *)&tag->retrans;
+	return t->sent != DEAD && t->received != DEAD && t->segments_out != DEAD32 &&
+	       t->segments_in != DEAD32 && t->retrans != DEAD32;
 }
 
 /* What they will hold behind the final fold of this reading. */
@@ -74,9 +74,9 @@ static __always_inline bool final_totals(const struct sonde_tag *tag, const stru
 		t->sent = payload.sent;
 		t->received = payload.received;
 	}
-	t->segments_out = nearest(t->segments_out, now->segs_out);
-	t->segments_in = nearest(t->segments_in, now->segs_in);
-	t->retrans = nearest(t->retrans, now->total_retrans);
+	t->segments_out = now->segs_out;
+	t->segments_in = now->segs_in;
+	t->retrans = now->total_retrans;
 	return true;
 }
 
@@ -93,7 +93,7 @@ static __always_inline void write_flow(const struct sonde_tag *tag, const struct
 	flow->segments_out = t->segments_out - tag->segments_out0;
 	flow->segments_in = t->segments_in - tag->segments_in0;
 	flow->rtt_sum_us = tag->rtt_sum_us;
-	flow->retransmits = (__u32)t->retrans - tag->retrans0;
+	flow->retransmits = t->retrans - tag->retrans0;
 	flow->drops = tag->drops;
 	flow->rtt_count = tag->rtt_count;
 	flow->rtt_min_us = tag->rtt_min_us;
@@ -150,7 +150,7 @@ SHARED int add_flow_rest(const struct sonde_tag *tag, const struct flow_totals *
 	add(&slot->rest.received_bytes, t->received);
 	add(&slot->rest.segments_out, t->segments_out - tag->segments_out0);
 	add(&slot->rest.segments_in, t->segments_in - tag->segments_in0);
-	add(&slot->rest.retransmits, (__u32)t->retrans - tag->retrans0);
+	add(&slot->rest.retransmits, t->retrans - tag->retrans0);
 	add(&slot->rest.drops, tag->drops);
 	add(&slot->rest.rtt_count, tag->rtt_count);
 	add(&slot->rest.rtt_sum_us, tag->rtt_sum_us);

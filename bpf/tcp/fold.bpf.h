@@ -36,6 +36,14 @@ struct reading {
 	__u32 delivered;
 	__u32 srtt_us;
 	__u32 state;
+	__u32 retrans_bytes;
+	__u32 dsack_segments;
+	__u32 out_of_order;
+	__u32 jiffies;
+	__u32 busy_jiffies;
+	__u32 rwnd_jiffies;
+	__u32 sndbuf_jiffies;
+	__u32 busy; /* enum tcp_chrono: what the connection is limited by now; 0 = it is idle */
 	__u64 fin_arrived;
 };
 
@@ -56,6 +64,29 @@ struct sequence {
 static __always_inline bool fin_arrived(const struct sock *sk)
 {
 	return sk->__sk_common.skc_flags & (1UL << SOCK_DONE);
+}
+
+/* What tcp_get_info() tells of them: the clock of the running one is not stopped for a reading. */
+static __always_inline void read_clocks(const struct tcp_sock *tp, struct reading *now)
+{
+	__u32 running = BPF_CORE_READ_BITFIELD(tp, chrono_type), since;
+
+	now->jiffies = bpf_jiffies64();
+	since = now->jiffies - tp->chrono_start;
+	if ((__s32)since < 0)
+		since = 0;
+	now->busy = running;
+	now->rwnd_jiffies = tp->chrono_stat[CHRONO_RWND - 1];
+	now->sndbuf_jiffies = tp->chrono_stat[CHRONO_SNDBUF - 1];
+	now->busy_jiffies =
+		tp->chrono_stat[CHRONO_BUSY - 1] + now->rwnd_jiffies + now->sndbuf_jiffies;
+	if (!running)
+		return;
+	now->busy_jiffies += since;
+	if (running == CHRONO_RWND)
+		now->rwnd_jiffies += since;
+	else if (running == CHRONO_SNDBUF)
+		now->sndbuf_jiffies += since;
 }
 
 static __always_inline void read_socket(const struct sock *sk, const struct tcp_sock *tp,
@@ -79,6 +110,10 @@ static __always_inline void read_socket(const struct sock *sk, const struct tcp_
 	now->rack_rtt_us = tp->rack.rtt_us;
 	now->rack_mstamp = tp->rack.mstamp;
 	now->state = sk->__sk_common.skc_state;
+	now->retrans_bytes = tp->bytes_retrans;
+	now->dsack_segments = tp->dsack_dups;
+	now->out_of_order = tp->rcv_ooopack;
+	read_clocks(tp, now);
 }
 
 /* Sequence numbers of payload ends, FINs taken off. */
@@ -124,6 +159,14 @@ static __always_inline void read_payload(const struct reading *now, const struct
 	payload->arrived = nearest(arrived, seq.arrived - tag->arrived_seq0);
 }
 
+static __always_inline void start_clocks(const struct reading *now, struct sonde_tag *tag)
+{
+	tag->active_jiffies = now->jiffies;
+	tag->busy_jiffies = now->busy_jiffies;
+	tag->rwnd_jiffies = now->rwnd_jiffies;
+	tag->sndbuf_jiffies = now->sndbuf_jiffies;
+}
+
 /* A connection whose first byte we know: at ESTABLISHED, or in a fast open before it. */
 static __always_inline void base_new(const struct reading *now, struct sonde_tag *tag)
 {
@@ -143,6 +186,7 @@ static __always_inline void base_new(const struct reading *now, struct sonde_tag
 		tag->retrans0 = now->total_retrans;
 		tag->kind_retrans = now->total_retrans;
 	}
+	start_clocks(now, tag);
 	tag->rtt_mstamp = now->rack_mstamp;
 	tag->blind_delivered = now->delivered;
 	__sync_fetch_and_or(&tag->flags, TAG_HAS_BASE);
@@ -167,6 +211,11 @@ static __always_inline void base_seeded(const struct reading *now, struct sonde_
 	tag->segments_in0 = now->segs_in;
 	tag->retrans0 = now->total_retrans;
 	tag->kind_retrans = now->total_retrans;
+	tag->retrans_bytes = now->retrans_bytes;
+	tag->kind_retrans_bytes = now->retrans_bytes;
+	tag->dsack_segments = now->dsack_segments;
+	tag->out_of_order = now->out_of_order;
+	start_clocks(now, tag);
 	tag->rtt_mstamp = now->rack_mstamp;
 	tag->blind_delivered = now->delivered;
 	tag->flags |= TAG_HAS_BASE;
@@ -200,13 +249,35 @@ SHARED int advance(__u64 *last, __u64 now, bool final, __u64 *sum)
 	return 0;
 }
 
-/* The same for the kernel's 32-bit counters, which may wrap between two folds. */
-static __always_inline void advance32(__u64 *last, __u32 now, bool final, __u64 *sum)
+/* The same for 32-bit counters, which may wrap between two folds; @unit: what one of them adds. */
+SHARED int advance32(__u32 *last, __u32 now, bool final, __u64 *sum, __u32 unit)
 {
-	__u64 old = *(volatile __u64 *)last;
+	__u32 old, seen;
+	int i;
 
-	if (old != DEAD)
-		advance(last, nearest(old, now), final, sum);
+	if (!last || !sum)
+		return 0;
+	if (now == DEAD32) /* means something else here: one less, until it has grown */
+		now--;
+	if (final) {
+		old = __sync_lock_test_and_set(last, DEAD32);
+		if (old != DEAD32 && (__s32)(now - old) > 0)
+			add(sum, (__u64)(now - old) * unit);
+		return 0;
+	}
+	old = *(volatile __u32 *)last;
+	for (i = 0; i < FOLD_RETRIES; i++) {
+		if (old == DEAD32 || (__s32)(now - old) <= 0)
+			return 0;
+		seen = __sync_val_compare_and_swap(last, old, now);
+		if (seen == old) {
+			add(sum, (__u64)(now - old) * unit);
+			return 0;
+		}
+		old = seen;
+	}
+	lose(SONDE_TCP_LOSS_BUSY, 1);
+	return 0;
 }
 
 /*
@@ -216,7 +287,7 @@ static __always_inline void advance32(__u64 *last, __u32 now, bool final, __u64 
  */
 static __always_inline bool counters_reset(const struct reading *now, const struct sonde_tag *tag)
 {
-	if ((__s32)(now->segs_out - (__u32)tag->segments_out) < 0)
+	if ((__s32)(now->segs_out - tag->segments_out) < 0)
 		return true;
 	return now->tag_flags & TAG_HAS_BASE && (__u32)(now->bytes_received - tag->received_raw0) !=
 							now->rcv_nxt - tag->arrived_seq0;
@@ -232,6 +303,42 @@ static __always_inline void fold_payload(const struct reading *now, struct sonde
 	advance(&tag->acked, payload.acked, final, &cell->acked_bytes);
 	advance(&tag->received, payload.received, final, &cell->received_bytes);
 	advance(&tag->arrived, payload.arrived, final, &cell->arrived_bytes);
+}
+
+/* At its end: what arrived and nobody took. A tag that is taken off a living socket counts nothing. */
+static __always_inline void count_unread(const struct reading *now, struct sonde_tag *tag,
+					 struct sonde_tcp_cell *cell)
+{
+	struct sequence seq;
+	__s32 unread;
+
+	if (now->state != TCP_CLOSE)
+		return;
+	read_sequence(now, tag, now->tag_flags, &seq);
+	unread = seq.arrived - seq.received;
+	if (unread <= 0)
+		return;
+	add(&cell->unread_closes, 1);
+	add(&cell->unread_bytes, unread);
+}
+
+/*
+ * An idle connection's clock stands until something happens: so it makes no cell
+ * change, and what is reported is complete up to the last activity.
+ */
+static __always_inline void fold_clocks(const struct reading *now, struct sonde_tag *tag,
+					struct sonde_tcp_cell *cell, bool moved, bool final)
+{
+	__u32 us = sonde_jiffy_us;
+
+	/* The application may keep what is closed for as long as it likes. */
+	if (now->state == TCP_CLOSE && now->tag_flags & TAG_CLOSED)
+		return;
+	if (moved || final || now->busy)
+		advance32(&tag->active_jiffies, now->jiffies, final, &cell->active_us, us);
+	advance32(&tag->busy_jiffies, now->busy_jiffies, final, &cell->busy_us, us);
+	advance32(&tag->rwnd_jiffies, now->rwnd_jiffies, final, &cell->rwnd_limited_us, us);
+	advance32(&tag->sndbuf_jiffies, now->sndbuf_jiffies, final, &cell->sndbuf_limited_us, us);
 }
 
 /* What tcp_probe did not see. */
@@ -270,11 +377,20 @@ SHARED int fold_reading(struct sonde_tag *tag, const struct reading *now, bool f
 	cell = tag_cell(tag, &index);
 	if (!cell)
 		return 0;
-	if (flags & TAG_HAS_BASE)
+	if (flags & TAG_HAS_BASE) {
 		fold_payload(now, tag, cell, final);
-	advance32(&tag->segments_out, now->segs_out, final, &cell->segments_out);
-	advance32(&tag->segments_in, now->segs_in, final, &cell->segments_in);
-	advance32(&tag->retrans, now->total_retrans, final, &cell->retransmitted_segments);
+		fold_clocks(now, tag, cell,
+			    now->segs_out != tag->segments_out || now->segs_in != tag->segments_in,
+			    final);
+		if (final)
+			count_unread(now, tag, cell);
+	}
+	advance32(&tag->segments_out, now->segs_out, final, &cell->segments_out, 1);
+	advance32(&tag->segments_in, now->segs_in, final, &cell->segments_in, 1);
+	advance32(&tag->retrans, now->total_retrans, final, &cell->retransmitted_segments, 1);
+	advance32(&tag->retrans_bytes, now->retrans_bytes, final, &cell->retransmitted_bytes, 1);
+	advance32(&tag->dsack_segments, now->dsack_segments, final, &cell->dsack_segments, 1);
+	advance32(&tag->out_of_order, now->out_of_order, final, &cell->out_of_order_segments, 1);
 	fold_rtt(now, tag, cell);
 	return 0;
 }

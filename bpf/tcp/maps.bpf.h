@@ -2,6 +2,8 @@
 #pragma once
 /* Maps and settings. Sizes marked 1 are set by user space between open and load. */
 
+const volatile __u32 sonde_jiffy_us = 1000; /* set by user space: 1,000,000 / HZ */
+
 __u64 sonde_epoch = 1; /* of the running snapshot: gauges with another number are old */
 __u32 sonde_seed_pass;
 __u32 sonde_seed_generation;
@@ -27,6 +29,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct sonde_tcp_hist);
 } sonde_rtt SEC(".maps"), sonde_handshake SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sonde_tcp_age);
+} sonde_age SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 #pragma once
 /*
- * Retransmits by kind. The number of segments is the growth of total_retrans
- * since the last event, which the kernel raised just before: so the sum over
+ * Retransmits by kind. The number of segments is the growth of total_retrans, that
+ * of payload bytes the growth of bytes_retrans, since the last event, which the kernel raised just before: so the sum over
  * kinds is that of the connection, also where a transmit failed.
  */
 
@@ -28,14 +28,19 @@ static __always_inline void count_retransmit(struct sonde_tag *tag, const struct
 					     __u32 kind)
 {
 	__u32 total = tp->total_retrans, grown = total - tag->kind_retrans, index;
+	__u32 bytes = tp->bytes_retrans, grown_bytes = bytes - tag->kind_retrans_bytes;
 	struct sonde_tcp_cell *cell;
 
 	if (!grown || kind >= SONDE_TCP_RETRANSMIT_MAX)
 		return;
 	tag->kind_retrans = total; /* under the socket's lock */
+	tag->kind_retrans_bytes = bytes;
 	cell = tag_cell(tag, &index);
-	if (cell)
-		add(&cell->retransmit[kind], grown);
+	if (!cell)
+		return;
+	add(&cell->retransmit[kind], grown);
+	if (grown_bytes)
+		add(&cell->retransmit_bytes[kind], grown_bytes);
 }
 
 static __always_inline void on_retransmit(struct sock *sk)
@@ -48,22 +53,6 @@ static __always_inline void on_retransmit(struct sock *sk)
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (tp)
 		count_retransmit(tag, tp, retransmit_kind(sk, tp));
-}
-
-/* What comes to a listener is counted in the cell of the address that it came from. */
-static __always_inline bool listener_cell(const struct sonde_tag *tag, const __u8 *laddr,
-					  const __u8 *raddr, __u32 *index)
-{
-	struct sonde_tcp_cell_key key = {};
-
-	key.netns = tag->netns;
-	key.pid = tag->pid;
-	key.role = SONDE_TCP_ROLE_SERVER;
-	key.protocol = IPPROTO_TCP;
-	key.port = tag->lport;
-	__builtin_memcpy(key.laddr, laddr, sizeof(key.laddr));
-	__builtin_memcpy(key.raddr, raddr, sizeof(key.raddr));
-	return cell_index(&key, index);
 }
 
 static __always_inline void on_retransmit_synack(struct sock *sk, const struct request_sock *req)

@@ -8,10 +8,13 @@
  * the end is taken there.
  */
 
+#define SQUARED_MAX_US (1U << 24) /* its square may be added 2^16 times; 16.7 s */
+
 SHARED int rtt_add(struct sonde_tag *tag, __u32 us)
 {
+	__u64 squared = us < SQUARED_MAX_US ? us : SQUARED_MAX_US;
 	struct sonde_tcp_cell *cell;
-	__u32 index = 0;
+	__u32 index = 0, before;
 
 	if (!tag)
 		return 0;
@@ -20,6 +23,14 @@ SHARED int rtt_add(struct sonde_tag *tag, __u32 us)
 		return 0;
 	add(&cell->rtt_count, 1);
 	add(&cell->rtt_sum_us, us);
+	add(&cell->rtt_square_sum_us2, squared * squared);
+	before = tag->last_rtt_us;
+	tag->last_rtt_us = us + 1;
+	if (!before)
+		add(&cell->rtt_firsts, 1);
+	else if (before - 1 != us)
+		add(&cell->rtt_change_sum_us,
+		    before - 1 > us ? before - 1 - us : us - (before - 1));
 	hist_add(&sonde_rtt, index, us);
 	flow_rtt(tag, us);
 	return 0;

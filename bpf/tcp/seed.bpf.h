@@ -11,6 +11,7 @@
 
 struct task_struct *sonde_seed_task; /* compared, never followed */
 __u32 sonde_seed_pid;		     /* of that task if it is a target, else 0 */
+static struct sonde_tag sonde_seed_pair;    /* too large for the stack */
 
 static __always_inline __u32 seed_target(struct task_struct *task)
 {
@@ -42,7 +43,7 @@ static __always_inline void learn(struct sock *sk, __u32 pid)
 {
 	struct sonde_tcp_listener_key key = {};
 	__u32 generation = sonde_seed_generation;
-	struct sonde_tag pair = {};
+	struct sonde_tag *pair = &sonde_seed_pair;
 
 	if (sk->__sk_common.skc_state == TCP_LISTEN) {
 		key.netns = netns_cookie(&sk->__sk_common);
@@ -53,9 +54,9 @@ static __always_inline void learn(struct sock *sk, __u32 pid)
 	}
 	if (!pid || !is_connected(sk->__sk_common.skc_state))
 		return;
-	write_identity(&pair, &sk->__sk_common);
-	pair.pid = pid;
-	tuple_enter(&pair);
+	write_identity(pair, &sk->__sk_common);
+	pair->pid = pid;
+	tuple_enter(pair);
 }
 
 /* @flags: TAG_PROVISIONAL for what waits in an accept queue. */
@@ -85,6 +86,8 @@ static __noinline int tag_connected(struct sock *sk, __u32 pid, __u32 flags)
 		tag->segments_out0 = tp->segs_out;
 		tag->retrans0 = tp->total_retrans;
 		tag->kind_retrans = tp->total_retrans;
+		tag->retrans_bytes = tp->bytes_retrans;
+		tag->kind_retrans_bytes = tp->bytes_retrans;
 		publish(tag, TAG_CONNECTION);
 		return 0;
 	}
@@ -163,6 +166,7 @@ static __always_inline void tag_listener(struct sock *sk, __u32 pid)
 		write_identity(tag, &sk->__sk_common);
 		tag->pid = pid;
 		tag->role = SONDE_TCP_ROLE_SERVER;
+		tag->listen_drops = sk->sk_drops.counter;
 		publish(tag, TAG_LISTENER);
 	}
 	tag_accept_queue(sk, pid);

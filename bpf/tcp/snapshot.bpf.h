@@ -6,6 +6,42 @@
  * this snapshot's is begun anew.
  */
 
+static __always_inline void begin_gauges(struct sonde_tcp_cell *cell)
+{
+	if (cell->epoch == sonde_epoch)
+		return;
+	__builtin_memset(&cell->epoch, 0,
+			 sizeof(*cell) - __builtin_offsetof(struct sonde_tcp_cell, epoch));
+	cell->epoch = sonde_epoch;
+}
+
+/* What holds the connection back now. */
+static __always_inline void add_window_gauges(const struct sock *sk, const struct tcp_sock *tp,
+					      struct sonde_tcp_cell *cell)
+{
+	__u64 pacing = sk->sk_pacing_rate, interval_us = tp->rate_interval_us;
+
+	cell->cwnd_sum += tp->snd_cwnd;
+	if (tp->snd_ssthresh < SSTHRESH_INFINITE) {
+		cell->ssthresh_sum += tp->snd_ssthresh;
+		cell->ssthresh_sockets++;
+	}
+	if (pacing && pacing != ~0UL) {
+		cell->pacing_sum += pacing;
+		cell->pacing_sockets++;
+	}
+	if (tp->rate_delivered && interval_us) {
+		cell->delivery_sum +=
+			(__u64)tp->rate_delivered * tp->mss_cache * 1000000 / interval_us;
+		cell->delivery_sockets++;
+		cell->delivery_app_limited += BPF_CORE_READ_BITFIELD(tp, rate_app_limited);
+	}
+	if (!tp->snd_wnd)
+		cell->zero_window_received++;
+	if ((__s32)(tp->rcv_wup + tp->rcv_wnd - tp->rcv_nxt) <= 0)
+		cell->zero_window_sent++;
+}
+
 static __always_inline void add_gauges(struct sock *sk, struct sonde_tag *tag)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
@@ -17,15 +53,9 @@ static __always_inline void add_gauges(struct sock *sk, struct sonde_tag *tag)
 	cell = tag_cell(tag, &index);
 	if (!cell)
 		return;
-	if (cell->epoch != sonde_epoch) {
-		cell->epoch = sonde_epoch;
-		cell->open = 0;
-		cell->rtt_sockets = 0;
-		cell->srtt_sum_us = 0;
-		cell->rttvar_sum_us = 0;
-		cell->rtt_min_us = 0;
-	}
+	begin_gauges(cell);
 	cell->open++;
+	add_window_gauges(sk, tp, cell);
 	srtt = tp->srtt_us >> 3;
 	if (!srtt)
 		return;
@@ -35,6 +65,22 @@ static __always_inline void add_gauges(struct sock *sk, struct sonde_tag *tag)
 	rtt_min = tp->rtt_min.s[0].v;
 	if (rtt_min != ~0U && rtt_min && (!cell->rtt_min_us || rtt_min < cell->rtt_min_us))
 		cell->rtt_min_us = rtt_min;
+}
+
+/* Its queue, while there is one or was one at the last snapshot: an empty one is no news. */
+static __always_inline void add_accept_queue(const struct sock *sk, const struct sonde_tag *tag)
+{
+	__u32 queued = sk->sk_ack_backlog;
+	struct sonde_tcp_cell *cell;
+
+	if (!queued)
+		return;
+	cell = own_listener_cell(tag);
+	if (!cell)
+		return;
+	begin_gauges(cell);
+	cell->accept_queue += queued;
+	cell->accept_queue_limit += sk->sk_max_ack_backlog;
 }
 
 static __always_inline void on_tagged_socket(struct sock *sk)
@@ -49,6 +95,11 @@ static __always_inline void on_tagged_socket(struct sock *sk)
 		sonde_alive++;
 	if (release && bpf_map_lookup_elem(&sonde_targets, &tag->pid))
 		return;
+	if (tag->kind == TAG_LISTENER) {
+		fold_listener(sk, tag, release);
+		if (!release)
+			add_accept_queue(sk, tag);
+	}
 	if (tag->kind == TAG_CONNECTION) {
 		make_up(sk, tag);
 		close_if_shut(sk, tag);

@@ -37,6 +37,7 @@ static __noinline int tag_new(struct sock *sk, int state, __u32 life)
 	tag->pid = pid;
 	if (state == TCP_LISTEN) {
 		tag->role = SONDE_TCP_ROLE_SERVER;
+		tag->listen_drops = sk->sk_drops.counter;
 		publish(tag, TAG_LISTENER);
 		return 0;
 	}
@@ -67,6 +68,7 @@ static __always_inline void end_connection(struct sonde_tag *tag)
 static __always_inline void begin_child(struct sonde_tag *tag)
 {
 	tag->flags = TAG_PROVISIONAL;
+	tag->listen_drops = 0; /* the listener's */
 	publish(tag, TAG_CONNECTION);
 }
 
@@ -79,8 +81,13 @@ SHARED int count_close(struct sonde_tag *tag, __u32 how)
 	    __sync_fetch_and_or(&tag->flags, TAG_CLOSE_COUNTED) & TAG_CLOSE_COUNTED)
 		return 0;
 	cell = tag_cell(tag, &index);
-	if (cell)
-		add(&cell->closed[how], 1);
+	if (!cell)
+		return 0;
+	add(&cell->closed[how], 1);
+	if (tag->start_ns)
+		age_add(index, (bpf_ktime_get_ns() - tag->start_ns) / 1000000);
+	else
+		add(&cell->age_unknown, 1);
 	return 0;
 }
 
@@ -418,7 +425,9 @@ static __always_inline void on_destroy(struct sock *sk)
 
 	if (!tag)
 		return;
-	if (tag->kind == TAG_CONNECTION)
+	if (tag->kind == TAG_LISTENER)
+		fold_listener(sk, tag, true);
+	else if (tag->kind == TAG_CONNECTION)
 		last_fold(sk, tag);
 	bpf_sk_storage_delete(&sonde_tags, sk);
 }

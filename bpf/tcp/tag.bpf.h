@@ -32,7 +32,9 @@ enum tag_flag {
 };
 #define TAG_OPEN (TAG_ESTABLISHED | TAG_HAS_BASE) /* established, and its key is whole */
 
-#define DEAD (~0ULL) /* in a last value: the final fold was done, nothing follows */
+/* In a last value: the final fold was done, nothing follows. */
+#define DEAD (~0ULL)
+#define DEAD32 (~0U)
 
 struct sonde_tag {
 	__u32 kind;  /* enum tag_kind, written last */
@@ -59,8 +61,10 @@ struct sonde_tag {
 	__u32 received_seq0;
 	__u32 arrived_seq0;
 	__u32 sent_end;
-	__u32 kind_retrans;    /* tcp_sock.total_retrans that retransmit[] already holds */
-	__u32 blind_delivered; /* tcp_sock.delivered that rtt_missed already holds */
+	__u32 kind_retrans;	  /* tcp_sock.total_retrans that retransmit[] already holds */
+	__u32 kind_retrans_bytes; /* tcp_sock.bytes_retrans that retransmit_bytes[] already holds */
+	__u32 last_rtt_us;	  /* of the last sample, plus 1; 0 = none yet */
+	__u32 blind_delivered;	  /* tcp_sock.delivered that rtt_missed already holds */
 	/* what only the flow record wants (flow.bpf.h) */
 	__u32 rtt_count;
 	__u64 rtt_sum_us;
@@ -76,9 +80,20 @@ struct sonde_tag {
 	__u64 acked;
 	__u64 received;
 	__u64 arrived;
-	__u64 segments_out;
-	__u64 segments_in;
-	__u64 retrans;
 	__u64 rtt_mstamp; /* tcp_sock.rack.mstamp of the last RTT sample */
+	/* the same of the kernel's 32-bit counters, and of the low half of larger ones */
+	__u32 segments_out;
+	__u32 segments_in;
+	union {
+		__u32 retrans;
+		__u32 listen_drops; /* of a listener: sock.sk_drops */
+	};
+	__u32 retrans_bytes;
+	__u32 dsack_segments;
+	__u32 out_of_order;
+	__u32 active_jiffies;
+	__u32 busy_jiffies;
+	__u32 rwnd_jiffies;
+	__u32 sndbuf_jiffies;
 };
 _Static_assert(sizeof(struct sonde_tag) <= 256, "tags are charged to the application");

@@ -18,6 +18,11 @@
 #include "bpf/tcp/tcp_types.h"
 
 #define ICSK_TIME_LOSS_PROBE 5
+/* enum tcp_chrono; 0: nothing to send */
+#define CHRONO_BUSY 1
+#define CHRONO_RWND 2
+#define CHRONO_SNDBUF 3
+#define SSTHRESH_INFINITE 0x7fffffff
 
 #define SONDE_COST_PROGRAMS SONDE_TCP_PROGRAM_MAX
 #define SONDE_COST_SAMPLE SONDE_TCP_COST_SAMPLE
@@ -54,6 +59,7 @@
 #include "bpf/tcp/fold.bpf.h"
 
 #include "bpf/tcp/flow.bpf.h"
+#include "bpf/tcp/listener.bpf.h"
 #include "bpf/tcp/retransmit.bpf.h"
 #include "bpf/tcp/state.bpf.h"
 

@@ -8,6 +8,24 @@
 
 #define SONDE_HIST_DECADE_STEPS 90
 
+/* Of struct sonde_tcp_age, from the bucket of the same number in a struct sonde_tcp_hist. */
+static inline __u32 sonde_age_bucket(__u32 bucket)
+{
+	if (bucket < 10)
+		return bucket;
+	bucket -= 10;
+	return 10 + bucket / SONDE_HIST_DECADE_STEPS * 9 + bucket % SONDE_HIST_DECADE_STEPS / 10;
+}
+
+/* The first of the ten buckets that it stands for. */
+static inline __u32 sonde_age_hist_bucket(__u32 bucket)
+{
+	if (bucket < 10)
+		return bucket;
+	bucket -= 10;
+	return 10 + bucket / 9 * SONDE_HIST_DECADE_STEPS + bucket % 9 * 10;
+}
+
 static inline __u32 sonde_hist_bucket(__u64 us)
 {
 	__u32 v, base = 10;

@@ -85,6 +85,18 @@ enum sonde_tcp_retransmit {
 #define SONDE_HIST_DECADES 7
 #define SONDE_HIST_BUCKETS (10 + 90 * SONDE_HIST_DECADES) /* 640 */
 
+/*
+ * Ages: milliseconds by their first digit. 0..9 in steps of one, then 9 buckets a decade
+ * up to 99,999,999 (27 hours): each is ten neighbours of a struct sonde_tcp_hist.
+ */
+#define SONDE_TCP_AGE_BUCKETS (10 + 9 * SONDE_HIST_DECADES)
+struct sonde_tcp_age {
+	__u32 count[SONDE_TCP_AGE_BUCKETS];
+	__u32 pad;
+};
+_Static_assert(sizeof(struct sonde_tcp_age) % 8 == 0,
+	       "a mapped array's entries begin at multiples of 8");
+
 struct sonde_tcp_hist {
 	__u32 count
 		[SONDE_HIST_BUCKETS]; /* of microseconds; wraps modulo 2^32: take differences so */
@@ -120,13 +132,12 @@ struct sonde_tcp_cell {
 	__u64 retransmitted_bytes;		    /* growth of tcp_sock.bytes_retrans: payload */
 	__u64 retransmit_bytes[SONDE_TCP_RETRANSMIT_MAX];
 	__u64 dsack_segments;	     /* that the peer got twice, as it says: tcp_sock.dsack_dups */
-	__u64 undone;		     /* recoveries that the kernel took back as spurious */
 	__u64 out_of_order_segments; /* received: tcp_sock.rcv_ooopack */
 	/* where the time goes, as TCP_INFO has it; in steps of a jiffy */
 	__u64 busy_us;		 /* data outstanding or waiting; contains the next two */
 	__u64 rwnd_limited_us;	 /* by the peer's receive window */
 	__u64 sndbuf_limited_us; /* by the send buffer */
-	__u64 idle_us; /* not busy: the application had nothing to send; up to the last activity */
+	__u64 active_us; /* time of all this, up to the last activity; the rest of it was idle */
 	__u64 zero_windows_received; /* times that the peer closed its window */
 	__u64 zero_window_received_us;
 	__u64 zero_windows_sent; /* times that our window was closed because nobody read */
@@ -138,8 +149,8 @@ struct sonde_tcp_cell {
 	__u64 rtt_count;
 	__u64 rtt_sum_us;
 	__u64 rtt_square_sum_us2; /* of samples up to 2^24 us (larger: as that), for the variance */
-	__u64 rtt_pairs;	  /* samples that have one before them on the same connection */
-	__u64 rtt_change_sum_us;  /* sum over those of the absolute difference */
+	__u64 rtt_firsts;	  /* samples that have none before them on their connection */
+	__u64 rtt_change_sum_us;  /* sum over the others of the absolute difference to it */
 	__u64 rtt_missed; /* ACKs that advanced in a state where the source is blind (half-closed, seeded) */
 	/* gauges of the snapshot named by epoch, summed over the cell's live sockets */
 	__u64 epoch;

@@ -164,6 +164,8 @@ static int fill_edge(struct sonde_edge *e, const struct sonde_cell_state *now,
 	/* Connections that are open no more are a change too: the gauge falls. */
 	if (then && then->cell.open != now->cell.open)
 		e->changed = true;
+	if (now->cell.accept_queue != (then ? then->cell.accept_queue : 0))
+		e->changed = true;
 	for (size_t i = 0; r == 0 && i < _SONDE_PROBE_HIST_MAX; i++)
 		r = sonde_sparse_hist_add_difference(&e->hists[i], &now->hists[i],
 						     then ? &then->hists[i] : NULL);

@@ -42,12 +42,10 @@ static const struct {
 	FIELD(RETRANSMITTED_SEGMENTS, retransmitted_segments),
 	FIELD(RETRANSMITTED_BYTES, retransmitted_bytes),
 	FIELD(DSACK_SEGMENTS, dsack_segments),
-	FIELD(UNDONE, undone),
 	FIELD(OUT_OF_ORDER, out_of_order_segments),
 	FIELD(BUSY, busy_us),
 	FIELD(RWND_LIMITED, rwnd_limited_us),
 	FIELD(SNDBUF_LIMITED, sndbuf_limited_us),
-	FIELD(IDLE, idle_us),
 	FIELD(ZERO_WINDOWS_RECEIVED, zero_windows_received),
 	FIELD(ZERO_WINDOW_RECEIVED_TIME, zero_window_received_us),
 	FIELD(ZERO_WINDOWS_SENT, zero_windows_sent),
@@ -247,8 +245,9 @@ static int emit_spread(struct out *o)
 		r = gauge(o, SONDE_METER_RTT_VARIANCE,
 			  variance > 0 ? (double)(uint64_t)(variance + 0.5) : 0);
 	}
-	if (r == 0)
-		r = gauge_mean(o, SONDE_METER_RTT_JITTER, c->rtt_change_sum_us, c->rtt_pairs);
+	if (r == 0 && c->rtt_count > c->rtt_firsts)
+		r = gauge_mean(o, SONDE_METER_RTT_JITTER, c->rtt_change_sum_us,
+			       c->rtt_count - c->rtt_firsts);
 	return r;
 }
 
@@ -281,6 +280,15 @@ static int emit_udp(struct out *o)
 	return r;
 }
 
+/* Both were read at the same moments, so their difference is a time too. */
+static int emit_idle(struct out *o)
+{
+	const struct sonde_tcp_cell *c = &o->e->cell;
+
+	return counter(o, SONDE_METER_IDLE,
+		       c->active_us > c->busy_us ? c->active_us - c->busy_us : 0);
+}
+
 static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_group_labels *l)
 {
 	struct out o = {b, e, l};
@@ -291,6 +299,8 @@ static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_
 
 	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(fields); i++)
 		r = counter(&o, fields[i].meter, field(&e->cell, fields[i].offset));
+	if (r == 0)
+		r = emit_idle(&o);
 	if (r == 0)
 		r = emit_arrays(&o);
 	if (r == 0)

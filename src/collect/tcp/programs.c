@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "collect/tcp/state.h"
@@ -24,6 +25,16 @@ static struct bpf_program *find_program(const struct tcp_state *s, uint32_t prog
 		       program);
 }
 
+/* The coarse clock's step is the kernel's tick. */
+static uint32_t jiffy_us(void)
+{
+	struct timespec step;
+
+	if (clock_getres(CLOCK_MONOTONIC_COARSE, &step) < 0 || step.tv_sec || step.tv_nsec < 1000)
+		return 1000;
+	return (uint32_t)((step.tv_nsec + 500) / 1000);
+}
+
 /* Sizes and settings; nothing is in the kernel yet. */
 static int set_up(struct tcp_state *s, uint32_t pidns_inum)
 {
@@ -32,6 +43,7 @@ static int set_up(struct tcp_state *s, uint32_t pidns_inum)
 	int r = 0;
 
 	skel->rodata->sonde_pidns_inum = pidns_inum;
+	skel->rodata->sonde_jiffy_us = jiffy_us();
 	skel->rodata->sonde_cell_limit = s->cell_limit;
 	skel->rodata->sonde_other_limit = s->other_limit;
 	r |= bpf_map__set_max_entries(skel->maps.sonde_targets, s->config.max_targets);
@@ -41,6 +53,7 @@ static int set_up(struct tcp_state *s, uint32_t pidns_inum)
 	r |= bpf_map__set_max_entries(skel->maps.sonde_handshake, cells);
 	r |= tcp_flows_set_up(s);
 	r |= tcp_calls_set_up(skel, cells);
+	r |= bpf_map__set_max_entries(skel->maps.sonde_age, cells);
 	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++)
 		r |= bpf_program__set_autoload(find_in(skel, i), sonde_plan_wants(&s->plan, i));
 	r |= bpf_program__set_autoload(skel->progs.sonde_empty, !s->uncalibrated);

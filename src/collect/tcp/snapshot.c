@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bpf/tcp/tcp_hist.h"
 #include "collect/tcp/state.h"
 #include "tcp.skel.h"
 
@@ -96,13 +97,36 @@ int tcp_emit_hist(const struct sonde_tcp_hist *hist, uint32_t index, uint32_t ki
 	return reply.hist.n > 0 ? sink.emit(sink.ctx, &reply) : 0;
 }
 
+/* Fits one record: it has fewer buckets than a record has pairs. */
+static int emit_age(const struct tcp_state *s, uint32_t index, struct sonde_collect_sink sink)
+{
+	const struct sonde_tcp_age *age = tcp_table_at(&s->age, index);
+	struct sonde_probe_reply reply = {.type = SONDE_PROBE_HIST};
+	struct sonde_probe_hist *hist = &reply.hist;
+
+	_Static_assert(SONDE_TCP_AGE_BUCKETS <= SONDE_PROBE_HIST_CHUNK, "ages in one record");
+
+	hist->index = index;
+	hist->kind = SONDE_PROBE_HIST_AGE;
+	for (uint32_t i = 0; i < SONDE_TCP_AGE_BUCKETS; i++) {
+		uint32_t count = *(const volatile uint32_t *)&age->count[i];
+
+		if (count == 0)
+			continue;
+		hist->pair[hist->n].bucket = (uint16_t)sonde_age_hist_bucket(i);
+		hist->pair[hist->n].count = count;
+		hist->n++;
+	}
+	return hist->n > 0 ? sink.emit(sink.ctx, &reply) : 0;
+}
+
 static int emit_cell(struct tcp_state *s, uint32_t index, struct sonde_collect_sink sink)
 {
 	const struct sonde_tcp_slot *slot = tcp_table_at(&s->cells, index);
 	struct sonde_tcp_cell *before = &s->told[index];
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_CELL};
 	struct sonde_tcp_cell *now = &reply.cell.cell;
-	bool rtt, handshake, calls;
+	bool rtt, handshake, age, calls;
 	int r;
 
 	if (!__atomic_load_n(&slot->used, __ATOMIC_ACQUIRE))
@@ -113,6 +137,7 @@ static int emit_cell(struct tcp_state *s, uint32_t index, struct sonde_collect_s
 		return 0;
 	rtt = now->rtt_count != before->rtt_count;
 	handshake = now->handshake_count != before->handshake_count;
+	age = memcmp(now->closed, before->closed, sizeof(now->closed)) != 0;
 	*before = *now;
 	reply.cell.index = index;
 	reply.cell.key = slot->key;
@@ -122,6 +147,8 @@ static int emit_cell(struct tcp_state *s, uint32_t index, struct sonde_collect_s
 	if (r == 0 && handshake)
 		r = tcp_emit_hist(tcp_table_at(&s->handshake, index), index,
 				  SONDE_PROBE_HIST_HANDSHAKE, sink);
+	if (r == 0 && age)
+		r = emit_age(s, index, sink);
 	if (r == 0 && calls)
 		r = tcp_emit_calls(s, index, sink);
 	return r;
@@ -141,6 +168,8 @@ static int emit_range(struct tcp_state *s, uint32_t first, uint32_t end,
 		r = tcp_table_map(&s->rtt, end);
 	if (r == 0)
 		r = tcp_table_map(&s->handshake, end);
+	if (r == 0)
+		r = tcp_table_map(&s->age, end);
 	if (r == 0)
 		r = tcp_table_map(&s->calls, end);
 	for (uint32_t i = first; i < end && r == 0; i++)

@@ -36,6 +36,7 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 	tcp_table_done(&s->ended);
 	free(s->rests);
 	tcp_table_done(&s->calls);
+	tcp_table_done(&s->age);
 	tcp_bpf__destroy(s->skel);
 	free(s->told);
 	free(s->told_calls);
@@ -78,6 +79,7 @@ static int new_state(const struct sonde_collect_config *config, struct tcp_state
 	tcp_table_done(&s->open);
 	tcp_table_done(&s->ended);
 	tcp_table_done(&s->calls);
+	tcp_table_done(&s->age);
 	n = libbpf_num_possible_cpus();
 	if (n < 0)
 		return n;
@@ -169,6 +171,8 @@ static void init_tables(struct tcp_state *s)
 	tcp_table_init(&s->cells, bpf_map__fd(s->skel->maps.sonde_cells),
 		       sizeof(struct sonde_tcp_slot), n);
 	tcp_table_init(&s->rtt, bpf_map__fd(s->skel->maps.sonde_rtt), sizeof(struct sonde_tcp_hist),
+		       n);
+	tcp_table_init(&s->age, bpf_map__fd(s->skel->maps.sonde_age), sizeof(struct sonde_tcp_age),
 		       n);
 	tcp_table_init(&s->handshake, bpf_map__fd(s->skel->maps.sonde_handshake),
 		       sizeof(struct sonde_tcp_hist), n);

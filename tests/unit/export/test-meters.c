@@ -337,7 +337,9 @@ static void the_spread_of_rtt_is_that_of_its_samples(void **state)
 		e->cell.rtt_count = 2;
 		e->cell.rtt_sum_us = 100 + second;
 		e->cell.rtt_square_sum_us2 = 100 * 100 + second * second;
-		e->cell.rtt_pairs = 1;
+		e->cell.rtt_firsts = 1;
+		e->cell.active_us = 70;
+		e->cell.busy_us = second / 2;
 		e->cell.rtt_change_sum_us = second - 100;
 		e->cell.open = 1;
 		e->cell.cwnd_sum = second / 10;
@@ -352,6 +354,7 @@ static void the_spread_of_rtt_is_that_of_its_samples(void **state)
 	assert_true(value(t, "sonde_net_rtt_variance_square_microseconds", L) == 300);
 	assert_true(value(t, "sonde_net_rtt_jitter_microseconds", L) == 20);
 	assert_true(value(t, "sonde_net_congestion_window_segments", L) == 12);
+	assert_true(value(t, "sonde_net_application_limited_microseconds_total", L) == 20);
 	assert_null(meter(t, "sonde_net_slow_start_threshold_segments", L)); /* none has one */
 #undef L
 }

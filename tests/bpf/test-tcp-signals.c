@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What tcp_sock counts by itself, against TCP_INFO of the same moment and the kernel's own counters. */
+#include "veth.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "model/hist.h"
+
+#define CLIENT SONDE_TCP_ROLE_CLIENT
+#define SERVER SONDE_TCP_ROLE_SERVER
+
+/* Between our two readings: a tick of the slowest kernel, and this machine's other work. */
+#define CLOCK_SLACK_US 60000
+
+static struct veth veth;
+
+static struct tcp_info info_of(int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	return info;
+}
+
+/* A counter of one side's namespace: /proc/net/netstat has a line of names, then one of values. */
+static uint64_t netstat(enum veth_side side, const char *name)
+{
+	static char names[8192], values[8192];
+	char *n, *v, *next_name, *next_value;
+	uint64_t found = UINT64_MAX;
+	FILE *f;
+
+	veth_enter(&veth, side);
+	f = fopen("/proc/thread-self/net/netstat", "re");
+	assert_non_null(f);
+	while (found == UINT64_MAX && fgets(names, sizeof(names), f) &&
+	       fgets(values, sizeof(values), f)) {
+		n = strtok_r(names, " \n", &next_name);
+		v = strtok_r(values, " \n", &next_value);
+		while (n && v && strcmp(n, name) != 0) {
+			n = strtok_r(NULL, " \n", &next_name);
+			v = strtok_r(NULL, " \n", &next_value);
+		}
+		if (n && v)
+			found = strtoull(v, NULL, 10);
+	}
+	(void)fclose(f);
+	veth_enter(&veth, VETH_CLIENT);
+	assert_true(found != UINT64_MAX);
+	return found;
+}
+
+static void send_until_full(int fd)
+{
+	static const char data[16384];
+	ssize_t n;
+
+	do {
+		n = send(fd, data, sizeof(data), MSG_DONTWAIT);
+	} while (n > 0);
+	assert_int_equal(errno, EAGAIN);
+}
+
+static void assert_about(uint64_t ours, uint64_t truth, uint64_t slack)
+{
+	if (ours + slack < truth || ours > truth + slack)
+		print_message("ours %lu, truth %lu, slack %lu\n", (unsigned long)ours,
+			      (unsigned long)truth, (unsigned long)slack);
+	assert_true(ours + slack >= truth && ours <= truth + slack);
+}
+
+static void assert_limits(const struct fixture *f, enum sonde_tcp_role role, uint16_t port, int fd)
+{
+	struct sonde_tcp_cell c = fixture_sum(f, 0, role, port);
+	struct tcp_info info = info_of(fd);
+
+	assert_about(c.busy_us, info.tcpi_busy_time, CLOCK_SLACK_US);
+	assert_about(c.rwnd_limited_us, info.tcpi_rwnd_limited, CLOCK_SLACK_US);
+	assert_about(c.sndbuf_limited_us, info.tcpi_sndbuf_limited, CLOCK_SLACK_US);
+	assert_true(c.busy_us <= c.active_us);
+}
+
+#define STALL_MS 400
+
+/* Nobody reads: the peer's window closes, and what is left waits in the send buffer. */
+static void a_closed_window_is_time_limited_by_it(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_pair p = veth_pair(&veth, AF_INET);
+	struct sonde_tcp_cell c;
+
+	fixture_wait_ms(STALL_MS); /* idle: no clock but that of the connection runs */
+	send_until_full(p.client);
+	fixture_wait_ms(STALL_MS);
+	fixture_snapshot(f);
+	assert_limits(f, CLIENT, p.port, p.client);
+	assert_limits(f, SERVER, p.port, p.server);
+	c = fixture_sum(f, 0, CLIENT, p.port);
+	assert_true(c.rwnd_limited_us > (STALL_MS - 100) * 1000);
+	assert_about(c.active_us - c.busy_us, STALL_MS * 1000, CLOCK_SLACK_US);
+	assert_int_equal(c.zero_window_received, 1);
+	assert_int_equal(c.zero_window_sent, 0);
+	c = fixture_sum(f, 0, SERVER, p.port);
+	assert_int_equal(c.zero_window_sent, 1);
+	assert_int_equal(c.zero_window_received, 0);
+	assert_int_equal(shutdown(p.client, SHUT_WR), 0);
+	(void)fixture_drain(p.server);
+	fixture_wait_acked(p.client);
+	fixture_snapshot(f);
+	assert_limits(f, CLIENT, p.port, p.client);
+	c = fixture_sum(f, 0, CLIENT, p.port);
+	assert_int_equal(c.zero_window_received, 0);
+	fixture_pair_done(&p);
+}
+
+/* A send buffer that holds less than the path could take. */
+static void a_small_send_buffer_is_time_limited_by_it(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_pair p = veth_pair(&veth, AF_INET);
+	int size = 4096;
+
+	assert_int_equal(setsockopt(p.client, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+	for (int i = 0; i < 200; i++) {
+		fixture_send(p.client, 20000);
+		fixture_recv(p.server, 20000);
+	}
+	fixture_wait_acked(p.client);
+	fixture_snapshot(f);
+	assert_limits(f, CLIENT, p.port, p.client);
+	fixture_pair_done(&p);
+}
+
+static void gauges_are_those_of_tcp_info(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_pair p = veth_pair(&veth, AF_INET6);
+	struct sonde_tcp_cell c;
+	struct tcp_info info;
+
+	for (int i = 0; i < 20; i++) {
+		fixture_send(p.client, 100000);
+		fixture_recv(p.server, 100000);
+	}
+	fixture_wait_acked(p.client);
+	fixture_snapshot(f);
+	info = info_of(p.client);
+	c = fixture_sum(f, 0, CLIENT, p.port);
+	assert_int_equal(c.open, 1);
+	assert_int_equal(c.cwnd_sum, info.tcpi_snd_cwnd);
+	if (info.tcpi_snd_ssthresh < 0x7fffffff) {
+		assert_int_equal(c.ssthresh_sockets, 1);
+		assert_int_equal(c.ssthresh_sum, info.tcpi_snd_ssthresh);
+	} else {
+		assert_int_equal(c.ssthresh_sockets, 0);
+	}
+	assert_int_equal(c.pacing_sockets, 1);
+	assert_int_equal(c.pacing_sum, info.tcpi_pacing_rate);
+	assert_int_equal(c.delivery_sockets, 1);
+	assert_int_equal(c.delivery_sum, info.tcpi_delivery_rate);
+	assert_int_equal(c.delivery_app_limited, info.tcpi_delivery_rate_app_limited);
+	fixture_pair_done(&p);
+}
+
+static uint64_t retransmit_bytes(const struct sonde_tcp_cell *c)
+{
+	uint64_t bytes = 0;
+
+	for (int i = 0; i < SONDE_TCP_RETRANSMIT_MAX; i++)
+		bytes += c->retransmit_bytes[i];
+	return bytes;
+}
+
+static void assert_loss_is_tcp_infos(const struct fixture *f, enum sonde_tcp_role role,
+				     uint16_t port, int fd)
+{
+	struct sonde_tcp_cell c = fixture_sum(f, 0, role, port);
+	struct tcp_info info = info_of(fd);
+
+	assert_int_equal(c.retransmitted_segments, info.tcpi_total_retrans);
+	assert_int_equal(c.retransmitted_bytes, info.tcpi_bytes_retrans);
+	assert_int_equal(c.dsack_segments, info.tcpi_dsack_dups);
+	assert_int_equal(c.out_of_order_segments, info.tcpi_rcv_ooopack);
+	assert_true(retransmit_bytes(&c) <= c.retransmitted_bytes);
+	if (fixture_retransmits(&c) == c.retransmitted_segments)
+		assert_int_equal(retransmit_bytes(&c), c.retransmitted_bytes);
+	else /* the kind of a run that the kernel skipped comes at the end */
+		assert_true(fixture_loss(f, SONDE_TCP_LOSS_SKIPPED_RUNS) > 0);
+}
+
+/* Data lost one way, ACKs the other: holes for the receiver, spurious retransmits for the sender. */
+static void loss_in_both_directions_is_tcp_infos(void **state)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < 2; i++) {
+		struct fixture_pair p = veth_pair(&veth, families[i]);
+		struct sonde_tcp_cell c;
+
+		assert_true(veth_run(&veth, VETH_SERVER,
+				     "nft add rule inet sonde_test input tcp dport %u "
+				     "numgen random mod 100 '<' 3 counter drop",
+				     p.port));
+		assert_true(veth_run(&veth, VETH_CLIENT,
+				     "nft add rule inet sonde_test input tcp sport %u "
+				     "numgen random mod 100 '<' 10 counter drop",
+				     p.port));
+		for (int n = 0; n < 60; n++) {
+			fixture_send(p.client, 50000);
+			fixture_recv(p.server, 50000);
+		}
+		fixture_wait_acked(p.client);
+		(void)veth_end_chain(&veth, VETH_SERVER, "input");
+		(void)veth_end_chain(&veth, VETH_CLIENT, "input");
+		fixture_snapshot(f);
+		assert_loss_is_tcp_infos(f, CLIENT, p.port, p.client);
+		assert_loss_is_tcp_infos(f, SERVER, p.port, p.server);
+		c = fixture_sum(f, 0, CLIENT, p.port);
+		assert_true(c.retransmitted_bytes > 0);
+		assert_true(c.dsack_segments > 0);
+		c = fixture_sum(f, 0, SERVER, p.port);
+		assert_true(c.out_of_order_segments > 0);
+		fixture_abort_on_close(p.client);
+		fixture_pair_done(&p);
+		fixture_snapshot(f);
+		c = fixture_sum(f, 0, CLIENT, p.port);
+		assert_int_equal(retransmit_bytes(&c), c.retransmitted_bytes);
+		assert_int_equal(fixture_retransmits(&c), c.retransmitted_segments);
+	}
+}
+
+/* The sum over all sockets of a namespace that has no others is the namespace's. */
+static void spurious_retransmits_are_nstats(void **state)
+{
+	uint64_t dsacks = netstat(VETH_CLIENT, "TCPDSACKRecvSegs");
+	uint64_t ooo = netstat(VETH_SERVER, "TCPOFOQueue");
+	struct fixture *f = *state;
+	struct fixture_pair p = veth_pair(&veth, AF_INET);
+	struct sonde_tcp_cell c;
+
+	/* Every ACK is lost for a while: the client sends again what has arrived. */
+	assert_true(veth_run(&veth, VETH_CLIENT,
+			     "nft add rule inet sonde_test input tcp sport %u drop", p.port));
+	fixture_send(p.client, 5000);
+	fixture_recv(p.server, 5000);
+	fixture_wait_ms(700);
+	assert_true(veth_run(&veth, VETH_CLIENT, "nft flush chain inet sonde_test input"));
+	fixture_wait_acked(p.client);
+	fixture_snapshot(f);
+	c = fixture_sum(f, 0, CLIENT, p.port);
+	assert_true(c.dsack_segments > 0);
+	assert_int_equal(c.dsack_segments, netstat(VETH_CLIENT, "TCPDSACKRecvSegs") - dsacks);
+	c = fixture_sum(f, 0, SERVER, p.port);
+	assert_int_equal(c.out_of_order_segments, netstat(VETH_SERVER, "TCPOFOQueue") - ooo);
+	fixture_pair_done(&p);
+}
+
+#define UNREAD 1234
+#define READ 1000
+
+static void what_nobody_read_is_counted_at_the_end(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_pair p = veth_pair(&veth, AF_INET);
+	struct sonde_tcp_cell c;
+
+	fixture_send(p.client, READ + UNREAD);
+	fixture_wait_acked(p.client);
+	fixture_recv(p.server, READ);
+	fixture_snapshot(f);
+	c = fixture_sum(f, 0, SERVER, p.port);
+	assert_int_equal(c.unread_closes, 0); /* it may be read yet */
+	fixture_close_fd(&p.server);
+	fixture_wait_ms(20);
+	fixture_close_fd(&p.client);
+	fixture_snapshot(f);
+	c = fixture_sum(f, 0, SERVER, p.port);
+	assert_int_equal(c.unread_closes, 1);
+	assert_int_equal(c.unread_bytes, UNREAD);
+	assert_int_equal(c.arrived_bytes - c.received_bytes, UNREAD);
+	c = fixture_sum(f, 0, CLIENT, p.port);
+	assert_int_equal(c.unread_closes, 0);
+	fixture_pair_done(&p);
+}
+
+/* A FIN that was not read is no payload. */
+static void all_that_was_read_is_not_unread(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_pair p = veth_pair(&veth, AF_INET6);
+	struct sonde_tcp_cell c;
+
+	fixture_send(p.client, READ);
+	fixture_recv(p.server, READ);
+	fixture_close_fd(&p.client);
+	fixture_wait_ms(20);
+	fixture_close_fd(&p.server);
+	fixture_wait_ms(20);
+	fixture_snapshot(f);
+	c = fixture_sum(f, 0, SERVER, p.port);
+	assert_int_equal(c.closed[SONDE_TCP_CLOSE_REMOTE_FIN], 1);
+	assert_int_equal(c.unread_closes, 0);
+	assert_int_equal(c.unread_bytes, 0);
+	fixture_pair_done(&p);
+}
+
+static uint64_t hist_between(const struct sonde_tcp_hist *hist, uint64_t low, uint64_t high)
+{
+	uint64_t n = 0;
+
+	for (uint32_t b = 0; b < SONDE_HIST_BUCKETS; b++) {
+		if (sonde_hist_lower_us(b) >= low && sonde_hist_lower_us(b) < high)
+			n += hist->count[b];
+	}
+	return n;
+}
+
+static void a_connection_has_its_age_at_its_end(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_pair p = veth_pair(&veth, AF_INET);
+	const struct fixture_cell *cell;
+
+	fixture_wait_ms(310);
+	fixture_close_fd(&p.client);
+	assert_int_equal(fixture_drain(p.server), 0);
+	fixture_close_fd(&p.server);
+	fixture_snapshot(f);
+	for (enum sonde_tcp_role role = CLIENT; role <= SERVER; role++) {
+		cell = fixture_cell(f, 0, role, p.port);
+		assert_non_null(cell);
+		assert_int_equal(fixture_hist_total(&cell->hists[SONDE_PROBE_HIST_AGE]), 1);
+		assert_int_equal(hist_between(&cell->hists[SONDE_PROBE_HIST_AGE], 300, 2000), 1);
+		assert_int_equal(cell->now.age_unknown, 0);
+	}
+	fixture_pair_done(&p);
+}
+
+static void the_age_of_a_seeded_connection_is_not_known(void **state)
+{
+	struct fixture_pair p = veth_pair(&veth, AF_INET);
+	struct fixture f;
+	struct sonde_tcp_cell c;
+
+	(void)state;
+	assert_int_equal(fixture_open(&f, &(struct fixture_options){0}), 0);
+	fixture_target(&f, getpid(), 1);
+	fixture_seed(&f);
+	fixture_pair_done(&p);
+	fixture_wait_ms(20);
+	fixture_snapshot(&f);
+	c = fixture_sum(&f, 0, CLIENT, p.port);
+	assert_int_equal(c.seeded, 1);
+	assert_int_equal(c.age_unknown, 1);
+	fixture_close(&f);
+}
+
+#define CROWD 8
+
+/* A queue of one, and more that would come in. */
+static void a_full_accept_queue_is_the_listeners(void **state)
+{
+	uint64_t before = netstat(VETH_SERVER, "ListenDrops"), drops;
+	struct fixture *f = *state;
+	int clients[CROWD], listener;
+	struct sonde_tcp_cell c;
+	uint16_t port;
+
+	listener = veth_listen(&veth, AF_INET, 0, &port);
+	for (int i = 0; i < CROWD; i++)
+		clients[i] = veth_connect(&veth, AF_INET, port, SOCK_NONBLOCK);
+	fixture_wait_ms(300);
+	fixture_snapshot(f);
+	drops = netstat(VETH_SERVER, "ListenDrops") - before;
+	c = fixture_sum(f, 0, SERVER, port);
+	assert_true(drops > 0);
+	assert_int_equal(c.listen_drops, drops);
+	assert_int_equal(c.accept_queue, 1);
+	assert_int_equal(c.accept_queue_limit, 0);
+	(void)close(fixture_accept(listener));
+	for (int i = 0; i < CROWD; i++)
+		(void)close(clients[i]);
+	(void)close(listener);
+	fixture_snapshot(f);
+	drops = netstat(VETH_SERVER, "ListenDrops") - before;
+	c = fixture_sum(f, 0, SERVER, port);
+	assert_int_equal(c.listen_drops, drops); /* those before its end, too */
+	assert_int_equal(c.accept_queue, 0);
+}
+
+static int setup(void **state)
+{
+	return veth_add_chains(&veth) ? fixture_setup(state) : -EOPNOTSUPP;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_closed_window_is_time_limited_by_it),
+		cmocka_unit_test(a_small_send_buffer_is_time_limited_by_it),
+		cmocka_unit_test(gauges_are_those_of_tcp_info),
+		cmocka_unit_test(loss_in_both_directions_is_tcp_infos),
+		cmocka_unit_test(spurious_retransmits_are_nstats),
+		cmocka_unit_test(what_nobody_read_is_counted_at_the_end),
+		cmocka_unit_test(all_that_was_read_is_not_unread),
+		cmocka_unit_test(a_connection_has_its_age_at_its_end),
+		cmocka_unit_test(the_age_of_a_seeded_connection_is_not_known),
+		cmocka_unit_test(a_full_accept_queue_is_the_listeners),
+	};
+	int r;
+
+	if (geteuid() != 0 || fixture_bpf_is_refused())
+		return SONDE_EXIT_SKIP;
+	r = veth_open(&veth) < 0 ? SONDE_EXIT_SKIP
+				 : cmocka_run_group_tests(tests, setup, fixture_teardown);
+	veth_close(&veth);
+	return r;
+}
