@@ -111,6 +111,7 @@ static int fresh_state(struct sonde_snapshot *s, size_t place, struct sonde_cell
 		n->key = old->key;
 		n->cell = old->cell;
 		n->udp = old->udp;
+		n->calls = old->calls;
 		for (size_t i = 0; r == 0 && i < _SONDE_PROBE_HIST_MAX; i++)
 			r = sonde_sparse_hist_copy(&n->hists[i], &old->hists[i]);
 		if (r == 0)
@@ -170,7 +171,7 @@ static int take_udp_cell(struct sonde_snapshot *s, const struct sonde_probe_udp_
 	return 0;
 }
 
-/* The cell that HIST and DROP belong to must have come before, in this snapshot or another. */
+/* The cell that HIST, CALLS and DROP belong to must have come before, in this snapshot or another. */
 static int known_state(struct sonde_snapshot *s, uint32_t index, struct sonde_cell_state **ret)
 {
 	size_t place = sonde_snapshot_place(IPPROTO_TCP, index);
@@ -194,6 +195,18 @@ static int take_hist(struct sonde_snapshot *s, const struct sonde_probe_hist *h)
 		r = sonde_sparse_hist_set(&state->hists[h->kind], h->pair[i].bucket,
 					  h->pair[i].count);
 	return r;
+}
+
+static int take_calls(struct sonde_snapshot *s, const struct sonde_probe_calls *c)
+{
+	struct sonde_cell_state *state = NULL;
+	int r;
+
+	r = known_state(s, c->index, &state);
+	if (r < 0)
+		return r;
+	state->calls = c->calls;
+	return 0;
 }
 
 static int take_drop(struct sonde_snapshot *s, const struct sonde_probe_drop *d)
@@ -273,6 +286,9 @@ int sonde_snapshot_record(struct sonde_snapshot *s, const struct sonde_probe_rep
 		break;
 	case SONDE_PROBE_HIST:
 		r = take_hist(s, &reply->hist);
+		break;
+	case SONDE_PROBE_CALLS:
+		r = take_calls(s, &reply->calls);
 		break;
 	case SONDE_PROBE_DROP:
 		r = take_drop(s, &reply->drop);

@@ -29,6 +29,7 @@ struct sonde_cell_state {
 	struct sonde_tcp_cell_key key;
 	struct sonde_tcp_cell cell; /* all 0 of a UDP cell */
 	struct sonde_udp_cell udp;  /* … of a TCP cell */
+	struct sonde_tcp_calls calls;
 	struct sonde_sparse_hist hists[_SONDE_PROBE_HIST_MAX];
 	struct sonde_edge_drop *drops; /* cumulative */
 	size_t n_drops;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "export/skywalking.h"
+#include "export/sonde-net.h"
 #include "wire/message.h"
 
 void sonde_task_list_targets(const struct sonde_task *t, struct sonde_task_lists *l)
@@ -50,15 +51,46 @@ static const struct sonde_probe_probe *best_of(const struct sonde_task *t, size_
 	return &t->probes[i];
 }
 
+/* Why these metrics of the option execution time are not there; NULL = they are. */
+static const char *why_no_time(const struct sonde_task *t, const char *metrics)
+{
+	const char *reason = "not measured: this probe has no program for it";
+
+	if (!t->spec.execution_time)
+		return "not requested";
+	for (size_t i = t->n_probes; i > 0; i--) {
+		const struct sonde_probe_probe *probe = &t->probes[i - 1];
+
+		if (strcmp(probe->metrics, metrics) != 0)
+			continue;
+		if (probe->state == SONDE_PROBE_ATTACHED)
+			return NULL;
+		reason = probe->reason; /* at last that of the best alternative */
+	}
+	return reason;
+}
+
+static void add_absent_times(const struct sonde_task *t, struct sonde_task_lists *l)
+{
+	const char *meter, *metrics;
+
+	for (size_t i = 0; sonde_skywalking_needs(i, &meter, &metrics); i++) {
+		if (why_no_time(t, metrics))
+			add_absent(l, meter, why_no_time(t, metrics));
+	}
+	for (size_t i = 0; sonde_net_needs(i, &meter, &metrics); i++) {
+		if (why_no_time(t, metrics))
+			add_absent(l, meter, why_no_time(t, metrics));
+	}
+	if (why_no_time(t, SONDE_PROBE_METRICS_LOCAL_CONNECT))
+		add_absent(l, "local connect failures",
+			   "not observed: without a SYN (no route, no address) only the call's "
+			   "result tells");
+}
+
 void sonde_task_list_absent(const struct sonde_task *t, struct sonde_task_lists *l)
 {
-	const char *meter, *reason;
-
-	for (size_t i = 0; sonde_skywalking_absent(i, t->spec.execution_time, &meter, &reason); i++)
-		add_absent(l, meter, reason);
-	add_absent(
-		l, "local connect failures",
-		"not observed: without a SYN (no route, no address) only the call's result tells");
+	add_absent_times(t, l);
 	for (size_t i = 0; i < t->n_probes; i++) {
 		const struct sonde_probe_probe *probe = &t->probes[i], *best = best_of(t, i);
 

@@ -131,8 +131,8 @@ static int make_batch(struct sonde_batch *b, const struct sonde_edges *edges)
 }
 
 /* The differences of @v as meters; what could not be made is counted. Returns cells without a name. */
-static size_t meters(struct sonde_tasks *tasks, struct sonde_view *v, struct sonde_batch *b,
-		     uint64_t *refused)
+static size_t meters(struct sonde_tasks *tasks, struct sonde_view *v, bool times,
+		     struct sonde_batch *b, uint64_t *refused)
 {
 	const struct sonde_view_names names = {tasks_process_of, tasks};
 	_cleanup_(sonde_edges_done) struct sonde_edges edges = {0};
@@ -142,6 +142,8 @@ static size_t meters(struct sonde_tasks *tasks, struct sonde_view *v, struct son
 	r = sonde_view_difference(v, &tasks->snapshot, tasks->peers, names, &edges, &waiting);
 	if (r < 0)
 		(*refused)++;
+	if (!times)
+		sonde_edges_drop_times(&edges);
 	r = make_batch(b, &edges);
 	if (r < 0) {
 		(*refused)++;
@@ -242,7 +244,8 @@ static int report_task(struct sonde_task *t, bool end)
 
 	fill_moment(tasks, end, &m);
 	if (!end && t->running_since_ns && tasks->snapshot.mono_ns) {
-		waiting = meters(tasks, &t->view, &b, &t->ledger[SONDE_LEDGER_RECORD_REFUSED]);
+		waiting = meters(tasks, &t->view, t->spec.execution_time, &b,
+				 &t->ledger[SONDE_LEDGER_RECORD_REFUSED]);
 		m.window_end_ns = tasks->snapshot.mono_ns;
 		m.window_end_ms = tasks->snapshot.wall_ms;
 		b.wall_ms = m.window_end_ms;
@@ -285,7 +288,8 @@ static int report_all(struct sonde_tasks *tasks, uint64_t *refused)
 	_cleanup_(sonde_report_freep) struct sonde_report *r = NULL;
 	int e;
 
-	(void)meters(tasks, &tasks->together, &b, refused);
+	/* To an OAP the tasks are one, and each asked. */
+	(void)meters(tasks, &tasks->together, true, &b, refused);
 	if (b.meters == 0)
 		return 0;
 	tasks->together_sequence++;

@@ -161,6 +161,8 @@ static int fill_edge(struct sonde_edge *e, const struct sonde_cell_state *now,
 		sonde_cell_add_difference(&e->cell, &now->cell, then ? &then->cell : NULL, true);
 	if (sonde_udp_cell_add_difference(&e->udp, &now->udp, then ? &then->udp : NULL))
 		e->changed = true;
+	if (sonde_calls_add_difference(&e->calls, &now->calls, then ? &then->calls : NULL))
+		e->changed = true;
 	/* Connections that are open no more are a change too: the gauge falls. */
 	if (then && then->cell.open != now->cell.open)
 		e->changed = true;

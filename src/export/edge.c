@@ -115,6 +115,38 @@ bool sonde_udp_cell_add_difference(struct sonde_udp_cell *to, const struct sonde
 			       UDP_COUNTERS);
 }
 
+#define CALLS_COUNTERS (sizeof(struct sonde_tcp_calls) / sizeof(uint64_t))
+_Static_assert(sizeof(struct sonde_tcp_calls) % sizeof(uint64_t) == 0, "u64 counters");
+
+bool sonde_calls_add_difference(struct sonde_tcp_calls *to, const struct sonde_tcp_calls *now,
+				const struct sonde_tcp_calls *then)
+{
+	assert(to && now);
+
+	return add_differences((uint64_t *)to, (const uint64_t *)now, (const uint64_t *)then,
+			       CALLS_COUNTERS);
+}
+
+void sonde_edges_drop_times(struct sonde_edges *e)
+{
+	static const enum sonde_tcp_call_hist times[] = {
+		SONDE_TCP_CALL_HIST_WRITE_TIME, SONDE_TCP_CALL_HIST_READ_TIME,
+		SONDE_TCP_CALL_HIST_CLOSE_TIME, SONDE_TCP_CALL_HIST_ACCEPT_QUEUE};
+
+	assert(e);
+
+	for (size_t i = 0; i < e->n; i++) {
+		struct sonde_tcp_calls *calls = &e->edges[i].calls;
+		struct sonde_tcp_calls kept = {0};
+
+		memcpy(kept.calls, calls->calls, sizeof(kept.calls));
+		*calls = kept;
+		for (size_t k = 0; k < ELEMENTS_OF(times); k++)
+			sonde_sparse_hist_done(
+				&e->edges[i].hists[SONDE_PROBE_HIST_CALL + times[k]]);
+	}
+}
+
 int sonde_edge_drops_append(struct sonde_edge_drop **drops, size_t *n,
 			    const struct sonde_edge_drop *drop)
 {
@@ -171,6 +203,7 @@ int sonde_edge_merge(struct sonde_edge *to, const struct sonde_edge *from)
 
 	(void)sonde_cell_add_difference(&to->cell, &from->cell, NULL, true);
 	(void)sonde_udp_cell_add_difference(&to->udp, &from->udp, NULL);
+	(void)sonde_calls_add_difference(&to->calls, &from->calls, NULL);
 	to->changed = to->changed || from->changed;
 	for (size_t i = 0; r == 0 && i < _SONDE_PROBE_HIST_MAX; i++)
 		r = sonde_sparse_hist_merge(&to->hists[i], &from->hists[i]);

@@ -45,6 +45,7 @@ struct sonde_edge {
 	bool changed;	  /* false: nothing but gauges, sent only where a merged edge changed */
 	struct sonde_tcp_cell cell; /* all 0 where the protocol is UDP */
 	struct sonde_udp_cell udp;
+	struct sonde_tcp_calls calls;
 	struct sonde_sparse_hist hists[_SONDE_PROBE_HIST_MAX];
 	struct sonde_edge_drop *drops; /* owned */
 	size_t n_drops;
@@ -64,6 +65,9 @@ int sonde_edges_add(struct sonde_edges *e, struct sonde_edge **ret) _must_check_
 /* The same for UDP, whose cells are counters alone. */
 bool sonde_udp_cell_add_difference(struct sonde_udp_cell *to, const struct sonde_udp_cell *now,
 				   const struct sonde_udp_cell *then);
+
+/* Takes off what only the option execution time measures: a task that did not ask for it shares its cells. */
+void sonde_edges_drop_times(struct sonde_edges *e);
 
 /* Frees what it owns; the struct can be used again. */
 void sonde_edge_done(struct sonde_edge *e);
@@ -90,3 +94,6 @@ void sonde_cell_clear_gauges(struct sonde_tcp_cell *cell);
 
 bool sonde_cell_add_difference(struct sonde_tcp_cell *to, const struct sonde_tcp_cell *now,
 			       const struct sonde_tcp_cell *then, bool gauges);
+
+bool sonde_calls_add_difference(struct sonde_tcp_calls *to, const struct sonde_tcp_calls *now,
+				const struct sonde_tcp_calls *then);

@@ -7,6 +7,7 @@
 
 #include "export/group.h"
 #include "model/hist.h"
+#include "model/probe-msg.h"
 
 #define NAME_MAX_ 80
 
@@ -87,6 +88,40 @@ static uint64_t lost_packets(const struct sonde_edge *e)
 	return n;
 }
 
+/* As the application made them: one a system call where the option's programs see it return. */
+static uint64_t calls(const struct sonde_edge *e, enum sonde_tcp_call_direction direction)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < SONDE_TCP_CALL_FAMILIES; i++)
+		n += e->calls.calls[direction][i];
+	return n;
+}
+
+static double mean_time(const struct sonde_edge *e, enum sonde_tcp_call_direction direction)
+{
+	return sonde_batch_mean(e->calls.time_sum_ns[direction], e->calls.timed[direction]);
+}
+
+static int emit_times(struct sonde_batch *b, const struct sonde_edge *e,
+		      const struct sonde_group_labels *l)
+{
+	static const struct {
+		const char *rest;
+		enum sonde_tcp_call_hist which;
+	} rows[] = {
+		{"write_exe_time_histogram", SONDE_TCP_CALL_HIST_WRITE_TIME},
+		{"read_exe_time_histogram", SONDE_TCP_CALL_HIST_READ_TIME},
+		{"close_exe_time_histogram", SONDE_TCP_CALL_HIST_CLOSE_TIME},
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(rows); i++)
+		r = histogram(b, e, l, rows[i].rest,
+			      &e->hists[SONDE_PROBE_HIST_CALL + rows[i].which], 1000); /* ns */
+	return r;
+}
+
 static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_group_labels *l)
 {
 	const struct sonde_tcp_cell *c = &e->cell;
@@ -95,10 +130,12 @@ static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_
 		const char *rest;
 		double value;
 	} rows[] = {
-		{"write_counts_counter", (double)c->write_calls},
+		{"write_counts_counter", (double)calls(e, SONDE_TCP_CALL_WRITE)},
 		{"write_bytes_counter", (double)c->sent_bytes},
-		{"read_counts_counter", (double)c->read_calls},
+		{"read_counts_counter", (double)calls(e, SONDE_TCP_CALL_READ)},
 		{"read_bytes_counter", (double)c->received_bytes},
+		{"write_exe_time_counter", mean_time(e, SONDE_TCP_CALL_WRITE)}, /* ns */
+		{"read_exe_time_counter", mean_time(e, SONDE_TCP_CALL_READ)},
 		{"write_rtt_counts_counter", (double)c->rtt_count},
 		{"write_rtt_exe_time_counter",
 		 sonde_batch_mean(c->rtt_sum_us, c->rtt_count)}, /* us */
@@ -106,6 +143,8 @@ static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_
 		{"connect_exe_time_counter", /* ns: the handshake, not the call */
 		 sonde_batch_mean(c->handshake_sum_us, c->handshake_count) * 1000},
 		{"close_counts_counter", (double)closes(c)},
+		{"close_exe_time_counter",
+		 sonde_batch_mean(e->calls.close_sum_ns, e->calls.close_count)},
 		{"retransmit_counts_counter", (double)c->retransmitted_segments},
 		{"drop_counts_counter", (double)lost_packets(e)},
 	};
@@ -121,6 +160,8 @@ static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_
 	if (r == 0)
 		r = histogram(b, e, l, "connect_exe_time_histogram",
 			      &e->hists[SONDE_PROBE_HIST_HANDSHAKE], 1000);
+	if (r == 0)
+		r = emit_times(b, e, l);
 	l->n = n;
 	return r;
 }
@@ -130,34 +171,24 @@ int sonde_skywalking_emit(struct sonde_batch *b, const struct sonde_edges *edges
 	return sonde_group_emit(b, edges, SONDE_GROUP_SKYWALKING, emit);
 }
 
-bool sonde_skywalking_absent(size_t i, bool execution_time_asked, const char **ret_meter,
-			     const char **ret_reason)
+bool sonde_skywalking_needs(size_t i, const char **ret_meter, const char **ret_metrics)
 {
-	static const char *const call_time[] = {
-		"rover_net_p_*_write_exe_time_counter",
-		"rover_net_p_*_write_exe_time_histogram",
-		"rover_net_p_*_read_exe_time_counter",
-		"rover_net_p_*_read_exe_time_histogram",
-	};
-	static const char *const close_time[] = {
-		"rover_net_p_*_close_exe_time_counter",
-		"rover_net_p_*_close_exe_time_histogram",
+	static const struct {
+		const char *meter, *metrics;
+	} rows[] = {
+		{"rover_net_p_*_write_exe_time_counter", SONDE_PROBE_METRICS_CALL_TIME},
+		{"rover_net_p_*_write_exe_time_histogram", SONDE_PROBE_METRICS_CALL_TIME},
+		{"rover_net_p_*_read_exe_time_counter", SONDE_PROBE_METRICS_CALL_TIME},
+		{"rover_net_p_*_read_exe_time_histogram", SONDE_PROBE_METRICS_CALL_TIME},
+		{"rover_net_p_*_close_exe_time_counter", SONDE_PROBE_METRICS_CLOSE_TIME},
+		{"rover_net_p_*_close_exe_time_histogram", SONDE_PROBE_METRICS_CLOSE_TIME},
 	};
 
-	assert(ret_meter && ret_reason);
+	assert(ret_meter && ret_metrics);
 
-	if (i < ELEMENTS_OF(call_time)) {
-		*ret_meter = call_time[i];
-		*ret_reason = execution_time_asked
-				      ? "not measured: this version has no probe for call times"
-				      : "not requested";
-		return true;
-	}
-	i -= ELEMENTS_OF(call_time);
-	if (i < ELEMENTS_OF(close_time)) {
-		*ret_meter = close_time[i];
-		*ret_reason = "not measured: a close is seen at the socket, not as a call";
-		return true;
-	}
-	return false;
+	if (i >= ELEMENTS_OF(rows))
+		return false;
+	*ret_meter = rows[i].meter;
+	*ret_metrics = rows[i].metrics;
+	return true;
 }

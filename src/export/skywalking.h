@@ -21,6 +21,6 @@ int sonde_skywalking_emit(struct sonde_batch *b, const struct sonde_edges *edges
 uint64_t sonde_skywalking_fold(const struct sonde_sparse_hist *h,
 			       uint64_t ret[SONDE_SKYWALKING_BOUNDS]);
 
-/* Meters of the set that are not sent, and why. @i from 0; false when there is no such row. */
-bool sonde_skywalking_absent(size_t i, bool execution_time_asked, const char **ret_meter,
-			     const char **ret_reason);
+/* Meters of the set that only an option measures, and the metrics of the PROBE records that say whether it does.
+ * @i from 0; false when there is no such row. */
+bool sonde_skywalking_needs(size_t i, const char **ret_meter, const char **ret_metrics);

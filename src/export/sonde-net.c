@@ -9,6 +9,7 @@
 #include "export/group.h"
 #include "model/hist.h"
 #include "model/meters.h"
+#include "model/probe-msg.h"
 
 struct out {
 	struct sonde_batch *b;
@@ -56,11 +57,34 @@ static const struct {
 #undef FIELD
 };
 
-static uint64_t field(const struct sonde_tcp_cell *c, size_t offset)
+/* … and of its calls. */
+static const struct {
+	enum sonde_meter meter;
+	size_t offset;
+} call_fields[] = {
+#define FIELD(meter, field)                                                                        \
+	{                                                                                          \
+		SONDE_METER_##meter, offsetof(struct sonde_tcp_calls, field)                       \
+	}
+	FIELD(WRITE_TIMED_CALLS, timed[SONDE_TCP_CALL_WRITE]),
+	FIELD(READ_TIMED_CALLS, timed[SONDE_TCP_CALL_READ]),
+	FIELD(WRITE_TIME_SUM, time_sum_ns[SONDE_TCP_CALL_WRITE]),
+	FIELD(READ_TIME_SUM, time_sum_ns[SONDE_TCP_CALL_READ]),
+	FIELD(WRITE_BLOCKED_CALLS, blocked[SONDE_TCP_CALL_WRITE]),
+	FIELD(READ_BLOCKED_CALLS, blocked[SONDE_TCP_CALL_READ]),
+	FIELD(WRITE_BLOCKED_SUM, blocked_sum_ns[SONDE_TCP_CALL_WRITE]),
+	FIELD(READ_BLOCKED_SUM, blocked_sum_ns[SONDE_TCP_CALL_READ]),
+	FIELD(ACCEPT_CALLS, accepts),
+	FIELD(ACCEPT_QUEUE_SUM, accept_queue_sum_ns),
+	FIELD(CLOSE_TIME_SUM, close_sum_ns),
+#undef FIELD
+};
+
+static uint64_t field(const void *counters, size_t offset)
 {
 	uint64_t v;
 
-	memcpy(&v, (const uint8_t *)c + offset, sizeof(v));
+	memcpy(&v, (const uint8_t *)counters + offset, sizeof(v));
 	return v;
 }
 
@@ -140,6 +164,46 @@ static int emit_arrays(struct out *o)
 		r = labelled_one(o, SONDE_METER_RETRANSMIT_BYTES, c->retransmit_bytes[i], "kind",
 				 sonde_meter_retransmit(i));
 	return r;
+}
+
+static int emit_call_hists(struct out *o)
+{
+	static const enum sonde_meter meters[] = {
+		[SONDE_TCP_CALL_HIST_WRITE_TIME] = SONDE_METER_WRITE_TIME,
+		[SONDE_TCP_CALL_HIST_READ_TIME] = SONDE_METER_READ_TIME,
+		[SONDE_TCP_CALL_HIST_CLOSE_TIME] = SONDE_METER_CLOSE_TIME,
+		[SONDE_TCP_CALL_HIST_ACCEPT_QUEUE] = SONDE_METER_ACCEPT_QUEUE,
+		[SONDE_TCP_CALL_HIST_WRITE_SIZE] = SONDE_METER_WRITE_SIZE,
+		[SONDE_TCP_CALL_HIST_READ_SIZE] = SONDE_METER_READ_SIZE,
+	};
+	int r = 0;
+
+	_Static_assert(ELEMENTS_OF(meters) == SONDE_TCP_CALL_HIST_MAX, "a meter for each");
+	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(meters); i++)
+		r = histogram(o, meters[i], &o->e->hists[SONDE_PROBE_HIST_CALL + i]);
+	return r;
+}
+
+static int emit_calls(struct out *o)
+{
+	static const enum sonde_meter by_kind[] = {
+		[SONDE_TCP_CALL_WRITE] = SONDE_METER_WRITE_CALLS_BY_KIND,
+		[SONDE_TCP_CALL_READ] = SONDE_METER_READ_CALLS_BY_KIND,
+	};
+	const struct sonde_tcp_calls *c = &o->e->calls;
+	int r = 0;
+
+	for (unsigned d = 0; d < SONDE_TCP_CALL_DIRECTIONS; d++) {
+		for (unsigned i = 0; r == 0 && i < SONDE_TCP_CALL_FAMILIES; i++)
+			r = labelled_one(o, by_kind[d], c->calls[d][i], "kind",
+					 sonde_meter_call_family(d, i));
+	}
+	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(call_fields); i++)
+		r = counter(o, call_fields[i].meter, field(c, call_fields[i].offset));
+	for (unsigned i = 0; r == 0 && i < SONDE_TCP_LOCAL_ERROR_MAX; i++)
+		r = labelled_one(o, SONDE_METER_LOCAL_CONNECT_FAILURES, c->local_failed[i], "errno",
+				 sonde_meter_local_errno(i));
+	return r < 0 ? r : emit_call_hists(o);
 }
 
 static int emit_drop(struct out *o, const struct sonde_edge_drop *d)
@@ -310,6 +374,8 @@ static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_
 	if (r == 0)
 		r = histogram(&o, SONDE_METER_AGE, &e->hists[SONDE_PROBE_HIST_AGE]);
 	if (r == 0)
+		r = emit_calls(&o);
+	if (r == 0)
 		r = emit_spread(&o);
 	if (r == 0)
 		r = emit_gauges(&o);
@@ -321,4 +387,37 @@ static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_
 int sonde_net_emit(struct sonde_batch *b, const struct sonde_edges *edges)
 {
 	return sonde_group_emit(b, edges, SONDE_GROUP_SONDE, emit);
+}
+
+bool sonde_net_needs(size_t i, const char **ret_meter, const char **ret_metrics)
+{
+	static const struct {
+		enum sonde_meter meter;
+		const char *metrics;
+	} rows[] = {
+		{SONDE_METER_WRITE_TIME, SONDE_PROBE_METRICS_CALL_TIME},
+		{SONDE_METER_READ_TIME, SONDE_PROBE_METRICS_CALL_TIME},
+		{SONDE_METER_WRITE_TIMED_CALLS, SONDE_PROBE_METRICS_CALL_TIME},
+		{SONDE_METER_READ_TIMED_CALLS, SONDE_PROBE_METRICS_CALL_TIME},
+		{SONDE_METER_WRITE_TIME_SUM, SONDE_PROBE_METRICS_CALL_TIME},
+		{SONDE_METER_READ_TIME_SUM, SONDE_PROBE_METRICS_CALL_TIME},
+		{SONDE_METER_WRITE_BLOCKED_CALLS, SONDE_PROBE_METRICS_CALL_SLEEP},
+		{SONDE_METER_READ_BLOCKED_CALLS, SONDE_PROBE_METRICS_CALL_SLEEP},
+		{SONDE_METER_WRITE_BLOCKED_SUM, SONDE_PROBE_METRICS_CALL_SLEEP},
+		{SONDE_METER_READ_BLOCKED_SUM, SONDE_PROBE_METRICS_CALL_SLEEP},
+		{SONDE_METER_ACCEPT_CALLS, SONDE_PROBE_METRICS_ACCEPT},
+		{SONDE_METER_ACCEPT_QUEUE, SONDE_PROBE_METRICS_ACCEPT},
+		{SONDE_METER_ACCEPT_QUEUE_SUM, SONDE_PROBE_METRICS_ACCEPT},
+		{SONDE_METER_CLOSE_TIME, SONDE_PROBE_METRICS_CLOSE_TIME},
+		{SONDE_METER_CLOSE_TIME_SUM, SONDE_PROBE_METRICS_CLOSE_TIME},
+		{SONDE_METER_LOCAL_CONNECT_FAILURES, SONDE_PROBE_METRICS_LOCAL_CONNECT},
+	};
+
+	assert(ret_meter && ret_metrics);
+
+	if (i >= ELEMENTS_OF(rows))
+		return false;
+	*ret_meter = sonde_meter_info(rows[i].meter)->name;
+	*ret_metrics = rows[i].metrics;
+	return true;
 }

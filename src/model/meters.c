@@ -71,6 +71,23 @@ static const char *const wheres[] = {
 };
 _Static_assert(ELEMENTS_OF(wheres) == SONDE_TCP_WHERE_MAX, "a name for each place");
 
+static const char *const families[SONDE_TCP_CALL_DIRECTIONS][SONDE_TCP_CALL_FAMILIES] = {
+	[SONDE_TCP_CALL_WRITE] = {"write", "writev", "sendto", "sendmsg", "sendmmsg", "sendfile",
+				  "splice", "io_uring", "other"},
+	[SONDE_TCP_CALL_READ] = {"read", "readv", "recvfrom", "recvmsg", "recvmmsg", "sendfile",
+				 "splice", "io_uring", "other"},
+};
+
+static const char *const local_errnos[] = {
+	[SONDE_TCP_LOCAL_ENETUNREACH] = "ENETUNREACH",
+	[SONDE_TCP_LOCAL_EHOSTUNREACH] = "EHOSTUNREACH",
+	[SONDE_TCP_LOCAL_EINVAL] = "EINVAL",
+	[SONDE_TCP_LOCAL_EADDRNOTAVAIL] = "EADDRNOTAVAIL",
+	[SONDE_TCP_LOCAL_EACCES] = "EACCES",
+	[SONDE_TCP_LOCAL_OTHER] = "other",
+};
+_Static_assert(ELEMENTS_OF(local_errnos) == SONDE_TCP_LOCAL_ERROR_MAX, "a name for each error");
+
 const uint32_t sonde_skywalking_bounds_us[SONDE_SKYWALKING_BOUNDS] = {
 	0,	10,	50,	100,	 500,	  1000,	   1200,    1500,   1700,
 	2000,	2500,	3000,	5000,	 7000,	  10000,   13000,   16000,  20000,
@@ -143,6 +160,20 @@ const char *sonde_meter_where(enum sonde_tcp_where w)
 	assert((unsigned)w < SONDE_TCP_WHERE_MAX);
 
 	return wheres[w];
+}
+
+const char *sonde_meter_call_family(enum sonde_tcp_call_direction d, enum sonde_tcp_call_family f)
+{
+	assert((unsigned)d < SONDE_TCP_CALL_DIRECTIONS && (unsigned)f < SONDE_TCP_CALL_FAMILIES);
+
+	return families[d][f];
+}
+
+const char *sonde_meter_local_errno(enum sonde_tcp_local_error e)
+{
+	assert((unsigned)e < SONDE_TCP_LOCAL_ERROR_MAX);
+
+	return local_errnos[e];
 }
 
 size_t sonde_skywalking_bucket(uint64_t us)

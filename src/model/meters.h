@@ -50,6 +50,10 @@ const char *sonde_meter_errno(enum sonde_tcp_connect_error e); /* aborted ECONNR
 const char *sonde_meter_udp_errno(enum sonde_udp_error e);     /* ECONNREFUSED … other */
 const char *sonde_meter_retransmit(enum sonde_tcp_retransmit k); /* syn synack fast … */
 const char *sonde_meter_where(enum sonde_tcp_where w);		 /* socket elsewhere listener */
+const char *sonde_meter_call_family(
+	enum sonde_tcp_call_direction d,
+	enum sonde_tcp_call_family f); /* write writev sendto … read … */
+const char *sonde_meter_local_errno(enum sonde_tcp_local_error e); /* ENETUNREACH … other */
 
 /* SkyWalking's 34 lower bounds, in microseconds, ascending from 0. In ns they are 1,000 times that. */
 #define SONDE_SKYWALKING_BOUNDS 34

@@ -102,6 +102,13 @@ _Static_assert(sizeof(struct sonde_probe_request) == 128, "request layout");
 #define SONDE_PROBE_OPTION_EXECUTION_TIME (1U << 0)
 #define SONDE_PROBE_OPTION_FLOWS (1U << 8)
 
+/* The metrics of SONDE_PROBE_OPTION_EXECUTION_TIME, as their PROBE records call them. */
+#define SONDE_PROBE_METRICS_CALL_TIME "execution time of writes and reads"
+#define SONDE_PROBE_METRICS_CALL_SLEEP "time asleep in writes and reads"
+#define SONDE_PROBE_METRICS_ACCEPT "accept(2) calls, time in the accept queue"
+#define SONDE_PROBE_METRICS_LOCAL_CONNECT "connects that fail before a SYN"
+#define SONDE_PROBE_METRICS_CLOSE_TIME "execution time of close"
+
 enum sonde_probe_reply_type {
 	SONDE_PROBE_HELLO = 1,
 	SONDE_PROBE_END = 2,

@@ -145,9 +145,10 @@ static void the_skywalking_set_has_its_names_and_units(void **state)
 	struct cast *t = *state;
 	struct sonde_edge *e = edge(t, t->a, t->b, SONDE_TCP_ROLE_CLIENT, 2, 80);
 
-	e->cell.write_calls = 3;
+	e->calls.calls[SONDE_TCP_CALL_WRITE][SONDE_TCP_CALL_PLAIN] = 1;
+	e->calls.calls[SONDE_TCP_CALL_WRITE][SONDE_TCP_CALL_ADDRESSED] = 2;
 	e->cell.sent_bytes = 300;
-	e->cell.read_calls = 2;
+	e->calls.calls[SONDE_TCP_CALL_READ][SONDE_TCP_CALL_MESSAGE] = 2;
 	e->cell.received_bytes = 20;
 	e->cell.rtt_count = 4;
 	e->cell.rtt_sum_us = 1000;
@@ -182,6 +183,88 @@ static void the_skywalking_set_has_its_names_and_units(void **state)
 	assert_null(meter(t, P "write_exe_time_counter", TO_B));
 	assert_null(meter(t, P "close_exe_time_counter", TO_B));
 #undef P
+}
+
+static void fill_calls(struct sonde_edge *e)
+{
+	struct sonde_tcp_calls *c = &e->calls;
+
+	c->calls[SONDE_TCP_CALL_WRITE][SONDE_TCP_CALL_SENDFILE] = 4;
+	c->calls[SONDE_TCP_CALL_READ][SONDE_TCP_CALL_IO_URING] = 3;
+	c->timed[SONDE_TCP_CALL_WRITE] = 4;
+	c->time_sum_ns[SONDE_TCP_CALL_WRITE] = 10000;
+	c->blocked[SONDE_TCP_CALL_WRITE] = 1;
+	c->blocked_sum_ns[SONDE_TCP_CALL_WRITE] = 7000;
+	c->accepts = 2;
+	c->accept_queue_count = 1;
+	c->accept_queue_sum_ns = 5000;
+	c->close_count = 2;
+	c->close_sum_ns = 3000;
+	c->local_failed[SONDE_TCP_LOCAL_ENETUNREACH] = 6;
+	assert_ok(sonde_sparse_hist_add(
+		&e->hists[SONDE_PROBE_HIST_CALL + SONDE_TCP_CALL_HIST_WRITE_TIME], 2, 4));
+	assert_ok(sonde_sparse_hist_add(
+		&e->hists[SONDE_PROBE_HIST_CALL + SONDE_TCP_CALL_HIST_WRITE_SIZE],
+		sonde_hist_bucket_of(1000), 4));
+}
+
+#define TO_B80 "client_process_id=aa,server_process_id=bb,server_port=80,side=client"
+
+static void calls_carry_family_size_and_time(void **state)
+{
+	struct cast *t = *state;
+	const Skywalking__V3__MeterData *m;
+
+	fill_calls(edge(t, t->a, t->b, SONDE_TCP_ROLE_CLIENT, 2, 80));
+	fill_calls(edge(t, t->a, t->b, SONDE_TCP_ROLE_CLIENT, 3, 80)); /* the same peer */
+	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges));
+	assert_ok(sonde_net_emit(&t->batch, &t->edges));
+	unpack(t);
+	assert_true(value(t, "rover_net_p_client_write_counts_counter", TO_B) == 8);
+	assert_true(value(t, "rover_net_p_client_write_exe_time_counter", TO_B) == 2500); /* ns */
+	assert_null(meter(t, "rover_net_p_client_read_exe_time_counter", TO_B));
+	assert_true(value(t, "rover_net_p_client_close_exe_time_counter", TO_B) == 1500);
+	m = meter(t, "rover_net_p_client_write_exe_time_histogram", TO_B);
+	assert_non_null(m);
+	assert_int_equal(m->histogram->n_values, SONDE_SKYWALKING_BOUNDS);
+	assert_true(m->histogram->values[1]->bucket == 10000);
+	assert_int_equal(m->histogram->values[0]->count, 8);
+	assert_true(value(t, "sonde_net_write_calls_by_kind_total", TO_B80 ",kind=sendfile") == 8);
+	assert_true(value(t, "sonde_net_read_calls_by_kind_total", TO_B80 ",kind=io_uring") == 6);
+	assert_true(value(t, "sonde_net_write_timed_calls_total", TO_B80) == 8);
+	assert_true(value(t, "sonde_net_write_time_sum_nanoseconds_total", TO_B80) == 20000);
+	assert_true(value(t, "sonde_net_write_blocked_calls_total", TO_B80) == 2);
+	assert_true(value(t, "sonde_net_write_blocked_sum_nanoseconds_total", TO_B80) == 14000);
+	assert_true(value(t, "sonde_net_accept_calls_total", TO_B80) == 4);
+	assert_true(value(t, "sonde_net_accept_queue_sum_nanoseconds_total", TO_B80) == 10000);
+	assert_true(value(t, "sonde_net_close_time_sum_nanoseconds_total", TO_B80) == 6000);
+	assert_true(value(t, "sonde_net_local_connect_failures_total",
+			  TO_B80 ",errno=ENETUNREACH") == 12);
+	m = meter(t, "sonde_net_write_size_bytes", TO_B80);
+	assert_non_null(m);
+	assert_true(m->histogram->values[0]->bucket == 1000);
+	assert_int_equal(m->histogram->values[0]->count, 8);
+}
+
+/* Its cells are shared with a task that asked. */
+static void a_task_that_did_not_ask_gets_no_times(void **state)
+{
+	struct cast *t = *state;
+
+	fill_calls(edge(t, t->a, t->b, SONDE_TCP_ROLE_CLIENT, 2, 80));
+	sonde_edges_drop_times(&t->edges);
+	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges));
+	assert_ok(sonde_net_emit(&t->batch, &t->edges));
+	unpack(t);
+	assert_true(value(t, "rover_net_p_client_write_counts_counter", TO_B) == 4);
+	assert_null(meter(t, "rover_net_p_client_write_exe_time_counter", TO_B));
+	assert_null(meter(t, "rover_net_p_client_write_exe_time_histogram", TO_B));
+	assert_null(meter(t, "sonde_net_write_time_microseconds", TO_B80));
+	assert_null(meter(t, "sonde_net_write_time_sum_nanoseconds_total", TO_B80));
+	assert_null(meter(t, "sonde_net_accept_calls_total", TO_B80));
+	assert_null(
+		meter(t, "sonde_net_local_connect_failures_total", TO_B80 ",errno=ENETUNREACH"));
+	assert_non_null(meter(t, "sonde_net_write_size_bytes", TO_B80));
 }
 
 static void names_and_time_stand_on_the_first_element_only(void **state)
@@ -467,6 +550,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_skywalking_set_has_its_names_and_units),
+		TEST(calls_carry_family_size_and_time),
+		TEST(a_task_that_did_not_ask_gets_no_times),
 		TEST(names_and_time_stand_on_the_first_element_only),
 		TEST(averages_are_made_behind_the_merge),
 		TEST(a_servers_clients_are_one_peer_an_address),
