@@ -47,3 +47,11 @@ static __always_inline void cost_end(const struct sonde_cost_run *run)
 	run->cost->sampled_ns += took_ns;
 	run->cost->sampled_runs++;
 }
+
+#define COUNTED(program, call)                                                                     \
+	({                                                                                         \
+		struct sonde_cost_run _run = cost_begin(program);                                  \
+		call;                                                                              \
+		cost_end(&_run);                                                                   \
+		0;                                                                                 \
+	})

@@ -41,7 +41,9 @@
 #include "bpf/lib/pid.bpf.h"
 
 #include "bpf/lib/address.bpf.h"
+#include "bpf/lib/calibrate.bpf.h"
 #include "bpf/lib/cells.bpf.h"
+#include "bpf/lib/packet.bpf.h"
 #include "bpf/lib/targets.bpf.h"
 
 #include "bpf/tcp/tag.bpf.h"
@@ -66,14 +68,6 @@
 #include "bpf/tcp/drop.bpf.h"
 #include "bpf/tcp/seed.bpf.h"
 #include "bpf/tcp/snapshot.bpf.h"
-
-#define COUNTED(program, call)                                                                     \
-	({                                                                                         \
-		struct sonde_cost_run _run = cost_begin(program);                                  \
-		call;                                                                              \
-		cost_end(&_run);                                                                   \
-		0;                                                                                 \
-	})
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(sonde_state, struct sock *sk, int oldstate, int newstate)
@@ -212,27 +206,6 @@ int sonde_thread(struct bpf_iter__task *ctx)
 	if (!task)
 		return 0;
 	return COUNTED(SONDE_TCP_PROGRAM_THREADS, on_thread(task));
-}
-
-/* Attached for some milliseconds at the start: what a hook costs by itself. */
-SEC("tp_btf/task_rename")
-int sonde_empty(void *ctx)
-{
-	return 0;
-}
-
-__u64 sonde_clock_ns;
-__u64 sonde_clock_runs;
-
-/* Likewise: what the clock adds to a timed run. */
-SEC("tp_btf/task_rename")
-int sonde_clock(void *ctx)
-{
-	__u64 since_ns = bpf_ktime_get_ns();
-
-	add(&sonde_clock_ns, bpf_ktime_get_ns() - since_ns);
-	add(&sonde_clock_runs, 1);
-	return 0;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

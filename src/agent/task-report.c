@@ -120,10 +120,9 @@ static void fill_programs(const struct sonde_task *t, const struct sonde_snapsho
 		to->hook_ns_per_run = c->hook_ns_x1000 / 1000;
 		p->cost.bpf_estimated_ns +=
 			to->runs * to->sampled_ns_per_run + to->runs * c->hook_ns_x1000 / 1000;
+		p->cost.map_bytes += c->map_bytes;
 		p->programs[i] = to;
 	}
-	if (s->n_costs)
-		p->cost.map_bytes = s->costs[0].map_bytes;
 	p->cost.n_programs = s->n_costs;
 	p->cost.programs = p->programs;
 }

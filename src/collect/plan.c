@@ -100,6 +100,12 @@ static uint64_t lowest_bit(uint64_t mask)
 }
 
 /* What may change between two plans of one process: capabilities, and what the caller has to attach to. */
+/* Attached to the hierarchy's root. */
+static bool is_of_cgroup(const char *hook)
+{
+	return strcmp(hook, "sockops") == 0 || strncmp(hook, "cgroup/", strlen("cgroup/")) == 0;
+}
+
 static int ask_caller(struct sonde_plan *p, const struct sonde_collect_config *config)
 {
 	uint64_t permitted = UINT64_MAX;
@@ -115,7 +121,7 @@ static int ask_caller(struct sonde_plan *p, const struct sonde_collect_config *c
 		if (p->lacking[i])
 			r = sonde_plan_refuse(p, i, "needs %s",
 					      capability_name(lowest_bit(p->lacking[i])));
-		else if (strcmp(program->hook, "sockops") == 0 && config->cgroup_fd < 0)
+		else if (is_of_cgroup(program->hook) && config->cgroup_fd < 0)
 			r = sonde_plan_refuse(p, i, "no cgroup v2 hierarchy to attach to");
 	}
 	return r;

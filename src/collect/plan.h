@@ -37,9 +37,9 @@ struct sonde_plan_program {
 	const char *function; /* in the BPF object */
 	/*
 	 * KIND/PLACE as it is shown: tp_btf, raw_tp, fentry, fexit, kprobe, kretprobe, tracepoint (tracepoint/GROUP/NAME),
-	 * iter, sockops (no place). The kind says how the attach point is asked for: a tracepoint's and a function's
+	 * iter, sockops (no place), cgroup (cgroup/sendmsg4). The kind says how the attach point is asked for: a tracepoint's and a function's
 	 * prototype in the BTF; for fentry and fexit also a load on trial; for kprobe and kretprobe the perf event source
-	 * and the symbol in /proc/kallsyms; for a classic tracepoint its folder in tracefs; for sockops a cgroup v2.
+	 * and the symbol in /proc/kallsyms; for a classic tracepoint its folder in tracefs; for sockops and cgroup a cgroup v2.
 	 */
 	const char *hook;
 	/*

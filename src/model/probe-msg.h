@@ -225,7 +225,7 @@ struct sonde_probe_udp_loss {
 };
 
 struct sonde_probe_cost {
-	char name[32]; /* of the program */
+	char name[40]; /* of the program, once among all collectors */
 	uint64_t runs;
 	uint64_t sampled_runs;
 	uint64_t sampled_ns;

@@ -50,7 +50,7 @@ int tcp_calls_set_up(struct tcp_bpf *skel, uint32_t cells)
 
 bool tcp_calls_changed(const struct tcp_state *s, uint32_t index)
 {
-	return memcmp(tcp_table_at(&s->calls, index), &s->told_calls[index],
+	return memcmp(sonde_table_at(&s->calls, index), &s->told_calls[index],
 		      sizeof(struct sonde_tcp_calls)) != 0;
 }
 
@@ -103,7 +103,7 @@ int tcp_emit_calls(struct tcp_state *s, uint32_t index, struct sonde_collect_sin
 	int r;
 
 	reply.calls.index = index;
-	memcpy(&reply.calls.calls, tcp_table_at(&s->calls, index), sizeof(reply.calls.calls));
+	memcpy(&reply.calls.calls, sonde_table_at(&s->calls, index), sizeof(reply.calls.calls));
 	s->told_calls[index] = reply.calls.calls;
 	r = sink.emit(sink.ctx, &reply);
 	for (unsigned int i = 0; i < SONDE_TCP_CALL_HIST_MAX && r == 0; i++) {

@@ -77,7 +77,7 @@ static int tell(struct flow_chunk *c, const struct sonde_flow *flow)
 static const struct sonde_flow *ended_at(const struct tcp_state *s, uint64_t turn)
 {
 	const struct sonde_tcp_ended *slot =
-		tcp_table_at(&s->ended, turn & (SONDE_TCP_ENDED_SLOTS - 1));
+		sonde_table_at(&s->ended, turn & (SONDE_TCP_ENDED_SLOTS - 1));
 
 	for (unsigned int i = 0; i < UNPUBLISHED_TRIES; i++) {
 		if (__atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE) == turn + 1)
@@ -92,8 +92,8 @@ static int map_ended(struct tcp_state *s, uint64_t head)
 {
 	if (head == 0)
 		return 0;
-	return tcp_table_map(&s->ended,
-			     head < SONDE_TCP_ENDED_SLOTS ? head : SONDE_TCP_ENDED_SLOTS);
+	return sonde_table_map(&s->ended,
+			       head < SONDE_TCP_ENDED_SLOTS ? head : SONDE_TCP_ENDED_SLOTS);
 }
 
 static int emit_ended(struct tcp_state *s, struct flow_chunk *chunk)
@@ -152,7 +152,7 @@ static int collect_just_ended(struct tcp_state *s, uint64_t **ret, size_t *ret_n
 
 static uint64_t flow_bytes(const struct tcp_state *s, uint32_t i)
 {
-	const struct sonde_flow *f = tcp_table_at(&s->open, i);
+	const struct sonde_flow *f = sonde_table_at(&s->open, i);
 
 	return f->sent_bytes + f->received_bytes;
 }
@@ -260,7 +260,7 @@ static int order_open(struct tcp_state *s, uint32_t n, uint32_t **ret, size_t *r
 	if (!order)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < n; i++) {
-		const struct sonde_flow *f = tcp_table_at(&s->open, i);
+		const struct sonde_flow *f = sonde_table_at(&s->open, i);
 
 		if (!n_ended || !bsearch(&f->id, ended, n_ended, sizeof(*ended), compare_ids))
 			order[kept++] = i;
@@ -281,7 +281,7 @@ static int emit_open(struct tcp_state *s, struct flow_chunk *chunk)
 		n = SONDE_TCP_OPEN_SLOTS;
 	if (n == 0)
 		return 0;
-	r = tcp_table_map(&s->open, n);
+	r = sonde_table_map(&s->open, n);
 	if (r == 0)
 		r = order_open(s, n, &order, &kept);
 	if (r < 0)
@@ -289,7 +289,7 @@ static int emit_open(struct tcp_state *s, struct flow_chunk *chunk)
 	told = kept < chunk->sink.open_flows ? kept : chunk->sink.open_flows;
 	select_largest(s, order, kept, told);
 	for (size_t i = 0; r == 0 && i < kept; i++) {
-		const struct sonde_flow *f = tcp_table_at(&s->open, order[i]);
+		const struct sonde_flow *f = sonde_table_at(&s->open, order[i]);
 
 		r = i < told ? tell(chunk, f) : sum_open(s, f);
 	}

@@ -100,7 +100,7 @@ int tcp_emit_hist(const struct sonde_tcp_hist *hist, uint32_t index, uint32_t ki
 /* Fits one record: it has fewer buckets than a record has pairs. */
 static int emit_age(const struct tcp_state *s, uint32_t index, struct sonde_collect_sink sink)
 {
-	const struct sonde_tcp_age *age = tcp_table_at(&s->age, index);
+	const struct sonde_tcp_age *age = sonde_table_at(&s->age, index);
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_HIST};
 	struct sonde_probe_hist *hist = &reply.hist;
 
@@ -122,7 +122,7 @@ static int emit_age(const struct tcp_state *s, uint32_t index, struct sonde_coll
 
 static int emit_cell(struct tcp_state *s, uint32_t index, struct sonde_collect_sink sink)
 {
-	const struct sonde_tcp_slot *slot = tcp_table_at(&s->cells, index);
+	const struct sonde_tcp_slot *slot = sonde_table_at(&s->cells, index);
 	struct sonde_tcp_cell *before = &s->told[index];
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_CELL};
 	struct sonde_tcp_cell *now = &reply.cell.cell;
@@ -143,9 +143,10 @@ static int emit_cell(struct tcp_state *s, uint32_t index, struct sonde_collect_s
 	reply.cell.key = slot->key;
 	r = sink.emit(sink.ctx, &reply);
 	if (r == 0 && rtt)
-		r = tcp_emit_hist(tcp_table_at(&s->rtt, index), index, SONDE_PROBE_HIST_RTT, sink);
+		r = tcp_emit_hist(sonde_table_at(&s->rtt, index), index, SONDE_PROBE_HIST_RTT,
+				  sink);
 	if (r == 0 && handshake)
-		r = tcp_emit_hist(tcp_table_at(&s->handshake, index), index,
+		r = tcp_emit_hist(sonde_table_at(&s->handshake, index), index,
 				  SONDE_PROBE_HIST_HANDSHAKE, sink);
 	if (r == 0 && age)
 		r = emit_age(s, index, sink);
@@ -163,15 +164,15 @@ static int emit_range(struct tcp_state *s, uint32_t first, uint32_t end,
 		return 0;
 	r = reserve_told(s, end);
 	if (r == 0)
-		r = tcp_table_map(&s->cells, end);
+		r = sonde_table_map(&s->cells, end);
 	if (r == 0)
-		r = tcp_table_map(&s->rtt, end);
+		r = sonde_table_map(&s->rtt, end);
 	if (r == 0)
-		r = tcp_table_map(&s->handshake, end);
+		r = sonde_table_map(&s->handshake, end);
 	if (r == 0)
-		r = tcp_table_map(&s->age, end);
+		r = sonde_table_map(&s->age, end);
 	if (r == 0)
-		r = tcp_table_map(&s->calls, end);
+		r = sonde_table_map(&s->calls, end);
 	for (uint32_t i = first; i < end && r == 0; i++)
 		r = emit_cell(s, i, sink);
 	return r;

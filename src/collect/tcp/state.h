@@ -10,19 +10,10 @@
 #include "bpf/tcp/tcp_private.h"
 #include "collect/collector.h"
 #include "collect/plan.h"
+#include "collect/table.h"
 
 struct bpf_link;
 struct tcp_bpf;
-
-/* An mmap of the used head of a BPF array; grows with it. Read-only. */
-struct tcp_table {
-	int fd; /* of the map; borrowed from the skeleton */
-	size_t entry_bytes;
-	size_t entries; /* of the map */
-	void *map;	/* owned; NULL until the first use */
-	size_t mapped;	/* entries */
-	size_t mapped_bytes;
-};
 
 /* What was last told of a drop counter, sorted by key. */
 struct tcp_drop_seen {
@@ -44,7 +35,7 @@ struct tcp_state {
 	struct tcp_bpf *timing;	       /* owned; programs of call times over skel's maps, or NULL */
 	struct sonde_plan timing_plan; /* … what was chosen for them */
 	uint32_t cell_limit, other_limit;
-	struct tcp_table cells, rtt, handshake, age, calls, open, ended;
+	struct sonde_table cells, rtt, handshake, age, calls, open, ended;
 	struct tcp_rest *rests; /* owned */
 	size_t n_rests;
 	uint64_t ended_before;	     /* sonde_ring_head when the snapshot began */
@@ -142,10 +133,3 @@ int tcp_flows_set_up(struct tcp_state *s) _must_check_;
 void tcp_flows_begin(struct tcp_state *s);
 /* FLOW and FLOW_REST records of the snapshot that was run. */
 int tcp_emit_flows(struct tcp_state *s, struct sonde_collect_sink sink) _must_check_;
-
-/* table.c */
-void tcp_table_init(struct tcp_table *t, int fd, size_t entry_bytes, size_t entries);
-void tcp_table_done(struct tcp_table *t);
-/* Entries [0, n) become readable at *@ret. */
-int tcp_table_map(struct tcp_table *t, size_t n) _must_check_;
-const void *tcp_table_at(const struct tcp_table *t, size_t i);

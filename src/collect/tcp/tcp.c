@@ -29,14 +29,14 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 		(void)bpf_link__destroy(TAKE_PTR(s->links[i]));
 	tcp_timing_stop(s);
 	sonde_plan_done(&s->plan);
-	tcp_table_done(&s->cells);
-	tcp_table_done(&s->rtt);
-	tcp_table_done(&s->handshake);
-	tcp_table_done(&s->open);
-	tcp_table_done(&s->ended);
+	sonde_table_done(&s->cells);
+	sonde_table_done(&s->rtt);
+	sonde_table_done(&s->handshake);
+	sonde_table_done(&s->open);
+	sonde_table_done(&s->ended);
 	free(s->rests);
-	tcp_table_done(&s->calls);
-	tcp_table_done(&s->age);
+	sonde_table_done(&s->calls);
+	sonde_table_done(&s->age);
 	tcp_bpf__destroy(s->skel);
 	free(s->told);
 	free(s->told_calls);
@@ -73,13 +73,13 @@ static int new_state(const struct sonde_collect_config *config, struct tcp_state
 	s->config.max_targets = clamp(config->max_targets, 1, TARGETS_MAX);
 	s->cell_limit = clamp(config->max_cells, CELLS_MIN, CELLS_MAX);
 	s->other_limit = clamp(2 * s->config.max_targets, 2, OTHERS_MAX);
-	tcp_table_done(&s->cells);
-	tcp_table_done(&s->rtt);
-	tcp_table_done(&s->handshake);
-	tcp_table_done(&s->open);
-	tcp_table_done(&s->ended);
-	tcp_table_done(&s->calls);
-	tcp_table_done(&s->age);
+	sonde_table_done(&s->cells);
+	sonde_table_done(&s->rtt);
+	sonde_table_done(&s->handshake);
+	sonde_table_done(&s->open);
+	sonde_table_done(&s->ended);
+	sonde_table_done(&s->calls);
+	sonde_table_done(&s->age);
 	n = libbpf_num_possible_cpus();
 	if (n < 0)
 		return n;
@@ -168,20 +168,20 @@ static void init_tables(struct tcp_state *s)
 {
 	size_t n = (size_t)s->cell_limit + s->other_limit;
 
-	tcp_table_init(&s->cells, bpf_map__fd(s->skel->maps.sonde_cells),
-		       sizeof(struct sonde_tcp_slot), n);
-	tcp_table_init(&s->rtt, bpf_map__fd(s->skel->maps.sonde_rtt), sizeof(struct sonde_tcp_hist),
-		       n);
-	tcp_table_init(&s->age, bpf_map__fd(s->skel->maps.sonde_age), sizeof(struct sonde_tcp_age),
-		       n);
-	tcp_table_init(&s->handshake, bpf_map__fd(s->skel->maps.sonde_handshake),
-		       sizeof(struct sonde_tcp_hist), n);
-	tcp_table_init(&s->open, bpf_map__fd(s->skel->maps.sonde_flow_list),
-		       sizeof(struct sonde_flow), SONDE_TCP_OPEN_SLOTS);
-	tcp_table_init(&s->ended, bpf_map__fd(s->skel->maps.sonde_flow_ring),
-		       sizeof(struct sonde_tcp_ended), SONDE_TCP_ENDED_SLOTS);
-	tcp_table_init(&s->calls, bpf_map__fd(s->skel->maps.sonde_calls),
-		       sizeof(struct sonde_tcp_calls), n);
+	sonde_table_init(&s->cells, bpf_map__fd(s->skel->maps.sonde_cells),
+			 sizeof(struct sonde_tcp_slot), n);
+	sonde_table_init(&s->rtt, bpf_map__fd(s->skel->maps.sonde_rtt),
+			 sizeof(struct sonde_tcp_hist), n);
+	sonde_table_init(&s->age, bpf_map__fd(s->skel->maps.sonde_age),
+			 sizeof(struct sonde_tcp_age), n);
+	sonde_table_init(&s->handshake, bpf_map__fd(s->skel->maps.sonde_handshake),
+			 sizeof(struct sonde_tcp_hist), n);
+	sonde_table_init(&s->open, bpf_map__fd(s->skel->maps.sonde_flow_list),
+			 sizeof(struct sonde_flow), SONDE_TCP_OPEN_SLOTS);
+	sonde_table_init(&s->ended, bpf_map__fd(s->skel->maps.sonde_flow_ring),
+			 sizeof(struct sonde_tcp_ended), SONDE_TCP_ENDED_SLOTS);
+	sonde_table_init(&s->calls, bpf_map__fd(s->skel->maps.sonde_calls),
+			 sizeof(struct sonde_tcp_calls), n);
 }
 
 static int tcp_start(const struct sonde_collect_config *config, struct sonde_collect_sink sink,

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "collect/table.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "collect/tcp/state.h"
-
-void tcp_table_init(struct tcp_table *t, int fd, size_t entry_bytes, size_t entries)
+void sonde_table_init(struct sonde_table *t, int fd, size_t entry_bytes, size_t entries)
 {
-	*t = (struct tcp_table){.fd = fd, .entry_bytes = entry_bytes, .entries = entries};
+	*t = (struct sonde_table){.fd = fd, .entry_bytes = entry_bytes, .entries = entries};
 }
 
-void tcp_table_done(struct tcp_table *t)
+void sonde_table_done(struct sonde_table *t)
 {
 	if (t->map)
 		(void)munmap(t->map, t->mapped_bytes);
-	*t = (struct tcp_table){.fd = -1};
+	*t = (struct sonde_table){.fd = -1};
 }
 
 /* Doubles, so that the whole of a large table only counts as ours when it is used. */
-int tcp_table_map(struct tcp_table *t, size_t n)
+int sonde_table_map(struct sonde_table *t, size_t n)
 {
 	size_t wanted = t->mapped ? t->mapped : 64, page = (size_t)sysconf(_SC_PAGESIZE), bytes;
 	void *map;
@@ -43,7 +43,7 @@ int tcp_table_map(struct tcp_table *t, size_t n)
 	return 0;
 }
 
-const void *tcp_table_at(const struct tcp_table *t, size_t i)
+const void *sonde_table_at(const struct sonde_table *t, size_t i)
 {
 	assert(i < t->mapped);
 	return (const char *)t->map + i * t->entry_bytes;

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collect/object.h"
+
+#include <assert.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "bpf/tcp/tcp_types.h"
+#include "collect/calibrate.h"
+#include "host/privilege.h"
+
+static const char *function_of(const struct sonde_object *o, uint32_t program)
+{
+	return o->plan.table->programs[program].function;
+}
+
+static struct bpf_program *find_program(const struct sonde_object *o, uint32_t program)
+{
+	return bpf_object__find_program_by_name(o->bpf, function_of(o, program));
+}
+
+int sonde_object_init(struct sonde_object *o, const struct sonde_plan_table *table,
+		      const struct sonde_collect_config *config, struct sonde_object_loader loader)
+{
+	int n;
+
+	assert(o && table && config && config->raise && config->drop && loader.open && loader.load);
+
+	o->config = *config;
+	o->loader = loader;
+	n = libbpf_num_possible_cpus();
+	if (n < 0)
+		return n;
+	o->n_cpus = (uint32_t)n;
+	return sonde_plan_init(&o->plan, table, config);
+}
+
+static void detach_all(struct sonde_object *o)
+{
+	for (uint32_t i = 0; i < SONDE_PLAN_PROGRAMS_MAX; i++)
+		(void)bpf_link__destroy(TAKE_PTR(o->links[i]));
+	o->plan.attached = 0;
+}
+
+void sonde_object_done(struct sonde_object *o)
+{
+	if (!o)
+		return;
+	detach_all(o);
+	sonde_plan_done(&o->plan);
+}
+
+static int raise_for_programs(const struct sonde_object *o)
+{
+	return o->config.raise(o->config.ctx, SONDE_CAP(CAP_BPF) | SONDE_CAP(CAP_PERFMON) |
+						      sonde_plan_caps(&o->plan));
+}
+
+/* The programs that only measure what ours cost (bpf/lib/calibrate.bpf.h). */
+static bool is_calibration(const char *function)
+{
+	return strcmp(function, "sonde_empty") == 0 || strcmp(function, "sonde_clock") == 0;
+}
+
+static int leave_out_calibration(void *ctx, const char *function)
+{
+	struct sonde_object *o = ctx;
+
+	if (o->uncalibrated || !is_calibration(function))
+		return -EINVAL;
+	o->uncalibrated = true;
+	return 0;
+}
+
+/* The skeleton attaches nothing by itself: links are made one by one, so that one may fail. */
+static int choose_programs(struct sonde_object *o)
+{
+	struct bpf_program *p;
+	int r = 0;
+
+	bpf_object__for_each_program (p, o->bpf)
+		r |= bpf_program__set_autoload(p, is_calibration(bpf_program__name(p)) &&
+							  !o->uncalibrated);
+	for (uint32_t i = 0; i < o->plan.table->n_programs; i++)
+		r |= bpf_program__set_autoload(find_program(o, i), sonde_plan_wants(&o->plan, i));
+	return r ? -EINVAL : 0;
+}
+
+static int load_once(void *ctx)
+{
+	struct sonde_object *o = ctx;
+	struct stat st;
+	int r;
+
+	if (stat("/proc/self/ns/pid", &st) < 0)
+		return -errno;
+	r = o->loader.open(o->loader.ctx, (uint32_t)st.st_ino, &o->bpf);
+	if (r == 0)
+		r = choose_programs(o);
+	if (r == 0)
+		r = raise_for_programs(o);
+	if (r < 0)
+		return r;
+	r = o->loader.load(o->loader.ctx);
+	o->config.drop(o->config.ctx);
+	return r;
+}
+
+static int load(struct sonde_object *o)
+{
+	if (sonde_plan_core_missing(&o->plan))
+		return -EOPNOTSUPP;
+	return sonde_plan_load(&o->plan, load_once, leave_out_calibration, o);
+}
+
+static void note_programs(const struct sonde_object *o)
+{
+	struct bpf_program *p;
+
+	bpf_object__for_each_program (p, o->bpf) {
+		struct bpf_prog_info info = {0};
+		uint32_t size = sizeof(info);
+		char tag[2 * sizeof(info.tag) + 1];
+
+		if (bpf_program__fd(p) < 0 ||
+		    bpf_obj_get_info_by_fd(bpf_program__fd(p), &info, &size) < 0)
+			continue;
+		for (size_t i = 0; i < sizeof(info.tag); i++)
+			(void)snprintf(tag + 2 * i, 3, "%02x", info.tag[i]);
+		o->config.note_id(o->config.ctx, 'p', info.id, tag);
+	}
+}
+
+static void note_maps(const struct sonde_object *o)
+{
+	struct bpf_map *m;
+
+	bpf_object__for_each_map (m, o->bpf) {
+		struct bpf_map_info info = {0};
+		uint32_t size = sizeof(info);
+
+		if (bpf_map__fd(m) >= 0 &&
+		    bpf_obj_get_info_by_fd(bpf_map__fd(m), &info, &size) == 0)
+			o->config.note_id(o->config.ctx, 'm', info.id, info.name);
+	}
+}
+
+static void note_link(const struct sonde_object *o, uint32_t program)
+{
+	struct bpf_link_info info = {0};
+	uint32_t size = sizeof(info);
+
+	if (o->config.note_id &&
+	    bpf_obj_get_info_by_fd(bpf_link__fd(o->links[program]), &info, &size) == 0)
+		o->config.note_id(o->config.ctx, 'l', info.id, function_of(o, program));
+}
+
+static bool is_cgroup(const char *hook)
+{
+	return strcmp(hook, "sockops") == 0 || strncmp(hook, "cgroup/", strlen("cgroup/")) == 0;
+}
+
+static struct bpf_link *attach(const struct sonde_object *o, uint32_t program)
+{
+	const char *hook = o->plan.table->programs[program].hook;
+	struct bpf_program *p = find_program(o, program);
+
+	if (is_cgroup(hook))
+		return bpf_program__attach_cgroup(p, o->config.cgroup_fd);
+	return bpf_program__attach(p);
+}
+
+/* Return: 0 (also refused, if something else serves), -EAGAIN = something else serves that is not loaded, -errno. */
+static int attach_program(struct sonde_object *o, uint32_t program)
+{
+	int error, r;
+
+	if (!sonde_plan_wants(&o->plan, program) || o->links[program])
+		return 0;
+	o->links[program] = attach(o, program);
+	if (o->links[program]) {
+		o->plan.attached |= SONDE_PLAN_BIT(program);
+		note_link(o, program);
+		return 0;
+	}
+	error = -errno;
+	r = sonde_plan_refuse(&o->plan, program, "the kernel refused to attach it: %s",
+			      strerror(-error));
+	if (r < 0)
+		return r;
+	if (sonde_plan_core_missing(&o->plan))
+		return error;
+	for (uint32_t i = 0; i < o->plan.table->n_programs; i++) {
+		if (sonde_plan_wants(&o->plan, i) && bpf_program__fd(find_program(o, i)) < 0)
+			return -EAGAIN;
+	}
+	return 0;
+}
+
+static int attach_all(struct sonde_object *o, const uint32_t *order, size_t n)
+{
+	int r;
+
+	if (o->config.note_id) {
+		note_programs(o);
+		note_maps(o);
+	}
+	r = raise_for_programs(o);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = attach_program(o, order[i]);
+	o->config.drop(o->config.ctx);
+	return r;
+}
+
+/* What the kernel says that a map takes; 0 where it does not say. */
+static uint64_t map_memory(int fd)
+{
+	char path[64], line[128];
+	uint64_t bytes = 0;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f)) {
+		if (strncmp(line, "memlock:", 8) != 0)
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		if (sonde_parse_u64(line + 8 + strspn(line + 8, " \t"), 0, UINT64_MAX, &bytes) < 0)
+			bytes = 0;
+		break;
+	}
+	(void)fclose(f);
+	return bytes;
+}
+
+struct calibrating_hook {
+	struct bpf_program *program;
+	struct bpf_link *link;
+};
+
+static int attach_hook(void *ctx)
+{
+	struct calibrating_hook *hook = ctx;
+
+	hook->link = bpf_program__attach(hook->program);
+	return hook->link ? 0 : -errno;
+}
+
+static void detach_hook(void *ctx)
+{
+	struct calibrating_hook *hook = ctx;
+
+	(void)bpf_link__destroy(TAKE_PTR(hook->link));
+}
+
+static int calibrate(struct sonde_object *o)
+{
+	struct calibrating_hook empty = {.program = bpf_object__find_program_by_name(
+						 o->bpf, "sonde_empty")},
+				clock = {.program = bpf_object__find_program_by_name(
+						 o->bpf, "sonde_clock")};
+	uint64_t ns = 0, runs = 0;
+	int r;
+
+	o->hook_ns_x1000 = SONDE_HOOK_DEFAULT_NS_X1000;
+	if (o->uncalibrated)
+		return 0;
+	r = o->config.raise(o->config.ctx, SONDE_CAP(CAP_BPF) | SONDE_CAP(CAP_PERFMON));
+	if (r < 0)
+		return r;
+	o->hook_ns_x1000 = sonde_calibrate_hook(attach_hook, detach_hook, &empty);
+	r = sonde_calibrate_pass(attach_hook, detach_hook, &clock);
+	o->config.drop(o->config.ctx);
+	o->loader.read_clock(o->loader.ctx, &ns, &runs);
+	if (r == 0 && runs > 0)
+		o->clock_ns_x1000 = ns * 1000 / runs;
+	return 0; /* uncalibrated: the clock's time is then part of what is estimated */
+}
+
+int sonde_object_start(struct sonde_object *o, const uint32_t *order, size_t n,
+		       struct sonde_collect_timing *timing)
+{
+	uint64_t start = sonde_mono_ns(), loaded;
+	struct bpf_map *m;
+	int r;
+
+	assert(o && order);
+
+	r = load(o);
+	loaded = sonde_mono_ns();
+	if (r == 0)
+		r = attach_all(o, order, n);
+	/* Each turn one more program is refused. */
+	for (size_t i = 0; i < n && r == -EAGAIN; i++) {
+		detach_all(o);
+		r = load(o);
+		if (r == 0)
+			r = attach_all(o, order, n);
+	}
+	if (r < 0)
+		return r;
+	if (timing) {
+		timing->load_ns += loaded - start;
+		timing->attach_ns += sonde_mono_ns() - loaded;
+	}
+	bpf_object__for_each_map (m, o->bpf)
+		o->map_bytes += map_memory(bpf_map__fd(m));
+	return calibrate(o); /* the task need not wait for it */
+}
+
+int sonde_object_iterate(struct sonde_object *o, uint32_t program)
+{
+	_cleanup_close_ int fd = -1;
+	char nothing[64];
+	ssize_t n;
+
+	if (!o->links[program])
+		return -EOPNOTSUPP;
+	fd = bpf_iter_create(bpf_link__fd(o->links[program]));
+	if (fd < 0)
+		return -errno;
+	do { /* The programs write nothing; EAGAIN: the kernel paused after a million objects. */
+		n = read(fd, nothing, sizeof(nothing));
+	} while (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
+	return n < 0 ? -errno : 0;
+}
+
+uint64_t sonde_object_skipped_runs(const struct sonde_object *o)
+{
+	uint64_t skipped = 0;
+
+	for (uint32_t i = 0; i < o->plan.table->n_programs; i++) {
+		struct bpf_prog_info info = {0};
+		uint32_t size = sizeof(info);
+
+		if (o->links[i] &&
+		    bpf_obj_get_info_by_fd(bpf_program__fd(find_program(o, i)), &info, &size) == 0)
+			skipped += info.recursion_misses;
+	}
+	return skipped;
+}
+
+int sonde_object_sum(const struct sonde_object *o, const struct bpf_map *map, size_t n,
+		     uint64_t *ret)
+{
+	_cleanup_free_ uint64_t *by_cpu = calloc(o->n_cpus, sizeof(*by_cpu));
+
+	if (!by_cpu)
+		return -ENOMEM;
+	for (uint32_t slot = 0; slot < n; slot++) {
+		if (bpf_map_lookup_elem(bpf_map__fd(map), &slot, by_cpu) < 0)
+			return -errno;
+		ret[slot] = 0;
+		for (uint32_t cpu = 0; cpu < o->n_cpus; cpu++)
+			ret[slot] += by_cpu[cpu];
+	}
+	return 0;
+}
+
+static void fill_cost(const struct sonde_object *o, uint32_t program,
+		      const struct sonde_bpf_cost *by_cpu, struct sonde_probe_cost *cost)
+{
+	const struct sonde_plan_table *table = o->plan.table;
+	uint64_t clock_ns;
+
+	(void)snprintf(cost->name, sizeof(cost->name), "%s %s", table->name,
+		       table->programs[program].hook);
+	for (uint32_t cpu = 0; cpu < o->n_cpus; cpu++) {
+		cost->runs += by_cpu[cpu].runs;
+		cost->sampled_runs += by_cpu[cpu].sampled_runs;
+		cost->sampled_ns += by_cpu[cpu].sampled_ns;
+	}
+	/* A timed run holds one reading of the clock that is no part of the others. */
+	clock_ns = cost->sampled_runs * o->clock_ns_x1000 / 1000;
+	cost->sampled_ns -= cost->sampled_ns < clock_ns ? cost->sampled_ns : clock_ns;
+	cost->hook_ns_x1000 = o->hook_ns_x1000;
+}
+
+int sonde_object_emit_costs(const struct sonde_object *o, const struct bpf_map *map,
+			    struct sonde_collect_sink sink)
+{
+	_cleanup_free_ struct sonde_bpf_cost *by_cpu = calloc(o->n_cpus, sizeof(*by_cpu));
+	uint64_t map_bytes = o->map_bytes;
+	int r = 0;
+
+	if (!by_cpu)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < o->plan.table->n_programs && r == 0; i++) {
+		struct sonde_probe_reply reply = {.type = SONDE_PROBE_COST};
+
+		if (!sonde_plan_wants(&o->plan, i))
+			continue;
+
+		if (bpf_map_lookup_elem(bpf_map__fd(map), &i, by_cpu) < 0)
+			return -errno;
+		fill_cost(o, i, by_cpu, &reply.cost);
+		reply.cost.map_bytes = map_bytes; /* on the first one */
+		map_bytes = 0;
+		r = sink.emit(sink.ctx, &reply);
+	}
+	return r;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Object: the BPF object of one collector as its plan wants it: loaded, attached,
+ * calibrated, and what every collector tells of it alike. The collector keeps the
+ * skeleton and reads its own maps. Worker's thread only.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "collect/collector.h"
+#include "collect/plan.h"
+
+struct bpf_link;
+struct bpf_map;
+struct bpf_object;
+
+/* The skeleton's part. */
+struct sonde_object_loader {
+	/*
+	 * Frees the skeleton that is there, opens a new one, sets sizes and settings (@pidns_inum: of our PID namespace).
+	 * *@ret: its object, borrowed. Return: 0, -errno.
+	 */
+	int (*open)(void *ctx, uint32_t pidns_inum, struct bpf_object **ret);
+	int (*load)(void *ctx); /* 0, -errno */
+	/* What sonde_clock of bpf/lib/calibrate.bpf.h counted. */
+	void (*read_clock)(void *ctx, uint64_t *ret_ns, uint64_t *ret_runs);
+	void *ctx;
+};
+
+struct sonde_object {
+	struct sonde_collect_config config;
+	struct sonde_plan plan;
+	struct sonde_object_loader loader;
+	struct bpf_object *bpf; /* borrowed from the skeleton; NULL until loaded */
+	struct bpf_link *links[SONDE_PLAN_PROGRAMS_MAX]; /* owned; NULL = not attached */
+	uint32_t n_cpus;
+	uint64_t hook_ns_x1000, clock_ns_x1000, map_bytes;
+	bool uncalibrated; /* the calibrating programs were refused: a hook's cost is the default */
+};
+
+/* Makes the plan. Return: 0, -ENOMEM, -errno. sonde_object_done() is fine after a failure and on a zeroed one. */
+int sonde_object_init(struct sonde_object *o, const struct sonde_plan_table *table,
+		      const struct sonde_collect_config *config,
+		      struct sonde_object_loader loader) _must_check_;
+/* Detaches everything; the skeleton stays. */
+void sonde_object_done(struct sonde_object *o);
+
+/*
+ * Loads what the plan wants and attaches it in the @order given (indices of programs; what finishes something
+ * stands before what begins it), then calibrates. What the kernel refuses falls to the plan's next alternative.
+ * Return: 0, -EOPNOTSUPP (a core metric has no program here), -errno.
+ */
+int sonde_object_start(struct sonde_object *o, const uint32_t *order, size_t n,
+		       struct sonde_collect_timing *timing) _must_check_;
+
+/* Runs an iterator to its end. Return: 0, -EOPNOTSUPP (not attached), -errno. */
+int sonde_object_iterate(struct sonde_object *o, uint32_t program) _must_check_;
+
+/* Runs that the kernel refused since the load, because the program was running on that CPU already. */
+uint64_t sonde_object_skipped_runs(const struct sonde_object *o);
+
+/* Adds the per-CPU counters of the first @n slots of @map up. Return: 0, -ENOMEM, -errno. */
+int sonde_object_sum(const struct sonde_object *o, const struct bpf_map *map, size_t n,
+		     uint64_t *ret) _must_check_;
+
+/* A COST record for each program, out of the map of bpf/lib/cost.bpf.h. */
+int sonde_object_emit_costs(const struct sonde_object *o, const struct bpf_map *map,
+			    struct sonde_collect_sink sink) _must_check_;
