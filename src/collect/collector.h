@@ -85,6 +85,7 @@ struct sonde_collector {
 };
 
 extern const struct sonde_collector sonde_collector_tcp;
+extern const struct sonde_collector sonde_collector_udp;
 
 /* NULL-terminated. */
 extern const struct sonde_collector *const sonde_collectors[];

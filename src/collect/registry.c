@@ -5,5 +5,6 @@
 
 const struct sonde_collector *const sonde_collectors[] = {
 	&sonde_collector_tcp,
+	&sonde_collector_udp,
 	NULL,
 };

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/*
+ * Peer: the other end of a call. A connected socket has it; else the call named
+ * it, which the cgroup hooks see while the call is under way: they leave it here
+ * for the tracepoint at its end, in the same thread.
+ */
+
+struct udp_peer {
+	__u8 addr[16];
+	__u16 port;
+	bool known; /* else nobody knows with whom */
+	bool fixed; /* the connected one, whose cell the tag keeps */
+};
+
+struct udp_named {
+	__u64 sk; /* compared, never followed; 0 = taken */
+	struct udp_peer peer;
+	__u32 pad;
+};
+
+/* By thread. What ended ones leave is the oldest. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, struct udp_named);
+} sonde_named SEC(".maps");
+
+static __always_inline struct udp_named *my_entry(void)
+{
+	struct udp_named *named, fresh = {};
+	__u32 thread = bpf_get_current_pid_tgid();
+
+	named = bpf_map_lookup_elem(&sonde_named, &thread);
+	if (named)
+		return named;
+	bpf_map_update_elem(&sonde_named, &thread, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&sonde_named, &thread);
+}
+
+static __always_inline void on_address(struct bpf_sock_addr *ctx, bool v6)
+{
+	struct udp_named *named;
+
+	if (!current_target())
+		return;
+	named = my_entry();
+	if (!named)
+		return;
+	if (v6) {
+		__u32 *to = (__u32 *)named->peer.addr;
+
+		to[0] = ctx->user_ip6[0];
+		to[1] = ctx->user_ip6[1];
+		to[2] = ctx->user_ip6[2];
+		to[3] = ctx->user_ip6[3];
+	} else {
+		map_v4(named->peer.addr, ctx->user_ip4);
+	}
+	named->peer.port = bpf_ntohs(ctx->user_port);
+	named->sk = (__u64)ctx->sk;
+}
+
+/* What the call that ends here named, once. */
+static __always_inline void take_named(const struct sock *sk, struct udp_peer *peer)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+	struct udp_named *named = bpf_map_lookup_elem(&sonde_named, &thread);
+
+	if (!named || named->sk != (__u64)sk)
+		return;
+	named->sk = 0;
+	*peer = named->peer;
+	peer->known = true;
+}
+
+static __always_inline void connected_peer(const struct sock *sk, struct udp_peer *peer)
+{
+	__u8 laddr[16];
+
+	if (!is_connected(sk))
+		return;
+	read_addresses(&sk->__sk_common, laddr, peer->addr);
+	peer->port = bpf_ntohs(sk->__sk_common.skc_dport);
+	peer->known = true;
+	peer->fixed = true;
+}
+
+/* The key of what @pid exchanges with @peer. */
+static __always_inline void udp_key(const struct sock *sk, const struct sonde_udp_tag *tag,
+				    __u32 pid, const struct udp_peer *peer,
+				    struct sonde_tcp_cell_key *key)
+{
+	bool server = tag->role == SONDE_TCP_ROLE_SERVER;
+	/* volatile: or the compiler makes one load of two kinds of pointers, which the verifier refuses */
+	__u16 own_port = *(volatile __u16 *)&sk->__sk_common.skc_num;
+	__u8 raddr[16];
+
+	key->pid = pid;
+	key->role = tag->role;
+	key->protocol = IPPROTO_UDP;
+	if (!peer->known)
+		key->flags = SONDE_TCP_CELL_OTHER;
+	if (!peer->known &&
+	    !server) /* the `other` cell of the (process, role), as cells.bpf.h makes it */
+		return;
+	key->netns = netns_cookie(&sk->__sk_common);
+	key->port = server ? own_port : peer->port;
+	read_addresses(&sk->__sk_common, key->laddr, raddr);
+	if (peer->known)
+		__builtin_memcpy(key->raddr, peer->addr, sizeof(key->raddr));
+}
+
+static __always_inline bool is_cached(const struct sonde_udp_tag *tag, __u32 pid,
+				      const struct udp_peer *peer)
+{
+	return peer->fixed && tag->cell && tag->pid == pid && tag->rport == peer->port &&
+	       !__builtin_memcmp(tag->raddr, peer->addr, sizeof(tag->raddr));
+}
+
+static __always_inline struct sonde_udp_cell *udp_cell(struct sock *sk, struct sonde_udp_tag *tag,
+						       __u32 pid, const struct udp_peer *peer)
+{
+	struct sonde_tcp_cell_key key = {};
+	struct sonde_udp_slot *slot;
+	__u32 index;
+
+	if (is_cached(tag, pid, peer)) {
+		index = tag->cell - 1;
+	} else {
+		udp_key(sk, tag, pid, peer, &key);
+		if (!cell_index(&key, &index))
+			return NULL;
+		if (peer->fixed && tag->pid == pid) {
+			tag->cell = 0;
+			__builtin_memcpy(tag->raddr, peer->addr, sizeof(tag->raddr));
+			tag->rport = peer->port;
+			tag->cell = index + 1;
+		}
+	}
+	slot = bpf_map_lookup_elem(&sonde_cells, &index);
+	return slot ? &slot->cell : NULL;
+}

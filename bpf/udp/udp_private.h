@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/*
+ * What the UDP collector's kernel side and src/collect/udp/ share beyond
+ * udp_types.h: the layout of their maps. Nobody else includes this.
+ */
+#include "bpf/lib/target_types.h"
+#include "bpf/udp/udp_types.h"
+
+/* One slot of the cell array; mapped read-only by user space. A slot with used == 0 has no key yet. */
+struct sonde_udp_slot {
+	struct sonde_tcp_cell_key key;
+	__u64 used;
+	struct sonde_udp_cell cell;
+};
+
+/* Programs, as indices of the cost table. */
+enum sonde_udp_program {
+	SONDE_UDP_PROGRAM_SEND = 0,
+	SONDE_UDP_PROGRAM_RECV = 1,
+	SONDE_UDP_PROGRAM_TO4 = 2,
+	SONDE_UDP_PROGRAM_TO6 = 3,
+	SONDE_UDP_PROGRAM_FROM4 = 4,
+	SONDE_UDP_PROGRAM_FROM6 = 5,
+	SONDE_UDP_PROGRAM_FAIL = 6,    /* names the datagram */
+	SONDE_UDP_PROGRAM_FAIL_SK = 7, /* only the socket */
+	SONDE_UDP_PROGRAM_FORK = 8,
+	SONDE_UDP_PROGRAM_EXIT = 9,
+	SONDE_UDP_PROGRAM_SEED = 10,
+	SONDE_UDP_PROGRAM_MAX = 11,
+};
+
+#define SONDE_UDP_COST_SAMPLE 1024 /* one run in so many is timed; a power of two */

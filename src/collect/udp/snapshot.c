@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Snapshot: tell what changed. Nothing is folded, the kernel side counts at the event. */
+#include <errno.h>
+#include <linux/capability.h>
+#include <string.h>
+
+#include "collect/udp/state.h"
+#include "host/privilege.h"
+#include "udp.skel.h"
+
+/* Room for indices below @n; cells are given out in order, so it grows with use. */
+static int reserve_told(struct udp_state *s, size_t n)
+{
+	struct sonde_udp_cell *grown;
+	size_t wanted = s->n_told ? s->n_told : 64;
+
+	if (n <= s->n_told)
+		return 0;
+	while (wanted < n)
+		wanted *= 2;
+	grown = reallocarray(s->told, wanted, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	memset(grown + s->n_told, 0, (wanted - s->n_told) * sizeof(*grown));
+	s->told = grown;
+	s->n_told = wanted;
+	return 0;
+}
+
+static int emit_cell(struct udp_state *s, uint32_t index, struct sonde_collect_sink sink)
+{
+	const struct sonde_udp_slot *slot = sonde_table_at(&s->cells, index);
+	struct sonde_probe_reply reply = {.type = SONDE_PROBE_UDP_CELL};
+
+	if (!__atomic_load_n(&slot->used, __ATOMIC_ACQUIRE))
+		return 0;
+	reply.udp_cell.index = index;
+	reply.udp_cell.key = slot->key;
+	reply.udp_cell.cell = slot->cell;
+	if (memcmp(&s->told[index], &reply.udp_cell.cell, sizeof(s->told[index])) == 0)
+		return 0;
+	s->told[index] = reply.udp_cell.cell;
+	return sink.emit(sink.ctx, &reply);
+}
+
+static int emit_range(struct udp_state *s, uint32_t first, uint32_t end,
+		      struct sonde_collect_sink sink)
+{
+	int r;
+
+	if (first == end)
+		return 0;
+	r = reserve_told(s, end);
+	if (r == 0)
+		r = sonde_table_map(&s->cells, end);
+	for (uint32_t i = first; i < end && r == 0; i++)
+		r = emit_cell(s, i, sink);
+	return r;
+}
+
+static uint32_t given_out(const uint32_t *next, uint32_t limit)
+{
+	uint32_t n = __atomic_load_n(next, __ATOMIC_ACQUIRE);
+
+	return n < limit ? n : limit;
+}
+
+static int emit_cells(struct udp_state *s, struct sonde_collect_sink sink)
+{
+	uint32_t others = given_out(&s->skel->bss->sonde_next_other, s->other_limit);
+	int r;
+
+	r = emit_range(s, 0, given_out(&s->skel->bss->sonde_next_cell, s->cell_limit), sink);
+	if (r == 0)
+		r = emit_range(s, s->cell_limit, s->cell_limit + others, sink);
+	return r;
+}
+
+static int emit_losses(struct udp_state *s, struct sonde_collect_sink sink)
+{
+	struct sonde_probe_reply reply = {.type = SONDE_PROBE_UDP_LOSS};
+	int r;
+
+	r = sonde_object_sum(&s->object, s->skel->maps.sonde_losses, SONDE_UDP_LOSS_MAX,
+			     reply.udp_loss.count);
+	if (r < 0)
+		return r;
+	reply.udp_loss.count[SONDE_UDP_LOSS_SKIPPED_RUNS] = sonde_object_skipped_runs(&s->object);
+	return sink.emit(sink.ctx, &reply);
+}
+
+int udp_snapshot(void *state, struct sonde_collect_sink sink)
+{
+	struct udp_state *s = state;
+	const struct sonde_target_table targets = udp_targets(s);
+	int r;
+
+	r = s->object.config.raise(s->object.config.ctx, SONDE_CAP(CAP_BPF));
+	if (r < 0)
+		return r;
+	r = emit_cells(s, sink);
+	if (r == 0)
+		r = sonde_target_table_emit(&targets, sink);
+	if (r == 0)
+		r = emit_losses(s, sink);
+	if (r == 0)
+		r = sonde_object_emit_costs(&s->object, s->skel->maps.sonde_cost, sink);
+	s->object.config.drop(s->object.config.ctx);
+	return r;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the UDP collector's files share. Nobody outside this folder includes it. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/udp/udp_private.h"
+#include "collect/object.h"
+#include "collect/table.h"
+#include "collect/target-table.h"
+
+struct udp_bpf;
+
+struct udp_state {
+	struct sonde_object object;
+	struct udp_bpf *skel; /* owned */
+	uint32_t cell_limit, other_limit;
+	struct sonde_table cells;
+	struct sonde_udp_cell *told; /* owned; by index: the cell as it was last emitted */
+	size_t n_told;
+};
+
+/* plan.c */
+const struct sonde_plan_table *udp_plan_table(void);
+
+/* udp.c */
+struct sonde_target_table udp_targets(const struct udp_state *s);
+
+/* snapshot.c */
+int udp_snapshot(void *state, struct sonde_collect_sink sink) _must_check_;

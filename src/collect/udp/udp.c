@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The UDP collector's descriptor: start, plan, stop, targets. */
+#include <assert.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/capability.h>
+
+#include "base/clock.h"
+#include "collect/udp/state.h"
+#include "host/privilege.h"
+#include "udp.skel.h"
+
+#define CELLS_MIN 16
+#define CELLS_MAX 16384 /* 6 MB of kernel memory */
+#define OTHERS_MAX 256	/* 128 processes in both roles */
+#define TARGETS_MAX 65536
+
+static void *udp_stop(void *state, struct sonde_collect_timing *timing)
+{
+	struct udp_state *s = state;
+	uint64_t start = sonde_mono_ns();
+
+	if (!s)
+		return NULL;
+	sonde_object_done(&s->object);
+	sonde_table_done(&s->cells);
+	udp_bpf__destroy(s->skel);
+	free(s->told);
+	free(s);
+	if (timing)
+		timing->detach_ns += sonde_mono_ns() - start;
+	return NULL;
+}
+
+static void udp_stopp(struct udp_state **s)
+{
+	(void)udp_stop(*s, NULL);
+}
+
+static uint32_t clamp(uint32_t n, uint32_t low, uint32_t high)
+{
+	if (n < low)
+		return low;
+	return n < high ? n : high;
+}
+
+static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret)
+{
+	struct udp_state *s = ctx;
+	uint32_t cells = s->cell_limit + s->other_limit;
+	int r = 0;
+
+	udp_bpf__destroy(TAKE_PTR(s->skel));
+	s->skel = udp_bpf__open();
+	if (!s->skel)
+		return -errno;
+	s->skel->rodata->sonde_pidns_inum = pidns_inum;
+	s->skel->rodata->sonde_cell_limit = s->cell_limit;
+	s->skel->rodata->sonde_other_limit = s->other_limit;
+	r |= bpf_map__set_max_entries(s->skel->maps.sonde_targets, s->object.config.max_targets);
+	r |= bpf_map__set_max_entries(s->skel->maps.sonde_index, cells);
+	r |= bpf_map__set_max_entries(s->skel->maps.sonde_cells, cells);
+	if (r)
+		return -EINVAL;
+	*ret = s->skel->obj;
+	return 0;
+}
+
+static int load_skeleton(void *ctx)
+{
+	struct udp_state *s = ctx;
+
+	return udp_bpf__load(s->skel);
+}
+
+static void read_clock(void *ctx, uint64_t *ret_ns, uint64_t *ret_runs)
+{
+	const struct udp_state *s = ctx;
+
+	*ret_ns = s->skel->bss->sonde_clock_ns;
+	*ret_runs = s->skel->bss->sonde_clock_runs;
+}
+
+/* Everything before the kernel is asked to change. */
+static int new_state(const struct sonde_collect_config *config, struct udp_state **ret)
+{
+	_cleanup_(udp_stopp) struct udp_state *s = calloc(1, sizeof(*s));
+	struct sonde_collect_config bounded = *config;
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	bounded.max_targets = clamp(config->max_targets, 1, TARGETS_MAX);
+	s->cell_limit = clamp(config->max_cells, CELLS_MIN, CELLS_MAX);
+	s->other_limit = clamp(2 * bounded.max_targets, 2, OTHERS_MAX);
+	sonde_table_done(&s->cells);
+	r = sonde_object_init(
+		&s->object, udp_plan_table(), &bounded,
+		(struct sonde_object_loader){open_skeleton, load_skeleton, read_clock, s});
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+static int udp_start(const struct sonde_collect_config *config, struct sonde_collect_sink sink,
+		     struct sonde_collect_timing *timing, void **ret_state)
+{
+	/* What knows a call's other end and its process stands before what counts it. */
+	static const uint32_t order[] = {
+		SONDE_UDP_PROGRAM_EXIT,	 SONDE_UDP_PROGRAM_FORK, SONDE_UDP_PROGRAM_SEED,
+		SONDE_UDP_PROGRAM_TO4,	 SONDE_UDP_PROGRAM_TO6,	 SONDE_UDP_PROGRAM_FROM4,
+		SONDE_UDP_PROGRAM_FROM6, SONDE_UDP_PROGRAM_FAIL, SONDE_UDP_PROGRAM_FAIL_SK,
+		SONDE_UDP_PROGRAM_RECV,	 SONDE_UDP_PROGRAM_SEND,
+	};
+	_cleanup_(udp_stopp) struct udp_state *s = NULL;
+	uint64_t start = sonde_mono_ns();
+	int r;
+
+	assert(config && ret_state);
+
+	r = new_state(config, &s);
+	if (r < 0)
+		return r;
+	if (timing)
+		timing->open_ns += sonde_mono_ns() - start;
+	r = sonde_object_start(&s->object, order, ELEMENTS_OF(order), timing);
+	if (r < 0)
+		return r;
+	sonde_table_init(&s->cells, bpf_map__fd(s->skel->maps.sonde_cells),
+			 sizeof(struct sonde_udp_slot), (size_t)s->cell_limit + s->other_limit);
+	r = sonde_plan_tell(&s->object.plan, sink);
+	if (r < 0)
+		return r;
+	*ret_state = TAKE_PTR(s);
+	return 0;
+}
+
+static int udp_plan(const struct sonde_collect_config *config, struct sonde_collect_sink sink)
+{
+	_cleanup_(udp_stopp) struct udp_state *s = NULL;
+	int r;
+
+	assert(config);
+
+	r = new_state(config, &s);
+	return r < 0 ? r : sonde_plan_tell(&s->object.plan, sink);
+}
+
+static int udp_memory(const struct sonde_collect_config *config, struct sonde_collect_memory *sum)
+{
+	_cleanup_(udp_stopp) struct udp_state *s = NULL;
+	struct bpf_object *object;
+	int r;
+
+	assert(config && sum);
+
+	r = new_state(config, &s);
+	if (r == 0)
+		r = open_skeleton(s, 0, &object);
+	return r < 0 ? r : sonde_plan_memory(object, sum);
+}
+
+struct sonde_target_table udp_targets(const struct udp_state *s)
+{
+	return (struct sonde_target_table){.fd = bpf_map__fd(s->skel->maps.sonde_targets),
+					   .entries = s->object.config.max_targets};
+}
+
+static int raise_for_maps(const struct udp_state *s)
+{
+	return s->object.config.raise(s->object.config.ctx, SONDE_CAP(CAP_BPF));
+}
+
+static void drop(const struct udp_state *s)
+{
+	s->object.config.drop(s->object.config.ctx);
+}
+
+static int udp_target_add(void *state, uint32_t pid, uint64_t task_mask)
+{
+	const struct udp_state *s = state;
+	const struct sonde_target_table t = udp_targets(s);
+	int r;
+
+	r = raise_for_maps(s);
+	if (r < 0)
+		return r;
+	r = sonde_target_table_add(&t, pid, task_mask);
+	drop(s);
+	return r;
+}
+
+/* Calls were counted when they returned, so there is nothing to fold; tags of others are not looked at. */
+static int udp_target_remove(void *state, uint32_t pid, uint64_t task_mask)
+{
+	const struct udp_state *s = state;
+	const struct sonde_target_table t = udp_targets(s);
+	int r;
+
+	r = raise_for_maps(s);
+	if (r < 0)
+		return r;
+	(void)sonde_target_table_remove(&t, pid, task_mask);
+	drop(s);
+	return 0;
+}
+
+static int udp_task_remove(void *state, uint64_t task_mask)
+{
+	const struct udp_state *s = state;
+	const struct sonde_target_table t = udp_targets(s);
+	bool gone;
+	int r;
+
+	r = raise_for_maps(s);
+	if (r < 0)
+		return r;
+	r = sonde_target_table_remove_all(&t, task_mask, &gone);
+	drop(s);
+	return r;
+}
+
+static int udp_seed(void *state, struct sonde_collect_timing *timing)
+{
+	struct udp_state *s = state;
+	uint64_t start = sonde_mono_ns(), before = s->skel->bss->sonde_seeded;
+	int r;
+
+	if (!s->object.links[SONDE_UDP_PROGRAM_SEED])
+		return 0; /* told in its PROBE record: sockets are met at their first call */
+	r = s->object.config.raise(s->object.config.ctx,
+				   SONDE_CAP(CAP_BPF) | SONDE_CAP(CAP_PERFMON));
+	if (r < 0)
+		return r;
+	r = sonde_object_iterate(&s->object, SONDE_UDP_PROGRAM_SEED);
+	drop(s);
+	if (timing) {
+		timing->seed_ns += sonde_mono_ns() - start;
+		timing->seeded_sockets += s->skel->bss->sonde_seeded - before;
+	}
+	return r;
+}
+
+const struct sonde_collector sonde_collector_udp = {
+	.name = "udp",
+	.bit = SONDE_PROBE_COLLECT_UDP,
+	.plan = udp_plan,
+	.memory = udp_memory,
+	.start = udp_start,
+	.stop = udp_stop,
+	.target_add = udp_target_add,
+	.target_remove = udp_target_remove,
+	.task_remove = udp_task_remove,
+	.seed = udp_seed,
+	.snapshot = udp_snapshot,
+};
