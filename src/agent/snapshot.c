@@ -8,6 +8,8 @@
 
 #include "base/clock.h"
 
+#define FLOWS_KEPT 4096
+
 struct sonde_cell_state *sonde_cell_state_ref(struct sonde_cell_state *s)
 {
 	if (s)
@@ -41,6 +43,8 @@ void sonde_snapshot_reset(struct sonde_snapshot *s)
 		(void)sonde_cell_state_unref(s->cells[i]);
 	free(s->cells);
 	free(s->processes);
+	free(s->flows);
+	free(s->flow_rests);
 	*s = (struct sonde_snapshot){.refused = refused};
 }
 
@@ -59,6 +63,14 @@ void sonde_snapshot_begin(struct sonde_snapshot *s)
 	s->epoch = 0;
 	s->n_costs = 0;
 	s->n_processes = 0;
+	s->n_flows = 0;
+	s->n_flow_rests = 0;
+	/* The memory of a storm is not kept. */
+	if (s->cap_flows > FLOWS_KEPT) {
+		free(s->flows);
+		s->flows = NULL;
+		s->cap_flows = 0;
+	}
 }
 
 static int grow(struct sonde_snapshot *s, size_t n)
@@ -263,6 +275,41 @@ static int take_process(struct sonde_snapshot *s, const struct sonde_probe_proce
 	return 0;
 }
 
+static int take_flows(struct sonde_snapshot *s, const struct sonde_probe_flow *f)
+{
+	size_t wanted = s->n_flows + f->n, cap = s->cap_flows ? s->cap_flows : 64;
+	struct sonde_flow *grown;
+
+	if (f->n > SONDE_PROBE_FLOW_CHUNK || wanted > SONDE_SNAPSHOT_FLOWS_MAX)
+		return -EINVAL;
+	while (cap < wanted)
+		cap *= 2;
+	if (cap != s->cap_flows) {
+		grown = reallocarray(s->flows, cap, sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		s->flows = grown;
+		s->cap_flows = cap;
+	}
+	memcpy(s->flows + s->n_flows, f->flow, f->n * sizeof(f->flow[0]));
+	s->n_flows = wanted;
+	return 0;
+}
+
+static int take_flow_rest(struct sonde_snapshot *s, const struct sonde_probe_flow_rest *rest)
+{
+	struct sonde_probe_flow_rest *list;
+
+	if (s->n_flow_rests == SONDE_SNAPSHOT_FLOW_RESTS_MAX)
+		return -EINVAL;
+	list = reallocarray(s->flow_rests, s->n_flow_rests + 1, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	s->flow_rests = list;
+	list[s->n_flow_rests++] = *rest;
+	return 0;
+}
+
 static int take_cost(struct sonde_snapshot *s, const struct sonde_probe_cost *c)
 {
 	if (s->n_costs == SONDE_SNAPSHOT_PROGRAMS_MAX)
@@ -292,6 +339,12 @@ int sonde_snapshot_record(struct sonde_snapshot *s, const struct sonde_probe_rep
 		break;
 	case SONDE_PROBE_DROP:
 		r = take_drop(s, &reply->drop);
+		break;
+	case SONDE_PROBE_FLOW:
+		r = take_flows(s, &reply->flow);
+		break;
+	case SONDE_PROBE_FLOW_REST:
+		r = take_flow_rest(s, &reply->flow_rest);
 		break;
 	case SONDE_PROBE_PROCESS:
 		r = take_process(s, &reply->process);

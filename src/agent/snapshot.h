@@ -21,6 +21,8 @@
 #define SONDE_SNAPSHOT_DROPS_MAX 256 /* reasons of one cell */
 #define SONDE_SNAPSHOT_PROGRAMS_MAX 64
 #define SONDE_SNAPSHOT_PROCESSES_MAX 4096
+#define SONDE_SNAPSHOT_FLOWS_MAX (1U << 16)
+#define SONDE_SNAPSHOT_FLOW_RESTS_MAX 4096
 
 struct sonde_cell_state {
 	unsigned refs;
@@ -43,6 +45,10 @@ struct sonde_snapshot {
 	size_t n_cells;
 	struct sonde_probe_process *processes; /* as of the last committed snapshot */
 	size_t n_processes;
+	struct sonde_flow *flows; /* of this snapshot: those that ended, and open ones */
+	size_t n_flows, cap_flows;
+	struct sonde_probe_flow_rest *flow_rests; /* of this snapshot */
+	size_t n_flow_rests;
 	struct sonde_probe_cost costs[SONDE_SNAPSHOT_PROGRAMS_MAX];
 	size_t n_costs;
 	struct sonde_probe_loss loss;

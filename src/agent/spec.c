@@ -190,6 +190,7 @@ static int parse_options(const json_t *o, struct sonde_spec *s, char words[SONDE
 	const json_t *options = member(o, "options", "options");
 	const json_t *limits = member(o, "limits", "limits");
 	const json_t *v = member(options, "executionTime", "execution_time");
+	const json_t *flows = member(options, "withoutFlows", "without_flows");
 	int64_t peers = 0;
 	int r;
 
@@ -197,6 +198,9 @@ static int parse_options(const json_t *o, struct sonde_spec *s, char words[SONDE
 		return invalid(words, "options, limits: an object was expected");
 	if (v && !json_is_boolean(v))
 		return invalid(words, "options.executionTime: true or false was expected");
+	if (flows && !json_is_boolean(flows))
+		return invalid(words, "options.withoutFlows: true or false was expected");
+	s->without_flows = flows && json_is_true(flows);
 	s->execution_time = v ? json_is_true(v) : strcmp(s->preset, "network-calls") == 0;
 	r = get_int(limits, "maxPeers", "max_peers", 0, INT32_MAX, &peers, words);
 	s->max_peers = (uint32_t)peers;

@@ -47,6 +47,7 @@ struct sonde_spec {
 	int64_t duration_ms;
 	int64_t report_interval_ms;
 	bool execution_time;
+	bool without_flows;
 	uint32_t collectors; /* SONDE_PROBE_COLLECT_*; at least one */
 	uint32_t max_peers;
 	struct sonde_spec_target *targets; /* owned */

@@ -86,6 +86,8 @@ static void add_absent_times(const struct sonde_task *t, struct sonde_task_lists
 		add_absent(l, "local connect failures",
 			   "not observed: without a SYN (no route, no address) only the call's "
 			   "result tells");
+	if (t->flows_absent[0])
+		add_absent(l, "flows", t->flows_absent);
 }
 
 void sonde_task_list_absent(const struct sonde_task *t, struct sonde_task_lists *l)

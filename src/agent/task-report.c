@@ -235,6 +235,7 @@ int sonde_task_pack_report(struct sonde_task *t, const struct sonde_task_moment 
 	p->report.absent = p->lists.absent;
 	fill_cost(t, m, p);
 	p->report.dropped_history = t->dropped_history;
+	p->report.flows = m->flows;
 	if (m->end)
 		fill_end(t, p);
 	hash = hash_lists(p);

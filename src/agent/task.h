@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "agent/flows.h"
 #include "agent/spec.h"
 #include "agent/view.h"
 #include "base/buf.h"
@@ -86,6 +87,8 @@ struct sonde_task {
 	struct sonde_task_target *targets; /* owned */
 	size_t n_targets;
 	struct sonde_view view;
+	struct sonde_flows flows;
+	char flows_absent[SONDE_PROBE_TEXT_MAX]; /* why, where they are not wanted or not given */
 	sd_event_source *timer;
 	uint64_t start_ns, end_ns, next_ns; /* CLOCK_MONOTONIC; end_ns is 0 until it runs */
 	uint64_t running_since_ns;
@@ -145,6 +148,7 @@ struct sonde_task_moment {
 	int64_t window_end_ms;
 	bool end;
 	const struct sonde_snapshot *snapshot;
+	Sonde__V1__FlowReport *flows;	     /* borrowed; NULL: none */
 	uint64_t agent_cpu_ns, probe_cpu_ns; /* since those programs were started */
 	uint64_t agent_rss_anon_bytes, probe_rss_anon_bytes;
 };

@@ -233,11 +233,29 @@ static void log_end(const struct sonde_task *t)
 		       sonde_encoding_name(t->encoding), at ? lost : " nothing lost");
 }
 
+/* Of the last snapshot, as the meters are. */
+static void fill_flows(struct sonde_task *t, struct sonde_task_moment *m,
+		       struct sonde_flow_report **ret)
+{
+	struct sonde_tasks *tasks = t->tasks;
+	const struct sonde_flows_moment moment = {
+		.mono_ns = tasks->snapshot.mono_ns,
+		.wall_ms = tasks->snapshot.wall_ms,
+		.names = {tasks_process_of, tasks},
+		.peers = tasks->peers,
+		.whole = t->dropped_history,
+	};
+
+	if (t->flows.wanted && sonde_flows_report(&t->flows, &moment, ret, &m->flows) < 0)
+		t->ledger[SONDE_LEDGER_RECORD_REFUSED]++;
+}
+
 static int report_task(struct sonde_task *t, bool end)
 {
 	struct sonde_tasks *tasks = t->tasks;
 	_cleanup_(sonde_batch_done) struct sonde_batch b = SONDE_BATCH_INIT(sonde_wall_ms());
 	_cleanup_(sonde_report_freep) struct sonde_report *r = NULL;
+	_cleanup_(sonde_flow_report_freep) struct sonde_flow_report *flows = NULL;
 	struct sonde_task_moment m;
 	size_t waiting = 0;
 	int e;
@@ -249,6 +267,7 @@ static int report_task(struct sonde_task *t, bool end)
 		m.window_end_ns = tasks->snapshot.mono_ns;
 		m.window_end_ms = tasks->snapshot.wall_ms;
 		b.wall_ms = m.window_end_ms;
+		fill_flows(t, &m, &flows);
 	}
 	if (t->state == SONDE_TASK_DRAINING && waiting)
 		t->ledger[SONDE_LEDGER_UNNAMED] = waiting;

@@ -43,11 +43,18 @@ static void fail(struct sonde_task *t, enum sonde_task_state result, const char 
 	tasks_end(t);
 }
 
+/* Only our own server takes them. */
+static bool wants_flows(const struct sonde_task *t)
+{
+	return t->tasks->extension && !t->spec.without_flows;
+}
+
 struct sonde_probe_request tasks_wants(const struct sonde_task *t)
 {
 	return (struct sonde_probe_request){
 		.collectors = t->spec.collectors,
-		.options = t->spec.execution_time ? SONDE_PROBE_OPTION_EXECUTION_TIME : 0,
+		.options = (t->spec.execution_time ? SONDE_PROBE_OPTION_EXECUTION_TIME : 0) |
+			   (wants_flows(t) ? SONDE_PROBE_OPTION_FLOWS : 0),
 		.max_peers = t->spec.max_peers,
 		.duration_ns = (uint64_t)t->spec.duration_ms * SONDE_NS_PER_MS,
 	};
@@ -58,6 +65,9 @@ int tasks_admit(struct sonde_task *t, uint64_t duration_ns,
 {
 	struct sonde_probe_request q = tasks_wants(t);
 
+	t->flows.wanted = wants_flows(t);
+	(void)snprintf(t->flows_absent, sizeof(t->flows_absent), "%s",
+		       t->flows.wanted ? "" : "not requested");
 	q.type = SONDE_PROBE_TASK_ADMIT;
 	q.task = t->slot;
 	q.duration_ns = duration_ns;
@@ -293,6 +303,8 @@ static void add_targets(struct sonde_task *t)
 		if (r == 0 && !t->tasks->extension)
 			r = sonde_view_add(&t->tasks->together, target->pid, &t->tasks->snapshot);
 		if (r == 0)
+			r = sonde_flows_join(&t->flows, &t->tasks->snapshot, target->pid);
+		if (r == 0)
 			r = add_target(t, target);
 		if (r < 0)
 			judge_target(t, target->pid, r, NULL);
@@ -310,6 +322,8 @@ static void attach(struct sonde_task *t)
 	sonde_task_set_state(t, SONDE_TASK_ATTACHING, "%zu target%s", t->n_targets,
 			     t->n_targets == 1 ? "" : "s");
 	tasks_set_base(t);
+	if (sonde_flows_begin(&t->flows, &t->tasks->snapshot) < 0)
+		t->ledger[SONDE_LEDGER_RECORD_REFUSED]++;
 	add_targets(t);
 	if (t->adds == 0)
 		start(t);
@@ -324,6 +338,10 @@ static void on_admitted(void *ctx, int error, const struct sonde_probe_end *end)
 	if (error < 0) {
 		fail(t, SONDE_TASK_REFUSED, "%s", words_of(error, end));
 		return;
+	}
+	if (t->flows.wanted && !(end->numbers[0] & SONDE_PROBE_OPTION_FLOWS)) {
+		t->flows.wanted = false;
+		(void)snprintf(t->flows_absent, sizeof(t->flows_absent), "%s", end->text);
 	}
 	if (t->stopping)
 		leave_probe(t);

@@ -60,6 +60,12 @@ static bool served(const struct sonde_tasks *tasks, const struct sonde_task *t)
 	return t && !t->ended && t->wait != SONDE_TASK_WAIT_NONE && t->ticket <= tasks->ticket_done;
 }
 
+static void take_flows(struct sonde_task *t)
+{
+	if (sonde_flows_take(&t->flows, &t->tasks->snapshot, &t->view) < 0)
+		t->ledger[SONDE_LEDGER_RECORD_REFUSED]++;
+}
+
 static void serve(struct sonde_tasks *tasks, int error)
 {
 	bool report = false;
@@ -70,6 +76,8 @@ static void serve(struct sonde_tasks *tasks, int error)
 		if (t && !t->ended &&
 		    (t->state == SONDE_TASK_RUNNING || t->state == SONDE_TASK_DRAINING))
 			tasks_take_processes(t);
+		if (t && !t->ended && error == 0)
+			take_flows(t);
 		report = report || (served(tasks, t) && (t->wait == SONDE_TASK_WAIT_INTERVAL ||
 							 t->wait == SONDE_TASK_WAIT_FINAL));
 	}
@@ -104,9 +112,28 @@ static void on_end(void *ctx, int error, const struct sonde_probe_end *end)
 		snapshot(tasks);
 }
 
+/* All where it is some task's base, else what tasks can tell, each of its own processes. */
+static uint32_t open_flows(const struct sonde_tasks *tasks)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < ELEMENTS_OF(tasks->slots); i++) {
+		const struct sonde_task *t = tasks->slots[i];
+
+		if (!t || t->ended || !t->flows.wanted)
+			continue;
+		if (t->wait == SONDE_TASK_WAIT_BASE || t->wait == SONDE_TASK_WAIT_JOIN ||
+		    t->join_due)
+			return UINT32_MAX;
+		n += 2 * SONDE_FLOWS_OPEN_MAX;
+	}
+	return n;
+}
+
 static void snapshot(struct sonde_tasks *tasks)
 {
-	const struct sonde_probe_request q = {.type = SONDE_PROBE_SNAPSHOT};
+	const struct sonde_probe_request q = {.type = SONDE_PROBE_SNAPSHOT,
+					      .open_flows = open_flows(tasks)};
 	int r;
 
 	tasks->snapshot_again = false;

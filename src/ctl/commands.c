@@ -26,6 +26,7 @@ const struct sonde_cli_flag sonde_cli_global_flags[] = {
 		{"at", 0, "TIME", "start: RFC 3339, HH:MM[:SS] local, or +5m"},                    \
 		{"agent", 0, "ID", "only processes of this agent"},                                \
 		{"execution-time", 0, NULL, "time calls too (if the agent can)"},                  \
+		{"no-flows", 0, NULL, "no connections one by one"},                                \
 		{"dry-run", 0, NULL, "say what it would do and cost, create nothing"},             \
 	{                                                                                          \
 		"max-peers", 0, "N", "cells of its own at most; 0 = the policy's limit"            \

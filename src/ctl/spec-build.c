@@ -149,6 +149,8 @@ static int override_all(struct sonde_cli *cli, struct sonde_spec *spec)
 		spec->report_interval_ms = 0;
 	if (sonde_cli_flag(cli, "execution-time"))
 		spec->execution_time = true;
+	if (sonde_cli_flag(cli, "no-flows"))
+		spec->without_flows = true;
 	if (!at)
 		return 0;
 	if (sonde_spec_start(at, sonde_wall_ms(), &start_ms) < 0)

@@ -46,6 +46,8 @@ static const struct sonde_option spec_options[] = {
 			     "what looks: tcp (the default)"),
 	SONDE_OPTION_BOOL(struct sonde_spec, "options.executionTime", execution_time, "false",
 			  "time each send and receive call; costs more"),
+	SONDE_OPTION_BOOL(struct sonde_spec, "options.withoutFlows", without_flows, "false",
+			  "no connections one by one, only what is counted per peer"),
 	SONDE_OPTION_UINT(struct sonde_spec, "limits.maxPeers", max_peers, "0", NULL, "1048576",
 			  "cells that the task may take; 0 = what the node's policy allows"),
 	{0},
@@ -185,10 +187,24 @@ static int put_collectors(json_t *object, char *const *collectors)
 	return json_object_set_new(object, "collectors", list);
 }
 
+/* Only what is not as it would be without. */
+static int put_options(json_t *object, const struct sonde_spec *spec)
+{
+	json_t *options;
+
+	if (!spec->execution_time && !spec->without_flows)
+		return 0;
+	options = json_object();
+	if (json_object_set_new(object, "options", options) < 0)
+		return -1;
+	if (spec->execution_time && json_object_set_new(options, "executionTime", json_true()) < 0)
+		return -1;
+	return spec->without_flows ? json_object_set_new(options, "withoutFlows", json_true()) : 0;
+}
+
 static int put_extras(json_t *object, const struct sonde_spec *spec)
 {
-	if (spec->execution_time &&
-	    json_object_set_new(object, "options", json_pack("{s:b}", "executionTime", 1)) < 0)
+	if (put_options(object, spec) < 0)
 		return -1;
 	if (spec->max_peers &&
 	    json_object_set_new(object, "limits",

@@ -33,6 +33,7 @@ struct sonde_spec {
 	uint64_t report_interval_ns;
 	char **collectors;
 	bool execution_time;
+	bool without_flows;
 	uint64_t max_peers;
 };
 

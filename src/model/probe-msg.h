@@ -37,6 +37,8 @@ enum sonde_probe_request_type {
 	/*
 	 * Admit a task under the node's policy. Attaches nothing. An occupied slot: the same task with another
 	 * duration (from its start), its targets stay. END.error: 0, -EPERM, -ENOSPC (END.text = rule).
+	 * END.numbers[0]: the options that it gets; without SONDE_PROBE_OPTION_FLOWS if that was asked for and
+	 * cannot be, END.text then says why.
 	 */
 	SONDE_PROBE_TASK_ADMIT = 1,
 	/* Add a pid to an admitted or started task's targets. END.error: 0, -ESRCH (gone), -EPERM (END.text = rule), -ENOSPC. */

@@ -21,6 +21,7 @@ struct policy_file {
 	uint64_t max_peers;
 	char **collectors;
 	char **options;
+	bool flows;
 	bool payload_capture;
 	int otherwise; /* enum sonde_policy_action */
 	struct sonde_policy_rule *rules;
@@ -76,6 +77,9 @@ static const struct sonde_option policy_options[] = {
 	SONDE_OPTION_STRINGS(
 		struct policy_file, "options", options, "execution_time", SONDE_POLICY_LIST_MAX,
 		"options that a task may ask for; execution_time costs every process of the machine some time in each system call"),
+	SONDE_OPTION_BOOL(
+		struct policy_file, "flows", flows, "true",
+		"whether connections may be told one by one; if not, tasks run without, and say so"),
 	SONDE_OPTION_BOOL(struct policy_file, "payload_capture", payload_capture, "false",
 			  "whether a collector may copy payload; none of this version does"),
 	SONDE_OPTION_ENUM(struct policy_file, "targets.default", otherwise, "allow", action_names,
@@ -273,6 +277,11 @@ uint64_t sonde_policy_max_duration_ns(const struct sonde_policy *p)
 	return p->file->max_duration_ns;
 }
 
+bool sonde_policy_flows(const struct sonde_policy *p)
+{
+	return p->file->flows;
+}
+
 int sonde_policy_admit(const struct sonde_policy *p, const struct sonde_probe_request *request,
 		       uint32_t others, const char **ret_rule)
 {
@@ -286,7 +295,7 @@ int sonde_policy_admit(const struct sonde_policy *p, const struct sonde_probe_re
 	if (request->collectors == 0 || request->collectors & ~collectors)
 		return -EPERM;
 	*ret_rule = "options";
-	if (request->options & ~options)
+	if (request->options & ~options & ~SONDE_PROBE_OPTION_FLOWS)
 		return -EPERM;
 	*ret_rule = "limits.max_duration";
 	if (request->duration_ns == 0 || request->duration_ns > p->file->max_duration_ns)

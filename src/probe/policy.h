@@ -9,6 +9,7 @@
  * rule matches, an allow rule does not.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +45,8 @@ SONDE_DEFINE_CLEANUP(struct sonde_policy *, sonde_policy_free)
 
 uint32_t sonde_policy_max_tasks(const struct sonde_policy *p);
 uint32_t sonde_policy_max_peers(const struct sonde_policy *p);
+/* May connections be told one by one? Not a matter of admission: a task runs without. */
+bool sonde_policy_flows(const struct sonde_policy *p);
 uint64_t sonde_policy_max_duration_ns(const struct sonde_policy *p);
 
 /*

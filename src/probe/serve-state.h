@@ -29,6 +29,7 @@ struct serve_task {
 
 struct serve_running {
 	const struct sonde_collector *collector; /* NULL = free */
+	uint32_t options; /* SONDE_PROBE_OPTION_*: those that it was started with */
 	void *state;
 };
 

@@ -34,6 +34,24 @@ uint32_t serve_count_others(const struct sonde_serve *s, uint32_t slot)
 	return n;
 }
 
+/* Flows are what a task can do without: it runs, and is told why it gets none. */
+static uint32_t grant_options(struct sonde_serve *s, uint32_t asked, struct serve_answer *a)
+{
+	if (!(asked & SONDE_PROBE_OPTION_FLOWS))
+		return asked;
+	if (!sonde_policy_flows(s->config.policy)) {
+		(void)serve_say(a, 0, "the node's policy has flows: false");
+		return asked & ~SONDE_PROBE_OPTION_FLOWS;
+	}
+	for (size_t i = 0; i < ELEMENTS_OF(s->running); i++) {
+		if (!s->running[i].collector || s->running[i].options & SONDE_PROBE_OPTION_FLOWS)
+			continue;
+		(void)serve_say(a, 0, "the programs were attached for a task without flows");
+		return asked & ~SONDE_PROBE_OPTION_FLOWS;
+	}
+	return asked;
+}
+
 /* An occupied slot: the same task with another duration. Its targets and what runs for it stay. */
 int serve_task_admit(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
 		     struct serve_answer *a)
@@ -55,9 +73,10 @@ int serve_task_admit(struct sonde_serve *s, const struct sonde_probe_request *q,
 	t->duration_ns = q->duration_ns;
 	if (!t->started) {
 		t->collectors = q->collectors;
-		t->options = q->options;
+		t->options = grant_options(s, q->options, a);
 		t->max_peers = q->max_peers;
 	}
+	a->numbers[0] = t->options;
 	return 0;
 }
 
@@ -299,6 +318,7 @@ static int start_collector(struct sonde_serve *s, const struct sonde_collector *
 	if (r < 0)
 		return r;
 	run->collector = c;
+	run->options = t->options;
 	return 0;
 }
 
@@ -513,7 +533,8 @@ int serve_task_end(struct sonde_serve *s, const struct sonde_probe_request *q, u
 int serve_snapshot(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
 		   struct serve_answer *a)
 {
-	struct sonde_collect_sink sink = {.emit = serve_emit, .ctx = a};
+	struct sonde_collect_sink sink = {
+		.emit = serve_emit, .ctx = a, .open_flows = q->open_flows};
 
 	for (size_t i = 0; i < ELEMENTS_OF(s->running); i++) {
 		const struct serve_running *run = &s->running[i];

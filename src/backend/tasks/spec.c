@@ -239,7 +239,8 @@ static int read_collectors(const struct reader *rd, const json_t *root, struct s
 
 static int read_options(struct reader *rd, const json_t *root, struct sonde_spec *s)
 {
-	static const struct name known[] = {{"executionTime", "execution_time"}};
+	static const struct name known[] = {{"executionTime", "execution_time"},
+					    {"withoutFlows", "without_flows"}};
 	const json_t *o = json_object_get(root, "options");
 	int r;
 
@@ -249,6 +250,8 @@ static int read_options(struct reader *rd, const json_t *root, struct sonde_spec
 	r = refuse_unknown(rd, o, known, ELEMENTS_OF(known));
 	if (r == 0)
 		r = read_bool(rd, o, known[0], &s->execution_time);
+	if (r == 0)
+		r = read_bool(rd, o, known[1], &s->without_flows);
 	rd->prefix[0] = '\0';
 	return r;
 }
@@ -409,11 +412,12 @@ json_t *sonde_spec_json(const struct sonde_spec *s, sonde_spec_keep_fn keep, voi
 		if (sonde_json_append(targets, target_json(&s->targets[i])) < 0)
 			return NULL;
 	}
-	return json_pack("{s:s, s:s, s:s, s:O, s:I, s:I, s:I, s:O, s:{s:b}, s:{s:i}, s:s}", "id",
-			 s->id, "name", s->name, "preset", s->preset, "targets", targets,
+	return json_pack("{s:s, s:s, s:s, s:O, s:I, s:I, s:I, s:O, s:{s:b, s:b}, s:{s:i}, s:s}",
+			 "id", s->id, "name", s->name, "preset", s->preset, "targets", targets,
 			 "startWallMs", (json_int_t)s->start_wall_ms, "durationMs",
 			 (json_int_t)s->duration_ms, "reportIntervalMs",
 			 (json_int_t)s->report_interval_ms, "collectors", names, "options",
-			 "executionTime", (int)s->execution_time, "limits", "maxPeers",
-			 s->max_peers, "createdBy", s->created_by);
+			 "executionTime", (int)s->execution_time, "withoutFlows",
+			 (int)s->without_flows, "limits", "maxPeers", s->max_peers, "createdBy",
+			 s->created_by);
 }

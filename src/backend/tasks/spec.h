@@ -45,6 +45,7 @@ struct sonde_spec {
 	int64_t report_interval_ms;
 	int32_t max_peers; /* 0: the node's policy */
 	bool execution_time;
+	bool without_flows;
 	unsigned collectors; /* SONDE_SPEC_COLLECT_*; at least one */
 };
 
