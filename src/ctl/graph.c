@@ -176,6 +176,12 @@ static void edge_words(const json_t *edge, char *words, size_t size)
 		(void)sonde_unit_us(json_number_value(p99), rtt);
 	sum = json_number_value(json_object_get(side, "sent_bytes")) +
 	      json_number_value(json_object_get(side, "received_bytes"));
+	if (sonde_view_edge_is_udp(edge)) {
+		(void)snprintf(words, size, ":%" JSON_INTEGER_FORMAT "/udp %s",
+			       json_integer_value(json_object_get(edge, "port")),
+			       sonde_unit_bytes(sum, bytes));
+		return;
+	}
 	(void)snprintf(words, size,
 		       ":%" JSON_INTEGER_FORMAT " p99 %s, %s, %" JSON_INTEGER_FORMAT
 		       " retransmitted",

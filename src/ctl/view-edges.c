@@ -76,8 +76,7 @@ static void cell_list(struct sonde_table *t, const struct list *l)
 		sonde_table_add(t, l->text);
 }
 
-/* "12 (fast 10, tlp 2)" of {"fast": 10, "tlp": 2}; @total: null = the sum. */
-static void cell_kinds(struct sonde_table *t, const json_t *kinds, const json_t *total)
+void sonde_cell_kinds(struct sonde_table *t, const json_t *kinds, const json_t *total)
 {
 	json_int_t sum = 0;
 	struct list l = {.len = 0};
@@ -238,7 +237,7 @@ static void cell_connects(struct sonde_table *t, const json_t *side)
 {
 	const json_t *failures = json_object_get(side, "connect_failures");
 	const json_t *connects = json_object_get(side, "connects");
-	json_t *value, *object = (json_t *)failures; /* as in cell_kinds() */
+	json_t *value, *object = (json_t *)failures; /* as in sonde_cell_kinds() */
 	json_int_t failed = 0;
 	struct list l = {.len = 0};
 	const char *name, *joint = " (";
@@ -303,8 +302,8 @@ static void side_row(struct sonde_table *t, const struct sonde_graph *graph, con
 	sonde_cell_us(t, rtt, "p50");
 	sonde_cell_us(t, rtt, "p90");
 	sonde_cell_us(t, rtt, "p99");
-	cell_kinds(t, json_object_get(side, "retransmits"),
-		   json_object_get(side, "retransmitted_segments"));
+	sonde_cell_kinds(t, json_object_get(side, "retransmits"),
+			 json_object_get(side, "retransmitted_segments"));
 	cell_drops(t, json_object_get(side, "drops"), wide);
 	sonde_cell_bytes(t, side, "sent_bytes");
 	sonde_cell_bytes(t, side, "received_bytes");
@@ -377,22 +376,22 @@ int sonde_view_dashes(struct sonde_cli *cli, const json_t *topology)
 	return r < 0 ? sonde_cli_broken(cli, r) : SONDE_CLI_OK;
 }
 
-int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
+static size_t count_udp(const json_t *edges)
 {
-	_cleanup_(sonde_graph_freep) struct sonde_graph *graph = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < json_array_size(edges); i++)
+		n += sonde_view_edge_is_udp(json_array_get(edges, i));
+	return n;
+}
+
+static int tcp_edges(struct sonde_cli *cli, const json_t *edges, const struct sonde_graph *graph)
+{
 	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
-	const json_t *edges = json_object_get(topology, "edges");
 	bool wide = sonde_cli_output(cli) == SONDE_CLI_WIDE;
 	int r;
 
-	if (json_array_size(edges) == 0) {
-		sonde_cli_note(cli,
-			       "no edge: no TCP traffic of the targets has been counted so far");
-		return SONDE_CLI_OK;
-	}
-	r = sonde_graph_new(topology, &graph);
-	if (r == 0)
-		r = sonde_table_new(wide ? wide_columns : short_columns, &t);
+	r = sonde_table_new(wide ? wide_columns : short_columns, &t);
 	if (r < 0)
 		return sonde_cli_broken(cli, r);
 	for (size_t i = 0; i < json_array_size(edges); i++) {
@@ -400,12 +399,37 @@ int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
 		const json_t *client = json_object_get(edge, "client_side");
 		const json_t *server = json_object_get(edge, "server_side");
 
+		if (sonde_view_edge_is_udp(edge))
+			continue;
 		if (json_is_object(client))
 			side_row(t, graph, edge, "client", client, wide);
 		if (json_is_object(server))
 			side_row(t, graph, edge, "server", server, wide);
 	}
 	return sonde_view_table(cli, t);
+}
+
+int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
+{
+	_cleanup_(sonde_graph_freep) struct sonde_graph *graph = NULL;
+	const json_t *edges = json_object_get(topology, "edges");
+	size_t n = json_array_size(edges), udp = count_udp(edges);
+	int r, status = SONDE_CLI_OK;
+
+	if (n == 0) {
+		sonde_cli_note(cli, "no edge: no traffic of the targets has been counted so far");
+		return SONDE_CLI_OK;
+	}
+	r = sonde_graph_new(topology, &graph);
+	if (r < 0)
+		return sonde_cli_broken(cli, r);
+	if (n > udp)
+		status = tcp_edges(cli, edges, graph);
+	if (status != SONDE_CLI_OK || udp == 0)
+		return status;
+	if (n > udp)
+		sonde_view_heading(cli, "UDP");
+	return sonde_view_udp_edges(cli, topology, graph);
 }
 
 /* What one end did or suffered: of these the other end saw nothing. */

@@ -117,6 +117,27 @@ static int add_retransmits(struct sonde_buf *line, const struct end *own)
 				sonde_unit_count(n, text), own->label);
 }
 
+/* Of UDP. */
+static int add_no_room(struct sonde_buf *line, const struct end *own)
+{
+	int64_t n = whole(own->side, "buffer_dropped_datagrams"),
+		all = sonde_view_add(whole(own->side, "received_datagrams"), n);
+	char text[SONDE_UNIT_MAX], of[SONDE_UNIT_MAX];
+	int r;
+
+	if (n <= 0)
+		return 0;
+	r = sonde_buf_printf(line, "%s", line->len > 0 ? "; " : "");
+	if (r == 0)
+		r = add_share(line, n, all);
+	return r < 0 ? r
+		     : sonde_buf_printf(line,
+					" datagrams found no room in the receive buffer of %.200s "
+					"(%s of %s read + dropped)",
+					own->label, sonde_unit_count(n, text),
+					sonde_unit_count(all, of));
+}
+
 /* Nothing where nothing was lost: then the table says it all. */
 static int verdict(const struct sonde_graph *graph, const json_t *edge, struct sonde_buf *line)
 {
@@ -130,6 +151,8 @@ static int verdict(const struct sonde_graph *graph, const json_t *edge, struct s
 		if (r == 0)
 			r = add_drops(line, &ends[i], false);
 	}
+	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(ends); i++)
+		r = add_no_room(line, &ends[i]);
 	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(ends); i++)
 		r = add_retransmits(line, &ends[i]);
 	for (size_t i = 0; r == 0 && line->len > 0 && i < ELEMENTS_OF(ends); i++) {
@@ -155,7 +178,8 @@ int sonde_view_verdicts(struct sonde_cli *cli, const json_t *topology)
 		sonde_view_text(cli, sonde_graph_label(graph, edge, "client"));
 		(void)fputs(" -> ", cli->out);
 		sonde_view_text(cli, sonde_graph_label(graph, edge, "server"));
-		(void)fprintf(cli->out, ":%" JSON_INTEGER_FORMAT ": ", whole(edge, "port"));
+		(void)fprintf(cli->out, ":%" JSON_INTEGER_FORMAT "%s: ", whole(edge, "port"),
+			      sonde_view_edge_is_udp(edge) ? "/udp" : "");
 		sonde_view_text(cli, sonde_buf_str(&line));
 		/* too long a line is cut; the table and -o json have every number */
 		(void)fputs(r == -EMSGSIZE ? "…\n" : "\n", cli->out);

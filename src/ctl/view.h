@@ -31,6 +31,8 @@ void sonde_cell_us(struct sonde_table *t, const json_t *object, const char *key)
 void sonde_cell_ns(struct sonde_table *t, const json_t *object, const char *key);
 void sonde_cell_time(struct sonde_table *t, const struct sonde_cli *cli, const json_t *object,
 		     const char *key);
+/* "12 (fast 10, tlp 2)" of {"fast": 10, "tlp": 2}; @total: NULL or null = the sum. */
+void sonde_cell_kinds(struct sonde_table *t, const json_t *kinds, const json_t *total);
 void sonde_cell_state(struct sonde_table *t, const json_t *object, const char *key);
 
 /* Of a task as GET /tasks/{id} gives it. */
@@ -52,8 +54,13 @@ int sonde_view_plan(struct sonde_cli *cli, const json_t *plan, bool task);
  */
 int sonde_view_ledger(struct sonde_cli *cli, const json_t *ledger, const json_t *task);
 
-/* Of GET …/topology. */
+/* Of GET …/topology: the edges of TCP, then those of UDP. */
 int sonde_view_edges(struct sonde_cli *cli, const json_t *topology);
+struct sonde_graph;
+int sonde_view_udp_edges(struct sonde_cli *cli, const json_t *topology,
+			 const struct sonde_graph *graph);
+/* An older server says no protocol: TCP. */
+bool sonde_view_edge_is_udp(const json_t *edge);
 /* Under them: a line an edge with drops of class loss or retransmits, and which end saw them. */
 int sonde_view_verdicts(struct sonde_cli *cli, const json_t *topology);
 /* Whether a row of "drops" is of class loss, or of none. */

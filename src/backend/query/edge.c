@@ -43,11 +43,17 @@ json_t *sonde_node_json(struct sonde_registry *r, const char *process_id, bool t
 			 "target", (int)target);
 }
 
+bool sonde_protocol_is_udp(const char *protocol)
+{
+	return strcmp(protocol, "udp") == 0;
+}
+
 int sonde_edge_id(const char *client_node, const char *server_node, const char *port,
-		  char ret[static SONDE_EDGE_ID_MAX])
+		  const char *protocol, char ret[static SONDE_EDGE_ID_MAX])
 {
 	char text[2 * SONDE_NODE_ID_MAX + 32];
-	int n = snprintf(text, sizeof(text), "%s\t%s\t%s", client_node, server_node, port);
+	int n = snprintf(text, sizeof(text), "%s\t%s\t%s%s", client_node, server_node, port,
+			 sonde_protocol_is_udp(protocol) ? "\tudp" : "");
 
 	if (n < 0 || (size_t)n >= sizeof(text))
 		return -E2BIG;

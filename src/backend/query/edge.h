@@ -25,9 +25,12 @@ void sonde_node_id(struct sonde_registry *r, const char *process_id,
 /* {"id","kind","service","instance","process","address","target"}; NULL when memory ran out. */
 json_t *sonde_node_json(struct sonde_registry *r, const char *process_id, bool target);
 
-/* @port "": of metrics that know none. Return: 0, -EIO, -E2BIG. */
+/* @port "": of metrics that know none. @protocol "udp": apart from the edge of the same port by TCP. Return: 0, -EIO, -E2BIG. */
 int sonde_edge_id(const char *client_node, const char *server_node, const char *port,
-		  char ret[static SONDE_EDGE_ID_MAX]) _must_check_;
+		  const char *protocol, char ret[static SONDE_EDGE_ID_MAX]) _must_check_;
+
+/* Of the label protocol: what has none is of TCP. */
+bool sonde_protocol_is_udp(const char *protocol);
 
 /* `{kind=fast,server_port=80}` taken apart. */
 struct sonde_labels {

@@ -156,7 +156,9 @@ static int on_edge(void *ctx, const struct sonde_walk_value *v)
 
 	if (!v->is_edge || strcmp(v->edge, edge->id) != 0)
 		return 0;
-	(void)snprintf(edge->any_port, sizeof(edge->any_port), "%s", v->edge_any_port);
+	/* What knows no port is SkyWalking's, and of TCP. */
+	if (!sonde_protocol_is_udp(v->protocol))
+		(void)snprintf(edge->any_port, sizeof(edge->any_port), "%s", v->edge_any_port);
 	return 1;
 }
 

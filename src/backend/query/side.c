@@ -67,6 +67,16 @@ static const char *const keys[_SONDE_METER_MAX] = {
 	[SONDE_METER_RTT_MAX] = "rtt_max_us",
 	[SONDE_METER_RTT_VARIANCE] = "rtt_variance_us2",
 	[SONDE_METER_RTT_JITTER] = "rtt_jitter_us",
+	[SONDE_METER_UDP_SENT_DATAGRAMS] = "sent_datagrams",
+	[SONDE_METER_UDP_SENT_BYTES] = "sent_bytes",
+	[SONDE_METER_UDP_RECEIVED_DATAGRAMS] = "received_datagrams",
+	[SONDE_METER_UDP_RECEIVED_BYTES] = "received_bytes",
+	[SONDE_METER_UDP_WRITE_CALLS] = "write_calls",
+	[SONDE_METER_UDP_READ_CALLS] = "read_calls",
+	[SONDE_METER_UDP_SEND_ERRORS] = "send_errors",
+	[SONDE_METER_UDP_RECEIVE_ERRORS] = "receive_errors",
+	[SONDE_METER_UDP_BUFFER_DROPPED] = "buffer_dropped_datagrams",
+	[SONDE_METER_UDP_BUFFER_DROPPED_BYTES] = "buffer_dropped_bytes",
 };
 
 /* The order of the contract. */
@@ -119,6 +129,13 @@ static const enum sonde_meter counters[] = {
 	SONDE_METER_ZERO_WINDOW_SENT,
 };
 
+static const enum sonde_meter udp_counters[] = {
+	SONDE_METER_UDP_SENT_DATAGRAMS, SONDE_METER_UDP_RECEIVED_DATAGRAMS,
+	SONDE_METER_UDP_SENT_BYTES,	SONDE_METER_UDP_RECEIVED_BYTES,
+	SONDE_METER_UDP_WRITE_CALLS,	SONDE_METER_UDP_READ_CALLS,
+	SONDE_METER_UDP_BUFFER_DROPPED, SONDE_METER_UDP_BUFFER_DROPPED_BYTES,
+};
+
 void sonde_side_done(struct sonde_side *s)
 {
 	free(s->rtt.bin);
@@ -130,6 +147,8 @@ void sonde_side_done(struct sonde_side *s)
 	json_decref(s->failures);
 	json_decref(s->closes);
 	json_decref(s->drops);
+	json_decref(s->send_errors);
+	json_decref(s->receive_errors);
 	*s = (struct sonde_side){0};
 }
 
@@ -247,6 +266,10 @@ int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct so
 		return add_bin(&s->rtt, bucket, value);
 	case SONDE_METER_HANDSHAKE:
 		return add_bin(&s->handshake, bucket, value);
+	case SONDE_METER_UDP_SEND_ERRORS:
+		return add_count(&s->send_errors, sonde_labels_get(labels, "errno"), value);
+	case SONDE_METER_UDP_RECEIVE_ERRORS:
+		return add_count(&s->receive_errors, sonde_labels_get(labels, "errno"), value);
 	case SONDE_METER_RETRANSMITS:
 		return add_count(&s->retransmits, sonde_labels_get(labels, "kind"), value);
 	case SONDE_METER_RETRANSMIT_BYTES:
@@ -385,14 +408,20 @@ static void put_lists(struct writer *w)
 	put(w, SONDE_METER_CONNECTIONS_CLOSED, json_incref(s->closes), json_array());
 }
 
-/* Meters of other sets, by their own names. */
-static void put_foreign(struct writer *w)
+/* What the agent says of UDP begins so. */
+static bool is_about_udp(const char *meter)
+{
+	return strncmp(meter, "UDP ", strlen("UDP ")) == 0;
+}
+
+/* What is absent and no meter of ours, by its own name: of the one protocol or of the other. */
+static void put_foreign(struct writer *w, bool udp)
 {
 	for (size_t i = 0; i < json_array_size(w->absent); i++) {
 		const json_t *a = json_array_get(w->absent, i);
 		const char *meter = sonde_json_get_text(a, "meter", "");
 
-		if (meter[0] != '\0' && !sonde_meter_find(meter) &&
+		if (meter[0] != '\0' && !sonde_meter_find(meter) && is_about_udp(meter) == udp &&
 		    json_object_set(w->why, meter, json_object_get(a, "reason")) < 0)
 			w->error = -ENOMEM;
 	}
@@ -417,7 +446,26 @@ json_t *sonde_side_json(const struct sonde_side *s, const json_t *absent)
 	put_lists(&w);
 	for (size_t i = 0; i < ELEMENTS_OF(counters); i++)
 		put(&w, counters[i], json_integer(s->value[counters[i]]), json_integer(0));
-	put_foreign(&w);
+	put_foreign(&w, false);
+	if (w.error < 0 || json_object_set(out, "absent", why) < 0)
+		return NULL;
+	return TAKE_PTR(out);
+}
+
+json_t *sonde_side_udp_json(const struct sonde_side *s, const json_t *absent)
+{
+	_cleanup_json_ json_t *out = json_object(), *why = json_object();
+	struct writer w = {.side = s, .absent = absent, .out = out, .why = why};
+
+	if (!s->present)
+		return json_null();
+	if (!out || !why)
+		return NULL;
+	for (size_t i = 0; i < ELEMENTS_OF(udp_counters); i++)
+		put(&w, udp_counters[i], json_integer(s->value[udp_counters[i]]), json_integer(0));
+	put(&w, SONDE_METER_UDP_SEND_ERRORS, json_incref(s->send_errors), json_object());
+	put(&w, SONDE_METER_UDP_RECEIVE_ERRORS, json_incref(s->receive_errors), json_object());
+	put_foreign(&w, true);
 	if (w.error < 0 || json_object_set(out, "absent", why) < 0)
 		return NULL;
 	return TAKE_PTR(out);

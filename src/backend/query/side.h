@@ -25,6 +25,7 @@ struct sonde_side {
 	bool present;
 	bool have[_SONDE_METER_MAX];
 	int64_t value[_SONDE_METER_MAX];
+	json_t *send_errors, *receive_errors; /* of UDP; owned, NULL until the first */
 	struct sonde_side_histogram rtt, handshake, age;
 	/* owned, NULL until the first */
 	json_t *retransmits, *retransmit_bytes, *failures, *closes, *drops, *reset_reasons;
@@ -40,5 +41,7 @@ int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct so
 int64_t sonde_side_percentile(const struct sonde_side_histogram *h, unsigned percent);
 int64_t sonde_side_count(const struct sonde_side_histogram *h);
 
+/* UDP_METRICS of the contract, likewise. */
+json_t *sonde_side_udp_json(const struct sonde_side *s, const json_t *absent);
 /* METRICS of the contract. @absent: [{meter, reason}]. NULL when memory ran out; null for a side not present. */
 json_t *sonde_side_json(const struct sonde_side *s, const json_t *absent);

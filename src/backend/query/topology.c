@@ -13,6 +13,7 @@ struct edge {
 	char id[SONDE_EDGE_ID_MAX];
 	char client[SONDE_NODE_ID_MAX], server[SONDE_NODE_ID_MAX]; /* node ids */
 	int64_t port;
+	bool udp;
 	struct sonde_side client_side, server_side;
 	UT_hash_handle hh;
 };
@@ -82,6 +83,7 @@ static int get_edge(struct topology *tp, const struct sonde_walk_value *v, struc
 		(void)snprintf(e->id, sizeof(e->id), "%s", v->edge);
 		(void)snprintf(e->client, sizeof(e->client), "%s", v->client_node);
 		(void)snprintf(e->server, sizeof(e->server), "%s", v->server_node);
+		e->udp = sonde_protocol_is_udp(v->protocol);
 		for (size_t i = 0; i < n && i < 5; i++)
 			e->port = e->port * 10 + (v->port[i] - '0');
 		HASH_ADD_STR(tp->edges, id, e);
@@ -179,16 +181,20 @@ static int by_ends(struct edge *a, struct edge *b)
 	int c = strcmp(a->client, b->client);
 
 	c = c ? c : strcmp(a->server, b->server);
+	c = c ? c : (int)a->udp - (int)b->udp;
 	return c ? c : (a->port > b->port) - (a->port < b->port);
 }
 
 static json_t *edge_json(const struct edge *e, const json_t *absent)
 {
-	return json_pack("{s:s, s:o, s:o, s:I, s:o, s:o}", "id", e->id, "client",
+	json_t *(*side_json)(const struct sonde_side *s, const json_t *absent) =
+		e->udp ? sonde_side_udp_json : sonde_side_json;
+
+	return json_pack("{s:s, s:o, s:o, s:I, s:s, s:o, s:o}", "id", e->id, "client",
 			 sonde_json_text(e->client), "server", sonde_json_text(e->server), "port",
-			 (json_int_t)e->port, "client_side",
-			 sonde_side_json(&e->client_side, absent), "server_side",
-			 sonde_side_json(&e->server_side, absent));
+			 (json_int_t)e->port, "protocol", e->udp ? "udp" : "tcp", "client_side",
+			 side_json(&e->client_side, absent), "server_side",
+			 side_json(&e->server_side, absent));
 }
 
 static json_t *build(struct topology *tp, const struct sonde_task *t)

@@ -33,6 +33,7 @@ static void begin(struct walk *w, struct sonde_registry *r, const struct sonde_s
 		.client_node = "",
 		.server_node = "",
 		.port = "",
+		.protocol = "",
 		.edge = "",
 		.edge_any_port = "",
 	};
@@ -46,7 +47,7 @@ static void begin(struct walk *w, struct sonde_registry *r, const struct sonde_s
 	sonde_node_id(r, v->server, w->server_node);
 	v->client_node = w->client_node;
 	v->server_node = w->server_node;
-	if (sonde_edge_id(w->client_node, w->server_node, "", w->edge_any_port) == 0)
+	if (sonde_edge_id(w->client_node, w->server_node, "", "", w->edge_any_port) == 0)
 		v->edge_any_port = w->edge_any_port;
 }
 
@@ -56,10 +57,12 @@ static int give(struct walk *w, const char *key, int64_t bucket, int64_t value)
 
 	sonde_labels_parse(key, &w->labels);
 	v->port = sonde_labels_get(&w->labels, "server_port");
+	v->protocol = sonde_labels_get(&w->labels, "protocol");
 	v->bucket = bucket;
 	v->value = value;
 	if (v->is_edge)
-		v->edge = sonde_edge_id(w->client_node, w->server_node, v->port, w->edge) == 0
+		v->edge = sonde_edge_id(w->client_node, w->server_node, v->port, v->protocol,
+					w->edge) == 0
 				  ? w->edge
 				  : "";
 	return w->fn(w->ctx, v);

@@ -18,8 +18,9 @@ struct sonde_walk_value {
 	const char *side;
 	const char *client_node, *server_node;
 	const char *port;	   /* "" if the metric knows none */
+	const char *protocol;	   /* "udp", or "" for TCP */
 	const char *edge;	   /* id; "" for other entities */
-	const char *edge_any_port; /* the id that the same edge has without its port */
+	const char *edge_any_port; /* the id that the same edge of TCP has without its port */
 	int64_t bucket;		   /* of a histogram, else 0 */
 	int64_t value;
 };

@@ -87,8 +87,8 @@ static void an_address_is_one_node_whoever_saw_it(void **state)
 	assert_string_equal(sonde_json_get_text(process, "service", ""), "s2");
 	unknown = sonde_node_json(r, "id4", false);
 	assert_string_equal(sonde_json_get_text(unknown, "kind", ""), "other");
-	assert_ok(sonde_edge_id("x", "y", "80", ab));
-	assert_ok(sonde_edge_id("y", "x", "80", ba));
+	assert_ok(sonde_edge_id("x", "y", "80", "", ab));
+	assert_ok(sonde_edge_id("y", "x", "80", "", ba));
 	assert_string_not_equal(ab, ba);
 }
 
