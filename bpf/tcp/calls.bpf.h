@@ -277,13 +277,13 @@ static __always_inline __u16 key_of_sock(__u64 sk, struct sonde_tcp_cell_key *ke
 static __always_inline __u32 peer_of_accepted(const struct sonde_tcp_cell_key *key, __u16 rport)
 {
 	struct sonde_tcp_tuple tuple = {.lport = rport, .rport = key->port};
-	__u32 *pid;
+	struct sonde_tcp_end *end;
 
 	__builtin_memcpy(tuple.laddr, key->raddr, 16);
 	__builtin_memcpy(tuple.raddr, key->laddr, 16);
 	tuple.netns = is_loopback(key->laddr) ? key->netns : 0;
-	pid = bpf_map_lookup_elem(&sonde_tuples, &tuple);
-	return pid ? *pid : 0;
+	end = bpf_map_lookup_elem(&sonde_tuples, &tuple);
+	return end ? end->pid : 0;
 }
 
 static __noinline int accept_returns(__u32 fd)

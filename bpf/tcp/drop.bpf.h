@@ -1,70 +1,190 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 #pragma once
 /*
- * Drops that have a socket: the receiver that kfree_skb names, else the skb's
- * own (the receiver by early demux in an input hook, the sender in output).
- * Which of the two it is, the packet's ports say.
+ * Drops. Their socket is the receiver that kfree_skb names, else the skb's own (the
+ * receiver by early demux in an input hook, the sender in output): which of the two
+ * it is, the packet's ports say. Where neither is ours, the packet's addresses are
+ * looked for among those of tagged connections.
  */
 
-static __noinline int count_drop(const struct sk_buff *skb, __u32 index, __u32 reason,
-				 __u8 direction)
+#define IPV4_FRAGMENT_OFFSET 0x1fff
+
+/*
+ * Addresses and ports by the network header: before the transport header was found
+ * too. Only of TCP without extension headers; a later fragment has no ports.
+ */
+static __always_inline bool read_packet(const struct sk_buff *skb, struct packet *packet)
 {
-	struct sonde_tcp_drop_key key = {.cell = index, .reason = reason, .direction = direction};
-	struct sonde_tcp_drop *drop = bpf_map_lookup_elem(&sonde_drops, &key);
+	const unsigned char *ip = skb->head + skb->network_header, *tcp = ip + 40;
+	__be16 ports[2];
+	__u8 head[10];
 
-	if (!drop) {
-		struct sonde_tcp_drop zero = {};
+	if (skb->network_header == (__u16)~0U || bpf_probe_read_kernel(head, sizeof(head), ip))
+		return false;
+	if (head[0] >> 4 == 4) {
+		__u16 fragment = head[6] << 8 | head[7];
 
-		bpf_map_update_elem(&sonde_drops, &key, &zero, BPF_NOEXIST);
-		drop = bpf_map_lookup_elem(&sonde_drops, &key);
-		if (!drop) {
-			lose(SONDE_TCP_LOSS_DROP_FULL, 1);
-			return 0;
-		}
+		if (head[9] != IPPROTO_TCP || fragment & IPV4_FRAGMENT_OFFSET)
+			return false;
+		tcp = ip + (head[0] & 0xf) * 4;
+	} else if (head[0] >> 4 != 6 || head[6] != IPPROTO_TCP) {
+		return false;
 	}
+	if (!read_packet_addresses(skb, packet) || bpf_probe_read_kernel(ports, sizeof(ports), tcp))
+		return false;
+	packet->source = bpf_ntohs(ports[0]);
+	packet->dest = bpf_ntohs(ports[1]);
+	return true;
+}
+
+/* What is known of a drop before its connection is. */
+struct drop {
+	const struct sk_buff *skb;
+	const struct sock *sk; /* of another process; NULL: none */
+	__u64 site;	       /* where kfree_skb was called */
+	__u32 reason;
+};
+
+static const char site_format[] = "%ps";
+
+/* The name alone: no address leaves the kernel, so kptr_restrict has nothing to hide here. */
+static __always_inline void name_site(__u64 site, struct sonde_tcp_drop_slot *slot)
+{
+	__u64 args[] = {site};
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_snprintf))
+		bpf_snprintf(slot->site, sizeof(slot->site), site_format, args, sizeof(args));
+}
+
+static __always_inline struct sonde_tcp_drop *drop_at(const struct sonde_tcp_drop_key *key)
+{
+	struct sonde_tcp_drop_slot *slot = bpf_map_lookup_elem(&sonde_drops, key);
+
+	if (!slot) {
+		struct sonde_tcp_drop_slot fresh = {};
+
+		name_site(key->site, &fresh);
+		bpf_map_update_elem(&sonde_drops, key, &fresh, BPF_NOEXIST);
+		slot = bpf_map_lookup_elem(&sonde_drops, key);
+	}
+	if (!slot)
+		lose(SONDE_TCP_LOSS_DROP_FULL, 1);
+	return slot ? &slot->drop : NULL;
+}
+
+static __noinline int count_drop(const struct drop *d, __u32 index, __u8 direction, __u8 where)
+{
+	struct sonde_tcp_drop_key key = {
+		.cell = index,
+		.reason = d->reason,
+		.site = d->site,
+		.direction = direction,
+		.event = SONDE_TCP_EVENT_DROP,
+		.where = where,
+	};
+	struct sonde_tcp_drop *drop = drop_at(&key);
+
+	if (!drop)
+		return 0;
 	add(&drop->skbs, 1);
-	add(&drop->segments, segments_of(skb));
-	add(&drop->bytes, skb->len);
+	add(&drop->segments, segments_of(d->skb));
+	add(&drop->bytes, d->skb->len);
 	return 0;
 }
 
-static __noinline int tagged_drop(const struct sk_buff *skb, struct sonde_tag *tag, __u32 reason,
-				  bool received)
+static __noinline int tagged_drop(const struct drop *d, struct sonde_tag *tag, bool received)
 {
 	struct packet packet = {};
+	__u8 direction = SONDE_TCP_DIRECTION_RX;
 	__u32 index;
 
-	read_ports(skb, &packet);
 	if (tag->kind == TAG_LISTENER) {
-		if (!read_packet_addresses(skb, &packet) ||
+		if (!read_packet_addresses(d->skb, &packet) ||
 		    !listener_cell(tag, packet.laddr, packet.raddr, &index))
 			return 0;
-		return count_drop(skb, index, reason, SONDE_TCP_DIRECTION_RX);
+		return count_drop(d, index, direction, SONDE_TCP_WHERE_LISTENER);
 	}
 	if (tag->kind != TAG_CONNECTION || !tag_cell(tag, &index))
 		return 0;
-	flow_drop(tag, reason);
+	flow_drop(tag, d->reason);
+	read_ports(d->skb, &packet);
 	/* Ours by its source port, and not by its destination's: on the way out. */
 	if (!received && packet.dest == tag->rport && packet.source != tag->rport)
-		return count_drop(skb, index, reason, SONDE_TCP_DIRECTION_TX);
-	return count_drop(skb, index, reason, SONDE_TCP_DIRECTION_RX);
+		direction = SONDE_TCP_DIRECTION_TX;
+	return count_drop(d, index, direction, SONDE_TCP_WHERE_SOCKET);
 }
 
-static __always_inline void on_drop(const struct sk_buff *skb, struct sock *rx_sk, __u32 reason)
+/* One end of the packet, if a tagged connection has it. */
+static __noinline int end_drop(const struct drop *d, const struct sonde_tcp_tuple *tuple,
+			       __u8 direction)
 {
-	struct sonde_tag *tag;
-	struct sock *sk;
+	struct sonde_tcp_end *end = bpf_map_lookup_elem(&sonde_tuples, tuple);
+	struct sonde_tcp_cell_key key = {.protocol = IPPROTO_TCP};
+	__u32 index;
 
-	if (rx_sk) {
-		tag = bpf_sk_storage_get(&sonde_tags, rx_sk, NULL, 0);
-		if (tag)
-			tagged_drop(skb, tag, reason, true);
-		return;
-	}
-	sk = skb->sk;
-	if (!sk)
-		return;
-	tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+	/* learn() enters what a seed has not tagged yet, without a role */
+	if (!end || end->role == SONDE_TCP_ROLE_UNKNOWN)
+		return 0;
+	key.netns = end->netns;
+	key.pid = end->pid;
+	key.peer_pid = end->peer_pid;
+	key.role = end->role;
+	key.port = end->role == SONDE_TCP_ROLE_CLIENT ? tuple->rport : tuple->lport;
+	__builtin_memcpy(key.laddr, tuple->laddr, sizeof(key.laddr));
+	__builtin_memcpy(key.raddr, tuple->raddr, sizeof(key.raddr));
+	if (!cell_index(&key, &index))
+		return 0;
+	return count_drop(d, index, direction, SONDE_TCP_WHERE_ELSEWHERE);
+}
+
+/* An skb in a socket's hands has no device any more. */
+static __always_inline __u64 packet_netns(const struct drop *d)
+{
+	const struct sk_buff *skb = d->skb;
+
+	if (d->sk)
+		return netns_cookie(&d->sk->__sk_common);
+	return BPF_CORE_READ(skb, dev, nd_net.net, net_cookie);
+}
+
+/*
+ * The kernel had no socket of ours in hand: a hook before early demux, forwarding, a
+ * bridge, loopback, the other end's stack. Both ends may be ours, and each counts it.
+ */
+static __noinline int elsewhere_drop(const struct drop *d)
+{
+	struct sonde_tcp_tuple sender = {}, receiver = {};
+	struct packet packet = {};
+
+	if (!read_packet(d->skb, &packet))
+		return 0;
+	__builtin_memcpy(sender.laddr, packet.raddr, 16);
+	__builtin_memcpy(sender.raddr, packet.laddr, 16);
+	sender.lport = packet.source;
+	sender.rport = packet.dest;
+	if (is_loopback(packet.raddr))
+		sender.netns = packet_netns(d);
+	__builtin_memcpy(receiver.laddr, packet.laddr, 16);
+	__builtin_memcpy(receiver.raddr, packet.raddr, 16);
+	receiver.lport = packet.dest;
+	receiver.rport = packet.source;
+	receiver.netns = sender.netns;
+	end_drop(d, &sender, SONDE_TCP_DIRECTION_TX);
+	end_drop(d, &receiver, SONDE_TCP_DIRECTION_RX);
+	return 0;
+}
+
+static __always_inline void on_drop(const struct sk_buff *skb, struct sock *rx_sk, __u32 reason,
+				    void *location)
+{
+	struct sock *sk = rx_sk ?: skb->sk;
+	struct drop d = {.skb = skb, .sk = sk, .site = (__u64)location, .reason = reason};
+	struct sonde_tag *tag = NULL;
+
+	if (sk)
+		tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
 	if (tag)
-		tagged_drop(skb, tag, reason, false);
+		tagged_drop(&d, tag, rx_sk != NULL);
+	else
+		elsewhere_drop(&d);
 }

@@ -26,13 +26,16 @@ static __always_inline void tuple_of(const struct sonde_tag *tag, struct sonde_t
 SHARED int tuple_enter(struct sonde_tag *tag)
 {
 	struct sonde_tcp_tuple tuple = {};
-	__u32 pid;
+	struct sonde_tcp_end end = {};
 
 	if (!tag)
 		return 0;
-	pid = tag->pid;
+	end.pid = tag->pid;
+	end.peer_pid = tag->peer_pid;
+	end.netns = tag->netns;
+	end.role = tag->role;
 	tuple_of(tag, &tuple, false);
-	if (bpf_map_update_elem(&sonde_tuples, &tuple, &pid, BPF_ANY)) {
+	if (bpf_map_update_elem(&sonde_tuples, &tuple, &end, BPF_ANY)) {
 		lose(SONDE_TCP_LOSS_TUPLE_FULL, 1);
 		return 0;
 	}
@@ -56,11 +59,11 @@ SHARED int tuple_leave(struct sonde_tag *tag)
 SHARED __u32 tuple_peer(struct sonde_tag *tag)
 {
 	struct sonde_tcp_tuple tuple = {};
-	__u32 *pid;
+	struct sonde_tcp_end *end;
 
 	if (!tag)
 		return 0;
 	tuple_of(tag, &tuple, true);
-	pid = bpf_map_lookup_elem(&sonde_tuples, &tuple);
-	return pid ? *pid : 0;
+	end = bpf_map_lookup_elem(&sonde_tuples, &tuple);
+	return end ? end->pid : 0;
 }

@@ -43,7 +43,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 8192);
 	__type(key, struct sonde_tcp_drop_key);
-	__type(value, struct sonde_tcp_drop);
+	__type(value, struct sonde_tcp_drop_slot);
 } sonde_drops SEC(".maps");
 
 struct {
@@ -51,7 +51,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 65536);
 	__type(key, struct sonde_tcp_tuple);
-	__type(value, __u32); /* owner */
+	__type(value, struct sonde_tcp_end);
 } sonde_tuples SEC(".maps");
 
 struct {

@@ -9,9 +9,9 @@
  * One reader (the worker) runs this, so the cache of the last task needs no lock.
  */
 
-struct task_struct *sonde_seed_task; /* compared, never followed */
-__u32 sonde_seed_pid;		     /* of that task if it is a target, else 0 */
-static struct sonde_tag sonde_seed_pair;    /* too large for the stack */
+struct task_struct *sonde_seed_task;	 /* compared, never followed */
+__u32 sonde_seed_pid;			 /* of that task if it is a target, else 0 */
+static struct sonde_tag sonde_seed_pair; /* too large for the stack */
 
 static __always_inline __u32 seed_target(struct task_struct *task)
 {
@@ -94,7 +94,8 @@ static __noinline int tag_connected(struct sock *sk, __u32 pid, __u32 flags)
 	tag->role = flags & TAG_PROVISIONAL || is_server_side(tag) ? SONDE_TCP_ROLE_SERVER
 								   : SONDE_TCP_ROLE_CLIENT;
 	tag->peer_pid = tuple_peer(tag);
-	tag->flags = flags | TAG_ESTABLISHED | TAG_SEED_WAITS | TAG_IN_TUPLES;
+	tag->flags = flags | TAG_ESTABLISHED | TAG_SEED_WAITS;
+	tuple_enter(tag); /* again, with the role: what learn() entered was for tuple_peer() */
 	if (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) {
 		tag->sent_end = tp->write_seq - 1;
 		tag->flags |= TAG_FIN_SENT | TAG_HALF_COUNTED;

@@ -117,6 +117,7 @@ SHARED int begin_connection(struct sonde_tag *tag, const struct reading *now, bo
 	}
 	base_new(now, tag); /* behind the key: from here on a snapshot looks for the cell */
 	if (tag->role == SONDE_TCP_ROLE_SERVER) {
+		tuple_enter(tag); /* for drops that know no socket */
 		__sync_fetch_and_or(&tag->flags, TAG_ACCEPT_WAITS);
 		return 0;
 	}
@@ -447,7 +448,11 @@ static __noinline bool adopt(struct sock *sk, struct sonde_tag *tag)
 	/* A fast open's child is read from before its -> ESTABLISHED, which writes this otherwise. */
 	if (!(tag->flags & TAG_ESTABLISHED))
 		write_identity(tag, &sk->__sk_common);
-	tag->pid = pid;
+	if (tag->pid != pid) {
+		tag->pid = pid;
+		if (tag->flags & TAG_IN_TUPLES)
+			tuple_enter(tag);
+	}
 	__sync_fetch_and_and(&tag->flags, ~TAG_PROVISIONAL);
 	tag_cell(tag, &index);
 	return true;

@@ -127,14 +127,14 @@ SEC("tp_btf/kfree_skb")
 int BPF_PROG(sonde_drop, struct sk_buff *skb, void *location, enum skb_drop_reason reason,
 	     struct sock *rx_sk)
 {
-	return COUNTED(SONDE_TCP_PROGRAM_DROP, on_drop(skb, rx_sk, reason));
+	return COUNTED(SONDE_TCP_PROGRAM_DROP, on_drop(skb, rx_sk, reason, location));
 }
 
 /* Where kfree_skb has no fourth argument (before 6.11). */
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(sonde_drop_skb, struct sk_buff *skb, void *location, enum skb_drop_reason reason)
 {
-	return COUNTED(SONDE_TCP_PROGRAM_DROP_SKB, on_drop(skb, NULL, reason));
+	return COUNTED(SONDE_TCP_PROGRAM_DROP_SKB, on_drop(skb, NULL, reason, location));
 }
 
 SEC("tp_btf/sched_process_fork")

@@ -25,6 +25,22 @@ struct sonde_tcp_tuple {
 	__u32 pad;
 };
 
+/* Whose it is, and what a drop without a socket needs beside the addresses to find its cell. */
+struct sonde_tcp_end {
+	__u32 pid;
+	__u32 peer_pid;
+	__u64 netns; /* net cookie, also where the key has none */
+	__u32 role;
+	__u32 pad;
+};
+
+/* One counter of drops, with the name of its call site. */
+#define SONDE_TCP_SITE_MAX 48
+struct sonde_tcp_drop_slot {
+	struct sonde_tcp_drop drop;
+	char site[SONDE_TCP_SITE_MAX];
+};
+
 /* Listening (namespace, port) met when seeding. Value: the seed's generation. */
 struct sonde_tcp_listener_key {
 	__u64 netns;

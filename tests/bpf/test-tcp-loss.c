@@ -248,6 +248,10 @@ static void a_full_accept_queue_is_the_listeners_drop_by_its_name(void **state)
 		overflows = drops(f, SERVER, port, "TCP_LISTEN_OVERFLOW", RX);
 	}
 	assert_true(overflows >= 1);
+	for (size_t i = 0; i < f->n_drops; i++) {
+		if (strcmp(f->drops[i].reason, "TCP_LISTEN_OVERFLOW") == 0)
+			assert_int_equal(f->drops[i].key.where, SONDE_TCP_WHERE_LISTENER);
+	}
 	for (int i = 0; i < CROWD; i++)
 		(void)close(clients[i]);
 	(void)close(listener);

@@ -122,27 +122,40 @@ bool veth_add_chains(const struct veth *v)
 	return veth_run(v, VETH_CLIENT, commands) && veth_run(v, VETH_SERVER, commands);
 }
 
-uint64_t veth_end_chain(const struct veth *v, enum veth_side side, const char *chain)
+struct veth_count veth_count(const struct veth *v, enum veth_side side, const char *chain)
 {
+	struct veth_count count = {0};
 	char command[128], line[512];
-	uint64_t packets = 0;
 	FILE *f;
 
-	(void)snprintf(command, sizeof(command), "nft list chain inet sonde_test %s", chain);
+	(void)snprintf(command, sizeof(command), "nft list chain %s", chain);
 	veth_enter(v, side);
 	f = popen(command, "re"); /* NOLINT(cert-env33-c): the tests' own words */
 	assert_non_null(f);
 	while (fgets(line, sizeof(line), f)) {
 		const char *at = strstr(line, "counter packets ");
-		unsigned long n;
+		unsigned long n, bytes;
 
-		if (at && sscanf(at, "counter packets %lu", &n) == 1) /* NOLINT(cert-err34-c) */
-			packets += n;
+		/* NOLINTNEXTLINE(cert-err34-c) */
+		if (!at || sscanf(at, "counter packets %lu bytes %lu", &n, &bytes) != 2)
+			continue;
+		count.packets += n;
+		count.bytes += bytes;
 	}
 	(void)pclose(f);
 	veth_enter(v, VETH_CLIENT);
+	return count;
+}
+
+uint64_t veth_end_chain(const struct veth *v, enum veth_side side, const char *chain)
+{
+	struct veth_count count;
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "inet sonde_test %s", chain);
+	count = veth_count(v, side, name);
 	assert_true(veth_run(v, side, "nft flush chain inet sonde_test %s", chain));
-	return packets;
+	return count.packets;
 }
 
 static socklen_t server_address(int family, uint16_t port, struct sockaddr_storage *ret)

@@ -38,6 +38,13 @@ bool veth_add_chains(const struct veth *v);
 /* Sum over the chain's rules of nft's packet counters; the chain is emptied. */
 uint64_t veth_end_chain(const struct veth *v, enum veth_side side, const char *chain);
 
+/* The same of any chain ("netdev t c"), with bytes, and nothing emptied. */
+struct veth_count {
+	uint64_t packets;
+	uint64_t bytes;
+};
+struct veth_count veth_count(const struct veth *v, enum veth_side side, const char *chain);
+
 int veth_listen(const struct veth *v, int family, int backlog, uint16_t *ret_port);
 /* @flags: SOCK_NONBLOCK or 0; -EINPROGRESS is fine then. */
 int veth_connect(const struct veth *v, int family, uint16_t port, int flags);

@@ -51,39 +51,71 @@ static bool find_seen(const struct tcp_state *s, const struct sonde_tcp_drop_key
 	return false;
 }
 
+/* What stands for an address of the kernel outside: there are some dozens. */
+static int number_site(struct tcp_state *s, uint64_t site, uint64_t *ret)
+{
+	uint64_t *grown;
+
+	for (size_t i = 0; i < s->n_sites; i++) {
+		if (s->sites[i] == site) {
+			*ret = i + 1;
+			return 0;
+		}
+	}
+	grown = reallocarray(s->sites, s->n_sites + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	s->sites = grown;
+	s->sites[s->n_sites++] = site;
+	*ret = s->n_sites;
+	return 0;
+}
+
 /* 1: it has changed, 0: told already. */
-static int note_drop(struct tcp_state *s, const struct sonde_tcp_drop_key *key, uint64_t skbs)
+static int note_drop(struct tcp_state *s, const struct sonde_tcp_drop_key *key, uint64_t skbs,
+		     uint64_t *ret_site)
 {
 	struct tcp_drop_seen *grown;
+	uint64_t site = 0;
 	size_t i;
+	int r;
 
 	if (find_seen(s, key, &i)) {
+		*ret_site = s->drops[i].site;
 		if (s->drops[i].skbs == skbs)
 			return 0;
 		s->drops[i].skbs = skbs;
 		return 1;
 	}
+	r = key->site ? number_site(s, key->site, &site) : 0;
+	if (r < 0)
+		return r;
 	grown = reallocarray(s->drops, s->n_drops + 1, sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
 	s->drops = grown;
 	memmove(&grown[i + 1], &grown[i], (s->n_drops - i) * sizeof(*grown));
-	grown[i] = (struct tcp_drop_seen){.key = *key, .skbs = skbs};
+	grown[i] = (struct tcp_drop_seen){.key = *key, .skbs = skbs, .site = site};
 	s->n_drops++;
+	*ret_site = site;
 	return 1;
 }
 
 static int emit_drop(struct tcp_state *s, const struct sonde_tcp_drop_key *key,
-		     const struct sonde_tcp_drop *drop, struct sonde_collect_sink sink)
+		     const struct sonde_tcp_drop_slot *slot, struct sonde_collect_sink sink)
 {
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_DROP};
+	uint64_t site = 0;
 	int r;
 
-	r = note_drop(s, key, drop->skbs);
+	r = note_drop(s, key, slot->drop.skbs, &site);
 	if (r <= 0)
 		return r;
 	reply.drop.key = *key;
-	reply.drop.drop = *drop;
+	reply.drop.key.site = site;
+	reply.drop.drop = slot->drop;
+	(void)snprintf(reply.drop.site, sizeof(reply.drop.site), "%.*s",
+		       (int)sizeof(slot->site) - 1, slot->site);
 	tcp_drop_reason_name(s->plan.names, key->reason, reply.drop.reason,
 			     sizeof(reply.drop.reason));
 	reply.drop.drop_class = sonde_drop_class_of(reply.drop.reason);
@@ -93,7 +125,7 @@ static int emit_drop(struct tcp_state *s, const struct sonde_tcp_drop_key *key,
 int tcp_emit_drops(struct tcp_state *s, struct sonde_collect_sink sink)
 {
 	struct sonde_tcp_drop_key keys[DROP_BATCH];
-	struct sonde_tcp_drop drops[DROP_BATCH];
+	struct sonde_tcp_drop_slot drops[DROP_BATCH];
 	int fd = bpf_map__fd(s->skel->maps.sonde_drops), r, last = 0;
 	uint32_t n, position, *in = NULL;
 

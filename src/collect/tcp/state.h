@@ -19,6 +19,7 @@ struct tcp_bpf;
 struct tcp_drop_seen {
 	struct sonde_tcp_drop_key key;
 	uint64_t skbs;
+	uint64_t site; /* its number */
 };
 
 /* Connections of this snapshot that are summed, not told. */
@@ -45,6 +46,8 @@ struct tcp_state {
 	struct sonde_tcp_calls *told_calls; /* owned; as told, n_told of them */
 	struct tcp_drop_seen *drops;	    /* owned */
 	size_t n_drops;
+	uint64_t *sites; /* owned; call sites as addresses, by their number - 1 */
+	size_t n_sites;
 	uint32_t n_cpus;
 	uint64_t
 		syscall_ns_x1000; /* what the programs of call times add to each system call here */

@@ -41,6 +41,7 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 	free(s->told);
 	free(s->told_calls);
 	free(s->drops);
+	free(s->sites);
 	free(s);
 	if (timing)
 		timing->detach_ns = sonde_mono_ns() - start;
