@@ -185,14 +185,40 @@ static int parse_collectors(const json_t *o, struct sonde_spec *s, char words[SO
 	return 0;
 }
 
+static int parse_limits(const json_t *o, struct sonde_task_limits *l,
+			char words[SONDE_SPEC_WORDS_MAX])
+{
+	const json_t *v = member(o, "stopAtMaxPeers", "stop_at_max_peers");
+	int64_t peers = 0, cpu = 0, memory = 0, events = 0;
+	int r;
+
+	if (v && !json_is_boolean(v))
+		return invalid(words, "limits.stopAtMaxPeers: true or false was expected");
+	r = get_int(o, "maxPeers", "max_peers", 0, INT32_MAX, &peers, words);
+	if (r == 0)
+		r = get_int(o, "maxCpuPercent", "max_cpu_percent", 0, SONDE_TASK_CPU_PERCENT_MAX,
+			    &cpu, words);
+	if (r == 0)
+		r = get_int(o, "maxMemoryBytes", "max_memory_bytes", 0, INT64_MAX, &memory, words);
+	if (r == 0)
+		r = get_int(o, "maxEventsPerSecond", "max_events_per_second", 0, INT64_MAX, &events,
+			    words);
+	*l = (struct sonde_task_limits){
+		.max_peers = (uint32_t)peers,
+		.stop_at_max_peers = json_is_true(v),
+		.max_cpu_percent = (uint32_t)cpu,
+		.max_memory_bytes = (uint64_t)memory,
+		.max_events_per_second = (uint64_t)events,
+	};
+	return r;
+}
+
 static int parse_options(const json_t *o, struct sonde_spec *s, char words[SONDE_SPEC_WORDS_MAX])
 {
 	const json_t *options = member(o, "options", "options");
 	const json_t *limits = member(o, "limits", "limits");
 	const json_t *v = member(options, "executionTime", "execution_time");
 	const json_t *flows = member(options, "withoutFlows", "without_flows");
-	int64_t peers = 0;
-	int r;
 
 	if ((options && !json_is_object(options)) || (limits && !json_is_object(limits)))
 		return invalid(words, "options, limits: an object was expected");
@@ -202,9 +228,7 @@ static int parse_options(const json_t *o, struct sonde_spec *s, char words[SONDE
 		return invalid(words, "options.withoutFlows: true or false was expected");
 	s->without_flows = flows && json_is_true(flows);
 	s->execution_time = v ? json_is_true(v) : strcmp(s->preset, "network-calls") == 0;
-	r = get_int(limits, "maxPeers", "max_peers", 0, INT32_MAX, &peers, words);
-	s->max_peers = (uint32_t)peers;
-	return r;
+	return parse_limits(limits, &s->limits, words);
 }
 
 static int parse_spec(const json_t *o, struct sonde_spec *s, char words[SONDE_SPEC_WORDS_MAX])

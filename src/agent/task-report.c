@@ -104,25 +104,62 @@ static const struct sonde_probe_cost *base_cost(const struct sonde_task *t, cons
 	return NULL;
 }
 
-/* Runs since the task began; times are means over all that was sampled, so that few samples weigh little. */
+static uint64_t runs_since(const struct sonde_task *t, const struct sonde_probe_cost *c)
+{
+	const struct sonde_probe_cost *b = base_cost(t, c->name);
+
+	return c->runs - (b && b->runs <= c->runs ? b->runs : 0);
+}
+
+/* A mean over all that was sampled, so that few samples weigh little. */
+static uint64_t sampled_ns(const struct sonde_probe_cost *c)
+{
+	return c->sampled_runs ? c->sampled_ns / c->sampled_runs : 0;
+}
+
+void sonde_task_programs_cost(const struct sonde_task *t, const struct sonde_snapshot *s,
+			      uint64_t *ret_ns, uint64_t *ret_runs)
+{
+	uint64_t ns = 0, runs = 0;
+
+	for (size_t i = 0; i < s->n_costs; i++) {
+		const struct sonde_probe_cost *c = &s->costs[i];
+		uint64_t n = runs_since(t, c);
+
+		runs += n;
+		ns += n * sampled_ns(c) + n * c->hook_ns_x1000 / 1000;
+	}
+	*ret_ns = ns;
+	*ret_runs = runs;
+}
+
+uint64_t sonde_snapshot_map_bytes(const struct sonde_snapshot *s)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < s->n_costs; i++)
+		bytes += s->costs[i].map_bytes;
+	return bytes;
+}
+
 static void fill_programs(const struct sonde_task *t, const struct sonde_snapshot *s,
 			  struct parts *p)
 {
+	uint64_t runs;
+
 	for (size_t i = 0; i < s->n_costs; i++) {
 		const struct sonde_probe_cost *c = &s->costs[i];
-		const struct sonde_probe_cost *b = base_cost(t, c->name);
 		Sonde__V1__ProgramCost *to = &p->program[i];
 
 		sonde__v1__program_cost__init(to);
 		to->name = sonde_wire_text(c->name);
-		to->runs = c->runs - (b && b->runs <= c->runs ? b->runs : 0);
-		to->sampled_ns_per_run = c->sampled_runs ? c->sampled_ns / c->sampled_runs : 0;
+		to->runs = runs_since(t, c);
+		to->sampled_ns_per_run = sampled_ns(c);
 		to->hook_ns_per_run = c->hook_ns_x1000 / 1000;
-		p->cost.bpf_estimated_ns +=
-			to->runs * to->sampled_ns_per_run + to->runs * c->hook_ns_x1000 / 1000;
-		p->cost.map_bytes += c->map_bytes;
 		p->programs[i] = to;
 	}
+	sonde_task_programs_cost(t, s, &p->cost.bpf_estimated_ns, &runs);
+	p->cost.map_bytes = sonde_snapshot_map_bytes(s);
 	p->cost.n_programs = s->n_costs;
 	p->cost.programs = p->programs;
 }
@@ -154,8 +191,8 @@ static void fill_end(const struct sonde_task *t, struct parts *p)
 	p->report.end = 1;
 	p->report.result = sonde_wire_text(sonde_task_state_name(t->result));
 	p->report.reason = sonde_wire_text(t->reason);
-	if (t->bpf_refused)
-		p->report.reason_code = sonde_wire_text(SONDE_TASK_CODE_BPF_REFUSED);
+	if (t->reason_code)
+		p->report.reason_code = sonde_wire_text(t->reason_code);
 	if (!t->has_idle)
 		return;
 	sonde__v1__idle_proof__init(&p->idle);

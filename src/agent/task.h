@@ -72,7 +72,14 @@ enum sonde_task_wait {
 	SONDE_TASK_WAIT_BASE,
 	SONDE_TASK_WAIT_INTERVAL,
 	SONDE_TASK_WAIT_JOIN,
+	SONDE_TASK_WAIT_BUDGET, /* no report: a look at what it costs */
 	SONDE_TASK_WAIT_FINAL,
+};
+
+/* What the limits are held against, from look to look. */
+struct sonde_task_budget {
+	uint64_t look_ns; /* the next one; 0 = nothing to look after */
+	uint64_t since_ns, cpu_ns, runs;
 };
 
 struct sonde_tasks;
@@ -104,7 +111,7 @@ struct sonde_task {
 	bool stopping;	 /* result and reason are set; ends at the next step */
 	enum sonde_task_state result;
 	char reason[SONDE_TASK_WORDS_MAX];
-	bool bpf_refused; /* … because this machine does not let BPF be used */
+	const char *reason_code; /* SONDE_TASK_CODE_*; NULL: the words say all */
 	/* for the reports */
 	struct sonde_probe_probe probes[SONDE_TASK_PROBES_MAX];
 	size_t n_probes;
@@ -112,6 +119,7 @@ struct sonde_task {
 	bool has_idle;
 	struct sonde_probe_idle idle;
 	struct sonde_task_base base;
+	struct sonde_task_budget budget;
 	uint64_t ledger
 		[_SONDE_LEDGER_MAX]; /* agent's sites, and what is carried over a worker's death */
 	uint64_t carried_probe_cpu_ns; /* of workers that died */
@@ -153,6 +161,11 @@ struct sonde_task_moment {
 	uint64_t agent_rss_anon_bytes, probe_rss_anon_bytes;
 };
 
+/* Of the programs since the task began: estimated ns, and runs. */
+void sonde_task_programs_cost(const struct sonde_task *t, const struct sonde_snapshot *s,
+			      uint64_t *ret_ns, uint64_t *ret_runs);
+/* Of all collectors' maps. */
+uint64_t sonde_snapshot_map_bytes(const struct sonde_snapshot *s);
 /* Serialises the TaskReport of t->sequence into @buf (empty) and forgets the state changes told. */
 int sonde_task_pack_report(struct sonde_task *t, const struct sonde_task_moment *m,
 			   struct sonde_buf *buf) _must_check_;

@@ -63,6 +63,20 @@ bool tasks_attached(const struct sonde_tasks *tasks);
 /* This host's own, so that a peer is shown as local. Return: 0, -ENOSPC, -ENOMEM. */
 int tasks_add_host_addresses(struct sonde_peer_table *peers);
 
+/* tasks-budget.c: the task's own limits */
+void tasks_budget_begin(struct sonde_task *t);
+/* Out of the last snapshot: a task that passed a limit is finished (stopped), what it gathered is reported. */
+void tasks_budget_look(struct sonde_task *t);
+/* What the limit leaves for maps now, 0 = there is none; -ENOSPC: the processes alone take it. */
+int tasks_budget_maps(const struct sonde_task *t, uint64_t *ret_bytes);
+struct tasks_usage {
+	uint64_t cpu_ns;       /* agent, probe and programs, since the task began */
+	uint64_t runs;	       /* of programs, likewise */
+	uint64_t memory_bytes; /* now */
+};
+/* tasks-report.c */
+void tasks_usage(const struct sonde_task *t, struct tasks_usage *ret);
+
 /* tasks-targets.c */
 /* Fills in the targets from the spec. Return: how many live. */
 size_t tasks_resolve(struct sonde_task *t);

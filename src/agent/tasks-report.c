@@ -211,6 +211,20 @@ static void fill_moment(const struct sonde_tasks *tasks, bool end, struct sonde_
 			rss_anon_of(proc_fd, h->worker_pid) + rss_anon_of(proc_fd, h->keeper_pid);
 }
 
+void tasks_usage(const struct sonde_task *t, struct tasks_usage *ret)
+{
+	struct sonde_task_moment m;
+	uint64_t programs_ns;
+
+	fill_moment(t->tasks, false, &m);
+	sonde_task_programs_cost(t, m.snapshot, &programs_ns, &ret->runs);
+	ret->cpu_ns = programs_ns + m.agent_cpu_ns - t->base.agent_cpu_ns + t->carried_probe_cpu_ns;
+	if (m.probe_cpu_ns > t->base.probe_cpu_ns)
+		ret->cpu_ns += m.probe_cpu_ns - t->base.probe_cpu_ns;
+	ret->memory_bytes = sonde_snapshot_map_bytes(m.snapshot) + m.agent_rss_anon_bytes +
+			    m.probe_rss_anon_bytes;
+}
+
 /* One line, for a backend that takes no TaskReports, and for whoever reads logs. */
 static void log_end(const struct sonde_task *t)
 {

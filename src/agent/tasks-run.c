@@ -51,11 +51,17 @@ static bool wants_flows(const struct sonde_task *t)
 
 struct sonde_probe_request tasks_wants(const struct sonde_task *t)
 {
+	uint64_t map_bytes;
+
+	/* Less than any map takes: the probe then says how much that is. */
+	if (tasks_budget_maps(t, &map_bytes) < 0)
+		map_bytes = 1;
 	return (struct sonde_probe_request){
 		.collectors = t->spec.collectors,
 		.options = (t->spec.execution_time ? SONDE_PROBE_OPTION_EXECUTION_TIME : 0) |
 			   (wants_flows(t) ? SONDE_PROBE_OPTION_FLOWS : 0),
-		.max_peers = t->spec.max_peers,
+		.max_peers = t->spec.limits.max_peers,
+		.max_map_bytes = map_bytes,
 		.duration_ns = (uint64_t)t->spec.duration_ms * SONDE_NS_PER_MS,
 	};
 }
@@ -133,6 +139,8 @@ void tasks_arm(struct sonde_task *t)
 {
 	uint64_t at = t->next_ns < t->end_ns ? t->next_ns : t->end_ns;
 
+	if (t->budget.look_ns && t->budget.look_ns < at)
+		at = t->budget.look_ns;
 	(void)sd_event_source_set_time(t->timer, at / SONDE_NS_PER_US);
 	(void)sd_event_source_set_enabled(t->timer, SD_EVENT_ONESHOT);
 }
@@ -162,8 +170,12 @@ static void on_started(void *ctx, int error, const struct sonde_probe_end *end)
 	if (tasks_call_over(t, error) || error == -EPIPE)
 		return;
 	if (error < 0) {
-		t->bpf_refused = error == -EPERM || error == -EACCES || error == -EOPNOTSUPP;
-		fail(t, SONDE_TASK_FAILED, "cannot attach: %s", words_of(error, end));
+		if (error == -EPERM || error == -EACCES || error == -EOPNOTSUPP)
+			t->reason_code = SONDE_TASK_CODE_BPF_REFUSED;
+		else if (error == -ENOSPC && t->spec.limits.max_memory_bytes)
+			t->reason_code = SONDE_TASK_CODE_BUDGET;
+		fail(t, error == -ENOSPC ? SONDE_TASK_REFUSED : SONDE_TASK_FAILED,
+		     "cannot attach: %s", words_of(error, end));
 		return;
 	}
 	t->open_ns = end->numbers[0];
@@ -181,6 +193,7 @@ static void on_started(void *ctx, int error, const struct sonde_probe_end *end)
 		return;
 	}
 	tasks_report(t, false);
+	tasks_budget_begin(t);
 	tasks_arm(t);
 }
 
@@ -362,7 +375,7 @@ const char *tasks_hindrance(struct sonde_task *t, char words[SONDE_TASK_WORDS_MA
 		return words;
 	}
 	if (hello && hello->bpf_error) {
-		t->bpf_refused = true;
+		t->reason_code = SONDE_TASK_CODE_BPF_REFUSED;
 		(void)snprintf(words, SONDE_TASK_WORDS_MAX, "BPF is refused here: %s",
 			       hello->missing);
 		return words;
@@ -445,10 +458,14 @@ void tasks_on_snapshot(struct sonde_task *t, int error)
 		break;
 	case SONDE_TASK_WAIT_JOIN:
 	case SONDE_TASK_WAIT_INTERVAL:
+	case SONDE_TASK_WAIT_BUDGET:
 		if (t->join_due)
 			tasks_join(t);
 		if (wait == SONDE_TASK_WAIT_INTERVAL)
 			on_interval(t, now);
+		tasks_budget_look(t);
+		if (wait == SONDE_TASK_WAIT_BUDGET && !t->stopping)
+			tasks_arm(t);
 		break;
 	case SONDE_TASK_WAIT_FINAL:
 		tasks_report(t, false);

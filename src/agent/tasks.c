@@ -303,7 +303,10 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 		if (now >= t->end_ns)
 			tasks_finish(t, SONDE_TASK_DONE, "its time is over");
 		else
-			tasks_want_snapshot(t, SONDE_TASK_WAIT_INTERVAL, false);
+			tasks_want_snapshot(t,
+					    now >= t->next_ns ? SONDE_TASK_WAIT_INTERVAL
+							      : SONDE_TASK_WAIT_BUDGET,
+					    false);
 	}
 	return 0;
 }

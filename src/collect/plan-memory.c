@@ -2,8 +2,11 @@
 #include <assert.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "base/num.h"
 #include "collect/plan.h"
 
 /* Of the kernel: an element's head in a hash table, a bucket of it, a pointer. */
@@ -84,4 +87,39 @@ int sonde_plan_memory(const struct bpf_object *object, struct sonde_collect_memo
 	bpf_object__for_each_map (m, object)
 		add_map(m, (uint64_t)n_cpus, sum);
 	return 0;
+}
+
+/* What the kernel says that a map takes; 0 where it does not say. */
+static uint64_t map_memory(int fd)
+{
+	char path[64], line[128];
+	uint64_t bytes = 0;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f)) {
+		if (strncmp(line, "memlock:", 8) != 0)
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		if (sonde_parse_u64(line + 8 + strspn(line + 8, " \t"), 0, UINT64_MAX, &bytes) < 0)
+			bytes = 0;
+		break;
+	}
+	(void)fclose(f);
+	return bytes;
+}
+
+uint64_t sonde_plan_map_bytes(const struct bpf_object *object)
+{
+	const struct bpf_map *m;
+	uint64_t bytes = 0;
+
+	assert(object);
+
+	bpf_object__for_each_map (m, object)
+		bytes += map_memory(bpf_map__fd(m));
+	return bytes;
 }

@@ -137,3 +137,5 @@ int sonde_plan_load(struct sonde_plan *p, int (*load_once)(void *ctx),
 struct bpf_object;
 int sonde_plan_memory(const struct bpf_object *object,
 		      struct sonde_collect_memory *sum) _must_check_;
+/* What the kernel says that the loaded @object's maps take now, with what they grew by. */
+uint64_t sonde_plan_map_bytes(const struct bpf_object *object);

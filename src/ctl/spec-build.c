@@ -133,6 +133,9 @@ static int override_all(struct sonde_cli *cli, struct sonde_spec *spec)
 		{"interval", "reportInterval"},
 		{"name", "name"},
 		{"max-peers", "limits.maxPeers"},
+		{"max-cpu", "limits.maxCpuPercent"},
+		{"max-memory", "limits.maxMemoryBytes"},
+		{"max-events", "limits.maxEventsPerSecond"},
 	};
 	const char *at = sonde_cli_flag(cli, "at");
 	int64_t start_ms;
@@ -151,6 +154,8 @@ static int override_all(struct sonde_cli *cli, struct sonde_spec *spec)
 		spec->execution_time = true;
 	if (sonde_cli_flag(cli, "no-flows"))
 		spec->without_flows = true;
+	if (sonde_cli_flag(cli, "stop-at-max-peers"))
+		spec->stop_at_max_peers = true;
 	if (!at)
 		return 0;
 	if (sonde_spec_start(at, sonde_wall_ms(), &start_ms) < 0)

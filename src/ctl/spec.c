@@ -50,6 +50,16 @@ static const struct sonde_option spec_options[] = {
 			  "no connections one by one, only what is counted per peer"),
 	SONDE_OPTION_UINT(struct sonde_spec, "limits.maxPeers", max_peers, "0", NULL, "1048576",
 			  "cells that the task may take; 0 = what the node's policy allows"),
+	SONDE_OPTION_BOOL(struct sonde_spec, "limits.stopAtMaxPeers", stop_at_max_peers, "false",
+			  "end the task there, instead of adding further peers to `other`"),
+	SONDE_OPTION_UINT(struct sonde_spec, "limits.maxCpuPercent", max_cpu_percent, "0", NULL,
+			  "102400",
+			  "percent of one core that Sonde may take on the machine; beyond "
+			  "it the task ends; 0 = no limit"),
+	SONDE_OPTION_BYTES(struct sonde_spec, "limits.maxMemoryBytes", max_memory_bytes, "0", NULL,
+			   "1TiB", "memory of maps and processes that it may take; 0 = no limit"),
+	SONDE_OPTION_UINT(struct sonde_spec, "limits.maxEventsPerSecond", max_events_per_second,
+			  "0", NULL, NULL, "runs of programs; 0 = no limit"),
 	{0},
 };
 
@@ -202,15 +212,30 @@ static int put_options(json_t *object, const struct sonde_spec *spec)
 	return spec->without_flows ? json_object_set_new(options, "withoutFlows", json_true()) : 0;
 }
 
+static int put_limits(json_t *object, const struct sonde_spec *spec)
+{
+	json_t *limits = json_object();
+
+	if (put_number(limits, "maxPeers", spec->max_peers) < 0 ||
+	    (spec->stop_at_max_peers &&
+	     json_object_set_new(limits, "stopAtMaxPeers", json_true()) < 0) ||
+	    put_number(limits, "maxCpuPercent", spec->max_cpu_percent) < 0 ||
+	    put_number(limits, "maxMemoryBytes", spec->max_memory_bytes) < 0 ||
+	    put_number(limits, "maxEventsPerSecond", spec->max_events_per_second) < 0) {
+		json_decref(limits);
+		return -1;
+	}
+	if (json_object_size(limits) > 0)
+		return json_object_set_new(object, "limits", limits);
+	json_decref(limits);
+	return 0;
+}
+
 static int put_extras(json_t *object, const struct sonde_spec *spec)
 {
 	if (put_options(object, spec) < 0)
 		return -1;
-	if (spec->max_peers &&
-	    json_object_set_new(object, "limits",
-				json_pack("{s:I}", "maxPeers", (json_int_t)spec->max_peers)) < 0)
-		return -1;
-	return 0;
+	return put_limits(object, spec);
 }
 
 int sonde_spec_json(const struct sonde_spec *spec, json_t **ret)

@@ -35,6 +35,10 @@ struct sonde_spec {
 	bool execution_time;
 	bool without_flows;
 	uint64_t max_peers;
+	bool stop_at_max_peers;
+	uint64_t max_cpu_percent;
+	uint64_t max_memory_bytes;
+	uint64_t max_events_per_second;
 };
 
 extern const struct sonde_config_spec sonde_spec_file;

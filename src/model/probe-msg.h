@@ -95,7 +95,9 @@ struct sonde_probe_request {
 	uint32_t options;    /* TASK_ADMIT, PLAN: bit mask, SONDE_PROBE_OPTION_* */
 	uint32_t max_peers;  /* TASK_ADMIT, PLAN: 0 = the policy's */
 	uint32_t open_flows; /* SNAPSHOT: how many open connections are told one by one */
-	uint64_t pad2[9];
+	uint64_t
+		max_map_bytes; /* TASK_ADMIT, PLAN: 0 = none; the tables are made small enough, or END.error -ENOSPC */
+	uint64_t pad2[8];
 };
 _Static_assert(sizeof(struct sonde_probe_request) == 128, "request layout");
 

@@ -27,7 +27,22 @@ bool sonde_task_state_final(enum sonde_task_state s);
 
 /* Why a task ended, for programs: TaskReport.reason_code. What is none of these has words only. */
 #define SONDE_TASK_CODE_BPF_REFUSED "bpf_refused"
+#define SONDE_TASK_CODE_BUDGET "budget" /* stopped: it passed one of its limits */
 #define SONDE_TASK_CODE_MAX 32
+
+/*
+ * What a task may take; 0 = no limit of its own. One that passes a limit stops itself, and what it gathered is
+ * reported. All of Sonde's cost on the machine counts, also where other tasks share it.
+ */
+struct sonde_task_limits {
+	uint32_t max_peers;	   /* cells kept apart; what does not fit is added to `other` */
+	bool stop_at_max_peers;	   /* … or ends the task */
+	uint32_t max_cpu_percent;  /* of one core, over two seconds or the report interval */
+	uint64_t max_memory_bytes; /* of maps, and anonymous memory of agent and probe */
+	uint64_t max_events_per_second; /* runs of programs */
+};
+#define SONDE_TASK_CPU_PERCENT_MAX 102400 /* 1,024 cores */
+#define SONDE_TASK_MEMORY_MIN_BYTES (4LL * 1024 * 1024)
 
 #define SONDE_TASK_DURATION_MIN_MS 1000
 #define SONDE_TASK_DURATION_MAX_MS (30 * 60 * 1000)

@@ -18,6 +18,38 @@ static int ask_policy(struct sonde_serve *s, const struct sonde_probe_request *q
 	return r < 0 ? serve_say(a, r, "%s", rule) : 0;
 }
 
+#define CELLS_MIN 16
+
+int serve_fit_maps(const struct sonde_collector *c, uint64_t max_map_bytes,
+		   struct sonde_collect_config *config, uint64_t *map_bytes, struct serve_answer *a)
+{
+	uint32_t wanted = config->max_cells;
+	struct sonde_collect_memory memory;
+	int r;
+
+	if (!max_map_bytes || !c->memory)
+		return 0;
+	for (;; config->max_cells /= 2) {
+		memory = (struct sonde_collect_memory){0};
+		r = c->memory(config, &memory);
+		if (r < 0)
+			return serve_say(a, r, "memory of collector %s", c->name);
+		if (*map_bytes + memory.full_bytes <= max_map_bytes)
+			break;
+		if (config->max_cells < 2 * CELLS_MIN)
+			return serve_say(a, -ENOSPC,
+					 "memory: the maps take %.1f MB at least, the limit leaves "
+					 "them %.1f MB",
+					 (double)(*map_bytes + memory.full_bytes) / 1e6,
+					 (double)max_map_bytes / 1e6);
+	}
+	*map_bytes += memory.full_bytes;
+	if (config->max_cells < wanted)
+		(void)serve_say(a, 0, "room for %u peers in place of %u, by the memory limit",
+				config->max_cells, wanted);
+	return 0;
+}
+
 static int plan_collector(const struct sonde_collector *c,
 			  const struct sonde_collect_config *config, struct serve_answer *a,
 			  struct sonde_collect_memory *memory)
@@ -39,6 +71,7 @@ int serve_plan(struct sonde_serve *s, const struct sonde_probe_request *q, uint6
 	bool doctor = q->collectors == 0;
 	_cleanup_close_ int cgroup_fd = -1;
 	struct sonde_collect_config config;
+	uint64_t map_bytes = 0;
 	int r;
 
 	r = doctor ? 0 : ask_policy(s, q, a);
@@ -51,7 +84,9 @@ int serve_plan(struct sonde_serve *s, const struct sonde_probe_request *q, uint6
 	for (const struct sonde_collector *const *c = s->config.collectors; *c; c++) {
 		if (!doctor && !((*c)->bit & q->collectors))
 			continue;
-		r = plan_collector(*c, &config, a, &memory);
+		r = serve_fit_maps(*c, doctor ? 0 : q->max_map_bytes, &config, &map_bytes, a);
+		if (r == 0)
+			r = plan_collector(*c, &config, a, &memory);
 		if (r < 0)
 			return r;
 	}

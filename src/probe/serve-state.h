@@ -21,6 +21,7 @@ struct serve_task {
 	uint32_t collectors;
 	uint32_t options;
 	uint32_t max_peers;
+	uint64_t max_map_bytes;
 	uint64_t duration_ns;
 	uint64_t since_ns; /* admitted, then started */
 	size_t n_targets;
@@ -89,6 +90,13 @@ uint32_t serve_count_others(const struct sonde_serve *s, uint32_t slot);
 /* @max_peers 0: the policy's. @cgroup_fd: -1 = none. */
 struct sonde_collect_config serve_collect_config(struct sonde_serve *s, uint32_t max_peers,
 						 uint32_t options, int cgroup_fd);
+/*
+ * Makes @config's tables small enough for what @max_map_bytes (0 = no limit) leaves beside *@map_bytes, which grows by
+ * what the collector's maps take when they are full. Return: 0, -ENOSPC (a->text says how much is needed), -errno.
+ */
+int serve_fit_maps(const struct sonde_collector *c, uint64_t max_map_bytes,
+		   struct sonde_collect_config *config, uint64_t *map_bytes,
+		   struct serve_answer *a);
 /* Takes the slot's task away from the collectors and frees it; the last one stops them. Return: true = it was the last. */
 bool serve_drop_task(struct sonde_serve *s, uint32_t slot, uint64_t *ret_detach_ns);
 /* Stops every collector. Return: ns that took. */

@@ -75,6 +75,7 @@ int serve_task_admit(struct sonde_serve *s, const struct sonde_probe_request *q,
 		t->collectors = q->collectors;
 		t->options = grant_options(s, q->options, a);
 		t->max_peers = q->max_peers;
+		t->max_map_bytes = q->max_map_bytes;
 	}
 	a->numbers[0] = t->options;
 	return 0;
@@ -291,7 +292,8 @@ static int keep_probe(void *ctx, struct sonde_probe_reply *reply)
 }
 
 static int start_collector(struct sonde_serve *s, const struct sonde_collector *c,
-			   const struct serve_task *t, struct sonde_collect_timing *timing)
+			   const struct serve_task *t, struct sonde_collect_timing *timing,
+			   uint64_t *map_bytes, struct serve_answer *a)
 {
 	struct sonde_collect_sink sink = {.emit = keep_probe, .ctx = s};
 	_cleanup_close_ int cgroup_fd = -1;
@@ -314,6 +316,9 @@ static int start_collector(struct sonde_serve *s, const struct sonde_collector *
 	cgroup_fd = sonde_cgroup2_open(
 		s->config.proc_fd); /* below 0: no sockops, the collector says so */
 	config = serve_collect_config(s, t->max_peers, t->options, cgroup_fd < 0 ? -1 : cgroup_fd);
+	r = serve_fit_maps(c, t->max_map_bytes, &config, map_bytes, a);
+	if (r < 0)
+		return r;
 	r = c->start(&config, sink, timing, &run->state);
 	if (r < 0)
 		return r;
@@ -417,8 +422,9 @@ bool serve_drop_task(struct sonde_serve *s, uint32_t slot, uint64_t *ret_detach_
 }
 
 static int start_collectors(struct sonde_serve *s, const struct serve_task *t,
-			    struct sonde_collect_timing *timing)
+			    struct sonde_collect_timing *timing, struct serve_answer *a)
 {
+	uint64_t map_bytes = 0;
 	bool any = false;
 	int r = 0;
 
@@ -427,7 +433,7 @@ static int start_collectors(struct sonde_serve *s, const struct serve_task *t,
 
 		if (((*c)->bit & t->collectors) == 0)
 			continue;
-		q = start_collector(s, *c, t, timing);
+		q = start_collector(s, *c, t, timing, &map_bytes, a);
 		if (q == 0)
 			any = true;
 		else if (r == 0)
@@ -471,7 +477,9 @@ static int start(struct sonde_serve *s, uint32_t slot, struct sonde_collect_timi
 	struct serve_task *t = s->tasks[slot];
 	int r;
 
-	r = start_collectors(s, t, timing);
+	r = start_collectors(s, t, timing, a);
+	if (r < 0 && a->text[0])
+		return r;
 	if (r < 0)
 		return serve_say(a, r, "no collector could be attached");
 	r = hand_targets(s, slot, a);

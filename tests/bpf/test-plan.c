@@ -136,6 +136,7 @@ static void maps_take_what_the_plan_says(void **state)
 		uint64_t bytes;
 
 		c.max_cells = peers[i];
+		c.options = SONDE_PROBE_OPTION_FLOWS; /* as the fixture has it */
 		assert_ok(sonde_collector_tcp.memory(&c, &memory));
 		assert_ok(fixture_open(&f, &(struct fixture_options){.max_cells = peers[i]}));
 		fixture_snapshot(&f);

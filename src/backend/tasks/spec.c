@@ -258,9 +258,19 @@ static int read_options(struct reader *rd, const json_t *root, struct sonde_spec
 
 static int read_limits(struct reader *rd, const json_t *root, struct sonde_spec *s)
 {
-	static const struct name known[] = {{"maxPeers", "max_peers"}};
+	static const struct name known[] = {{"maxPeers", "max_peers"},
+					    {"stopAtMaxPeers", "stop_at_max_peers"},
+					    {"maxCpuPercent", "max_cpu_percent"},
+					    {"maxMemoryBytes", "max_memory_bytes"},
+					    {"maxEventsPerSecond", "max_events_per_second"}};
+	static const struct range ranges[] = {{0, SONDE_SPEC_PEERS_MAX, 0},
+					      {0, 0, 0},
+					      {0, SONDE_TASK_CPU_PERCENT_MAX, 0},
+					      {0, INT64_MAX, 0},
+					      {0, INT64_MAX, 0}};
 	const json_t *l = json_object_get(root, "limits");
-	int64_t peers = 0;
+	struct sonde_task_limits *limits = &s->limits;
+	int64_t n[ELEMENTS_OF(known)] = {0};
 	int r;
 
 	if (l && !json_is_object(l))
@@ -268,8 +278,17 @@ static int read_limits(struct reader *rd, const json_t *root, struct sonde_spec 
 	memcpy(rd->prefix, "limits.", sizeof("limits."));
 	r = refuse_unknown(rd, l, known, ELEMENTS_OF(known));
 	if (r == 0)
-		r = read_int(rd, l, known[0], (struct range){0, SONDE_SPEC_PEERS_MAX, 0}, &peers);
-	s->max_peers = (int32_t)peers;
+		r = read_bool(rd, l, known[1], &limits->stop_at_max_peers);
+	for (size_t i = 0; i < ELEMENTS_OF(known) && r == 0; i++) {
+		if (i != 1)
+			r = read_int(rd, l, known[i], ranges[i], &n[i]);
+	}
+	if (r == 0 && n[3] && n[3] < SONDE_TASK_MEMORY_MIN_BYTES)
+		r = refuse(rd, known[3].camel, "must be 0 or at least 4194304");
+	limits->max_peers = (uint32_t)n[0];
+	limits->max_cpu_percent = (uint32_t)n[2];
+	limits->max_memory_bytes = (uint64_t)n[3];
+	limits->max_events_per_second = (uint64_t)n[4];
 	rd->prefix[0] = '\0';
 	return r;
 }
@@ -397,6 +416,15 @@ static json_t *target_json(const struct sonde_spec_target *t)
 	return r == 0 ? TAKE_PTR(o) : NULL;
 }
 
+static json_t *limits_json(const struct sonde_task_limits *l)
+{
+	return json_pack("{s:I, s:b, s:I, s:I, s:I}", "maxPeers", (json_int_t)l->max_peers,
+			 "stopAtMaxPeers", (int)l->stop_at_max_peers, "maxCpuPercent",
+			 (json_int_t)l->max_cpu_percent, "maxMemoryBytes",
+			 (json_int_t)l->max_memory_bytes, "maxEventsPerSecond",
+			 (json_int_t)l->max_events_per_second);
+}
+
 json_t *sonde_spec_json(const struct sonde_spec *s, sonde_spec_keep_fn keep, void *ctx)
 {
 	_cleanup_json_ json_t *targets = json_array(), *names = json_array();
@@ -412,12 +440,12 @@ json_t *sonde_spec_json(const struct sonde_spec *s, sonde_spec_keep_fn keep, voi
 		if (sonde_json_append(targets, target_json(&s->targets[i])) < 0)
 			return NULL;
 	}
-	return json_pack("{s:s, s:s, s:s, s:O, s:I, s:I, s:I, s:O, s:{s:b, s:b}, s:{s:i}, s:s}",
-			 "id", s->id, "name", s->name, "preset", s->preset, "targets", targets,
+	return json_pack("{s:s, s:s, s:s, s:O, s:I, s:I, s:I, s:O, s:{s:b, s:b}, s:o, s:s}", "id",
+			 s->id, "name", s->name, "preset", s->preset, "targets", targets,
 			 "startWallMs", (json_int_t)s->start_wall_ms, "durationMs",
 			 (json_int_t)s->duration_ms, "reportIntervalMs",
 			 (json_int_t)s->report_interval_ms, "collectors", names, "options",
 			 "executionTime", (int)s->execution_time, "withoutFlows",
-			 (int)s->without_flows, "limits", "maxPeers", s->max_peers, "createdBy",
+			 (int)s->without_flows, "limits", limits_json(&s->limits), "createdBy",
 			 s->created_by);
 }

@@ -43,7 +43,7 @@ struct sonde_spec {
 	int64_t start_wall_ms; /* 0: as soon as an agent takes it */
 	int64_t duration_ms;
 	int64_t report_interval_ms;
-	int32_t max_peers; /* 0: the node's policy */
+	struct sonde_task_limits limits;
 	bool execution_time;
 	bool without_flows;
 	unsigned collectors; /* SONDE_SPEC_COLLECT_*; at least one */

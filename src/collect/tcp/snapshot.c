@@ -245,7 +245,7 @@ static int emit_costs(struct tcp_state *s, struct sonde_collect_sink sink)
 			reply.cost.sampled_ns < clock_ns ? reply.cost.sampled_ns : clock_ns;
 		reply.cost.hook_ns_x1000 = s->hook_ns_x1000;
 		if (i == 0) /* a core program */
-			reply.cost.map_bytes = s->map_bytes;
+			reply.cost.map_bytes = sonde_plan_map_bytes(s->skel->obj);
 		r = sink.emit(sink.ctx, &reply);
 	}
 	return r;

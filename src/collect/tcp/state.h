@@ -51,7 +51,7 @@ struct tcp_state {
 	uint32_t n_cpus;
 	uint64_t
 		syscall_ns_x1000; /* what the programs of call times add to each system call here */
-	uint64_t hook_ns_x1000, clock_ns_x1000, map_bytes;
+	uint64_t hook_ns_x1000, clock_ns_x1000;
 	uint64_t epoch;
 	uint64_t ends_unseen; /* connections whose end no hook saw; only grows */
 	bool uncalibrated; /* the calibrating programs were refused: a hook's cost is the default */

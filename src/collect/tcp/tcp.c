@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/num.h"
 #include "collect/calibrate.h"
 #include "collect/tcp/state.h"
 #include "tcp.skel.h"
@@ -90,37 +89,6 @@ static int new_state(const struct sonde_collect_config *config, struct tcp_state
 		return r;
 	*ret = TAKE_PTR(s);
 	return 0;
-}
-
-/* What the kernel says that a map takes; 0 where it does not say. */
-static uint64_t map_memory(int fd)
-{
-	char path[64], line[128];
-	uint64_t bytes = 0;
-	FILE *f;
-
-	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	while (fgets(line, sizeof(line), f)) {
-		if (strncmp(line, "memlock:", 8) != 0)
-			continue;
-		line[strcspn(line, "\n")] = '\0';
-		if (sonde_parse_u64(line + 8 + strspn(line + 8, " \t"), 0, UINT64_MAX, &bytes) < 0)
-			bytes = 0;
-		break;
-	}
-	(void)fclose(f);
-	return bytes;
-}
-
-static void add_up_maps(struct tcp_state *s)
-{
-	struct bpf_map *m;
-
-	bpf_object__for_each_map (m, s->skel->obj)
-		s->map_bytes += map_memory(bpf_map__fd(m));
 }
 
 struct empty_hook {
@@ -212,7 +180,6 @@ static int tcp_start(const struct sonde_collect_config *config, struct sonde_col
 	if (timing)
 		timing->attach_ns = sonde_mono_ns() - start;
 	init_tables(s);
-	add_up_maps(s);
 	r = calibrate(s); /* the task need not wait for it */
 	if (r < 0)
 		return r;

@@ -24,7 +24,9 @@ static void a_whole_spec_is_understood(void **state)
 		"{\"pid\":7},{\"processId\":\"ab\",\"agentId\":\"me\"},{\"process_name\":\"p\"},"
 		"{\"service\":\"s\"}],\"startWallMs\":\"5\",\"durationMs\":\"20000\","
 		"\"report_interval_ms\":500,\"collectors\":[\"tcp\"],"
-		"\"options\":{\"executionTime\":false},\"limits\":{\"maxPeers\":9},\"later\":1}}",
+		"\"options\":{\"executionTime\":false},\"limits\":{\"maxPeers\":9,"
+		"\"stopAtMaxPeers\":true,\"max_cpu_percent\":3,\"maxMemoryBytes\":\"67108864\","
+		"\"maxEventsPerSecond\":1000},\"later\":1}}",
 		&s, words));
 	assert_string_equal(s.id, "t");
 	assert_int_equal(s.n_targets, 4);
@@ -37,7 +39,11 @@ static void a_whole_spec_is_understood(void **state)
 	assert_int_equal(s.start_wall_ms, 5);
 	assert_int_equal(s.duration_ms, 20000);
 	assert_int_equal(s.report_interval_ms, 500);
-	assert_int_equal(s.max_peers, 9);
+	assert_int_equal(s.limits.max_peers, 9);
+	assert_true(s.limits.stop_at_max_peers);
+	assert_int_equal(s.limits.max_cpu_percent, 3);
+	assert_int_equal(s.limits.max_memory_bytes, 67108864);
+	assert_int_equal(s.limits.max_events_per_second, 1000);
 	assert_false(s.execution_time);
 }
 

@@ -38,7 +38,8 @@ static void reads_both_spellings_and_numbers_as_text(void **state)
 
 	assert_ok(parse(
 		"{\"targets\":[{\"process_name\":\"nginx\",\"agentId\":\"a\"},{\"pid\":7}],"
-		"\"duration_ms\":\"60000\",\"options\":{\"execution_time\":true},\"limits\":{\"maxPeers\":9}}",
+		"\"duration_ms\":\"60000\",\"options\":{\"execution_time\":true},\"limits\":{\"maxPeers\":9,"
+		"\"max_memory_bytes\":\"67108864\",\"maxCpuPercent\":3,\"stopAtMaxPeers\":true}}",
 		&s));
 	assert_int_equal(s->n_targets, 2);
 	assert_string_equal(s->targets[0].process_name, "nginx");
@@ -47,7 +48,11 @@ static void reads_both_spellings_and_numbers_as_text(void **state)
 	assert_int_equal(s->duration_ms, 60000);
 	assert_int_equal(s->report_interval_ms, 2000);
 	assert_true(s->execution_time);
-	assert_int_equal(s->max_peers, 9);
+	assert_int_equal(s->limits.max_peers, 9);
+	assert_int_equal(s->limits.max_memory_bytes, 67108864);
+	assert_int_equal(s->limits.max_cpu_percent, 3);
+	assert_true(s->limits.stop_at_max_peers);
+	assert_int_equal(s->limits.max_events_per_second, 0);
 	assert_string_equal(s->preset, "network");
 	assert_string_equal(s->created_by, "api");
 }
@@ -84,6 +89,15 @@ static void names_the_field_that_is_wrong(void **state)
 	assert_field(
 		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"limits\":{\"maxPeers\":99999999}}",
 		"limits.maxPeers");
+	assert_field(
+		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"limits\":{\"maxMemoryBytes\":5}}",
+		"limits.maxMemoryBytes");
+	assert_field(
+		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"limits\":{\"maxCpuPercent\":-1}}",
+		"limits.maxCpuPercent");
+	assert_field(
+		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"limits\":{\"stopAtMaxPeers\":1}}",
+		"limits.stopAtMaxPeers");
 	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"reportIntervalMs\":1}",
 		     "reportIntervalMs");
 	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"startWallMs\":1000}",

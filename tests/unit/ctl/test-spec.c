@@ -33,21 +33,23 @@ static void assert_refused(const char *text, const char *complaint)
 
 static void a_file_becomes_the_request(void **state)
 {
-	assert_json("name: a\n"
-		    "preset: network\n"
-		    "duration: 60s\n"
-		    "reportInterval: 2s\n"
-		    "collectors: [tcp]\n"
-		    "targets:\n"
-		    "- service: shop\n"
-		    "- {pid: 7, agentId: a1}\n"
-		    "options: {executionTime: true}\n"
-		    "limits: {maxPeers: 9}\n",
-		    "{\"name\":\"a\",\"preset\":\"network\",\"targets\":[{\"service\":\"shop\"},"
-		    "{\"pid\":7,\"agentId\":\"a1\"}],\"durationMs\":60000,"
-		    "\"reportIntervalMs\":2000,\"collectors\":[\"tcp\"],"
-		    "\"options\":{\"executionTime\":true},\"limits\":{\"maxPeers\":9},"
-		    "\"createdBy\":\"cli\"}");
+	assert_json(
+		"name: a\n"
+		"preset: network\n"
+		"duration: 60s\n"
+		"reportInterval: 2s\n"
+		"collectors: [tcp]\n"
+		"targets:\n"
+		"- service: shop\n"
+		"- {pid: 7, agentId: a1}\n"
+		"options: {executionTime: true}\n"
+		"limits: {maxPeers: 9, maxCpuPercent: 3, maxMemoryBytes: 64MiB, stopAtMaxPeers: true}\n",
+		"{\"name\":\"a\",\"preset\":\"network\",\"targets\":[{\"service\":\"shop\"},"
+		"{\"pid\":7,\"agentId\":\"a1\"}],\"durationMs\":60000,"
+		"\"reportIntervalMs\":2000,\"collectors\":[\"tcp\"],"
+		"\"options\":{\"executionTime\":true},\"limits\":{\"maxPeers\":9,\"stopAtMaxPeers\":true,"
+		"\"maxCpuPercent\":3,\"maxMemoryBytes\":67108864},"
+		"\"createdBy\":\"cli\"}");
 }
 
 static void the_request_is_a_file_too(void **state)
