@@ -124,6 +124,8 @@ static __always_inline void on_send(struct sock *sk, int ret)
 		add(&cell->send_errors[error_slot(-ret)], 1);
 		return;
 	}
+	if (call.peer.known)
+		enter_end(sk, call.tag, call.peer.addr);
 	add(&cell->write_calls, 1);
 	add(&cell->sent_bytes, ret);
 	add(&cell->sent_datagrams, count_out(sk, call.tag, ret));

@@ -108,8 +108,11 @@ static __always_inline void udp_key(const struct sock *sk, const struct sonde_ud
 	key->netns = netns_cookie(&sk->__sk_common);
 	key->port = server ? own_port : peer->port;
 	read_addresses(&sk->__sk_common, key->laddr, raddr);
-	if (peer->known)
-		__builtin_memcpy(key->raddr, peer->addr, sizeof(key->raddr));
+	if (!peer->known)
+		return;
+	__builtin_memcpy(key->raddr, peer->addr, sizeof(key->raddr));
+	if (server)
+		key->peer_pid = end_owner(sk, peer->addr, peer->port);
 }
 
 static __always_inline bool is_cached(const struct sonde_udp_tag *tag, __u32 pid,

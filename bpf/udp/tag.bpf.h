@@ -20,6 +20,11 @@ struct sonde_udp_tag {
 	__u16 rport; /* of the connected peer that `cell` is of */
 	__u32 cell;  /* index + 1 */
 	__u8 raddr[16];
+	/* what it entered into sonde_ends; port 0 = nothing */
+	__u8 end_addr[16];
+	__u64 end_netns;
+	__u32 end_port;
+	__u32 pad;
 };
 
 struct {

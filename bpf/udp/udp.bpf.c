@@ -40,6 +40,7 @@
 
 #include "bpf/udp/tag.bpf.h"
 
+#include "bpf/udp/end.bpf.h"
 #include "bpf/udp/peer.bpf.h"
 
 #include "bpf/udp/call.bpf.h"
@@ -103,6 +104,13 @@ int sonde_udp_fail_sk(unsigned long long *ctx)
 	struct sock *sk = (struct sock *)ctx[1];
 
 	return COUNTED(SONDE_UDP_PROGRAM_FAIL_SK, on_full(sk, NULL));
+}
+
+SEC("cgroup/sock_release")
+int sonde_udp_release(struct bpf_sock *ctx)
+{
+	(void)COUNTED(SONDE_UDP_PROGRAM_RELEASE, on_release(ctx));
+	return 1;
 }
 
 SEC("tp_btf/sched_process_fork")

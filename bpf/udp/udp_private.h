@@ -27,7 +27,8 @@ enum sonde_udp_program {
 	SONDE_UDP_PROGRAM_FORK = 8,
 	SONDE_UDP_PROGRAM_EXIT = 9,
 	SONDE_UDP_PROGRAM_SEED = 10,
-	SONDE_UDP_PROGRAM_MAX = 11,
+	SONDE_UDP_PROGRAM_RELEASE = 11,
+	SONDE_UDP_PROGRAM_MAX = 12,
 };
 
 #define SONDE_UDP_COST_SAMPLE 1024 /* one run in so many is timed; a power of two */

@@ -26,6 +26,15 @@ struct talk {
 	uint64_t group;
 };
 
+/* A client process that a UDP server knows by the kernel's word, or (server 0) an address that it speaks to. */
+struct heard {
+	uint32_t client;
+	uint16_t port;
+	uint32_t server;
+	uint64_t group;
+	uint8_t to[16];
+};
+
 struct table {
 	void *rows;
 	size_t n, cap, size;
@@ -33,7 +42,7 @@ struct table {
 
 struct sonde_peer_table {
 	size_t max_rows;
-	struct table serves, listeners, locals, talks;
+	struct table serves, listeners, locals, talks, heards;
 	bool sealed;
 };
 
@@ -81,6 +90,7 @@ int sonde_peer_table_new(size_t max_rows, struct sonde_peer_table **ret)
 	t->listeners.size = sizeof(struct serve);
 	t->locals.size = 16;
 	t->talks.size = sizeof(struct talk);
+	t->heards.size = sizeof(struct heard);
 	*ret = t;
 	return 0;
 }
@@ -93,6 +103,7 @@ struct sonde_peer_table *sonde_peer_table_free(struct sonde_peer_table *t)
 	free(t->listeners.rows);
 	free(t->locals.rows);
 	free(t->talks.rows);
+	free(t->heards.rows);
 	free(t);
 	return NULL;
 }
@@ -105,6 +116,7 @@ void sonde_peer_table_reset(struct sonde_peer_table *t)
 	t->listeners.n = 0;
 	t->locals.n = 0;
 	t->talks.n = 0;
+	t->heards.n = 0;
 	t->sealed = false;
 }
 
@@ -155,6 +167,21 @@ static int add_client(struct sonde_peer_table *t, const struct sonde_tcp_cell_ke
 	return table_add(&t->talks, t->max_rows, &c);
 }
 
+/* Either end of what is spoken by UDP. */
+static int add_heard(struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key)
+{
+	struct heard h = {.client = key->pid, .port = key->port};
+
+	if (key->role == SONDE_TCP_ROLE_SERVER) {
+		if (!key->peer_pid)
+			return 0;
+		h.client = key->peer_pid;
+		h.server = key->pid;
+	}
+	memcpy(h.to, key->raddr, 16);
+	return table_add(&t->heards, t->max_rows, &h);
+}
+
 int sonde_peer_table_add_cell(struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key)
 {
 	int r;
@@ -168,8 +195,11 @@ int sonde_peer_table_add_cell(struct sonde_peer_table *t, const struct sonde_tcp
 		if (r < 0)
 			return r;
 	}
-	if (key->role == SONDE_TCP_ROLE_CLIENT && protocol_of(key) == IPPROTO_UDP)
-		return 0; /* for sonde_peer_infer_client(), which is TCP's */
+	if (protocol_of(key) == IPPROTO_UDP) {
+		r = add_heard(t, key);
+		if (r < 0 || key->role == SONDE_TCP_ROLE_CLIENT)
+			return r; /* for sonde_peer_infer_client(), which is TCP's */
+	}
 	return key->role == SONDE_TCP_ROLE_SERVER ? add_server(t, key) : add_client(t, key);
 }
 
@@ -207,6 +237,15 @@ static int compare_serve(const void *va, const void *vb)
 	return r ? r : (a->port > b->port) - (a->port < b->port);
 }
 
+static int compare_heard(const void *va, const void *vb)
+{
+	const struct heard *a = va, *b = vb;
+
+	if (a->client != b->client)
+		return a->client < b->client ? -1 : 1;
+	return (a->port > b->port) - (a->port < b->port);
+}
+
 static int compare_talk(const void *va, const void *vb)
 {
 	const struct talk *a = va, *b = vb;
@@ -237,6 +276,13 @@ void sonde_peer_table_seal(struct sonde_peer_table *t, uint64_t (*group)(void *c
 
 		c->group = group ? group(ctx, c->pid) : c->pid;
 	}
+	for (size_t i = 0; i < t->heards.n; i++) {
+		struct heard *h = (struct heard *)t->heards.rows + i;
+
+		h->group = group && h->server ? group(ctx, h->server) : h->server;
+	}
+	if (t->heards.n)
+		qsort(t->heards.rows, t->heards.n, sizeof(struct heard), compare_heard);
 	if (t->talks.n)
 		qsort(t->talks.rows, t->talks.n, sizeof(struct talk), compare_talk);
 	if (t->serves.n)
@@ -291,6 +337,36 @@ static bool is_local(const struct sonde_peer_table *t, const uint8_t addr[16])
 	       (t->locals.n && bsearch(addr, t->locals.rows, t->locals.n, 16, compare_address));
 }
 
+/*
+ * The server that named this client by process, at this port: for a UDP server that is bound to no address and
+ * sits in another namespace. 0 when there is none, or two, or when the client speaks to that port of another
+ * address too: which of them is the server's is not known then.
+ */
+static uint32_t who_heard(const struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key)
+{
+	const struct heard want = {.client = key->pid, .port = key->port};
+	const struct heard *rows = t->heards.rows, *found = NULL;
+	size_t lo = 0, hi = t->heards.n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (compare_heard(&rows[mid], &want) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < t->heards.n && compare_heard(&rows[lo], &want) == 0; lo++) {
+		if (!rows[lo].server && memcmp(rows[lo].to, key->raddr, 16) != 0)
+			return 0;
+		if (found && rows[lo].server && found->group != rows[lo].group)
+			return 0;
+		if (rows[lo].server)
+			found = &rows[lo];
+	}
+	return found ? found->server : 0;
+}
+
 static uint32_t find_server(const struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key)
 {
 	struct serve want = {.port = key->port, .protocol = protocol_of(key), .netns = key->netns};
@@ -299,6 +375,8 @@ static uint32_t find_server(const struct sonde_peer_table *t, const struct sonde
 
 	memcpy(want.addr, key->raddr, 16);
 	pid = who_serves(&t->serves, &want, loopback);
+	if (!pid && want.protocol == IPPROTO_UDP)
+		pid = who_heard(t, key);
 	if (pid)
 		return pid;
 	/* A listener is known by its namespace only: trust it for what is surely inside that namespace. */

@@ -430,6 +430,45 @@ static void a_socket_connected_from_a_served_port_serves(void **state)
 	(void)close(server);
 }
 
+/* By process while the socket lives; whoever has the port behind it is an address. */
+static void a_server_knows_its_client_while_that_lives(void **state)
+{
+	struct udp_fixture *f = *state;
+	struct sockaddr_storage a;
+	uint16_t port, from;
+	int server = udp_bound(AF_INET, &port), client = udp_connected(AF_INET, port);
+	pid_t stranger;
+
+	udp_send(client, 10); /* enters itself when this returns */
+	(void)udp_receive(server, 10);
+	from = udp_port_of(client);
+	(void)close(client);
+	/* A process that is no target takes the port. */
+	stranger = fork();
+	if (stranger == 0) {
+		assert_ok(sonde_collector_udp.task_remove(f->state, 1));
+		client = udp_socket(AF_INET);
+		a = udp_address(AF_INET, from);
+		if (bind(client, (struct sockaddr *)&a, sizeof(struct sockaddr_in)) < 0)
+			_exit(1);
+		udp_send_to(client, AF_INET, port, 30);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(stranger, NULL, 0), stranger);
+	udp_fixture_target(f, getpid(), 1);
+	(void)udp_receive(server, 30);
+	udp_fixture_snapshot(f);
+	for (size_t i = 0; i < UDP_CELLS_MAX; i++) {
+		const struct sonde_probe_udp_cell *c = &f->cells[i];
+
+		if (c->key.role != UDP_SERVER || c->key.port != port)
+			continue;
+		assert_int_equal(c->cell.received_bytes, c->key.peer_pid ? 10 : 30);
+	}
+	assert_int_equal(udp_fixture_count(f, 0, UDP_SERVER, port), 2);
+	(void)close(server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -447,6 +486,7 @@ int main(void)
 		cmocka_unit_test(sockets_from_before_are_known_by_their_port),
 		cmocka_unit_test(a_shared_socket_is_counted_by_caller),
 		cmocka_unit_test(a_socket_connected_from_a_served_port_serves),
+		cmocka_unit_test(a_server_knows_its_client_while_that_lives),
 	};
 
 	return udp_fixture_main(tests);

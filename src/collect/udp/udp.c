@@ -109,10 +109,10 @@ static int udp_start(const struct sonde_collect_config *config, struct sonde_col
 {
 	/* What knows a call's other end and its process stands before what counts it. */
 	static const uint32_t order[] = {
-		SONDE_UDP_PROGRAM_EXIT,	 SONDE_UDP_PROGRAM_FORK, SONDE_UDP_PROGRAM_SEED,
-		SONDE_UDP_PROGRAM_TO4,	 SONDE_UDP_PROGRAM_TO6,	 SONDE_UDP_PROGRAM_FROM4,
-		SONDE_UDP_PROGRAM_FROM6, SONDE_UDP_PROGRAM_FAIL, SONDE_UDP_PROGRAM_FAIL_SK,
-		SONDE_UDP_PROGRAM_RECV,	 SONDE_UDP_PROGRAM_SEND,
+		SONDE_UDP_PROGRAM_EXIT,	   SONDE_UDP_PROGRAM_FORK,  SONDE_UDP_PROGRAM_SEED,
+		SONDE_UDP_PROGRAM_RELEASE, SONDE_UDP_PROGRAM_TO4,   SONDE_UDP_PROGRAM_TO6,
+		SONDE_UDP_PROGRAM_FROM4,   SONDE_UDP_PROGRAM_FROM6, SONDE_UDP_PROGRAM_FAIL,
+		SONDE_UDP_PROGRAM_FAIL_SK, SONDE_UDP_PROGRAM_RECV,  SONDE_UDP_PROGRAM_SEND,
 	};
 	_cleanup_(udp_stopp) struct udp_state *s = NULL;
 	uint64_t start = sonde_mono_ns();
@@ -128,6 +128,7 @@ static int udp_start(const struct sonde_collect_config *config, struct sonde_col
 	r = sonde_object_start(&s->object, order, ELEMENTS_OF(order), timing);
 	if (r < 0)
 		return r;
+	s->skel->bss->sonde_ends_kept = s->object.links[SONDE_UDP_PROGRAM_RELEASE] != NULL;
 	sonde_table_init(&s->cells, bpf_map__fd(s->skel->maps.sonde_cells),
 			 sizeof(struct sonde_udp_slot), (size_t)s->cell_limit + s->other_limit);
 	r = sonde_plan_tell(&s->object.plan, sink);

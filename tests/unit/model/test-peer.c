@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "model/peer.h"
@@ -231,9 +232,52 @@ static void a_client_on_loopback_is_of_the_same_namespace(void **state)
 	assert_int_equal(infer(c, 2, NULL).kind, SONDE_PEER_ADDRESS);
 }
 
+static struct sonde_tcp_cell_key udp(struct sonde_tcp_cell_key key, uint32_t peer_pid)
+{
+	key.protocol = IPPROTO_UDP;
+	key.peer_pid = peer_pid;
+	return key;
+}
+
+static void a_port_by_udp_is_not_the_same_by_tcp(void **state)
+{
+	struct sonde_tcp_cell_key c[] = {
+		cell(1, 10, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.0.0.2", 53),
+		udp(cell(2, 20, SONDE_TCP_ROLE_SERVER, "10.0.0.2", "10.0.0.1", 53), 0),
+		cell(2, 30, SONDE_TCP_ROLE_SERVER, "10.0.0.2", "10.0.0.1", 53),
+	};
+
+	assert_int_equal(resolve(c, 3, NULL).pid, 30);
+	c[0] = udp(c[0], 0);
+	assert_int_equal(resolve(c, 3, NULL).pid, 20);
+	assert_int_equal(resolve(c, 1, NULL).kind, SONDE_PEER_ADDRESS);
+}
+
+/* A UDP server that is bound to no address tells its clients by the kernel's word, and so is known to them. */
+static void a_udp_server_without_an_address_is_who_heard_the_client(void **state)
+{
+	struct sonde_tcp_cell_key c[] = {
+		udp(cell(1, 10, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.0.0.2", 53), 0),
+		udp(cell(2, 20, SONDE_TCP_ROLE_SERVER, "0.0.0.0", "10.0.0.1", 53), 10),
+		udp(cell(2, 20, SONDE_TCP_ROLE_SERVER, "0.0.0.0", "10.0.0.1", 54), 10),
+		udp(cell(1, 10, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "9.9.9.9", 53), 0),
+	};
+
+	assert_int_equal(resolve(c, 3, NULL).pid, 20);
+	/* It speaks to two: which of them is the server's? */
+	assert_int_equal(resolve(c, 4, NULL).kind, SONDE_PEER_ADDRESS);
+	c[1].peer_pid = 11;
+	assert_int_equal(resolve(c, 3, NULL).kind, SONDE_PEER_ADDRESS);
+	c[1].peer_pid = 10;
+	c[3] = udp(cell(3, 30, SONDE_TCP_ROLE_SERVER, "0.0.0.0", "10.0.0.1", 53), 10);
+	assert_int_equal(resolve(c, 4, NULL).kind, SONDE_PEER_ADDRESS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_port_by_udp_is_not_the_same_by_tcp),
+		cmocka_unit_test(a_udp_server_without_an_address_is_who_heard_the_client),
 		cmocka_unit_test(the_kernels_word_comes_first),
 		cmocka_unit_test(a_client_finds_its_server_in_another_namespace),
 		cmocka_unit_test(loopback_is_matched_in_the_same_namespace_only),
