@@ -34,7 +34,15 @@ struct {
 	__type(value, struct sonde_tcp_calls);
 } sonde_calls SEC(".maps");
 
-/* By cell * SONDE_TCP_CALL_HIST_MAX + enum sonde_tcp_call_hist: most cells never fill most of them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sonde_tcp_coarse);
+} sonde_call_coarse SEC(".maps");
+
+/* The fine ones, by cell * SONDE_TCP_CALL_HIST_MAX + enum sonde_tcp_call_hist: few cells fill any. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -117,6 +125,15 @@ static __always_inline struct sonde_tcp_calls *calls_at(__u32 index)
 	return bpf_map_lookup_elem(&sonde_calls, &index);
 }
 
+static __always_inline void coarse_add(__u32 index, __u32 which, __u64 value)
+{
+	struct sonde_tcp_coarse *hists = bpf_map_lookup_elem(&sonde_call_coarse, &index);
+	__u32 bucket = sonde_coarse_bucket(value);
+
+	if (hists && which < SONDE_TCP_CALL_HIST_COARSE && bucket < SONDE_COARSE_BUCKETS)
+		__sync_fetch_and_add(&hists->count[which][bucket], 1);
+}
+
 SHARED int call_hist_add(__u32 index, __u32 which, __u64 value)
 {
 	__u32 key = index * SONDE_TCP_CALL_HIST_MAX + which, bucket = sonde_hist_bucket(value);
@@ -140,7 +157,7 @@ static __always_inline void count_call(struct sonde_tcp_calls *calls, __u32 inde
 	if (direction >= SONDE_TCP_CALL_DIRECTIONS || family >= SONDE_TCP_CALL_FAMILIES)
 		return;
 	add(&calls->calls[direction][family], 1);
-	call_hist_add(index, SONDE_TCP_CALL_HIST_WRITE_SIZE + direction, bytes);
+	coarse_add(index, SONDE_TCP_CALL_HIST_WRITE_SIZE + direction, bytes);
 }
 
 /* Payload moved between the current task and a connection of the cell. */
@@ -207,10 +224,12 @@ static __always_inline void on_sys_enter(struct pt_regs *regs, __u64 number)
 {
 	__u32 kind = syscall_kind(number);
 	struct sonde_tcp_thread *thread;
+	struct task_struct *task;
 
 	if (kind == SONDE_TCP_SYSCALL_NONE)
 		return;
-	thread = current_thread();
+	task = bpf_get_current_task_btf();
+	thread = thread_of(task);
 	if (!thread)
 		return;
 	thread_begin(thread, kind);
@@ -221,8 +240,7 @@ static __always_inline void on_sys_enter(struct pt_regs *regs, __u64 number)
 			thread->since_ns = 0;
 	}
 	/* It moves payload of many sockets, each operation is a call of its own. */
-	if (kind == SONDE_TCP_SYSCALL_FAMILY + SONDE_TCP_CALL_IO_URING ||
-	    is_compat(bpf_get_current_task_btf()))
+	if (kind == SONDE_TCP_SYSCALL_FAMILY + SONDE_TCP_CALL_IO_URING || is_compat(task))
 		thread->since_ns = 0;
 }
 
@@ -240,7 +258,7 @@ static __always_inline void call_returns(struct sonde_tcp_thread *thread, __u64 
 		add(&calls->blocked[direction], 1);
 		add(&calls->blocked_sum_ns[direction], thread->blocked_ns);
 	}
-	call_hist_add(index, SONDE_TCP_CALL_HIST_WRITE_TIME + direction, took_ns / 1000);
+	coarse_add(index, SONDE_TCP_CALL_HIST_WRITE_TIME + direction, took_ns / 1000);
 }
 
 static __always_inline void close_returns(struct sonde_tcp_thread *thread, __u64 took_ns)

@@ -6,6 +6,7 @@
  */
 #include "bpf/lib/flow_types.h"
 #include "bpf/lib/target_types.h"
+#include "bpf/tcp/tcp_hist.h"
 #include "bpf/tcp/tcp_types.h"
 
 /* One slot of the cell array; mapped read-only by user space. A slot with used == 0 has no key yet. */
@@ -71,6 +72,11 @@ struct sonde_tcp_thread {
 	__u8 syn_sent; /* connect: it came as far as SYN_SENT */
 	__u8 seen;     /* one of its calls began or ended since it has this storage */
 	__u32 pad;
+};
+
+/* One a cell, by its index: SONDE_COARSE_BUCKETS each. */
+struct sonde_tcp_coarse {
+	__u32 count[SONDE_TCP_CALL_HIST_COARSE][SONDE_COARSE_BUCKETS]; /* wraps modulo 2^32 */
 };
 
 /* A connection in an accept queue, by the address of its socket. */

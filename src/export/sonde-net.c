@@ -121,13 +121,15 @@ static int labelled_one(struct out *o, enum sonde_meter m, uint64_t value, const
 	return labelled(o, m, value, &(struct sonde_batch_label){name, label}, 1);
 }
 
-static int histogram(struct out *o, enum sonde_meter m, const struct sonde_sparse_hist *h)
+/* @lower_of: in which of a report's buckets one of the kernel's goes, by its lower bound. */
+static int histogram_by(struct out *o, enum sonde_meter m, const struct sonde_sparse_hist *h,
+			uint64_t (*lower_of)(uint32_t bucket))
 {
 	struct sonde_batch_bucket buckets[SONDE_HIST_BUCKETS];
 	size_t n = 0;
 
 	for (size_t i = 0; i < h->n; i++) {
-		double lower = (double)sonde_hist_report_lower_us(h->pairs[i].bucket);
+		double lower = (double)lower_of(h->pairs[i].bucket);
 
 		if (!h->pairs[i].count)
 			continue;
@@ -142,6 +144,11 @@ static int histogram(struct out *o, enum sonde_meter m, const struct sonde_spars
 		return 0;
 	return sonde_batch_histogram(o->b, sonde_meter_info(m)->name, o->l->label, o->l->n, buckets,
 				     n);
+}
+
+static int histogram(struct out *o, enum sonde_meter m, const struct sonde_sparse_hist *h)
+{
+	return histogram_by(o, m, h, sonde_hist_report_lower_us);
 }
 
 static int emit_arrays(struct out *o)
@@ -180,7 +187,9 @@ static int emit_call_hists(struct out *o)
 
 	_Static_assert(ELEMENTS_OF(meters) == SONDE_TCP_CALL_HIST_MAX, "a meter for each");
 	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(meters); i++)
-		r = histogram(o, meters[i], &o->e->hists[SONDE_PROBE_HIST_CALL + i]);
+		r = histogram_by(o, meters[i], &o->e->hists[SONDE_PROBE_HIST_CALL + i],
+				 i < SONDE_TCP_CALL_HIST_COARSE ? sonde_hist_lower_us
+								: sonde_hist_report_lower_us);
 	return r;
 }
 

@@ -77,6 +77,20 @@ static const char *const keys[_SONDE_METER_MAX] = {
 	[SONDE_METER_UDP_RECEIVE_ERRORS] = "receive_errors",
 	[SONDE_METER_UDP_BUFFER_DROPPED] = "buffer_dropped_datagrams",
 	[SONDE_METER_UDP_BUFFER_DROPPED_BYTES] = "buffer_dropped_bytes",
+	[SONDE_METER_WRITE_CALLS_BY_KIND] = "write_calls_by_kind",
+	[SONDE_METER_READ_CALLS_BY_KIND] = "read_calls_by_kind",
+	[SONDE_METER_WRITE_SIZE] = "write_size_bytes",
+	[SONDE_METER_READ_SIZE] = "read_size_bytes",
+	[SONDE_METER_WRITE_TIME] = "write_time_us",
+	[SONDE_METER_READ_TIME] = "read_time_us",
+	[SONDE_METER_WRITE_BLOCKED_CALLS] = "write_blocked_calls",
+	[SONDE_METER_READ_BLOCKED_CALLS] = "read_blocked_calls",
+	[SONDE_METER_WRITE_BLOCKED_SUM] = "write_blocked_ns",
+	[SONDE_METER_READ_BLOCKED_SUM] = "read_blocked_ns",
+	[SONDE_METER_ACCEPT_CALLS] = "accept_calls",
+	[SONDE_METER_ACCEPT_QUEUE] = "accept_queue_us",
+	[SONDE_METER_CLOSE_TIME] = "close_time_us",
+	[SONDE_METER_LOCAL_CONNECT_FAILURES] = "local_connect_failures",
 };
 
 /* The order of the contract. */
@@ -127,6 +141,11 @@ static const enum sonde_meter counters[] = {
 	SONDE_METER_ZERO_WINDOW_SENT_TIME,
 	SONDE_METER_ZERO_WINDOW_RECEIVED,
 	SONDE_METER_ZERO_WINDOW_SENT,
+	SONDE_METER_WRITE_BLOCKED_CALLS,
+	SONDE_METER_READ_BLOCKED_CALLS,
+	SONDE_METER_WRITE_BLOCKED_SUM,
+	SONDE_METER_READ_BLOCKED_SUM,
+	SONDE_METER_ACCEPT_CALLS,
 };
 
 static const enum sonde_meter udp_counters[] = {
@@ -136,11 +155,31 @@ static const enum sonde_meter udp_counters[] = {
 	SONDE_METER_UDP_BUFFER_DROPPED, SONDE_METER_UDP_BUFFER_DROPPED_BYTES,
 };
 
+#define NO_SUM _SONDE_METER_MAX
+
+/* Histograms of calls; a mean of nanoseconds where there is a sum of them. */
+static const struct {
+	enum sonde_meter meter, sum_ns;
+} call_histograms[] = {
+	{SONDE_METER_WRITE_SIZE, NO_SUM},
+	{SONDE_METER_READ_SIZE, NO_SUM},
+	{SONDE_METER_WRITE_TIME, SONDE_METER_WRITE_TIME_SUM},
+	{SONDE_METER_READ_TIME, SONDE_METER_READ_TIME_SUM},
+	{SONDE_METER_ACCEPT_QUEUE, SONDE_METER_ACCEPT_QUEUE_SUM},
+	{SONDE_METER_CLOSE_TIME, SONDE_METER_CLOSE_TIME_SUM},
+};
+_Static_assert(ELEMENTS_OF(call_histograms) == SONDE_SIDE_CALL_HISTOGRAMS, "one for each");
+
 void sonde_side_done(struct sonde_side *s)
 {
 	free(s->rtt.bin);
 	free(s->handshake.bin);
 	free(s->age.bin);
+	for (size_t i = 0; i < SONDE_SIDE_CALL_HISTOGRAMS; i++)
+		free(s->calls[i].bin);
+	json_decref(s->write_calls);
+	json_decref(s->read_calls);
+	json_decref(s->local_failures);
 	json_decref(s->retransmits);
 	json_decref(s->retransmit_bytes);
 	json_decref(s->reset_reasons);
@@ -255,6 +294,15 @@ static int add_drop(struct sonde_side *s, const char *direction, const struct so
 			      json_integer(sonde_add_i64(sonde_json_get_int(row, unit, 0), n)));
 }
 
+static int add_call_bin(struct sonde_side *s, enum sonde_meter meter, int64_t bucket, int64_t n)
+{
+	for (size_t i = 0; i < ELEMENTS_OF(call_histograms); i++) {
+		if (call_histograms[i].meter == meter)
+			return add_bin(&s->calls[i], bucket, n);
+	}
+	return 0;
+}
+
 int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct sonde_labels *labels,
 		   int64_t bucket, int64_t value)
 {
@@ -280,6 +328,12 @@ int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct so
 		return add_bin(&s->age, bucket, value);
 	case SONDE_METER_CONNECT_FAILURES:
 		return add_count(&s->failures, sonde_labels_get(labels, "errno"), value);
+	case SONDE_METER_LOCAL_CONNECT_FAILURES:
+		return add_count(&s->local_failures, sonde_labels_get(labels, "errno"), value);
+	case SONDE_METER_WRITE_CALLS_BY_KIND:
+		return add_count(&s->write_calls, sonde_labels_get(labels, "kind"), value);
+	case SONDE_METER_READ_CALLS_BY_KIND:
+		return add_count(&s->read_calls, sonde_labels_get(labels, "kind"), value);
 	case SONDE_METER_CONNECTIONS_CLOSED:
 		return add_row(&s->closes,
 			       json_pack("{s:o, s:o, s:I}", "closer",
@@ -300,7 +354,7 @@ int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct so
 	case SONDE_METER_TRANSMIT_DROPPED_BYTES:
 		return add_drop(s, "transmit", labels, "bytes", value);
 	default:
-		return 0;
+		return add_call_bin(s, meter, bucket, value);
 	}
 }
 
@@ -334,7 +388,8 @@ static json_t *or_null(int64_t v)
 	return v < 0 ? json_null() : json_integer(v);
 }
 
-static json_t *histogram_json(const struct sonde_side_histogram *h, const int64_t *sum)
+/* @sum: of the observations, in the @unit'th part of what the buckets are of; NULL = no mean. */
+static json_t *histogram_json(const struct sonde_side_histogram *h, const int64_t *sum, double unit)
 {
 	int64_t count = sonde_side_count(h), min = -1;
 
@@ -343,7 +398,8 @@ static json_t *histogram_json(const struct sonde_side_histogram *h, const int64_
 			min = h->bin[i].bound;
 	}
 	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "count", (json_int_t)count, "mean",
-			 sum && count > 0 ? json_real((double)*sum / (double)count) : json_null(),
+			 sum && count > 0 ? json_real((double)*sum / unit / (double)count)
+					  : json_null(),
 			 "min", or_null(min), "p50", or_null(sonde_side_percentile(h, 50)), "p90",
 			 or_null(sonde_side_percentile(h, 90)), "p99",
 			 or_null(sonde_side_percentile(h, 99)));
@@ -408,6 +464,24 @@ static void put_lists(struct writer *w)
 	put(w, SONDE_METER_CONNECTIONS_CLOSED, json_incref(s->closes), json_array());
 }
 
+static void put_calls(struct writer *w)
+{
+	static const struct sonde_side_histogram none = {0};
+	const struct sonde_side *s = w->side;
+
+	put(w, SONDE_METER_WRITE_CALLS_BY_KIND, json_incref(s->write_calls), json_object());
+	put(w, SONDE_METER_READ_CALLS_BY_KIND, json_incref(s->read_calls), json_object());
+	put(w, SONDE_METER_LOCAL_CONNECT_FAILURES, json_incref(s->local_failures), json_object());
+	for (size_t i = 0; i < ELEMENTS_OF(call_histograms); i++) {
+		enum sonde_meter sum = call_histograms[i].sum_ns;
+
+		put(w, call_histograms[i].meter,
+		    histogram_json(&s->calls[i],
+				   sum != NO_SUM && s->have[sum] ? &s->value[sum] : NULL, 1000),
+		    histogram_json(&none, NULL, 1));
+	}
+}
+
 /* What the agent says of UDP begins so. */
 static bool is_about_udp(const char *meter)
 {
@@ -437,13 +511,15 @@ json_t *sonde_side_json(const struct sonde_side *s, const json_t *absent)
 		return json_null();
 	if (!out || !why)
 		return NULL;
-	put(&w, SONDE_METER_RTT, histogram_json(&s->rtt, sum), histogram_json(&s->rtt, NULL));
+	put(&w, SONDE_METER_RTT, histogram_json(&s->rtt, sum, 1), histogram_json(&s->rtt, NULL, 1));
 	for (size_t i = 0; i < ELEMENTS_OF(plain); i++)
 		put(&w, plain[i], json_integer(s->value[plain[i]]), NULL);
-	put(&w, SONDE_METER_HANDSHAKE, histogram_json(&s->handshake, NULL),
-	    histogram_json(&s->handshake, NULL));
-	put(&w, SONDE_METER_AGE, histogram_json(&s->age, NULL), histogram_json(&s->age, NULL));
+	put(&w, SONDE_METER_HANDSHAKE, histogram_json(&s->handshake, NULL, 1),
+	    histogram_json(&s->handshake, NULL, 1));
+	put(&w, SONDE_METER_AGE, histogram_json(&s->age, NULL, 1),
+	    histogram_json(&s->age, NULL, 1));
 	put_lists(&w);
+	put_calls(&w);
 	for (size_t i = 0; i < ELEMENTS_OF(counters); i++)
 		put(&w, counters[i], json_integer(s->value[counters[i]]), json_integer(0));
 	put_foreign(&w, false);

@@ -21,14 +21,17 @@ struct sonde_side_histogram {
 	size_t n, cap;
 };
 
+#define SONDE_SIDE_CALL_HISTOGRAMS 6 /* sizes and times of calls */
+
 struct sonde_side {
 	bool present;
 	bool have[_SONDE_METER_MAX];
 	int64_t value[_SONDE_METER_MAX];
 	json_t *send_errors, *receive_errors; /* of UDP; owned, NULL until the first */
-	struct sonde_side_histogram rtt, handshake, age;
+	struct sonde_side_histogram rtt, handshake, age, calls[SONDE_SIDE_CALL_HISTOGRAMS];
 	/* owned, NULL until the first */
 	json_t *retransmits, *retransmit_bytes, *failures, *closes, *drops, *reset_reasons;
+	json_t *write_calls, *read_calls, *local_failures;
 };
 
 void sonde_side_done(struct sonde_side *s);

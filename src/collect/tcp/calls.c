@@ -44,8 +44,10 @@ int tcp_calls_set_up(struct tcp_bpf *skel, uint32_t cells)
 		skel->rodata->sonde_syscalls[syscalls[i].number] = syscalls[i].kind;
 	}
 	return bpf_map__set_max_entries(skel->maps.sonde_calls, cells) |
-	       bpf_map__set_max_entries(skel->maps.sonde_call_hists,
-					cells * SONDE_TCP_CALL_HIST_MAX);
+	       bpf_map__set_max_entries(skel->maps.sonde_call_coarse, cells) |
+	       bpf_map__set_max_entries(
+		       skel->maps.sonde_call_hists,
+		       cells * (SONDE_TCP_CALL_HIST_MAX - SONDE_TCP_CALL_HIST_COARSE));
 }
 
 bool tcp_calls_changed(const struct tcp_state *s, uint32_t index)
@@ -84,12 +86,26 @@ static uint64_t observations(const struct sonde_tcp_calls *c, enum sonde_tcp_cal
 	}
 }
 
+static int emit_coarse(const struct tcp_state *s, uint32_t index, enum sonde_tcp_call_hist which,
+		       struct sonde_collect_sink sink)
+{
+	const struct sonde_tcp_coarse *hists = sonde_table_at(&s->coarse, index);
+	struct sonde_tcp_hist fine = {0};
+
+	for (uint32_t i = 0; i < SONDE_COARSE_BUCKETS; i++)
+		fine.count[sonde_coarse_to_fine(i)] =
+			*(const volatile uint32_t *)&hists->count[which][i];
+	return tcp_emit_hist(&fine, index, SONDE_PROBE_HIST_CALL + which, sink);
+}
+
 static int emit_call_hist(const struct tcp_state *s, uint32_t index, enum sonde_tcp_call_hist which,
 			  struct sonde_collect_sink sink)
 {
 	uint32_t key = index * SONDE_TCP_CALL_HIST_MAX + which;
 	struct sonde_tcp_hist hist;
 
+	if (which < SONDE_TCP_CALL_HIST_COARSE)
+		return emit_coarse(s, index, which, sink);
 	if (bpf_map_lookup_elem(bpf_map__fd(s->skel->maps.sonde_call_hists), &key, &hist) < 0)
 		return errno == ENOENT ? 0
 				       : -errno; /* none: it found no room, the ledger says so */

@@ -173,6 +173,8 @@ static int emit_range(struct tcp_state *s, uint32_t first, uint32_t end,
 		r = sonde_table_map(&s->age, end);
 	if (r == 0)
 		r = sonde_table_map(&s->calls, end);
+	if (r == 0)
+		r = sonde_table_map(&s->coarse, end);
 	for (uint32_t i = first; i < end && r == 0; i++)
 		r = emit_cell(s, i, sink);
 	return r;

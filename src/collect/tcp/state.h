@@ -36,7 +36,7 @@ struct tcp_state {
 	struct tcp_bpf *timing;	       /* owned; programs of call times over skel's maps, or NULL */
 	struct sonde_plan timing_plan; /* … what was chosen for them */
 	uint32_t cell_limit, other_limit;
-	struct sonde_table cells, rtt, handshake, age, calls, open, ended;
+	struct sonde_table cells, rtt, handshake, age, calls, coarse, open, ended;
 	struct tcp_rest *rests; /* owned */
 	size_t n_rests;
 	uint64_t ended_before;	     /* sonde_ring_head when the snapshot began */

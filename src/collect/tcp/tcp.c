@@ -35,6 +35,7 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 	sonde_table_done(&s->ended);
 	free(s->rests);
 	sonde_table_done(&s->calls);
+	sonde_table_done(&s->coarse);
 	sonde_table_done(&s->age);
 	tcp_bpf__destroy(s->skel);
 	free(s->told);
@@ -79,6 +80,7 @@ static int new_state(const struct sonde_collect_config *config, struct tcp_state
 	sonde_table_done(&s->open);
 	sonde_table_done(&s->ended);
 	sonde_table_done(&s->calls);
+	sonde_table_done(&s->coarse);
 	sonde_table_done(&s->age);
 	n = libbpf_num_possible_cpus();
 	if (n < 0)
@@ -151,6 +153,8 @@ static void init_tables(struct tcp_state *s)
 			 sizeof(struct sonde_tcp_ended), SONDE_TCP_ENDED_SLOTS);
 	sonde_table_init(&s->calls, bpf_map__fd(s->skel->maps.sonde_calls),
 			 sizeof(struct sonde_tcp_calls), n);
+	sonde_table_init(&s->coarse, bpf_map__fd(s->skel->maps.sonde_call_coarse),
+			 sizeof(struct sonde_tcp_coarse), n);
 }
 
 static int tcp_start(const struct sonde_collect_config *config, struct sonde_collect_sink sink,

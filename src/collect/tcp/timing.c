@@ -219,7 +219,7 @@ static int emit_measured(void *ctx, struct sonde_probe_reply *reply)
 	    strstr(reply->probe.name, "sys_enter")) {
 		reply->probe.other_ns = (uint32_t)(m->syscall_ns_x1000 / 1000);
 		(void)snprintf(reply->probe.reason, sizeof(reply->probe.reason),
-			       "costs each system call of the machine about %u ns",
+			       "costs each system call of the machine up to about %u ns",
 			       reply->probe.other_ns);
 	}
 	return m->to.emit(m->to.ctx, reply);

@@ -122,6 +122,41 @@ static void what_was_not_measured_is_null_with_its_reason_and_never_zero(void **
 	assert_int_equal(sonde_json_get_int(json_object_get(j, "rtt_us"), "count", -1), 0);
 }
 
+static void calls_have_family_size_and_time(void **state)
+{
+	_cleanup_json_ json_t *absent =
+		json_pack("[{s:s, s:s}]", "meter", "sonde_net_close_time_microseconds", "reason",
+			  "not requested");
+	_cleanup_(sonde_side_done) struct sonde_side s = {0};
+	_cleanup_json_ json_t *j = NULL;
+	const json_t *time;
+
+	add(&s, SONDE_METER_WRITE_CALLS_BY_KIND, "{kind=sendmsg}", 0, 3);
+	add(&s, SONDE_METER_WRITE_CALLS_BY_KIND, "{kind=write}", 0, 1);
+	add(&s, SONDE_METER_WRITE_SIZE, "{}", 1000, 4);
+	add(&s, SONDE_METER_WRITE_TIME, "{}", 2, 3);
+	add(&s, SONDE_METER_WRITE_TIME, "{}", 50, 1);
+	add(&s, SONDE_METER_WRITE_TIME_SUM, "{}", 0, 58000); /* ns */
+	add(&s, SONDE_METER_LOCAL_CONNECT_FAILURES, "{errno=ENETUNREACH}", 0, 2);
+	j = sonde_side_json(&s, absent);
+	assert_int_equal(
+		sonde_json_get_int(json_object_get(j, "write_calls_by_kind"), "sendmsg", 0), 3);
+	assert_int_equal(sonde_json_get_int(json_object_get(j, "write_size_bytes"), "p50", 0),
+			 1000);
+	time = json_object_get(j, "write_time_us");
+	assert_int_equal(sonde_json_get_int(time, "count", 0), 4);
+	assert_int_equal(sonde_json_get_int(time, "p50", 0), 2);
+	assert_int_equal(sonde_json_get_int(time, "p99", 0), 50);
+	assert_true(json_real_value(json_object_get(time, "mean")) == 14.5); /* us */
+	assert_int_equal(
+		sonde_json_get_int(json_object_get(j, "local_connect_failures"), "ENETUNREACH", 0),
+		2);
+	assert_int_equal(sonde_json_get_int(json_object_get(j, "read_time_us"), "count", -1), 0);
+	assert_true(json_is_null(json_object_get(j, "close_time_us")));
+	assert_string_equal(sonde_json_get_text(json_object_get(j, "absent"), "close_time_us", ""),
+			    "not requested");
+}
+
 static void a_side_without_a_target_is_null(void **state)
 {
 	const struct sonde_side s = {0};
@@ -139,6 +174,7 @@ int main(void)
 		cmocka_unit_test(one_of_one_is_every_percentile),
 		cmocka_unit_test(shows_labels_as_the_contract_says),
 		cmocka_unit_test(what_was_not_measured_is_null_with_its_reason_and_never_zero),
+		cmocka_unit_test(calls_have_family_size_and_time),
 		cmocka_unit_test(a_side_without_a_target_is_null),
 	};
 
