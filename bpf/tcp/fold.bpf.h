@@ -218,7 +218,7 @@ static __always_inline void base_seeded(const struct reading *now, struct sonde_
 	start_clocks(now, tag);
 	tag->rtt_mstamp = now->rack_mstamp;
 	tag->blind_delivered = now->delivered;
-	tag->flags |= TAG_HAS_BASE;
+	__sync_fetch_and_or(&tag->flags, TAG_HAS_BASE);
 }
 
 SHARED int advance(__u64 *last, __u64 now, bool final, __u64 *sum)
@@ -287,7 +287,9 @@ SHARED int advance32(__u32 *last, __u32 now, bool final, __u64 *sum, __u32 unit)
  */
 static __always_inline bool counters_reset(const struct reading *now, const struct sonde_tag *tag)
 {
-	if ((__s32)(now->segs_out - tag->segments_out) < 0)
+	/* Of those that came in there was one at least; who never sent has none that went out. */
+	if ((__s32)(now->segs_in - tag->segments_in) < 0 ||
+	    (__s32)(now->segs_out - tag->segments_out) < 0)
 		return true;
 	return now->tag_flags & TAG_HAS_BASE && (__u32)(now->bytes_received - tag->received_raw0) !=
 							now->rcv_nxt - tag->arrived_seq0;

@@ -9,9 +9,9 @@
  * One reader (the worker) runs this, so the cache of the last task needs no lock.
  */
 
-struct task_struct *sonde_seed_task;	 /* compared, never followed */
-__u32 sonde_seed_pid;			 /* of that task if it is a target, else 0 */
-static struct sonde_tag sonde_seed_pair; /* too large for the stack */
+struct task_struct *sonde_seed_task;	/* compared, never followed */
+__u32 sonde_seed_pid;			/* of that task if it is a target, else 0 */
+static struct sonde_tag sonde_seed_tag; /* too large for the stack */
 
 static __always_inline __u32 seed_target(struct task_struct *task)
 {
@@ -27,8 +27,7 @@ static __always_inline __u32 seed_target(struct task_struct *task)
 
 static __always_inline bool is_connected(__u32 state)
 {
-	return state == TCP_ESTABLISHED || state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 ||
-	       state == TCP_CLOSE_WAIT || state == TCP_CLOSING || state == TCP_LAST_ACK;
+	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || has_sent_fin(state);
 }
 
 static __always_inline bool is_server_side(const struct sonde_tag *tag)
@@ -43,7 +42,7 @@ static __always_inline void learn(struct sock *sk, __u32 pid)
 {
 	struct sonde_tcp_listener_key key = {};
 	__u32 generation = sonde_seed_generation;
-	struct sonde_tag *pair = &sonde_seed_pair;
+	struct sonde_tag *pair = &sonde_seed_tag;
 
 	if (sk->__sk_common.skc_state == TCP_LISTEN) {
 		key.netns = netns_cookie(&sk->__sk_common);
@@ -56,28 +55,21 @@ static __always_inline void learn(struct sock *sk, __u32 pid)
 		return;
 	write_identity(pair, &sk->__sk_common);
 	pair->pid = pid;
+	pair->role = SONDE_TCP_ROLE_UNKNOWN; /* a listener's was here */
 	tuple_enter(pair);
 }
 
-/* @flags: TAG_PROVISIONAL for what waits in an accept queue. */
-static __noinline int tag_connected(struct sock *sk, __u32 pid, __u32 flags)
+/* Everything but the kind. What an event wrote of our FIN stays: it knows its place. */
+static __noinline int fill_seeded(struct sock *sk, struct sonde_tag *tag, __u32 flags, __u32 state)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-	__u32 state = sk->__sk_common.skc_state;
 	struct reading now = {};
-	struct sonde_tag *tag;
 
-	if (!tp || bpf_sk_storage_get(&sonde_tags, sk, NULL, 0))
-		return 0;
-	tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!tag) {
-		lose(SONDE_TCP_LOSS_TAG_FAILED, 1);
-		return 0;
-	}
-	if (tag->kind != TAG_BLANK)
+	if (!tp)
 		return 0;
 	write_identity(tag, &sk->__sk_common);
-	tag->pid = pid;
+	tag->closer = 0;
+	__sync_fetch_and_and(&tag->flags, TAG_FIN_SENT);
 	if (state == TCP_SYN_SENT) {
 		/* Nothing of it was counted yet: `opened` and its bytes follow. */
 		tag->role = SONDE_TCP_ROLE_CLIENT;
@@ -88,25 +80,81 @@ static __noinline int tag_connected(struct sock *sk, __u32 pid, __u32 flags)
 		tag->kind_retrans = tp->total_retrans;
 		tag->retrans_bytes = tp->bytes_retrans;
 		tag->kind_retrans_bytes = tp->bytes_retrans;
-		publish(tag, TAG_CONNECTION);
 		return 0;
 	}
 	tag->role = flags & TAG_PROVISIONAL || is_server_side(tag) ? SONDE_TCP_ROLE_SERVER
 								   : SONDE_TCP_ROLE_CLIENT;
 	tag->peer_pid = tuple_peer(tag);
-	tag->flags = flags | TAG_ESTABLISHED | TAG_SEED_WAITS;
-	tuple_enter(tag); /* again, with the role: what learn() entered was for tuple_peer() */
-	if (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) {
-		tag->sent_end = tp->write_seq - 1;
-		tag->flags |= TAG_FIN_SENT | TAG_HALF_COUNTED;
+	if (has_sent_fin(state)) {
+		payload_ends(sk, tag, 1);
+		flags |= TAG_HALF_COUNTED;
 		tag->closer = SONDE_TCP_CLOSE_LOCAL_FIN + 1;
 	}
 	if (state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK)
 		tag->closer = SONDE_TCP_CLOSE_REMOTE_FIN + 1;
+	__sync_fetch_and_or(&tag->flags, flags | TAG_ESTABLISHED | TAG_SEED_WAITS);
+	tuple_enter(tag); /* again, with the role: what learn() entered was for tuple_peer() */
 	read_socket(sk, tp, tag, &now);
 	base_seeded(&now, tag);
-	publish(tag, TAG_CONNECTION);
+	return 0;
+}
+
+/* The tag is whole. False when an event came since it was begun; @state: what the socket went to with it. */
+static __always_inline bool publish_seeded(struct sonde_tag *tag, __u32 *state)
+{
+	__u32 kind;
+
+	if (__sync_val_compare_and_swap(&tag->kind, TAG_BLANK, TAG_CONNECTION) == TAG_BLANK)
+		return true;
+	kind = __sync_lock_test_and_set(&tag->kind, TAG_BLANK);
+	*state = kind >> TAG_STALE_SHIFT ?: *state;
+	return false;
+}
+
+/*
+ * An event that looked for the tag before it was there is found by the state that it
+ * left: here, or at the next snapshot. @flags: TAG_PROVISIONAL for what waits in an
+ * accept queue.
+ */
+static __noinline int tag_connected(struct sock *sk, __u32 pid, __u32 flags)
+{
+	__u32 state = sk->__sk_common.skc_state;
+	bool whole = false;
+	struct sonde_tag *tag;
+	int i;
+
+	if (!bpf_skc_to_tcp_sock(sk) || bpf_sk_storage_get(&sonde_tags, sk, NULL, 0))
+		return 0;
+	tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!tag) {
+		lose(SONDE_TCP_LOSS_TAG_FAILED, 1);
+		return 0;
+	}
+	if (tag->kind != TAG_BLANK)
+		return 0;
+	tag->pid = pid;
+	for (i = 0; i < SONDE_TCP_SEED_RETRIES && !whole; i++) {
+		if (!is_connected(state) && state != TCP_SYN_SENT) {
+			/* Ended meanwhile: it is none that the task found open. */
+			tuple_leave(tag);
+			bpf_sk_storage_delete(&sonde_tags, sk);
+			return 0;
+		}
+		fill_seeded(sk, tag, flags, state);
+		whole = publish_seeded(tag, &state);
+	}
+	if (!whole) {
+		publish(tag, TAG_CONNECTION);
+		lose(SONDE_TCP_LOSS_BUSY, 1);
+	}
+	if (state == TCP_SYN_SENT)
+		return 0;
 	add(&sonde_begun, 1);
+	if (*(volatile unsigned char *)&sk->__sk_common.skc_state == TCP_CLOSE &&
+	    ended_before_seed(tag)) {
+		take_off(sk, tag);
+		return 0;
+	}
 	sonde_seeded++;
 	sonde_probe_wanted = true;
 	return 0;
@@ -154,22 +202,19 @@ static __always_inline void tag_accept_queue(struct sock *listener, __u32 pid)
 		lose(SONDE_TCP_LOSS_ACCEPT_QUEUE, queued - SONDE_TCP_ACCEPT_WALK_MAX);
 }
 
+/* Made whole at once: a child that is cloned from it meanwhile must know whose it is. */
 static __always_inline void tag_listener(struct sock *sk, __u32 pid)
 {
-	struct sonde_tag *tag;
+	struct sonde_tag *tag = &sonde_seed_tag;
 
-	tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!tag) {
+	write_identity(tag, &sk->__sk_common);
+	tag->kind = TAG_LISTENER;
+	tag->flags = 0; /* of the last address pair */
+	tag->pid = pid;
+	tag->role = SONDE_TCP_ROLE_SERVER;
+	tag->listen_drops = sk->sk_drops.counter;
+	if (!bpf_sk_storage_get(&sonde_tags, sk, tag, BPF_SK_STORAGE_GET_F_CREATE))
 		lose(SONDE_TCP_LOSS_TAG_FAILED, 1);
-		return;
-	}
-	if (tag->kind == TAG_BLANK) {
-		write_identity(tag, &sk->__sk_common);
-		tag->pid = pid;
-		tag->role = SONDE_TCP_ROLE_SERVER;
-		tag->listen_drops = sk->sk_drops.counter;
-		publish(tag, TAG_LISTENER);
-	}
 	tag_accept_queue(sk, pid);
 }
 

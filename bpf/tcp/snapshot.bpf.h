@@ -83,12 +83,22 @@ static __always_inline void add_accept_queue(const struct sock *sk, const struct
 	cell->accept_queue_limit += sk->sk_max_ack_backlog;
 }
 
+/*
+ * Torn by a close on another CPU: that event folds too, but perhaps after this
+ * snapshot was read, and a task's last one has no next. A function of its own for
+ * the sake of the stack.
+ */
+static __noinline int fold_tagged(struct sock *sk, struct sonde_tag *tag, bool release)
+{
+	return fold(sk, tag, release) && fold(sk, tag, release);
+}
+
 static __always_inline void on_tagged_socket(struct sock *sk)
 {
 	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
 	bool release = sonde_snapshot_mode == SONDE_TCP_SNAPSHOT_RELEASE;
 
-	if (!tag || tag->kind == TAG_BLANK)
+	if (!tag || (tag->kind != TAG_LISTENER && tag->kind != TAG_CONNECTION))
 		return;
 	(void)connection_tag(sk);
 	if ((tag->flags & (TAG_ESTABLISHED | TAG_ENDED)) == TAG_ESTABLISHED)
@@ -102,21 +112,17 @@ static __always_inline void on_tagged_socket(struct sock *sk)
 	}
 	if (tag->kind == TAG_CONNECTION) {
 		make_up(sk, tag);
+		if (make_up_end(sk, tag)) {
+			take_off(sk, tag);
+			return;
+		}
 		close_if_shut(sk, tag);
-		/*
-		 * Torn by a close on another CPU: that event folds too, but perhaps after
-		 * this snapshot was read, and a task's last one has no next.
-		 */
-		if (fold(sk, tag, release))
-			fold(sk, tag, release);
+		fold_tagged(sk, tag, release);
 		if (!release) {
 			add_gauges(sk, tag);
 			flow_open(sk, tag);
 		}
 	}
-	if (release) {
-		tuple_leave(tag);
-		end_connection(tag);
-		bpf_sk_storage_delete(&sonde_tags, sk);
-	}
+	if (release)
+		take_off(sk, tag);
 }

@@ -133,19 +133,20 @@ SHARED int begin_connection(struct sonde_tag *tag, const struct reading *now, bo
 }
 
 /* @seen: this is the event itself, so times since then are those of the handshake. */
-static __always_inline void established(struct sock *sk, struct sonde_tag *tag, bool seen)
+static __noinline int established(struct sock *sk, struct sonde_tag *tag, bool seen)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	struct reading now = {};
 
 	if (!tp || __sync_fetch_and_or(&tag->flags, TAG_ESTABLISHED) & TAG_ESTABLISHED)
-		return;
+		return 0;
 	add(&sonde_begun, 1); /* behind the flag: who is counted is met */
 	write_identity(tag, &sk->__sk_common);
 	read_socket(sk, tp, tag, &now);
 	begin_connection(tag, &now, seen);
 	if (seen)
 		call_waits(sk, tag);
+	return 0;
 }
 
 /*
@@ -164,7 +165,7 @@ static __always_inline void make_up(struct sock *sk, struct sonde_tag *tag)
 		established(sk, tag, false);
 }
 
-/* The connection's tag, or NULL. A listener's tag on what does not listen was cloned, and the child's birth missed. */
+/* The connection's tag, or NULL, for what is no change of its state. A listener's tag on what does not listen was cloned, and the child's birth missed. */
 static __always_inline struct sonde_tag *connection_tag(struct sock *sk)
 {
 	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
@@ -172,8 +173,10 @@ static __always_inline struct sonde_tag *connection_tag(struct sock *sk)
 
 	if (!tag || tag->kind == TAG_CONNECTION)
 		return tag;
+	if (tag->kind != TAG_LISTENER)
+		return mark_stale(tag, 0) ? NULL : tag;
 	state = sk->__sk_common.skc_state;
-	if (tag->kind != TAG_LISTENER || (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT))
+	if (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT)
 		return NULL;
 	begin_child(tag);
 	return tag;
@@ -263,27 +266,34 @@ static __always_inline __u32 first_closer(const struct sock *sk, const struct so
 	}
 }
 
-/* Our FIN follows: write_seq is the end of the payload. */
-static __always_inline void fin_follows(struct sock *sk, struct sonde_tag *tag)
+/* @fin: of write_seq. 0 before our FIN is queued: then it is the end of the payload; else 1. */
+static __always_inline void payload_ends(struct sock *sk, struct sonde_tag *tag, __u32 fin)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 
 	if (!tp || tag->flags & TAG_FIN_SENT)
 		return;
-	tag->sent_end = tp->write_seq;
+	tag->sent_end = tp->write_seq - fin;
 	__sync_fetch_and_or(&tag->flags, TAG_FIN_SENT);
 }
 
-static __always_inline void closed(struct sock *sk, struct sonde_tag *tag, int old)
+static __always_inline bool has_sent_fin(__u32 state)
+{
+	return state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING ||
+	       state == TCP_LAST_ACK;
+}
+
+/* Return: true the first time. What the socket counted is to be folded then. */
+static __always_inline bool count_end(struct sock *sk, struct sonde_tag *tag, int old)
 {
 	__u32 before = __sync_fetch_and_or(&tag->flags, TAG_CLOSED);
 	__u32 closer;
 
 	if (before & TAG_CLOSED)
-		return;
+		return false;
 	flow_closed(tag);
 	/* Without a FIN too the payload ends here: tcp_disconnect() moves write_seq on before it zeroes the rest. */
-	fin_follows(sk, tag);
+	payload_ends(sk, tag, has_sent_fin(old));
 	if (before & TAG_ESTABLISHED) {
 		closer = first_closer(sk, tag, old);
 		tag->closer = closer + 1;
@@ -292,12 +302,52 @@ static __always_inline void closed(struct sock *sk, struct sonde_tag *tag, int o
 		connect_failed(sk, tag);
 	}
 	settle_accounts(sk, tag);
-	/*
-	 * Not only at its end: the application may keep the socket and tcp_disconnect()
-	 * it, which zeroes what we read, and the run at its end may be skipped.
-	 */
-	fold(sk, tag, false);
 	tuple_leave(tag);
+	return true;
+}
+
+/*
+ * Folded not only at its end: the application may keep the socket and tcp_disconnect()
+ * it, which zeroes what we read, and the run at its end may be skipped.
+ */
+static __always_inline void closed(struct sock *sk, struct sonde_tag *tag, int old)
+{
+	if (count_end(sk, tag, old))
+		fold(sk, tag, false);
+}
+
+/*
+ * It is closed, and the tag does not know: the event looked for the tag before a seed
+ * made it, and what the seed read may be from behind the end. Nothing of it was
+ * counted yet, and nothing will be: it was not open when the seed met it.
+ */
+static __always_inline bool ended_before_seed(struct sonde_tag *tag)
+{
+	return !(tag->flags & TAG_CLOSED) &&
+	       __sync_fetch_and_and(&tag->flags, ~TAG_SEED_WAITS) & TAG_SEED_WAITS;
+}
+
+/*
+ * The end of an established connection whose events were not seen, at a snapshot: an
+ * event comes before the state that it tells of is stored, so a state without our
+ * mark is one. Not for a connect: its tag is made before the old CLOSE is overwritten.
+ * Return: 0, or 1 when the tag is to be taken off.
+ */
+static __noinline int make_up_end(struct sock *sk, struct sonde_tag *tag)
+{
+	__u32 state = *(volatile unsigned char *)&sk->__sk_common.skc_state; /* before the flags */
+	__u32 flags = *(volatile __u32 *)&tag->flags;
+
+	if (!(flags & TAG_ESTABLISHED) || flags & TAG_CLOSED)
+		return 0;
+	if (has_sent_fin(state))
+		payload_ends(sk, tag, 1);
+	if (state != TCP_CLOSE)
+		return 0;
+	if (ended_before_seed(tag))
+		return 1;
+	count_end(sk, tag, TCP_ESTABLISHED); /* the snapshot folds */
+	return 0;
 }
 
 static __always_inline void half_closed(const struct sock *sk, struct sonde_tag *tag)
@@ -338,7 +388,7 @@ static __noinline int tagged_state(struct sock *sk, struct sonde_tag *tag, int o
 		established(sk, tag, true);
 		break;
 	case TCP_FIN_WAIT1:
-		fin_follows(sk, tag);
+		payload_ends(sk, tag, 0);
 		if (!tag->closer)
 			tag->closer = SONDE_TCP_CLOSE_LOCAL_FIN + 1;
 		half_closed(sk, tag);
@@ -356,7 +406,7 @@ static __noinline int tagged_state(struct sock *sk, struct sonde_tag *tag, int o
 			tag->closer = SONDE_TCP_CLOSE_REMOTE_FIN + 1;
 		break;
 	case TCP_LAST_ACK:
-		fin_follows(sk, tag);
+		payload_ends(sk, tag, 0);
 		count_close(tag, SONDE_TCP_CLOSE_REMOTE_FIN);
 		break;
 	case TCP_CLOSE:
@@ -392,10 +442,23 @@ static __always_inline void on_state(struct sock *sk, int old, int state)
 	}
 	if (tag && tag->kind == TAG_LISTENER)
 		tag = connection_tag(sk);
-	if (tag && tag->kind == TAG_CONNECTION) {
-		tagged_state(sk, tag, old, state);
-		call_closes(sk, tag);
+	if (!tag)
+		return;
+	if (tag->kind != TAG_CONNECTION) {
+		if (state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK)
+			payload_ends(sk, tag, 0);
+		if (mark_stale(tag, state))
+			return;
 	}
+	tagged_state(sk, tag, old, state);
+	call_closes(sk, tag);
+}
+
+static __always_inline void take_off(struct sock *sk, struct sonde_tag *tag)
+{
+	tuple_leave(tag);
+	end_connection(tag);
+	bpf_sk_storage_delete(&sonde_tags, sk);
 }
 
 static __always_inline void last_fold(struct sock *sk, struct sonde_tag *tag)
@@ -408,8 +471,6 @@ static __always_inline void last_fold(struct sock *sk, struct sonde_tag *tag)
 	call_waits_no_more(sk);
 	flow_end(sk, tag);
 	fold(sk, tag, true);
-	tuple_leave(tag);
-	end_connection(tag);
 }
 
 /*
@@ -428,9 +489,9 @@ static __always_inline void on_destroy(struct sock *sk)
 		return;
 	if (tag->kind == TAG_LISTENER)
 		fold_listener(sk, tag, true);
-	else if (tag->kind == TAG_CONNECTION)
+	else if (tag->kind == TAG_CONNECTION && !ended_before_seed(tag))
 		last_fold(sk, tag);
-	bpf_sk_storage_delete(&sonde_tags, sk);
+	take_off(sk, tag);
 }
 
 /* The first I/O says whose an inherited connection is. False: nobody's that we measure. */
@@ -440,9 +501,7 @@ static __noinline bool adopt(struct sock *sk, struct sonde_tag *tag)
 
 	if (!pid) {
 		lose(SONDE_TCP_LOSS_FOREIGN, 1);
-		tuple_leave(tag);
-		end_connection(tag);
-		bpf_sk_storage_delete(&sonde_tags, sk);
+		take_off(sk, tag);
 		return false;
 	}
 	/* A fast open's child is read from before its -> ESTABLISHED, which writes this otherwise. */
@@ -485,9 +544,19 @@ static __always_inline void on_reset(struct sock *sk, bool received)
 	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
 	struct sonde_tcp_cell *cell;
 	__u32 index;
+	bool ends;
 
-	if (!tag || tag->kind != TAG_CONNECTION)
+	if (!sk || !tag)
 		return;
+	/* One that came ends the connection: -> CLOSE follows. One that is sent may come behind it. */
+	ends = received || sk->__sk_common.skc_state == TCP_CLOSE;
+	if (tag->kind != TAG_CONNECTION &&
+	    (tag->kind == TAG_LISTENER || mark_stale(tag, ends ? TCP_CLOSE : 0)))
+		return;
+	if (!received && ends && ended_before_seed(tag)) {
+		take_off(sk, tag);
+		return;
+	}
 	if (received)
 		__sync_fetch_and_or(&tag->flags, TAG_RST_RECEIVED);
 	cell = tag_cell(tag, &index);

@@ -12,7 +12,10 @@ enum tag_kind {
 	TAG_BLANK = 0, /* just created, being filled on some CPU: treated as absent */
 	TAG_LISTENER = 1,
 	TAG_CONNECTION = 2,
+	TAG_STALE =
+		3, /* blank, and an event came: with its new state, or 0, from TAG_STALE_SHIFT on */
 };
+#define TAG_STALE_SHIFT 8
 
 enum tag_flag {
 	TAG_PROVISIONAL = 1U << 0, /* owner = the listener's, until the first I/O in task context */
@@ -97,3 +100,29 @@ struct sonde_tag {
 	__u32 sndbuf_jiffies;
 };
 _Static_assert(sizeof(struct sonde_tag) <= 256, "tags are charged to the application");
+
+#define TAG_STALE_RETRIES 4
+
+/*
+ * An event on another CPU finds a tag that is being filled: what it was filled with is
+ * from before the event, or from after it, nobody knows. So it is filled anew.
+ * @state: that the socket goes to with this event; 0 = stays in.
+ * Return: false when it was filled meanwhile, and the event is to be counted.
+ */
+static __always_inline bool mark_stale(struct sonde_tag *tag, __u32 state)
+{
+	__u32 old = *(volatile __u32 *)&tag->kind, seen;
+	int i;
+
+	for (i = 0; i < TAG_STALE_RETRIES; i++) {
+		if (old == TAG_CONNECTION || old == TAG_LISTENER)
+			return false;
+		seen = __sync_val_compare_and_swap(&tag->kind, old,
+						   TAG_STALE | (state ?: old >> TAG_STALE_SHIFT)
+								       << TAG_STALE_SHIFT);
+		if (seen == old)
+			return true;
+		old = seen;
+	}
+	return true;
+}

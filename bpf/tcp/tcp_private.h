@@ -139,5 +139,6 @@ enum sonde_tcp_snapshot_mode {
 #define SONDE_TCP_OPEN_SLOTS 16384  /* open connections that a snapshot tells apart */
 #define SONDE_TCP_FLOW_RESTS 1024   /* (process, role, open or ended) */
 #define SONDE_TCP_LOSS_REASON_WORDS 4  /* 256 drop reasons */
+#define SONDE_TCP_SEED_RETRIES 6       /* events that a seeded tag may be filled anew for */
 #define SONDE_TCP_ACCEPT_WALK_MAX 4096 /* connections of one listener's accept queue */
 #define SONDE_TCP_COST_SAMPLE 1024     /* one run in so many is timed; a power of two */

@@ -124,6 +124,22 @@ static void unread_data_at_close_arrived_but_was_not_received(void **state)
 	assert_payload(f, CLIENT, p.port, 3000, 3000, 0, 0);
 }
 
+/* The kernel winds write_seq forward and zeroes the counters behind the end, of a socket that had sent nothing too. */
+static void a_server_that_aborts_unused_sent_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_pair p = fixture_pair(AF_INET);
+	struct sonde_tcp_cell c;
+
+	fixture_abort_on_close(p.server);
+	fixture_close_fd(&p.server);
+	fixture_snapshot(f);
+	assert_payload(f, SERVER, p.port, 0, 0, 0, 0);
+	c = fixture_sum(f, getpid(), SERVER, p.port);
+	assert_true(c.segments_in > 0 && c.segments_in < 8);
+	fixture_pair_done(&p);
+}
+
 static void reads_after_a_reset_still_count(void **state)
 {
 	struct fixture *f = *state;
@@ -300,6 +316,7 @@ int main(void)
 		cmocka_unit_test(an_empty_connection_has_no_payload),
 		cmocka_unit_test(half_closed_both_orders),
 		cmocka_unit_test(unread_data_at_close_arrived_but_was_not_received),
+		cmocka_unit_test(a_server_that_aborts_unused_sent_nothing),
 		cmocka_unit_test(reads_after_a_reset_still_count),
 		cmocka_unit_test(data_still_queued_at_the_end_was_sent),
 		cmocka_unit_test(sendfile_counts_every_byte),
