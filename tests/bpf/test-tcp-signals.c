@@ -226,7 +226,6 @@ static void loss_in_both_directions_is_tcp_infos(void **state)
 		assert_loss_is_tcp_infos(f, SERVER, p.port, p.server);
 		c = fixture_sum(f, 0, CLIENT, p.port);
 		assert_true(c.retransmitted_bytes > 0);
-		assert_true(c.dsack_segments > 0);
 		c = fixture_sum(f, 0, SERVER, p.port);
 		assert_true(c.out_of_order_segments > 0);
 		fixture_abort_on_close(p.client);
