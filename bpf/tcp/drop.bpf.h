@@ -45,33 +45,6 @@ struct drop {
 	__u32 reason;
 };
 
-static const char site_format[] = "%ps";
-
-/* The name alone: no address leaves the kernel, so kptr_restrict has nothing to hide here. */
-static __always_inline void name_site(__u64 site, struct sonde_tcp_drop_slot *slot)
-{
-	__u64 args[] = {site};
-
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_snprintf))
-		bpf_snprintf(slot->site, sizeof(slot->site), site_format, args, sizeof(args));
-}
-
-static __always_inline struct sonde_tcp_drop *drop_at(const struct sonde_tcp_drop_key *key)
-{
-	struct sonde_tcp_drop_slot *slot = bpf_map_lookup_elem(&sonde_drops, key);
-
-	if (!slot) {
-		struct sonde_tcp_drop_slot fresh = {};
-
-		name_site(key->site, &fresh);
-		bpf_map_update_elem(&sonde_drops, key, &fresh, BPF_NOEXIST);
-		slot = bpf_map_lookup_elem(&sonde_drops, key);
-	}
-	if (!slot)
-		lose(SONDE_TCP_LOSS_DROP_FULL, 1);
-	return slot ? &slot->drop : NULL;
-}
-
 static __noinline int count_drop(const struct drop *d, __u32 index, __u8 direction, __u8 where)
 {
 	struct sonde_tcp_drop_key key = {

@@ -539,7 +539,9 @@ static __always_inline void on_call(struct sock *sk, int ret, int flags, bool wr
 	call_moved(index, ret, write ? SONDE_TCP_CALL_WRITE : SONDE_TCP_CALL_READ);
 }
 
-static __always_inline void on_reset(struct sock *sk, bool received)
+#define RESET_WITHOUT_REASON (~0U)
+
+static __always_inline void on_reset(struct sock *sk, bool received, __u32 reason)
 {
 	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
 	struct sonde_tcp_cell *cell;
@@ -562,4 +564,6 @@ static __always_inline void on_reset(struct sock *sk, bool received)
 	cell = tag_cell(tag, &index);
 	if (cell)
 		add(received ? &cell->resets_received : &cell->resets_sent, 1);
+	if (cell && reason != RESET_WITHOUT_REASON)
+		count_reset_reason(index, reason);
 }

@@ -60,6 +60,7 @@
 
 #include "bpf/tcp/fold.bpf.h"
 
+#include "bpf/tcp/event.bpf.h"
 #include "bpf/tcp/flow.bpf.h"
 #include "bpf/tcp/listener.bpf.h"
 #include "bpf/tcp/retransmit.bpf.h"
@@ -112,15 +113,21 @@ int BPF_PROG(sonde_synack, struct sock *sk, struct request_sock *req)
 }
 
 SEC("tp_btf/tcp_send_reset")
-int BPF_PROG(sonde_reset_sent, struct sock *sk)
+int BPF_PROG(sonde_reset_sent, struct sock *sk, const struct sk_buff *skb, __u32 reason)
 {
-	return COUNTED(SONDE_TCP_PROGRAM_RESET_SENT, on_reset(sk, false));
+	return COUNTED(SONDE_TCP_PROGRAM_RESET_SENT, on_reset(sk, false, reason));
+}
+
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(sonde_reset_plain, struct sock *sk)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_RESET_PLAIN, on_reset(sk, false, RESET_WITHOUT_REASON));
 }
 
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(sonde_reset_recv, struct sock *sk)
 {
-	return COUNTED(SONDE_TCP_PROGRAM_RESET_RECEIVED, on_reset(sk, true));
+	return COUNTED(SONDE_TCP_PROGRAM_RESET_RECEIVED, on_reset(sk, true, RESET_WITHOUT_REASON));
 }
 
 SEC("tp_btf/kfree_skb")

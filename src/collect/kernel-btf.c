@@ -126,28 +126,39 @@ static int answer_enum(const struct btf *btf, const struct btf_type *t,
 	return 0;
 }
 
-int sonde_kernel_btf_ask(const struct btf *btf, struct sonde_prototype *prototypes, size_t n,
-			 const char *enum_name, struct sonde_enum_names *ret_names)
+static int answer_enums(const struct btf *btf, const struct btf_type *t, const char *const *enums,
+			size_t n, struct sonde_enum_names *names)
 {
-	_cleanup_(sonde_enum_names_done) struct sonde_enum_names names = {0};
-	uint32_t n_types = btf__type_cnt(btf);
+	const char *name = btf__name_by_offset(btf, t->name_off);
 
-	for (uint32_t id = 1; id < n_types; id++) {
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(name, enums[i]) == 0)
+			return answer_enum(btf, t, &names[i]);
+	}
+	return 0;
+}
+
+int sonde_kernel_btf_ask(const struct btf *btf, struct sonde_prototype *prototypes, size_t n,
+			 const char *const *enums, size_t n_enums,
+			 struct sonde_enum_names *ret_names)
+{
+	uint32_t n_types = btf__type_cnt(btf);
+	int r = 0;
+
+	for (size_t i = 0; i < n_enums; i++)
+		ret_names[i] = (struct sonde_enum_names){0};
+
+	for (uint32_t id = 1; id < n_types && r == 0; id++) {
 		const struct btf_type *t = btf__type_by_id(btf, id);
 
-		if (btf_is_typedef(t) || btf_is_func(t)) {
+		if (btf_is_typedef(t) || btf_is_func(t))
 			answer_type(btf, t, prototypes, n);
-		} else if (ret_names && btf_is_enum(t) &&
-			   strcmp(btf__name_by_offset(btf, t->name_off), enum_name) == 0) {
-			int r = answer_enum(btf, t, &names);
-
-			if (r < 0)
-				return r;
-		}
+		else if (btf_is_enum(t))
+			r = answer_enums(btf, t, enums, n_enums, ret_names);
 	}
-	if (ret_names)
-		*ret_names = TAKE(names, (struct sonde_enum_names){0});
-	return 0;
+	for (size_t i = 0; r < 0 && i < n_enums; i++)
+		sonde_enum_names_done(&ret_names[i]);
+	return r;
 }
 
 #define ANONYMOUS_DEPTH_MAX 8

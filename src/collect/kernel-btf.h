@@ -41,11 +41,12 @@ struct sonde_enum_names {
 void sonde_enum_names_done(struct sonde_enum_names *names);
 
 /*
- * Answers @prototypes (in place) and, for the enum called @enum_name, its names by value (values from
- * 1,024 up are left out). @ret_names may be NULL. Return: 0, -ENOMEM. What is not there is not found.
+ * Answers @prototypes (in place) and, for each of the @enums, its names by value in @ret_names (values from
+ * 1,024 up are left out), n_enums of both. Return: 0, -ENOMEM. What is not there is not found.
  */
 int sonde_kernel_btf_ask(const struct btf *btf, struct sonde_prototype *prototypes, size_t n,
-			 const char *enum_name, struct sonde_enum_names *ret_names) _must_check_;
+			 const char *const *enums, size_t n_enums,
+			 struct sonde_enum_names *ret_names) _must_check_;
 
 /* @path: "STRUCT.MEMBER" (also inside an anonymous part of it), "STRUCT.MEMBER.MEMBER" or "ENUM.VALUE". */
 bool sonde_kernel_btf_has(const struct btf *btf, const char *path);

@@ -236,6 +236,8 @@ static int ask_program(const struct sonde_plan_program *p, const struct btf *btf
 static int ask_btf(const struct sonde_plan_table *table, const struct btf *btf,
 		   struct sonde_prototype *here, struct sonde_enum_names *names)
 {
+	size_t n_enums = 0;
+
 	for (size_t i = 0; i < table->n_programs; i++) {
 		enum kind kind = kind_of(&table->programs[i], &here[i].name);
 
@@ -244,15 +246,17 @@ static int ask_btf(const struct sonde_plan_table *table, const struct btf *btf,
 	}
 	if (!btf)
 		return 0;
-	return sonde_kernel_btf_ask(btf, here, table->n_programs, table->enum_name,
-				    table->enum_name ? names : NULL);
+	while (n_enums < SONDE_PLAN_ENUMS_MAX && table->enums[n_enums])
+		n_enums++;
+	return sonde_kernel_btf_ask(btf, here, table->n_programs, table->enums, n_enums, names);
 }
 
 static void kernel_done(struct sonde_plan_kernel *k)
 {
 	for (size_t i = 0; i < SONDE_PLAN_PROGRAMS_MAX; i++)
 		free(k->why_not[i]);
-	sonde_enum_names_done(&k->names);
+	for (size_t i = 0; i < SONDE_PLAN_ENUMS_MAX; i++)
+		sonde_enum_names_done(&k->names[i]);
 }
 
 static int ask_all(struct sonde_plan_kernel *k, const struct btf *btf,
@@ -264,7 +268,7 @@ static int ask_all(struct sonde_plan_kernel *k, const struct btf *btf,
 	here = calloc(k->table->n_programs, sizeof(*here));
 	if (!here)
 		return -ENOMEM;
-	r = ask_btf(k->table, btf, here, &k->names);
+	r = ask_btf(k->table, btf, here, k->names);
 	for (size_t i = 0; i < k->table->n_programs && r >= 0; i++)
 		r = ask_program(&k->table->programs[i], btf, &here[i], config, &k->why_not[i]);
 	return r < 0 ? r : 0;

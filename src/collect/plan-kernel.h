@@ -13,7 +13,7 @@
 struct sonde_plan_kernel {
 	const struct sonde_plan_table *table;
 	char *why_not[SONDE_PLAN_PROGRAMS_MAX]; /* NULL = it has all that the program needs */
-	struct sonde_enum_names names;
+	struct sonde_enum_names names[SONDE_PLAN_ENUMS_MAX];
 };
 
 /* *@ret: the process's. Return: 0, -ENOMEM (also for more than SONDE_PLAN_TABLES_MAX tables). */

@@ -141,7 +141,7 @@ int sonde_plan_init(struct sonde_plan *p, const struct sonde_plan_table *table,
 	r = sonde_plan_kernel_ask(table, config, &kernel);
 	if (r < 0)
 		return r;
-	p->names = &kernel->names;
+	p->names = kernel->names;
 	for (uint32_t i = 0; i < table->n_programs && r == 0; i++) {
 		if (kernel->why_not[i])
 			r = sonde_plan_refuse(p, i, "%s", kernel->why_not[i]);

@@ -29,6 +29,7 @@
 #define SONDE_PLAN_METRICS_MAX 48
 #define SONDE_PLAN_ALTERNATIVES_MAX 6
 #define SONDE_PLAN_NEEDS_MAX 6
+#define SONDE_PLAN_ENUMS_MAX 2
 
 #define SONDE_PLAN_BIT(program) (1ULL << (program))
 
@@ -83,7 +84,8 @@ struct sonde_plan_table {
 	size_t n_programs;
 	const struct sonde_plan_metric *metrics;
 	size_t n_metrics;
-	const char *enum_name; /* whose value names are wanted beside; NULL = none */
+	const char
+		*enums[SONDE_PLAN_ENUMS_MAX]; /* whose value names are wanted beside; up to NULL */
 };
 
 struct sonde_plan {
@@ -95,7 +97,7 @@ struct sonde_plan {
 	int chosen[SONDE_PLAN_METRICS_MAX]; /* alternative; -1 = none */
 	uint64_t wanted;		    /* programs of all chosen alternatives */
 	uint64_t attached;		    /* kept by the collector, for sonde_plan_tell() */
-	const struct sonde_enum_names *names; /* of table->enum_name; the process's */
+	const struct sonde_enum_names *names; /* of table->enums, in their order; the process's */
 };
 
 /*

@@ -312,6 +312,61 @@ static void all_that_was_read_is_not_unread(void **state)
 	fixture_pair_done(&p);
 }
 
+static uint64_t resets(const struct fixture *f, enum sonde_tcp_role role, uint16_t port,
+		       const char *reason)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < f->n_drops; i++) {
+		const struct sonde_probe_drop *drop = &f->drops[i];
+		const struct sonde_tcp_cell_key *key = &f->cells[drop->key.cell].key;
+
+		if (drop->key.event == SONDE_TCP_EVENT_RESET_SENT && key->role == role &&
+		    key->port == port && (!reason || strcmp(drop->reason, reason) == 0))
+			n += drop->drop.skbs;
+	}
+	return n;
+}
+
+static bool kernel_gives_reasons(const struct fixture *f)
+{
+	for (size_t i = 0; i < f->n_probes; i++) {
+		if (strcmp(f->probes[i].name, "tp_btf/tcp_send_reset with its reason") == 0)
+			return f->probes[i].state == SONDE_PROBE_ATTACHED;
+	}
+	return false;
+}
+
+static void a_reset_has_the_kernels_reason(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_pair p = veth_pair(&veth, AF_INET);
+	struct fixture_pair again = {.listener = -1};
+	struct sonde_tcp_cell c;
+
+	if (!kernel_gives_reasons(f))
+		skip();
+	fixture_send(p.client, READ);
+	fixture_wait_acked(p.client);
+	fixture_close_fd(&p.server); /* with payload that nobody took */
+	again.client = veth_connect(&veth, AF_INET, p.port, 0);
+	again.server = fixture_accept(p.listener);
+	fixture_abort_on_close(again.client);
+	fixture_close_fd(&again.client);
+	fixture_wait_ms(20);
+	fixture_snapshot(f);
+	c = fixture_sum(f, 0, SERVER, p.port);
+	assert_int_equal(c.resets_sent, 1);
+	assert_int_equal(resets(f, SERVER, p.port, "TCP_ABORT_ON_CLOSE"), 1);
+	assert_int_equal(resets(f, SERVER, p.port, NULL), 1);
+	c = fixture_sum(f, 0, CLIENT, p.port);
+	assert_int_equal(c.resets_sent, 1);
+	assert_int_equal(resets(f, CLIENT, p.port, NULL), 1);
+	assert_int_equal(c.resets_received, 1);
+	fixture_pair_done(&again);
+	fixture_pair_done(&p);
+}
+
 static uint64_t hist_between(const struct sonde_tcp_hist *hist, uint64_t low, uint64_t high)
 {
 	uint64_t n = 0;
@@ -411,6 +466,7 @@ int main(void)
 		cmocka_unit_test(spurious_retransmits_are_nstats),
 		cmocka_unit_test(what_nobody_read_is_counted_at_the_end),
 		cmocka_unit_test(all_that_was_read_is_not_unread),
+		cmocka_unit_test(a_reset_has_the_kernels_reason),
 		cmocka_unit_test(a_connection_has_its_age_at_its_end),
 		cmocka_unit_test(the_age_of_a_seeded_connection_is_not_known),
 		cmocka_unit_test(a_full_accept_queue_is_the_listeners),

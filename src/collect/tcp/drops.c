@@ -11,22 +11,36 @@
 #include "tcp.skel.h"
 
 #define DROP_BATCH 256
-#define REASON_PREFIX "SKB_DROP_REASON_"
+#define DROP_PREFIX "SKB_DROP_REASON_"
+#define RESET_PREFIX "SK_RST_REASON_"
 #define REASON_SUBSYSTEM_SHIFT 16
+
+static void reason_name(const struct sonde_enum_names *reasons, const char *prefix, uint32_t reason,
+			char *dst, size_t size)
+{
+	const char *name = reason < reasons->n ? reasons->names[reason] : NULL;
+
+	if (!name)
+		(void)snprintf(dst, size, "REASON_%u", reason);
+	else if (strncmp(name, prefix, strlen(prefix)) == 0)
+		(void)snprintf(dst, size, "%s", name + strlen(prefix));
+	else
+		(void)snprintf(dst, size, "%s", name);
+}
 
 void tcp_drop_reason_name(const struct sonde_enum_names *reasons, uint32_t reason, char *dst,
 			  size_t size)
 {
-	const char *name = reason < reasons->n ? reasons->names[reason] : NULL;
-
 	if (reason >> REASON_SUBSYSTEM_SHIFT)
 		(void)snprintf(dst, size, "SUBSYS_%u", reason >> REASON_SUBSYSTEM_SHIFT);
-	else if (!name)
-		(void)snprintf(dst, size, "REASON_%u", reason);
-	else if (strncmp(name, REASON_PREFIX, strlen(REASON_PREFIX)) == 0)
-		(void)snprintf(dst, size, "%s", name + strlen(REASON_PREFIX));
 	else
-		(void)snprintf(dst, size, "%s", name);
+		reason_name(reasons, DROP_PREFIX, reason, dst, size);
+}
+
+void tcp_reset_reason_name(const struct sonde_enum_names *reasons, uint32_t reason, char *dst,
+			   size_t size)
+{
+	reason_name(reasons, RESET_PREFIX, reason, dst, size);
 }
 
 /* Index of @key, or where it belongs. */
@@ -116,7 +130,13 @@ static int emit_drop(struct tcp_state *s, const struct sonde_tcp_drop_key *key,
 	reply.drop.drop = slot->drop;
 	(void)snprintf(reply.drop.site, sizeof(reply.drop.site), "%.*s",
 		       (int)sizeof(slot->site) - 1, slot->site);
-	tcp_drop_reason_name(s->plan.names, key->reason, reply.drop.reason,
+	reply.drop.drop_class = SONDE_DROP_UNCLASSIFIED;
+	if (key->event == SONDE_TCP_EVENT_RESET_SENT) {
+		tcp_reset_reason_name(&s->plan.names[TCP_ENUM_RESET], key->reason,
+				      reply.drop.reason, sizeof(reply.drop.reason));
+		return sink.emit(sink.ctx, &reply);
+	}
+	tcp_drop_reason_name(&s->plan.names[TCP_ENUM_DROP], key->reason, reply.drop.reason,
 			     sizeof(reply.drop.reason));
 	reply.drop.drop_class = sonde_drop_class_of(reply.drop.reason);
 	return sink.emit(sink.ctx, &reply);
@@ -129,8 +149,6 @@ int tcp_emit_drops(struct tcp_state *s, struct sonde_collect_sink sink)
 	int fd = bpf_map__fd(s->skel->maps.sonde_drops), r, last = 0;
 	uint32_t n, position, *in = NULL;
 
-	if (!s->links[SONDE_TCP_PROGRAM_DROP] && !s->links[SONDE_TCP_PROGRAM_DROP_SKB])
-		return 0;
 	while (!last) {
 		n = DROP_BATCH;
 		last = bpf_map_lookup_batch(fd, in, &position, keys, drops, &n, NULL);

@@ -28,6 +28,12 @@ struct tcp_rest {
 	struct sonde_flow_rest rest;
 };
 
+/* What the plan asks names of. */
+enum tcp_enum {
+	TCP_ENUM_DROP = 0,
+	TCP_ENUM_RESET = 1,
+};
+
 struct tcp_state {
 	struct sonde_collect_config config;
 	struct tcp_bpf *skel;			       /* owned */
@@ -127,6 +133,9 @@ int tcp_emit_drops(struct tcp_state *s, struct sonde_collect_sink sink) _must_ch
 /* The kernel's name without SKB_DROP_REASON_; "SUBSYS_n" for what its BTF does not name. */
 void tcp_drop_reason_name(const struct sonde_enum_names *reasons, uint32_t reason, char *dst,
 			  size_t size);
+/* The same of enum sk_rst_reason; the low end of it is the drop reasons'. */
+void tcp_reset_reason_name(const struct sonde_enum_names *reasons, uint32_t reason, char *dst,
+			   size_t size);
 
 /* flows.c */
 bool tcp_flows_wanted(const struct tcp_state *s);

@@ -62,7 +62,7 @@ static void describes_arguments_without_the_cookie(void **state)
 	struct sonde_prototype asked[] = {{.name = "three"}, {.name = "missing"}, {.name = "two"}};
 	struct kernel *k = *state;
 
-	assert_ok(sonde_kernel_btf_ask(k->btf, asked, 3, NULL, NULL));
+	assert_ok(sonde_kernel_btf_ask(k->btf, asked, 3, NULL, 0, NULL));
 	assert_true(asked[0].found);
 	assert_int_equal(asked[0].n_args, 3);
 	assert_string_equal(asked[0].args[0], "void*");
@@ -81,7 +81,8 @@ static void names_drop_reasons_as_this_kernel_does(void **state)
 	struct kernel *k = *state;
 	char text[64];
 
-	assert_ok(sonde_kernel_btf_ask(k->btf, NULL, 0, "skb_drop_reason", &names));
+	assert_ok(sonde_kernel_btf_ask(k->btf, NULL, 0, &(const char *){"skb_drop_reason"}, 1,
+				       &names));
 	tcp_drop_reason_name(&names, 3, text, sizeof(text));
 	assert_string_equal(text, "NO_SOCKET");
 	tcp_drop_reason_name(&names, 0, text, sizeof(text));
@@ -99,7 +100,7 @@ static void an_enum_that_is_not_there_has_no_names(void **state)
 	_cleanup_(sonde_enum_names_done) struct sonde_enum_names names = {0};
 	struct kernel *k = *state;
 
-	assert_ok(sonde_kernel_btf_ask(k->btf, NULL, 0, "other", &names));
+	assert_ok(sonde_kernel_btf_ask(k->btf, NULL, 0, &(const char *){"other"}, 1, &names));
 	assert_null(names.names);
 	assert_int_equal(names.n, 0);
 }
