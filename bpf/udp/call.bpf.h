@@ -164,3 +164,28 @@ static __always_inline void on_recv(struct sock *sk, int ret, int flags)
 	if (!call.peer.known)
 		lose(SONDE_UDP_LOSS_PEER_UNKNOWN, 1);
 }
+
+/* The tracepoints at the end of a call are attached: what knows only the address does not count. */
+const volatile bool sonde_send_counts = true;
+const volatile bool sonde_recv_counts = true;
+
+static __always_inline void on_sendmsg(struct sock *sk, const struct msghdr *msg, int ret,
+				       __u16 family)
+{
+	bool inner = sk->__sk_common.skc_family != family;
+
+	/* By the outer one's end the address that it mapped for the inner one is gone. */
+	if (inner || !is_named(sk))
+		on_message(sk, msg);
+	if (!inner && !sonde_send_counts)
+		on_send(sk, ret);
+}
+
+static __always_inline void on_recvmsg(struct sock *sk, const struct msghdr *msg, int flags,
+				       int ret)
+{
+	if (ret >= 0)
+		on_message(sk, msg);
+	if (!sonde_recv_counts)
+		on_recv(sk, ret, flags);
+}

@@ -2,8 +2,8 @@
 #pragma once
 /*
  * Peer: the other end of a call. A connected socket has it; else the call named
- * it, which the cgroup hooks see while the call is under way: they leave it here
- * for the tracepoint at its end, in the same thread.
+ * it, or the datagram that it took. The hooks that see this while the call is under
+ * way leave it here for the one at its end, in the same thread.
  */
 
 struct udp_peer {
@@ -60,6 +60,60 @@ static __always_inline void on_address(struct bpf_sock_addr *ctx, bool v6)
 	}
 	named->peer.port = bpf_ntohs(ctx->user_port);
 	named->sk = (__u64)ctx->sk;
+}
+
+/* Of a call that is over: the kernel's own copy of the address. */
+static __always_inline void on_message(const struct sock *sk, const struct msghdr *msg)
+{
+	struct udp_named *named;
+	void *name = BPF_CORE_READ(msg, msg_name);
+	struct sockaddr_in6 in6 = {};
+
+	if (!name || !current_target())
+		return;
+	/* the shorter one first: the longer ends behind a sockaddr_in's buffer, and may not be there */
+	if (bpf_probe_read_kernel(&in6, sizeof(struct sockaddr_in), name))
+		return;
+	named = my_entry();
+	if (!named)
+		return;
+	if (in6.sin6_family == AF_INET6) {
+		if (bpf_probe_read_kernel(&in6, sizeof(in6), name))
+			return;
+		__builtin_memcpy(named->peer.addr, &in6.sin6_addr, sizeof(named->peer.addr));
+	} else if (in6.sin6_family == AF_INET) {
+		map_v4(named->peer.addr, ((struct sockaddr_in *)&in6)->sin_addr.s_addr);
+	} else {
+		return;
+	}
+	named->peer.port = bpf_ntohs(in6.sin6_port); /* where sin_port stands, too */
+	named->sk = (__u64)sk;
+}
+
+/* The datagram that a read took off the queue. */
+static __always_inline void on_taken(const struct sock *sk, const struct sk_buff *skb)
+{
+	struct packet packet = {};
+	struct udp_named *named;
+
+	if (is_connected(sk) || !current_target() || !read_packet_addresses(skb, &packet))
+		return;
+	read_ports(skb, &packet);
+	named = my_entry();
+	if (!named)
+		return;
+	__builtin_memcpy(named->peer.addr, packet.raddr, sizeof(named->peer.addr));
+	named->peer.port = packet.source;
+	named->sk = (__u64)sk;
+}
+
+/* Has something named the other end of this thread's call already? */
+static __always_inline bool is_named(const struct sock *sk)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+	const struct udp_named *named = bpf_map_lookup_elem(&sonde_named, &thread);
+
+	return named && named->sk == (__u64)sk;
 }
 
 /* What the call that ends here named, once. */

@@ -58,6 +58,44 @@ int BPF_PROG(sonde_udp_recv, struct sock *sk, int ret, int flags)
 	return COUNTED(SONDE_UDP_PROGRAM_RECV, on_recv(sk, ret, flags));
 }
 
+/*
+ * Where there is no sock_send_length (before 6.3) the functions' ends count, else they
+ * only name the other end. An IPv6 socket that speaks to an IPv4 address goes through
+ * both: the inner one names, the outer one counts.
+ */
+
+SEC("fexit/udp_sendmsg")
+int BPF_PROG(sonde_udp_sent4, struct sock *sk, struct msghdr *msg, size_t len, int ret)
+{
+	return COUNTED(SONDE_UDP_PROGRAM_SENT4, on_sendmsg(sk, msg, ret, AF_INET));
+}
+
+SEC("fexit/udpv6_sendmsg")
+int BPF_PROG(sonde_udp_sent6, struct sock *sk, struct msghdr *msg, size_t len, int ret)
+{
+	return COUNTED(SONDE_UDP_PROGRAM_SENT6, on_sendmsg(sk, msg, ret, AF_INET6));
+}
+
+SEC("fexit/udp_recvmsg")
+int BPF_PROG(sonde_udp_read4, struct sock *sk, struct msghdr *msg, size_t len, int flags,
+	     int *addr_len, int ret)
+{
+	return COUNTED(SONDE_UDP_PROGRAM_READ4, on_recvmsg(sk, msg, flags, ret));
+}
+
+SEC("fexit/udpv6_recvmsg")
+int BPF_PROG(sonde_udp_read6, struct sock *sk, struct msghdr *msg, size_t len, int flags,
+	     int *addr_len, int ret)
+{
+	return COUNTED(SONDE_UDP_PROGRAM_READ6, on_recvmsg(sk, msg, flags, ret));
+}
+
+SEC("fentry/skb_consume_udp")
+int BPF_PROG(sonde_udp_taken, struct sock *sk, struct sk_buff *skb)
+{
+	return COUNTED(SONDE_UDP_PROGRAM_TAKEN, on_taken(sk, skb));
+}
+
 /* The cgroup programs return 1: the call goes on as it is. */
 
 SEC("cgroup/sendmsg4")

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "fixture.h"
 
 static int raise_nothing(void *ctx, uint64_t caps)
@@ -70,6 +71,8 @@ int udp_fixture_open(struct udp_fixture *f, const struct udp_fixture_options *op
 	*f = (struct udp_fixture){.cells = calloc(UDP_CELLS_MAX, sizeof(*f->cells))};
 	if (!f->cells)
 		return -ENOMEM;
+	if (getenv("SONDE_TEST_DEBUG"))
+		sonde_log_set_level(SONDE_LOG_DEBUG);
 	r = sonde_collector_udp.start(&config, (struct sonde_collect_sink){.emit = keep, .ctx = f},
 				      &f->timing, &f->state);
 	if (r < 0)
@@ -102,9 +105,32 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* True, with the reason on stderr, when BPF may not be loaded here. */
+static bool is_refused(void)
+{
+	struct udp_fixture f;
+	int r = udp_fixture_open(&f, &(struct udp_fixture_options){.max_cells = 16});
+
+	if (r == 0)
+		udp_fixture_close(&f);
+	if (r < 0)
+		(void)fprintf(stderr, "skipped: BPF is refused here: %s\n", strerror(-r));
+	return r == -EPERM || r == -EOPNOTSUPP;
+}
+
+bool udp_fixture_attached(const struct udp_fixture *f, const char *name)
+{
+	for (size_t i = 0; i < f->n_probes; i++) {
+		if (strcmp(f->probes[i].name, name) == 0 &&
+		    f->probes[i].state == SONDE_PROBE_ATTACHED)
+			return true;
+	}
+	return false;
+}
+
 int udp_fixture_main_(const char *name, const struct CMUnitTest *tests, size_t n)
 {
-	if (geteuid() != 0 || fixture_bpf_is_refused())
+	if (geteuid() != 0 || is_refused())
 		return SONDE_EXIT_SKIP;
 	return _cmocka_run_group_tests(name, tests, n, setup, teardown);
 }

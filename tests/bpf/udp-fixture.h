@@ -48,6 +48,9 @@ void udp_fixture_close(struct udp_fixture *f);
 int udp_fixture_main_(const char *name, const struct CMUnitTest *tests, size_t n);
 #define udp_fixture_main(tests) udp_fixture_main_(#tests, tests, sizeof(tests) / sizeof((tests)[0]))
 
+/* Whether a PROBE record says so of the hook of this name. */
+bool udp_fixture_attached(const struct udp_fixture *f, const char *name);
+
 void udp_fixture_target(struct udp_fixture *f, pid_t pid, uint64_t task_mask);
 void udp_fixture_seed(struct udp_fixture *f);
 void udp_fixture_snapshot(struct udp_fixture *f);

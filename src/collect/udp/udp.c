@@ -57,6 +57,10 @@ static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret
 		return -errno;
 	s->skel->rodata->sonde_pidns_inum = pidns_inum;
 	s->skel->rodata->sonde_cell_limit = s->cell_limit;
+	s->skel->rodata->sonde_send_counts =
+		sonde_plan_wants(&s->object.plan, SONDE_UDP_PROGRAM_SEND);
+	s->skel->rodata->sonde_recv_counts =
+		sonde_plan_wants(&s->object.plan, SONDE_UDP_PROGRAM_RECV);
 	s->skel->rodata->sonde_other_limit = s->other_limit;
 	r |= bpf_map__set_max_entries(s->skel->maps.sonde_targets, s->object.config.max_targets);
 	r |= bpf_map__set_max_entries(s->skel->maps.sonde_index, cells);
@@ -110,9 +114,11 @@ static int udp_start(const struct sonde_collect_config *config, struct sonde_col
 	/* What knows a call's other end and its process stands before what counts it. */
 	static const uint32_t order[] = {
 		SONDE_UDP_PROGRAM_EXIT,	   SONDE_UDP_PROGRAM_FORK,  SONDE_UDP_PROGRAM_SEED,
-		SONDE_UDP_PROGRAM_RELEASE, SONDE_UDP_PROGRAM_TO4,   SONDE_UDP_PROGRAM_TO6,
-		SONDE_UDP_PROGRAM_FROM4,   SONDE_UDP_PROGRAM_FROM6, SONDE_UDP_PROGRAM_FAIL,
-		SONDE_UDP_PROGRAM_FAIL_SK, SONDE_UDP_PROGRAM_RECV,  SONDE_UDP_PROGRAM_SEND,
+		SONDE_UDP_PROGRAM_RELEASE, SONDE_UDP_PROGRAM_TAKEN, SONDE_UDP_PROGRAM_SENT4,
+		SONDE_UDP_PROGRAM_SENT6,   SONDE_UDP_PROGRAM_READ4, SONDE_UDP_PROGRAM_READ6,
+		SONDE_UDP_PROGRAM_TO4,	   SONDE_UDP_PROGRAM_TO6,   SONDE_UDP_PROGRAM_FROM4,
+		SONDE_UDP_PROGRAM_FROM6,   SONDE_UDP_PROGRAM_FAIL,  SONDE_UDP_PROGRAM_FAIL_SK,
+		SONDE_UDP_PROGRAM_RECV,	   SONDE_UDP_PROGRAM_SEND,
 	};
 	_cleanup_(udp_stopp) struct udp_state *s = NULL;
 	uint64_t start = sonde_mono_ns();
