@@ -186,6 +186,7 @@ static int fill_flow(struct sonde_flow_report *r, const struct sonde_flows_momen
 	to->rtt_sum_us = f->rtt_sum_us;
 	to->rtt_min_us = f->rtt_min_us;
 	to->rtt_max_us = f->rtt_max_us;
+	to->final = f->final;
 	r->flows[r->report.n_flows++] = to;
 	return 0;
 }

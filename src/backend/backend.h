@@ -33,6 +33,7 @@ struct sonde_backend_config {
 	uint64_t max_http_connections;
 	uint64_t max_body_bytes;
 	uint64_t max_buckets; /* of all series in memory */
+	uint64_t max_flows;   /* ended connections that are stored, a task and agent */
 	uint64_t max_running_tasks;
 	uint64_t max_task_duration_ms;
 	uint64_t grace_ms;

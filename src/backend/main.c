@@ -145,6 +145,7 @@ static int start(struct server *s, const struct sonde_server_options *o, const c
 		.max_http_connections = o->max_http_connections,
 		.max_body_bytes = o->max_body_bytes,
 		.max_buckets = o->max_buckets,
+		.max_flows = o->max_flows,
 		.max_running_tasks = o->max_tasks,
 		.max_task_duration_ms = o->max_task_duration_ns / SONDE_NS_PER_MS,
 		.grace_ms = o->grace_ns / SONDE_NS_PER_MS,

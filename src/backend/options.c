@@ -45,6 +45,8 @@ static const struct sonde_option options[] = {
 	SONDE_OPTION_UINT(S, "tasks.max_running", max_tasks, "64", "1", "500", "tasks at a time"),
 	SONDE_OPTION_UINT(S, "limits.buckets", max_buckets, "1000000", "1000", "50000000",
 			  "time buckets of all series in memory"),
+	SONDE_OPTION_UINT(S, "limits.flows", max_flows, "100000", "0", "10000000",
+			  "connections that ended, a task and agent; more are summed"),
 	SONDE_OPTION_ENUM(S, "log.level", log_level, "info", log_levels,
 			  "least urgent line that is logged"),
 	{0},

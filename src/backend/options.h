@@ -17,7 +17,7 @@ struct sonde_server_options {
 	int log_level; /* index of the names */
 	uint64_t retention_ns, grace_ns, max_task_duration_ns, max_tasks;
 	uint64_t max_message_bytes, max_connections, max_streams;
-	uint64_t max_http_connections, max_body_bytes, max_buckets;
+	uint64_t max_http_connections, max_body_bytes, max_buckets, max_flows;
 };
 
 extern const struct sonde_config_spec sonde_server_config_spec;

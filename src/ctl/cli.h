@@ -148,6 +148,7 @@ int sonde_cli_doctor(struct sonde_cli *cli);
 int sonde_cli_dry_run(struct sonde_cli *cli);
 int sonde_cli_topology(struct sonde_cli *cli);
 int sonde_cli_metrics(struct sonde_cli *cli);
+int sonde_cli_flows(struct sonde_cli *cli);
 int sonde_cli_loss(struct sonde_cli *cli);
 int sonde_cli_completion(struct sonde_cli *cli);
 int sonde_cli_version(struct sonde_cli *cli);

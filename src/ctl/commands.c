@@ -77,6 +77,17 @@ static const struct sonde_cli_flag metrics_flags[] = {
 	{0},
 };
 
+static const struct sonde_cli_flag flows_flags[] = {
+	{"process", 0, "NAME", "only of this process: name, id or pid"},
+	{"peer", 0, "NAME", "only to this peer: name, id or address"},
+	{"state", 0, "STATE", "open, ended, failed, or a state of TCP"},
+	{"role", 0, "ROLE", "client or server"},
+	{"sort", 0, "KEY", "bytes (default), retransmits, rtt or start"},
+	{"limit", 0, "N", "so many at most, 1 to 1000 (default 100)"},
+	{"cursor", 0, "CURSOR", "go on behind an earlier answer"},
+	{0},
+};
+
 static const struct sonde_cli_flag loss_flags[] = {
 	LOSS_FLAG,
 	{0},
@@ -105,6 +116,7 @@ const struct sonde_cli_command sonde_cli_commands[] = {
 	 sonde_cli_topology},
 	{"metrics", "TASK [EDGE]", "totals or series of a task's metrics", metrics_flags, 1, 2,
 	 false, sonde_cli_metrics},
+	{"flows", "TASK", "its connections, one by one", flows_flags, 1, 1, false, sonde_cli_flows},
 	{"loss", "TASK", "what was not counted, and why", loss_flags, 1, 1, false, sonde_cli_loss},
 	{"completion", "SHELL", "a shell's completion script", NULL, 1, 1, true,
 	 sonde_cli_completion},

@@ -383,12 +383,13 @@ class Restart(WithServer):
     def test_a_newer_servers_database_is_left_alone(self):
         self.server.end()
         database = sqlite3.connect(self.server.path / "state" / "sonde.db")
+        version, = database.execute("PRAGMA user_version").fetchone()
         database.execute("PRAGMA user_version = 999")
         database.close()
         with self.assertRaisesRegex(RuntimeError, "newer version"):
             self.server.start()
         database = sqlite3.connect(self.server.path / "state" / "sonde.db")
-        database.execute("PRAGMA user_version = 1")
+        database.execute(f"PRAGMA user_version = {version}")
         database.close()
         self.server.start()
 

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <openssl/crypto.h>
@@ -18,6 +19,7 @@
 #define IDLE_TIMEOUT_S 30
 #define CONNECTION_BYTES (32U << 10) /* headers and read buffer of one connection */
 #define LISTEN_BACKLOG 64
+#define ETAG_MAX 20
 
 struct sonde_httpd {
 	struct sonde_httpd_config config;
@@ -163,13 +165,33 @@ static char *render(struct exchange *x, int *ret_status, bool *ret_problem)
 	return text;
 }
 
+/* Of what is sent: a page that asks again each second is told in a word that nothing is new. */
+static void make_etag(const char *text, char ret[static ETAG_MAX])
+{
+	uint64_t h = 14695981039346656037ULL;
+
+	for (const char *p = text; *p; p++)
+		h = (h ^ (unsigned char)*p) * 1099511628211ULL;
+	(void)snprintf(ret, ETAG_MAX, "\"%016" PRIx64 "\"", h);
+}
+
+/* A list, or `*`; a weak tag is as good as a strong one here. */
+static bool is_known(struct MHD_Connection *c, const char *etag)
+{
+	const char *list = header(c, "If-None-Match");
+
+	return list && (strcmp(list, "*") == 0 || strstr(list, etag));
+}
+
 static bool add_headers(struct MHD_Response *response, const struct exchange *x, int status,
-			bool problem)
+			bool problem, const char *etag)
 {
 	const char *type = problem ? "application/problem+json" : "application/json";
 
 	return MHD_add_response_header(response, "Content-Type", type) == MHD_YES &&
-	       MHD_add_response_header(response, "Cache-Control", "no-store") == MHD_YES &&
+	       MHD_add_response_header(response, "Cache-Control",
+				       etag[0] ? "no-cache" : "no-store") == MHD_YES &&
+	       (!etag[0] || MHD_add_response_header(response, "ETag", etag) == MHD_YES) &&
 	       MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES &&
 	       (status != 401 ||
 		MHD_add_response_header(response, "WWW-Authenticate", "Bearer") == MHD_YES) &&
@@ -182,6 +204,7 @@ static bool add_headers(struct MHD_Response *response, const struct exchange *x,
 static enum MHD_Result respond(struct exchange *x, struct MHD_Connection *c)
 {
 	struct MHD_Response *response;
+	char etag[ETAG_MAX] = "";
 	enum MHD_Result result;
 	bool problem;
 	int status;
@@ -190,12 +213,18 @@ static enum MHD_Result respond(struct exchange *x, struct MHD_Connection *c)
 	text = render(x, &status, &problem);
 	if (!text)
 		return MHD_NO;
+	if (status == 200 && strcmp(x->method, "GET") == 0)
+		make_etag(text, etag);
+	if (etag[0] && is_known(c, etag)) {
+		status = 304;
+		text[0] = '\0';
+	}
 	response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
 	if (!response) {
 		free(text);
 		return MHD_NO;
 	}
-	result = add_headers(response, x, status, problem)
+	result = add_headers(response, x, status, problem, etag)
 			 ? MHD_queue_response(c, (unsigned)status, response)
 			 : MHD_NO;
 	MHD_destroy_response(response);

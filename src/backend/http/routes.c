@@ -7,6 +7,7 @@
 
 #include "backend/http/waiting.h"
 #include "backend/json.h"
+#include "backend/query/flows.h"
 #include "backend/query/views.h"
 #include "base/clock.h"
 #include "base/num.h"
@@ -195,6 +196,26 @@ static void get_task(struct sonde_backend *b, struct sonde_http_request *req, st
 	routes_answer(req, 200, sonde_view_task(t));
 }
 
+static void get_flows(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t)
+{
+	const struct sonde_flows_query query = {
+		.process = sonde_http_query(req, "process"),
+		.peer = sonde_http_query(req, "peer"),
+		.state = sonde_http_query(req, "state"),
+		.role = sonde_http_query(req, "role"),
+		.sort = sonde_http_query(req, "sort"),
+		.limit = sonde_http_query(req, "limit"),
+		.cursor = sonde_http_query(req, "cursor"),
+	};
+	json_t *flows = NULL;
+	int r = sonde_view_flows(b, t, &query, &flows, &req->problem);
+
+	if (r < 0)
+		routes_refuse(req, r);
+	else
+		routes_answer(req, 200, flows);
+}
+
 static void get_ledger(struct sonde_backend *b, struct sonde_http_request *req,
 		       struct sonde_task *t)
 {
@@ -258,6 +279,7 @@ static const struct {
 	{"GET", "/series", get_series},
 	{"GET", "/metrics", get_metrics},
 	{"GET", "/ledger", get_ledger},
+	{"GET", "/flows", get_flows},
 };
 
 static void allow(struct sonde_http_request *req, const char *method)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backend/json.h"
+#include "backend/services/flows.h"
 #include "backend/services/services.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -208,14 +209,19 @@ static enum sonde_grpc_status take_report(struct sonde_backend *b,
 {
 	const Sonde__V1__TaskReportAnswer answer = SONDE__V1__TASK_REPORT_ANSWER__INIT;
 	bool newest = m->sequence > sonde_ranges_highest(&a->sequences), ended;
+	_cleanup_(sonde_store_job_freep) struct sonde_store_job *job = sonde_store_job_new();
 	struct sonde_deferred *d;
 	int64_t now_ms = sonde_wall_ms();
+	bool again;
 	int r;
 
+	if (!job)
+		return sonde_services_fail(call, SONDE_GRPC_RESOURCE_EXHAUSTED, "out of memory");
 	r = sonde_ranges_add(&a->sequences, m->sequence);
 	if (r == -EINVAL)
 		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT,
 					   "sequence: must be 1 to %" PRId64, INT64_MAX);
+	again = r == -EEXIST;
 	ended = sonde_task_state_final(t->state);
 	/* An agent that was started anew counts from 1 again: its end is an end all the same. */
 	if (r == -EEXIST && (a->ended || !m->end)) {
@@ -230,12 +236,15 @@ static enum sonde_grpc_status take_report(struct sonde_backend *b,
 			take_lists(a, m);
 		take_states(t, a, m, now_ms);
 	}
+	if (m->flows &&
+	    sonde_flows_take(t, a, m->flows, m->sequence, again, b->config.max_flows, job) < 0)
+		return sonde_services_fail(call, SONDE_GRPC_RESOURCE_EXHAUSTED, "out of memory");
 	d = sonde_deferred_new(call);
 	if (!d || sonde_deferred_hold(d, &answer.base) < 0)
 		return sonde_services_fail(call, SONDE_GRPC_RESOURCE_EXHAUSTED, "out of memory");
 	if (sonde_task_state_final(t->state) && !ended)
 		sonde_task_table_ended(b->tasks, t);
-	r = sonde_task_table_put(b->tasks, t, sonde_deferred_on_stored, d);
+	r = sonde_task_table_put_with(b->tasks, t, &job, sonde_deferred_on_stored, d);
 	if (r < 0)
 		sonde_deferred_finish(d, SONDE_GRPC_UNAVAILABLE,
 				      "the server is busy, send it again");
@@ -245,6 +254,8 @@ static enum sonde_grpc_status take_report(struct sonde_backend *b,
 static enum sonde_grpc_status check_report(struct sonde_grpc_server_call *call,
 					   const Sonde__V1__TaskReport *m)
 {
+	const char *fault;
+
 	if (m->n_targets > TARGETS_MAX || m->n_probes > LIST_MAX || m->n_ledger > LIST_MAX ||
 	    m->n_absent > LIST_MAX || m->n_states > LIST_MAX)
 		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT,
@@ -254,6 +265,9 @@ static enum sonde_grpc_status check_report(struct sonde_grpc_server_call *call,
 		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT,
 					   "agent_id: must be 1 to %d bytes",
 					   SONDE_SPEC_TEXT_MAX - 1);
+	fault = m->flows ? sonde_flows_fault(m->flows) : NULL;
+	if (fault)
+		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT, "%s", fault);
 	return SONDE_GRPC_OK;
 }
 

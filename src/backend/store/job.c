@@ -55,14 +55,14 @@ int sonde_store_job_add(struct sonde_store_job *j, enum sonde_store_statement st
 			const char *types, ...)
 {
 	_cleanup_(op_freep) struct sonde_store_op *op = NULL;
-	size_t bytes = sizeof(*op);
+	size_t bytes = sizeof(*op) + strlen(types) * sizeof(op->values[0]);
 	va_list ap;
 	int r = 0;
 
 	assert(j && statement < _SONDE_STORE_STATEMENT_MAX);
 	assert(strlen(types) <= SONDE_STORE_VALUES_MAX);
 
-	op = calloc(1, sizeof(*op));
+	op = calloc(1, bytes);
 	if (!op)
 		return -ENOMEM;
 	op->statement = statement;

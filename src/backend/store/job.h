@@ -14,13 +14,13 @@ struct sonde_store_value {
 	size_t n;
 };
 
-#define SONDE_STORE_VALUES_MAX 8
+#define SONDE_STORE_VALUES_MAX 24
 
 struct sonde_store_op {
 	struct sonde_store_op *next;
 	enum sonde_store_statement statement;
 	unsigned n_values;
-	struct sonde_store_value values[SONDE_STORE_VALUES_MAX];
+	struct sonde_store_value values[];
 };
 
 struct sonde_store_job {

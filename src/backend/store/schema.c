@@ -23,8 +23,21 @@ static const char to_1[] =
 	" step_ms INTEGER NOT NULL, start_ms INTEGER NOT NULL, serial INTEGER NOT NULL, data BLOB NOT NULL,"
 	" PRIMARY KEY (task, metric, entity, step_ms, start_ms)) STRICT, WITHOUT ROWID;";
 
+static const char to_2[] =
+	"CREATE TABLE flow (task TEXT NOT NULL, agent TEXT NOT NULL, id INTEGER NOT NULL, sequence INTEGER NOT NULL,"
+	" open INTEGER NOT NULL, state INTEGER NOT NULL, failed INTEGER NOT NULL, role INTEGER NOT NULL,"
+	" pid INTEGER NOT NULL, process TEXT NOT NULL, process_name TEXT NOT NULL, peer TEXT NOT NULL,"
+	" peer_name TEXT NOT NULL, remote TEXT NOT NULL, client TEXT NOT NULL, start_ms INTEGER NOT NULL,"
+	" end_ms INTEGER NOT NULL, bytes INTEGER NOT NULL, retransmits INTEGER NOT NULL, rtt_us INTEGER NOT NULL,"
+	" data BLOB NOT NULL, PRIMARY KEY (task, agent, id)) STRICT, WITHOUT ROWID;"
+	"CREATE INDEX flow_bytes ON flow (task, bytes DESC, agent, id);"
+	"CREATE INDEX flow_retransmits ON flow (task, retransmits DESC, agent, id);"
+	"CREATE INDEX flow_rtt ON flow (task, rtt_us DESC, agent, id);"
+	"CREATE INDEX flow_start ON flow (task, start_ms DESC, agent, id);"
+	"CREATE INDEX flow_client ON flow (client);";
+
 /* migrations[n] brings user_version n to n + 1. A released step is never changed, only followed. */
-static const char *const migrations[SONDE_STORE_SCHEMA] = {to_1};
+static const char *const migrations[SONDE_STORE_SCHEMA] = {to_1, to_2};
 
 /* Those that take more than a line; a list of split literals hides a missing comma. */
 static const char put_task[] =
@@ -39,6 +52,27 @@ static const char get_pending[] =
 static const char get_series[] =
 	"SELECT metric, entity, step_ms, start_ms, serial, data FROM series"
 	" WHERE task = ?1 ORDER BY metric, entity, step_ms, start_ms";
+
+static const char put_flow[] =
+	"INSERT INTO flow VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
+	" ?19, ?20, ?21) ON CONFLICT (task, agent, id) DO UPDATE SET sequence = ?4, open = ?5, state = ?6, failed = ?7,"
+	" role = ?8, pid = ?9, process = ?10, process_name = ?11, peer = ?12, peer_name = ?13, remote = ?14,"
+	" client = ?15, start_ms = ?16, end_ms = ?17, bytes = ?18, retransmits = ?19, rtt_us = ?20, data = ?21"
+	" WHERE sequence <= ?4";
+#define FLOWS_BY(key)                                                                              \
+	"SELECT agent, id, pid, process, process_name, peer, peer_name, data, " key " FROM flow"   \
+	" WHERE task = ?1 AND " key " <= ?2 AND (" key " < ?2 OR (agent, id) > (?3, ?4))"          \
+	" AND (?5 = '' OR ?5 IN (process, process_name, CAST(pid AS TEXT)))"                       \
+	" AND (?6 = '' OR ?6 IN (peer, peer_name, remote)) AND (?7 < 0 OR (open = 1) = ?7)"        \
+	" AND (?8 < 0 OR state = ?8) AND (?9 < 0 OR failed = ?9) AND (?10 < 0 OR role = ?10)"      \
+	" ORDER BY " key " DESC, agent, id LIMIT ?11"
+static const char flows_by_bytes[] = FLOWS_BY("bytes");
+static const char flows_by_retransmits[] = FLOWS_BY("retransmits");
+static const char flows_by_rtt[] = FLOWS_BY("rtt_us");
+static const char flows_by_start[] = FLOWS_BY("start_ms");
+static const char flow_ends[] =
+	"SELECT task, process, process_name, data FROM flow WHERE client = ?1 AND role <> ?2"
+	" AND start_ms <= ?4 AND (end_ms = 0 OR end_ms >= ?3) LIMIT 8";
 
 static const char *const statements[_SONDE_STORE_STATEMENT_MAX] = {
 	[SONDE_STORE_PUT_TASK] = put_task,
@@ -56,6 +90,12 @@ static const char *const statements[_SONDE_STORE_STATEMENT_MAX] = {
 	[SONDE_STORE_CLEAR_REPORTS] =
 		"UPDATE report SET data = NULL WHERE serial <= ?1 AND data IS NOT NULL",
 	[SONDE_STORE_PUT_SERIES] = put_series,
+	[SONDE_STORE_PUT_FLOW] = put_flow,
+	[SONDE_STORE_DELETE_FLOW] =
+		"DELETE FROM flow WHERE task = ?1 AND agent = ?2 AND id = ?3 AND sequence <= ?4",
+	[SONDE_STORE_DELETE_STALE_FLOWS] =
+		"DELETE FROM flow WHERE task = ?1 AND agent = ?2 AND open <> 0 AND sequence < ?3",
+	[SONDE_STORE_DELETE_TASK_FLOWS] = "DELETE FROM flow WHERE task = ?1",
 };
 
 static const char *const queries[_SONDE_STORE_QUERY_MAX] = {
@@ -72,6 +112,12 @@ static const char *const queries[_SONDE_STORE_QUERY_MAX] = {
 	[SONDE_STORE_GET_SERIAL] =
 		"SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'report'",
 	[SONDE_STORE_GET_SERIES] = get_series,
+	[SONDE_STORE_COUNT_FLOWS] = "SELECT count(*) FROM flow WHERE task = ?1",
+	[SONDE_STORE_GET_FLOWS_BY_BYTES] = flows_by_bytes,
+	[SONDE_STORE_GET_FLOWS_BY_RETRANSMITS] = flows_by_retransmits,
+	[SONDE_STORE_GET_FLOWS_BY_RTT] = flows_by_rtt,
+	[SONDE_STORE_GET_FLOWS_BY_START] = flows_by_start,
+	[SONDE_STORE_GET_FLOW_ENDS] = flow_ends,
 };
 
 const char *sonde_store_statement_sql(enum sonde_store_statement s)

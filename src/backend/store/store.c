@@ -342,14 +342,24 @@ const void *sonde_store_row_blob(const struct sonde_store_row *row, int column, 
 	return data;
 }
 
-int sonde_store_query(struct sonde_store *s, enum sonde_store_query query, const char *key,
-		      sonde_store_row_fn fn, void *ctx)
+static int bind_parameters(sqlite3_stmt *stmt, const char *types, va_list ap)
 {
-	sqlite3_stmt *stmt = s->queries[query];
-	int rc = SQLITE_OK, r = 0;
+	int rc = SQLITE_OK;
 
-	if (key)
-		rc = sqlite3_bind_text(stmt, 1, key, -1, SQLITE_TRANSIENT);
+	for (int i = 0; types[i] && rc == SQLITE_OK; i++) {
+		if (types[i] == 'i')
+			rc = sqlite3_bind_int64(stmt, i + 1, va_arg(ap, int64_t));
+		else
+			rc = sqlite3_bind_text(stmt, i + 1, va_arg(ap, const char *), -1,
+					       SQLITE_TRANSIENT);
+	}
+	return rc;
+}
+
+static int run_query(sqlite3_stmt *stmt, int rc, sonde_store_row_fn fn, void *ctx)
+{
+	int r = 0;
+
 	if (rc == SQLITE_OK) {
 		while (r == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
 			r = fn(ctx, (const struct sonde_store_row *)stmt);
@@ -357,4 +367,24 @@ int sonde_store_query(struct sonde_store *s, enum sonde_store_query query, const
 	(void)sqlite3_reset(stmt);
 	(void)sqlite3_clear_bindings(stmt);
 	return r != 0 ? r : sonde_store_errno(rc);
+}
+
+int sonde_store_select(struct sonde_store *s, enum sonde_store_query query, sonde_store_row_fn fn,
+		       void *ctx, const char *types, ...)
+{
+	sqlite3_stmt *stmt = s->queries[query];
+	va_list ap;
+	int rc;
+
+	va_start(ap, types);
+	rc = bind_parameters(stmt, types, ap);
+	va_end(ap);
+	return run_query(stmt, rc, fn, ctx);
+}
+
+int sonde_store_query(struct sonde_store *s, enum sonde_store_query query, const char *key,
+		      sonde_store_row_fn fn, void *ctx)
+{
+	return key ? sonde_store_select(s, query, fn, ctx, "t", key)
+		   : sonde_store_select(s, query, fn, ctx, "");
 }

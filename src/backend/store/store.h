@@ -41,6 +41,14 @@ enum sonde_store_statement {
 	SONDE_STORE_PUT_REPORT,		 /* serial, task, sequence, hash, received_ms, kind, data */
 	SONDE_STORE_CLEAR_REPORTS, /* up to serial: their data is in the series now, ids stay */
 	SONDE_STORE_PUT_SERIES,	   /* task, metric, entity, step_ms, start_ms, serial, data */
+	/*
+	 * task, agent, id, sequence, open, state, failed, role, pid, process, process_name, peer, peer_name, remote,
+	 * client, start_ms, end_ms, bytes, retransmits, rtt_us, data; not over a later sequence
+	 */
+	SONDE_STORE_PUT_FLOW,
+	SONDE_STORE_DELETE_FLOW,	/* task, agent, id, unless of a later sequence than this */
+	SONDE_STORE_DELETE_STALE_FLOWS, /* task, agent: open ones of earlier sequences than this */
+	SONDE_STORE_DELETE_TASK_FLOWS,	/* task */
 	_SONDE_STORE_STATEMENT_MAX,
 };
 
@@ -107,11 +115,30 @@ enum sonde_store_query {
 	SONDE_STORE_GET_PENDING, /* -> serial, task, sequence, hash, received_ms, kind, data; by serial */
 	SONDE_STORE_GET_SERIAL, /* -> highest serial, 0 if none */
 	SONDE_STORE_GET_SERIES, /* task -> metric, entity, step_ms, start_ms, serial, data; in that order */
+	SONDE_STORE_COUNT_FLOWS, /* task -> number */
+	/*
+	 * task, key at most, then agent and id behind these; process, peer ("": any); open, state, failed, role
+	 * (-1: any); at most so many -> agent, id, pid, process, process_name, peer, peer_name, data, key; by key
+	 * from the largest, then agent and id
+	 */
+	SONDE_STORE_GET_FLOWS_BY_BYTES,
+	SONDE_STORE_GET_FLOWS_BY_RETRANSMITS,
+	SONDE_STORE_GET_FLOWS_BY_RTT,
+	SONDE_STORE_GET_FLOWS_BY_START,
+	/*
+	 * client, role not of, from and to ms -> task, process, process_name, data: ends of a connection that has
+	 * this "address port" at its client
+	 */
+	SONDE_STORE_GET_FLOW_ENDS,
 	_SONDE_STORE_QUERY_MAX,
 };
 
 /* A row callback returns 0 to go on; anything else ends the query and is returned. */
 typedef int (*sonde_store_row_fn)(void *ctx, const struct sonde_store_row *row);
+
+/* As sonde_store_query(), with parameters of 't' and 'i' as sonde_store_job_add() takes them. */
+int sonde_store_select(struct sonde_store *s, enum sonde_store_query query, sonde_store_row_fn fn,
+		       void *ctx, const char *types, ...) _must_check_;
 
 /* @key: the query's text parameter, or NULL. Return: 0, what the callback returned, -errno. */
 int sonde_store_query(struct sonde_store *s, enum sonde_store_query query, const char *key,

@@ -63,19 +63,26 @@ static int64_t next_update_ms(struct sonde_task_table *tt, int64_t now_ms)
 	return tt->last_update_ms;
 }
 
-int sonde_task_table_put(struct sonde_task_table *tt, const struct sonde_task *t,
-			 sonde_store_done_fn done, void *ctx)
+int sonde_task_table_put_with(struct sonde_task_table *tt, const struct sonde_task *t,
+			      struct sonde_store_job **job, sonde_store_done_fn done, void *ctx)
 {
-	_cleanup_(sonde_store_job_freep) struct sonde_store_job *job = sonde_store_job_new();
 	_cleanup_json_ json_t *doc = sonde_task_document(t);
 	_cleanup_free_ char *text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
 	int r;
 
-	if (!job || !text)
+	if (!text)
 		return -ENOMEM;
-	r = sonde_store_job_add(job, SONDE_STORE_PUT_TASK, "tiitt", t->spec->id, t->created_ms,
+	r = sonde_store_job_add(*job, SONDE_STORE_PUT_TASK, "tiitt", t->spec->id, t->created_ms,
 				t->ended_ms, sonde_task_state_name(t->state), text);
-	return r < 0 ? r : sonde_store_submit(tt->config.store, &job, done, ctx);
+	return r < 0 ? r : sonde_store_submit(tt->config.store, job, done, ctx);
+}
+
+int sonde_task_table_put(struct sonde_task_table *tt, const struct sonde_task *t,
+			 sonde_store_done_fn done, void *ctx)
+{
+	_cleanup_(sonde_store_job_freep) struct sonde_store_job *job = sonde_store_job_new();
+
+	return job ? sonde_task_table_put_with(tt, t, &job, done, ctx) : -ENOMEM;
 }
 
 static void put_or_warn(struct sonde_task_table *tt, const struct sonde_task *t)
@@ -110,6 +117,8 @@ static void delete_stored(struct sonde_task_table *tt, const char *id)
 		r = sonde_store_job_add(job, SONDE_STORE_DELETE_TASK_REPORTS, "ti", id, INT64_MAX);
 	if (r == 0)
 		r = sonde_store_job_add(job, SONDE_STORE_DELETE_TASK_SERIES, "ti", id, INT64_MAX);
+	if (r == 0)
+		r = sonde_store_job_add(job, SONDE_STORE_DELETE_TASK_FLOWS, "t", id);
 	if (r == 0)
 		r = sonde_store_submit(tt->config.store, &job, NULL, NULL);
 	if (r < 0)

@@ -70,6 +70,11 @@ int sonde_task_table_extend(struct sonde_task_table *tt, struct sonde_task *t, i
 int sonde_task_table_put(struct sonde_task_table *tt, const struct sonde_task *t,
 			 sonde_store_done_fn done, void *ctx) _must_check_;
 
+/* The same behind what *@job holds already, together or not at all. *@job is NULL behind it on 0 only. */
+int sonde_task_table_put_with(struct sonde_task_table *tt, const struct sonde_task *t,
+			      struct sonde_store_job **job, sonde_store_done_fn done,
+			      void *ctx) _must_check_;
+
 /* To be called when a task has just ended: runs on_end. */
 void sonde_task_table_ended(struct sonde_task_table *tt, struct sonde_task *t);
 

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sonde flows: the connections of a task, one by one */
+#include <errno.h>
+#include <string.h>
+
+#include "ctl/fetch.h"
+#include "ctl/view.h"
+
+static const char *const filters[] = {"process", "peer",  "state", "role",
+				      "sort",	 "limit", "cursor"};
+
+static int flows_path(struct sonde_cli *cli, struct sonde_buf *path)
+{
+	bool first = true;
+	int r;
+
+	r = sonde_cli_task_path(cli->operands[0], "/flows", path);
+	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(filters); i++) {
+		const char *value = sonde_cli_flag(cli, filters[i]);
+
+		if (!value)
+			continue;
+		r = sonde_buf_printf(path, "%c%s=", first ? '?' : '&', filters[i]);
+		if (r == 0)
+			r = sonde_rest_escape(value, path);
+		first = false;
+	}
+	return r;
+}
+
+/* "10.1.2.3:80", "[2001:db8::1]:80"; a port that is not known is a "?". */
+static void cell_endpoint(struct sonde_table *t, const json_t *end)
+{
+	const char *address = json_string_value(json_object_get(end, "address"));
+	const json_t *port = json_object_get(end, "port");
+
+	if (!address)
+		sonde_table_add(t, NULL);
+	else if (!json_is_integer(port))
+		sonde_table_addf(t, "%s:?", address);
+	else if (strchr(address, ':'))
+		sonde_table_addf(t, "[%s]:%lld", address, (long long)json_integer_value(port));
+	else
+		sonde_table_addf(t, "%s:%lld", address, (long long)json_integer_value(port));
+}
+
+/* The process at the other end, behind a Service's address where that is what was asked for. */
+static void cell_peer(struct sonde_table *t, const json_t *flow)
+{
+	const json_t *peer = json_object_get(flow, "peer"),
+		     *service = json_object_get(flow, "service");
+	const char *name = json_string_value(json_object_get(peer, "process"));
+	const char *address = json_string_value(json_object_get(peer, "address"));
+
+	if (!name)
+		name = json_is_object(service) ? address : NULL;
+	if (json_is_object(service) && name)
+		sonde_table_addf(t, "%s (service)", name);
+	else
+		sonde_table_add(t, name);
+}
+
+static void cell_close(struct sonde_table *t, const json_t *flow)
+{
+	const char *error = json_string_value(json_object_get(flow, "error"));
+	const char *closer = json_string_value(json_object_get(flow, "closer"));
+	const char *kind = json_string_value(json_object_get(flow, "close_kind"));
+
+	if (error)
+		sonde_table_addf(t, "failed %s", error);
+	else if (closer && kind)
+		sonde_table_addf(t, "%s %s", closer, kind);
+	else
+		sonde_table_add(t, kind);
+}
+
+static void add_row(struct sonde_cli *cli, struct sonde_table *t, const json_t *flow)
+{
+	const json_t *rtt = json_object_get(flow, "rtt_us");
+
+	sonde_cell_time(t, cli, flow, "start");
+	sonde_cell_text(t, flow, "process");
+	sonde_cell_text(t, flow, "role");
+	cell_endpoint(t, json_object_get(flow, "local"));
+	cell_endpoint(t, json_object_get(flow, "remote"));
+	cell_peer(t, flow);
+	sonde_cell_bytes(t, flow, "sent_bytes");
+	sonde_cell_bytes(t, flow, "received_bytes");
+	sonde_cell_count(t, flow, "retransmitted_segments");
+	sonde_cell_count(t, flow, "drops");
+	sonde_cell_us(t, rtt, "mean");
+	sonde_cell_us(t, rtt, "max");
+	sonde_cell_us(t, flow, "duration_us");
+	sonde_cell_text(t, flow, "state");
+	cell_close(t, flow);
+}
+
+/* What stands in no row. */
+static void note_rest(struct sonde_cli *cli, const json_t *answer)
+{
+	const json_t *rest = json_object_get(answer, "rest");
+	const json_t *ended = json_object_get(json_object_get(rest, "ended"), "connections");
+	const json_t *open = json_object_get(json_object_get(rest, "open"), "connections");
+	const char *absent = json_string_value(json_object_get(answer, "absent"));
+
+	if (absent)
+		sonde_cli_note(cli, "no connections one by one: %s", absent);
+	if (json_integer_value(ended) > 0 || json_integer_value(open) > 0)
+		sonde_cli_note(
+			cli, "%lld ended and %lld open connections are only in sums (see -o json)",
+			(long long)json_integer_value(ended), (long long)json_integer_value(open));
+}
+
+static int print_flows(struct sonde_cli *cli, const json_t *answer)
+{
+	static const struct sonde_column columns[] = {
+		{"START", false, false},  {"PROCESS", false, true},
+		{"ROLE", false, false},	  {"LOCAL", false, true},
+		{"REMOTE", false, true},  {"PEER", false, true},
+		{"SENT", true, false},	  {"RECEIVED", true, false},
+		{"RETRANS", true, false}, {"DROPS", true, false},
+		{"RTT", true, false},	  {"MAX", true, false},
+		{"LIFE", true, false},	  {"STATE", false, false},
+		{"CLOSE", false, false},  {NULL}};
+	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
+	const json_t *flows = json_object_get(answer, "flows");
+	const char *next = json_string_value(json_object_get(answer, "next"));
+	int r;
+
+	r = sonde_table_new(columns, &t);
+	if (r < 0)
+		return sonde_cli_broken(cli, r);
+	for (size_t i = 0; i < json_array_size(flows); i++)
+		add_row(cli, t, json_array_get(flows, i));
+	if (sonde_table_rows(t) == 0)
+		sonde_cli_note(cli, "no connection was told%s",
+			       sonde_cli_flag(cli, "cursor") ? " behind that one" : "");
+	r = sonde_view_table(cli, t);
+	if (r != 0)
+		return r;
+	note_rest(cli, answer);
+	if (next)
+		sonde_cli_note(cli, "more: --cursor '%.300s'", next);
+	return 0;
+}
+
+int sonde_cli_flows(struct sonde_cli *cli)
+{
+	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	_cleanup_buf_ struct sonde_buf path = SONDE_BUF_INIT(8192);
+	int r;
+
+	r = flows_path(cli, &path);
+	if (r == -EINVAL || r == -EMSGSIZE)
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "'%.64s' is no task id",
+				      cli->operands[0]);
+	if (r < 0)
+		return sonde_cli_broken(cli, r);
+	r = sonde_cli_request(cli, sonde_buf_str(&path), NULL, &answer);
+	if (r != 0)
+		return r;
+	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
+		return sonde_cli_print_json(cli, &answer);
+	return print_flows(cli, answer.json);
+}
