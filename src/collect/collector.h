@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "collect/kernel-btf.h"
 #include "model/probe-msg.h"
 
 /* Borrows @reply for the call; id and version are filled in by the worker. 0, or -errno that ends the snapshot. */
@@ -34,7 +35,8 @@ struct sonde_collect_config {
 	uint32_t max_cells; /* peers, from the policy and the first task */
 	uint32_t max_targets;
 	uint32_t options; /* SONDE_PROBE_OPTION_* */
-	int cgroup_fd;	  /* root of cgroup v2, or -1: no sockops. Borrowed for start() */
+	struct sonde_kernel_btf_files btf;
+	int cgroup_fd; /* root of cgroup v2, or -1: no sockops. Borrowed for start() */
 	/* Raise and drop capabilities (bit = CAP_*) around one call. Never NULL; a test passes no-ops. */
 	int (*raise)(void *ctx, uint64_t caps);
 	void (*drop)(void *ctx);

@@ -219,10 +219,21 @@ bool sonde_kernel_btf_has(const struct btf *btf, const char *path)
 	return t != NULL;
 }
 
-int sonde_kernel_btf_load(struct btf **ret)
+bool sonde_kernel_btf_is_own(const struct sonde_kernel_btf_files *files)
 {
-	struct btf *btf = btf__load_vmlinux_btf();
+	return access(files->own ? files->own : SONDE_KERNEL_BTF_FILE, R_OK) == 0;
+}
 
+int sonde_kernel_btf_load(const struct sonde_kernel_btf_files *files, struct btf **ret)
+{
+	const char *path = files->own ? files->own : SONDE_KERNEL_BTF_FILE;
+	struct btf *btf;
+
+	if (!sonde_kernel_btf_is_own(files))
+		path = files->external;
+	if (!path)
+		return -EOPNOTSUPP;
+	btf = btf__parse(path, NULL);
 	if (!btf)
 		return errno == ENOMEM ? -ENOMEM : -EOPNOTSUPP;
 	*ret = btf;

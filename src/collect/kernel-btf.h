@@ -51,5 +51,22 @@ int sonde_kernel_btf_ask(const struct btf *btf, struct sonde_prototype *prototyp
 /* @path: "STRUCT.MEMBER" (also inside an anonymous part of it), "STRUCT.MEMBER.MEMBER" or "ENUM.VALUE". */
 bool sonde_kernel_btf_has(const struct btf *btf, const char *path);
 
-/* The running kernel's. Return: 0, -EOPNOTSUPP when it has no BTF, -ENOMEM. */
-int sonde_kernel_btf_load(struct btf **ret) _must_check_;
+#define SONDE_KERNEL_BTF_FILE "/sys/kernel/btf/vmlinux"
+#define SONDE_KERNEL_BTF_MAX (64UL * 1024 * 1024) /* bytes of an external file */
+
+/* Where the running kernel is described. Both borrowed. */
+struct sonde_kernel_btf_files {
+	const char *own; /* NULL = SONDE_KERNEL_BTF_FILE */
+	const char *
+		external; /* for a kernel that shows none itself; NULL = none. Root's word that it is this kernel's */
+};
+
+/* The kernel shows its BTF itself. */
+bool sonde_kernel_btf_is_own(const struct sonde_kernel_btf_files *files);
+
+/*
+ * The running kernel's, by its own word or else by the external file. Return: 0, -EOPNOTSUPP when there is neither (or
+ * no BTF in it), -ENOMEM.
+ */
+int sonde_kernel_btf_load(const struct sonde_kernel_btf_files *files,
+			  struct btf **ret) _must_check_;

@@ -17,7 +17,11 @@
 #define KALLSYMS "/proc/kallsyms"
 
 #define NO_BTF                                                                                     \
-	"this kernel shows no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF=y"
+	"this kernel shows no BTF (CONFIG_DEBUG_INFO_BTF=y), and the policy names no file (btf.external)"
+#define BAD_BTF                                                                                    \
+	"this kernel shows no BTF (CONFIG_DEBUG_INFO_BTF=y), and the external file is none either"
+#define ONLY_EXTERNAL                                                                              \
+	"this kernel itself has no BTF (CONFIG_DEBUG_INFO_BTF=y): the external file does not serve here"
 
 enum kind {
 	KIND_TP_BTF,
@@ -108,9 +112,8 @@ int sonde_plan_kernel_compare(const struct sonde_plan_program *program, const st
 	return r < 0 ? r : 0;
 }
 
-/* Function trampolines may be refused whatever the capabilities: only a load tells. Attached to nothing. */
-static int try_trampoline(const struct btf *btf, enum kind kind, const char *function,
-			  const struct sonde_collect_config *config)
+/* A load on trial, attached to nothing. @id: in the kernel's BTF. */
+static int try_tracing(const struct sonde_collect_config *config, enum bpf_attach_type type, int id)
 {
 	static const struct bpf_insn insns[] = {
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
@@ -118,15 +121,14 @@ static int try_trampoline(const struct btf *btf, enum kind kind, const char *fun
 	};
 	struct bpf_prog_load_opts opts;
 	_cleanup_close_ int fd = -1;
-	int id, r;
+	int r;
 
-	id = btf__find_by_name_kind(btf, function, BTF_KIND_FUNC);
 	if (id < 0)
 		return id;
 	/* libbpf refuses an option struct whose padding is not 0, which an initializer may leave. */
 	memset(&opts, 0, sizeof(opts));
 	opts.sz = sizeof(opts);
-	opts.expected_attach_type = kind == KIND_FENTRY ? BPF_TRACE_FENTRY : BPF_TRACE_FEXIT;
+	opts.expected_attach_type = type;
 	opts.attach_btf_id = (uint32_t)id;
 	r = config->raise(config->ctx, SONDE_CAP(CAP_BPF) | SONDE_CAP(CAP_PERFMON));
 	if (r < 0)
@@ -135,6 +137,27 @@ static int try_trampoline(const struct btf *btf, enum kind kind, const char *fun
 			   ELEMENTS_OF(insns), &opts);
 	config->drop(config->ctx);
 	return fd < 0 ? fd : 0;
+}
+
+/* Function trampolines may be refused whatever the capabilities: only a load tells. */
+static int try_trampoline(const struct btf *btf, enum kind kind, const char *function,
+			  const struct sonde_collect_config *config)
+{
+	return try_tracing(config, kind == KIND_FENTRY ? BPF_TRACE_FENTRY : BPF_TRACE_FEXIT,
+			   btf__find_by_name_kind(btf, function, BTF_KIND_FUNC));
+}
+
+/*
+ * A kernel may have a BTF and not show it (a container that hides /sys), or have none: then an external file tells
+ * where things are, but hooks that the kernel itself types are not to be had.
+ */
+static bool kernel_has_btf(const struct btf *btf, const struct sonde_collect_config *config)
+{
+	static const char any[] = "btf_trace_sched_process_exit";
+
+	return sonde_kernel_btf_is_own(&config->btf) ||
+	       try_tracing(config, BPF_TRACE_RAW_TP,
+			   btf__find_by_name_kind(btf, any, BTF_KIND_TYPEDEF)) == 0;
 }
 
 /* "ffffffff81000000 T tcp_sendmsg", of a module with "\t[module]" behind. Return: 1 = there, 0, -errno. */
@@ -211,22 +234,25 @@ static int ask_attach_point(const struct sonde_plan_program *p, const struct btf
 	}
 }
 
-static bool needs_btf(const struct sonde_plan_program *p)
+/* Hooks that the kernel itself types. */
+static bool is_typed(const struct sonde_plan_program *p)
 {
 	const char *place;
-	enum kind kind = kind_of(p, &place);
 
-	return kind <= KIND_FEXIT || strncmp(p->hook, "iter/", 5) == 0 || p->args[0] || p->needs[0];
+	return kind_of(p, &place) <= KIND_FEXIT || strncmp(p->hook, "iter/", 5) == 0;
 }
 
-static int ask_program(const struct sonde_plan_program *p, const struct btf *btf,
+/* @typed: the kernel has a BTF of its own. */
+static int ask_program(const struct sonde_plan_program *p, const struct btf *btf, bool typed,
 		       const struct sonde_prototype *here,
 		       const struct sonde_collect_config *config, char **ret_why)
 {
 	int r;
 
-	if (!btf && needs_btf(p))
-		return say(ret_why, "%s", NO_BTF);
+	if (!btf && (is_typed(p) || p->args[0] || p->needs[0]))
+		return say(ret_why, "%s", config->btf.external ? BAD_BTF : NO_BTF);
+	if (!typed && is_typed(p))
+		return say(ret_why, "%s", ONLY_EXTERNAL);
 	r = sonde_plan_kernel_compare(p, btf, here, ret_why);
 	if (r < 0 || *ret_why)
 		return r;
@@ -263,14 +289,17 @@ static int ask_all(struct sonde_plan_kernel *k, const struct btf *btf,
 		   const struct sonde_collect_config *config)
 {
 	_cleanup_free_ struct sonde_prototype *here = NULL;
+	bool typed;
 	int r;
 
 	here = calloc(k->table->n_programs, sizeof(*here));
 	if (!here)
 		return -ENOMEM;
+	typed = btf && kernel_has_btf(btf, config);
 	r = ask_btf(k->table, btf, here, k->names);
 	for (size_t i = 0; i < k->table->n_programs && r >= 0; i++)
-		r = ask_program(&k->table->programs[i], btf, &here[i], config, &k->why_not[i]);
+		r = ask_program(&k->table->programs[i], btf, typed, &here[i], config,
+				&k->why_not[i]);
 	return r < 0 ? r : 0;
 }
 
@@ -291,7 +320,7 @@ int sonde_plan_kernel_ask(const struct sonde_plan_table *table,
 	if (!k->table) {
 		struct sonde_plan_kernel asked = {.table = table};
 
-		r = sonde_kernel_btf_load(&btf);
+		r = sonde_kernel_btf_load(&config->btf, &btf);
 		if (r == -ENOMEM)
 			return r;
 		r = ask_all(&asked, btf, config);

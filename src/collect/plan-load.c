@@ -8,6 +8,16 @@
 #include "base/log.h"
 #include "collect/plan.h"
 
+void sonde_plan_open_opts(const struct sonde_collect_config *config,
+			  struct bpf_object_open_opts *ret)
+{
+	/* libbpf refuses an option struct whose padding is not 0, which an initializer may leave. */
+	memset(ret, 0, sizeof(*ret));
+	ret->sz = sizeof(*ret);
+	if (!sonde_kernel_btf_is_own(&config->btf))
+		ret->btf_custom_path = config->btf.external;
+}
+
 /* libbpf says which program the kernel refused only in its log. */
 static char refused_function[64];
 

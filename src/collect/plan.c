@@ -193,18 +193,30 @@ static uint32_t lowest_program(uint64_t programs)
 	return (uint32_t)__builtin_ctzll(programs);
 }
 
+/* What a run is of: as the program says that costs the rest of the machine most. */
+static const char *dearest_per(const struct sonde_plan *p, uint64_t programs)
+{
+	const struct sonde_plan_program *dearest = &p->table->programs[lowest_program(programs)];
+
+	for (uint32_t i = 0; i < p->table->n_programs; i++) {
+		const struct sonde_plan_program *program = &p->table->programs[i];
+
+		if ((programs & SONDE_PLAN_BIT(i)) && program->other_ns > dearest->other_ns)
+			dearest = program;
+	}
+	return dearest->per ? dearest->per : "run";
+}
+
 static void fill_cost(const struct sonde_plan *p, uint64_t programs,
 		      struct sonde_probe_probe *probe)
 {
-	const char *per = p->table->programs[lowest_program(programs)].per;
-
 	for (uint32_t i = 0; i < p->table->n_programs; i++) {
 		if (!(programs & SONDE_PLAN_BIT(i)))
 			continue;
 		probe->target_ns += p->table->programs[i].target_ns;
 		probe->other_ns += p->table->programs[i].other_ns;
 	}
-	(void)snprintf(probe->per, sizeof(probe->per), "%s", per ? per : "run");
+	(void)snprintf(probe->per, sizeof(probe->per), "%s", dearest_per(p, programs));
 }
 
 static void fill_reason(const struct sonde_plan *p, const struct sonde_plan_alternative *a,

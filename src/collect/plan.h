@@ -132,6 +132,11 @@ int sonde_plan_tell(const struct sonde_plan *p, struct sonde_collect_sink sink) 
 int sonde_plan_load(struct sonde_plan *p, int (*load_once)(void *ctx),
 		    int (*on_extra)(void *ctx, const char *function), void *ctx) _must_check_;
 
+/* How to open an object: relocated by the external BTF where the kernel shows none. Borrows from @config. */
+struct bpf_object_open_opts;
+void sonde_plan_open_opts(const struct sonde_collect_config *config,
+			  struct bpf_object_open_opts *ret);
+
 /*
  * Adds what the maps of @object (open, sized, not loaded) will take in the kernel to *@sum, as the kernel lays
  * them out; what grows with the targets' sockets (socket storage) is not in it. Return: 0, -errno.

@@ -14,7 +14,6 @@
 
 #include "host/privilege.h"
 
-#define BTF_FILE "/sys/kernel/btf/vmlinux"
 #define LOCKDOWN_FILE "/sys/kernel/security/lockdown"
 
 static int try_map(void)
@@ -86,11 +85,11 @@ static const char *reason(int error)
 	return "bpf(2) is refused by a security module or a container's seccomp profile";
 }
 
-int sonde_bpf_try(char *words, size_t size)
+int sonde_bpf_try(const char *btf_own, const char *btf_external, char *words, size_t size)
 {
 	int r;
 
-	assert(words && size > 0);
+	assert(btf_own && words && size > 0);
 
 	r = try_map();
 	if (r == 0)
@@ -103,8 +102,11 @@ int sonde_bpf_try(char *words, size_t size)
 		(void)snprintf(words, size, "%s", reason(-EPERM));
 		return -EPERM;
 	}
-	if (access(BTF_FILE, R_OK) < 0) {
-		(void)snprintf(words, size, "the kernel's BTF (%s)", BTF_FILE);
+	if (!btf_external && access(btf_own, R_OK) < 0) {
+		(void)snprintf(
+			words, size,
+			"the kernel's BTF (CONFIG_DEBUG_INFO_BTF): boot a kernel that has it, or "
+			"name a file of it in the policy as btf.external");
 		return -EOPNOTSUPP;
 	}
 	return 0;

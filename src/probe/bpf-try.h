@@ -12,5 +12,6 @@
 
 #include "base/cleanup.h"
 
-/* @words: what is missing, e.g. "CAP_PERFMON". Return: 0, -errno that BPF was refused with, and @words. */
-int sonde_bpf_try(char *words, size_t size) _must_check_;
+/* @btf_own, @btf_external: where the kernel's types are, and a file in their place (NULL = none). @words: what is missing, e.g. "CAP_PERFMON". Return: 0, -errno that BPF was refused with, and @words. */
+int sonde_bpf_try(const char *btf_own, const char *btf_external, char *words,
+		  size_t size) _must_check_;

@@ -23,6 +23,7 @@ struct policy_file {
 	char **options;
 	bool flows;
 	bool payload_capture;
+	char *btf_own, *btf_external;
 	int otherwise; /* enum sonde_policy_action */
 	struct sonde_policy_rule *rules;
 	size_t n_rules;
@@ -82,6 +83,11 @@ static const struct sonde_option policy_options[] = {
 		"whether connections may be told one by one; if not, tasks run without, and say so"),
 	SONDE_OPTION_BOOL(struct policy_file, "payload_capture", payload_capture, "false",
 			  "whether a collector may copy payload; none of this version does"),
+	SONDE_OPTION_STRING(struct policy_file, "btf.kernel", btf_own, SONDE_POLICY_BTF_FILE, "255",
+			    "where the running kernel shows its types"),
+	SONDE_OPTION_STRING(
+		struct policy_file, "btf.external", btf_external, "", "255",
+		"a BTF file of this very kernel, for one that shows none; root's, writable by root alone"),
 	SONDE_OPTION_ENUM(struct policy_file, "targets.default", otherwise, "allow", action_names,
 			  "what happens to a process that no rule matches"),
 	SONDE_OPTION_LIST(struct policy_file, "targets.rules", rules, n_rules, rule_options,
@@ -215,8 +221,7 @@ int sonde_policy_parse(const char *text, size_t len, const char *name, const cha
 	return 0;
 }
 
-/* Only root may have been able to write it. */
-static int check_file(int fd, const char *path, char **ret_error)
+int sonde_policy_check_file(int fd, const char *path, char **ret_error)
 {
 	const char *fault = NULL;
 	struct stat st;
@@ -253,7 +258,7 @@ int sonde_policy_load(const char *path, struct sonde_policy **ret, char **ret_er
 		return sonde_policy_parse("", 0, "built-in policy", PASSWD_FILE, ret, ret_error);
 	if (fd < 0)
 		return -errno;
-	r = check_file(fd, path, ret_error);
+	r = sonde_policy_check_file(fd, path, ret_error);
 	if (r < 0)
 		return r;
 	r = sonde_yaml_read_fd(fd, SONDE_CONFIG_FILE_MAX, &text, &len);
@@ -270,6 +275,16 @@ uint32_t sonde_policy_max_tasks(const struct sonde_policy *p)
 uint32_t sonde_policy_max_peers(const struct sonde_policy *p)
 {
 	return (uint32_t)p->file->max_peers;
+}
+
+const char *sonde_policy_btf_own(const struct sonde_policy *p)
+{
+	return p->file->btf_own;
+}
+
+const char *sonde_policy_btf_external(const struct sonde_policy *p)
+{
+	return p->file->btf_external[0] ? p->file->btf_external : NULL;
 }
 
 uint64_t sonde_policy_max_duration_ns(const struct sonde_policy *p)

@@ -18,6 +18,7 @@
 #include "model/probe-msg.h"
 
 #define SONDE_POLICY_FILE "/etc/sonde/policy.yaml"
+#define SONDE_POLICY_BTF_FILE "/sys/kernel/btf/vmlinux"
 #define SONDE_POLICY_RULES_MAX "64"
 #define SONDE_POLICY_LIST_MAX "64"
 #define SONDE_POLICY_RULE_NAME_MAX 63 /* bytes */
@@ -43,6 +44,12 @@ int sonde_policy_parse(const char *text, size_t len, const char *name, const cha
 struct sonde_policy *sonde_policy_free(struct sonde_policy *p);
 SONDE_DEFINE_CLEANUP(struct sonde_policy *, sonde_policy_free)
 
+/* Only root may have been able to write it. @ret_error: words, to be freed. Return: 0, -EPERM, -errno. */
+int sonde_policy_check_file(int fd, const char *path, char **ret_error) _must_check_;
+
+/* Where the running kernel's types are, and a file in their place (NULL = none). Borrowed. */
+const char *sonde_policy_btf_own(const struct sonde_policy *p);
+const char *sonde_policy_btf_external(const struct sonde_policy *p);
 uint32_t sonde_policy_max_tasks(const struct sonde_policy *p);
 uint32_t sonde_policy_max_peers(const struct sonde_policy *p);
 /* May connections be told one by one? Not a matter of admission: a task runs without. */

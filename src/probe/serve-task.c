@@ -261,6 +261,7 @@ struct sonde_collect_config serve_collect_config(struct sonde_serve *s, uint32_t
 		.max_cells = peers,
 		.max_targets = SONDE_SERVE_TARGET_TABLE_MAX,
 		.options = options,
+		.btf = {.own = s->config.btf_own, .external = s->config.btf_external},
 		.cgroup_fd = cgroup_fd,
 		.raise = raise_caps,
 		.drop = lower_caps,

@@ -28,8 +28,10 @@ struct sonde_serve;
 struct sonde_serve_config {
 	const struct sonde_collector *const *collectors; /* NULL-ended, borrowed */
 	const struct sonde_policy *policy;		 /* borrowed */
-	int proc_fd;					 /* borrowed */
-	int ids_fd; /* of sonde_bpf_ids_open(), or -1. Borrowed */
+	const char *btf_own,
+		*btf_external; /* paths as struct sonde_kernel_btf_files has them, borrowed */
+	int proc_fd;	       /* borrowed */
+	int ids_fd;	       /* of sonde_bpf_ids_open(), or -1. Borrowed */
 	/* Takes a complete reply. 0, or -errno, which ends the worker. */
 	int (*send)(void *ctx, const struct sonde_probe_reply *reply);
 	void *ctx;

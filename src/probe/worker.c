@@ -4,14 +4,17 @@
 #include <assert.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "collect/kernel-btf.h"
 #include "probe/bpf-ids.h"
 #include "probe/bpf-try.h"
 #include "probe/channel.h"
@@ -73,7 +76,8 @@ static int say_hello(const struct sonde_worker_config *config, struct sonde_serv
 	};
 	int r;
 
-	r = sonde_bpf_try(hello.missing, sizeof(hello.missing));
+	r = sonde_bpf_try(config->btf_own, config->btf_external, hello.missing,
+			  sizeof(hello.missing));
 	if (r < 0) {
 		hello.bpf_error = (uint32_t)-r;
 		sonde_log_warn(r, "BPF is refused, missing: %s; no task can run", hello.missing);
@@ -127,16 +131,43 @@ int sonde_worker_loop(const struct sonde_worker_config *config, struct sonde_ser
 	}
 }
 
-int sonde_worker_run(const struct sonde_worker_config *config)
+/*
+ * The external BTF file, held open: what is read later is what was checked. *@ret: -1 = the policy names none, or it
+ * is refused, which is told and costs what only it could give.
+ */
+static int open_btf(const struct sonde_policy *policy)
 {
+	const char *path = sonde_policy_btf_external(policy);
+	_cleanup_free_ char *words = NULL;
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	int r;
+
+	if (!path)
+		return -1;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	r = fd < 0 ? -errno : sonde_policy_check_file(fd, path, &words);
+	if (r == 0 && fstat(fd, &st) < 0)
+		r = -errno;
+	if (r == 0 && st.st_size > (off_t)SONDE_KERNEL_BTF_MAX)
+		r = -EFBIG;
+	if (r == 0)
+		return TAKE_FD(fd);
+	(void)sonde_log_err(r, "btf.external is refused: %s", words ? words : path);
+	return -1;
+}
+
+int sonde_worker_run(const struct sonde_worker_config *given)
+{
+	struct sonde_worker_config copy = *given, *config = &copy;
+	_cleanup_close_ int btf_fd = -1;
+	char btf_path[32];
 	_cleanup_(sonde_policy_freep) struct sonde_policy *policy = NULL;
 	_cleanup_(sonde_serve_freep) struct sonde_serve *serve = NULL;
 	_cleanup_free_ char *words = NULL;
 	struct sonde_serve_config serve_config;
 	size_t ids;
 	int r;
-
-	assert(config);
 
 	r = end_with_keeper(config);
 	if (r < 0)
@@ -149,6 +180,10 @@ int sonde_worker_run(const struct sonde_worker_config *config)
 						     : SONDE_POLICY_FILE);
 		return SONDE_PROBE_EXIT_USAGE;
 	}
+	config->btf_own = sonde_policy_btf_own(policy);
+	btf_fd = open_btf(policy);
+	(void)snprintf(btf_path, sizeof(btf_path), "/proc/self/fd/%d", btf_fd);
+	config->btf_external = btf_fd < 0 ? NULL : btf_path;
 	if (config->ids_fd >= 0 && sonde_bpf_ids_tidy(config->ids_fd, &ids) < 0)
 		(void)sonde_log_warn(0, "cannot write '%s' in the state folder, ignoring",
 				     SONDE_BPF_IDS_FILE);
@@ -160,10 +195,12 @@ int sonde_worker_run(const struct sonde_worker_config *config)
 	serve_config = (struct sonde_serve_config){
 		.collectors = config->collectors,
 		.policy = policy,
+		.btf_own = config->btf_own,
+		.btf_external = config->btf_external,
 		.proc_fd = config->proc_fd,
 		.ids_fd = config->ids_fd,
 		.send = send_reply,
-		.ctx = (void *)config,
+		.ctx = config,
 	};
 	r = sonde_serve_new(&serve_config, &serve);
 	if (r < 0)

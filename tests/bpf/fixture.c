@@ -173,6 +173,7 @@ int fixture_open(struct fixture *f, const struct fixture_options *options)
 		.max_cells = options->max_cells ? options->max_cells : 1024,
 		.max_targets = options->max_targets ? options->max_targets : 256,
 		.options = options->without_flows ? 0 : SONDE_PROBE_OPTION_FLOWS,
+		.btf = options->btf,
 		.cgroup_fd = cgroup_fd,
 		.raise = raise_nothing,
 		.drop = drop_nothing,

@@ -66,6 +66,7 @@ struct fixture_options {
 	uint32_t max_targets;
 	bool without_sockops;
 	bool without_flows;
+	struct sonde_kernel_btf_files btf;
 	const char *cgroup; /* where sockops is attached; NULL: the root of cgroup v2 */
 };
 

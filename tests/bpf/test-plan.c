@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -151,12 +152,75 @@ static void maps_take_what_the_plan_says(void **state)
 	}
 }
 
+static void copy_file(const char *from, int to_fd, size_t most)
+{
+	_cleanup_close_ int fd = open(from, O_RDONLY | O_CLOEXEC);
+	static char buf[1 << 16];
+	ssize_t n;
+
+	assert_true(fd >= 0);
+	while (most > 0 && (n = read(fd, buf, most < sizeof(buf) ? most : sizeof(buf))) > 0) {
+		assert_int_equal(write(to_fd, buf, (size_t)n), n);
+		most -= (size_t)n;
+	}
+}
+
+/* A table of its own: what the kernel said of another is kept. */
+static void expect(const struct sonde_kernel_btf_files *btf, struct sonde_plan_table *own,
+		   const char *why)
+{
+	struct sonde_collect_config c = config;
+	struct sonde_plan p;
+
+	c.btf = *btf;
+	*own = table;
+	assert_ok(sonde_plan_init(&p, own, &c));
+	if (why) {
+		assert_non_null(p.refused[FITS]);
+		assert_non_null(strstr(p.refused[FITS], why));
+		assert_int_equal(p.chosen[0], -1);
+	} else {
+		assert_null(p.refused[FITS]);
+		assert_string_equal(p.refused[OTHER_ARGUMENT],
+				    "argument 1 of tcp_probe is sock* here, not sk_buff*");
+	}
+	sonde_plan_done(&p);
+}
+
+static void a_kernel_that_shows_no_btf_needs_a_file_of_it(void **state)
+{
+	static struct sonde_plan_table none, cut, whole;
+	struct sonde_kernel_btf_files btf = {.own = "/nonexistent/vmlinux"};
+	char path[] = "/tmp/sonde-test-plan-XXXXXX";
+	_cleanup_close_ int fd = mkstemp(path);
+	struct fixture f;
+
+	assert_true(fd >= 0);
+	expect(&btf, &none, "CONFIG_DEBUG_INFO_BTF=y");
+	btf.external = path;
+	copy_file(SONDE_KERNEL_BTF_FILE, fd, 1000);
+	expect(&btf, &cut, "the external file is none either");
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	copy_file(SONDE_KERNEL_BTF_FILE, fd, SONDE_KERNEL_BTF_MAX);
+	expect(&btf, &whole, NULL);
+
+	/* And the programs are relocated by it. */
+	assert_ok(fixture_open(&f, &(struct fixture_options){.btf = btf}));
+	fixture_target(&f, getpid(), 1);
+	fixture_pair_done(&(struct fixture_pair[]){fixture_pair(AF_INET)}[0]);
+	fixture_snapshot(&f);
+	assert_true(f.n_cells > 0);
+	fixture_close(&f);
+	assert_ok(unlink(path));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_does_not_fit_falls_through_with_its_reason),
 		cmocka_unit_test(trampolines_and_kprobes_are_there_if_the_kernel_says_so),
 		cmocka_unit_test(maps_take_what_the_plan_says),
+		cmocka_unit_test(a_kernel_that_shows_no_btf_needs_a_file_of_it),
 	};
 
 	if (fixture_bpf_is_refused())

@@ -80,11 +80,19 @@ static int raise_for_programs(struct tcp_state *s)
 			       TCP_CAP_BPF | TCP_CAP_PERFMON | sonde_plan_caps(&s->plan));
 }
 
+struct tcp_bpf *tcp_open(const struct tcp_state *s)
+{
+	struct bpf_object_open_opts opts;
+
+	sonde_plan_open_opts(&s->config, &opts);
+	return tcp_bpf__open_opts(&opts);
+}
+
 int tcp_programs_memory(struct tcp_state *s, struct sonde_collect_memory *sum)
 {
 	int r;
 
-	s->skel = tcp_bpf__open();
+	s->skel = tcp_open(s);
 	if (!s->skel)
 		return -errno;
 	r = set_up(s, 0);
@@ -100,7 +108,7 @@ static int load_once(void *ctx)
 	if (stat("/proc/self/ns/pid", &st) < 0)
 		return -errno;
 	tcp_bpf__destroy(TAKE_PTR(s->skel));
-	s->skel = tcp_bpf__open();
+	s->skel = tcp_open(s);
 	if (!s->skel)
 		return -errno;
 	r = set_up(s, (uint32_t)st.st_ino);

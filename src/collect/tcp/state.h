@@ -80,6 +80,8 @@ const char *tcp_program_name(uint32_t program);
 
 /* programs.c */
 
+/* NULL and errno. */
+struct tcp_bpf *tcp_open(const struct tcp_state *s);
 /* Opens @s's object, for its maps' sizes alone. */
 int tcp_programs_memory(struct tcp_state *s, struct sonde_collect_memory *sum) _must_check_;
 /* Opens and loads what the plan wants; its core metrics must have a program. The capabilities are raised inside. */

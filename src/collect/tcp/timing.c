@@ -71,7 +71,7 @@ static int load_once(void *ctx)
 	int r;
 
 	tcp_bpf__destroy(TAKE_PTR(s->timing));
-	s->timing = tcp_bpf__open();
+	s->timing = tcp_open(s);
 	if (!s->timing)
 		return -errno;
 	r = s->config.raise(s->config.ctx, TCP_CAP_BPF | TCP_CAP_PERFMON);

@@ -49,10 +49,12 @@ static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret
 {
 	struct udp_state *s = ctx;
 	uint32_t cells = s->cell_limit + s->other_limit;
+	struct bpf_object_open_opts opts;
 	int r = 0;
 
 	udp_bpf__destroy(TAKE_PTR(s->skel));
-	s->skel = udp_bpf__open();
+	sonde_plan_open_opts(&s->object.config, &opts);
+	s->skel = udp_bpf__open_opts(&opts);
 	if (!s->skel)
 		return -errno;
 	s->skel->rodata->sonde_pidns_inum = pidns_inum;
