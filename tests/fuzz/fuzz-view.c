@@ -26,6 +26,7 @@ static void show(struct sonde_cli *cli, const json_t *json)
 	(void)sonde_view_targets(cli, json);
 	(void)sonde_view_probes(cli, json);
 	(void)sonde_view_absent(cli, json);
+	(void)sonde_view_plan(cli, json, cli->width);
 	(void)sonde_view_cost(cli, json_object_get(json, "cost"));
 	(void)sonde_view_idle_proof(cli, json_object_get(json, "idle_proof"));
 	(void)sonde_view_ledger(cli, json, json);

@@ -4,6 +4,7 @@
 
 server-peer.py SONDE_SERVER RULES_FOLDER
 """
+import http.client
 import json
 import pathlib
 import signal
@@ -12,6 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -63,6 +65,136 @@ class WithServer(unittest.TestCase):
         edges = self.server.get(f"/tasks/{task}/topology")["edges"]
         self.assertEqual(len(edges), 1)
         return edges[0]["client_side"]
+
+
+def plan(agent, question, probes=(), targets=(), **more):
+    """probes: (metrics, probe, state, core)."""
+    return message(f1=agent, f2=question, f5=[message(f1=pid, f3="n", f4=state) for pid, state in targets],
+                   f6=[message(f1=m, f2=p, f3=s, f4=core, f5="why", f8=100) for m, p, s, core in probes], **more)
+
+
+class Questions(WithServer):
+    ANSWER = "/sonde.v1.TaskControlService/answer"
+    PROBES = (("connections", "tp_btf/x", "attached", True), ("calls", "fentry/y", "absent", False))
+
+    def watching(self, name="agent-1"):
+        agent = self.agent(name)
+        self.assertEqual(agent.report_processes(("web", "nginx", 42)).status, OK)
+        return agent, self.watch(agent)
+
+    def watch(self, agent):
+        watch = agent.start("/sonde.v1.TaskControlService/watch", [message(f1=agent.name)])
+        while not watch.messages:
+            agent.step()
+        return watch
+
+    def ask(self, *request):
+        """The REST call runs beside: its answer waits for the agent's. Call the result for it."""
+        got = []
+        thread = threading.Thread(target=lambda: got.append(self.server.request(*request)))
+        thread.start()
+
+        def answer():
+            thread.join(20)
+            return got[0]
+        return answer
+
+    def question(self, agent, watch, n=2):
+        """(id, spec) of the watch's n-th message."""
+        while len(watch.messages) < n:
+            agent.step()
+        asked = decode(decode(watch.messages[n - 1])[5][0])
+        return asked[1][0].decode(), asked.get(2, [b""])[0].decode()
+
+    def test_doctor_waits_for_the_agents_answer(self):
+        agent, watch = self.watching()
+        answer = self.ask("GET", "/api/v1/agents/agent-1/doctor")
+        ident, spec = self.question(agent, watch)
+        self.assertEqual((len(ident), spec), (32, ""))
+        self.assertEqual(agent.call(self.ANSWER, plan("agent-1", ident, self.PROBES, f8=7, f9=9)).status, OK)
+        status, _, got = answer()
+        self.assertEqual((status, got["ok"], got["answered"], got["map_bytes"], got["map_bytes_full"]),
+                         (200, True, True, 7, 9))
+        self.assertEqual([(p["probe"], p["state"], p["core"], p["target_ns"]) for p in got["probes"]],
+                         [("tp_btf/x", "attached", True, 100), ("fentry/y", "absent", False, 100)])
+        # The question is answered: nobody can answer it again.
+        self.assertEqual(agent.call(self.ANSWER, plan("agent-1", ident)).status, NOT_FOUND)
+
+    def test_a_core_metric_without_a_probe_is_not_ok(self):
+        agent, watch = self.watching()
+        for n, probes, more in ((2, (("c", "p", "absent", True),), {}), (3, (), {}),
+                                (4, self.PROBES, {"f4": "CAP_BPF"})):
+            answer = self.ask("GET", "/api/v1/agents/agent-1/doctor")
+            ident, _ = self.question(agent, watch, n)
+            self.assertEqual(agent.call(self.ANSWER, plan("agent-1", ident, probes, **more)).status, OK)
+            self.assertFalse(answer()[2]["ok"])
+
+    def test_an_answer_counts_only_from_who_was_asked_and_only_in_bounds(self):
+        agent, watch = self.watching()
+        other = self.agent("agent-2")
+        answer = self.ask("GET", "/api/v1/agents/agent-1/doctor")
+        ident, _ = self.question(agent, watch)
+        self.assertEqual(other.call(self.ANSWER, plan("agent-2", ident, self.PROBES)).status, NOT_FOUND)
+        self.assertEqual(agent.call(self.ANSWER, plan("agent-1", "0" * 32, self.PROBES)).status, NOT_FOUND)
+        self.assertEqual(agent.call(self.ANSWER, plan("agent-1", "", self.PROBES)).status, NOT_FOUND)
+        self.assertEqual(agent.call(self.ANSWER, b"\xff\xff\xff").status, INVALID)
+        self.assertEqual(agent.call(self.ANSWER, plan("agent-1", ident, self.PROBES * 300)).status, INVALID)
+        self.assertEqual(agent.call(self.ANSWER, message(f1="agent-1", f2=ident, f3=b"\xc3\x28")).status, INVALID)
+        self.assertEqual(agent.call(self.ANSWER, plan("agent-1", ident, self.PROBES, f3="a\x1b[2Jb")).status, OK)
+        self.assertEqual(answer()[2]["refused"], "a\x1b[2Jb")  # as JSON; who shows it takes care
+
+    def test_who_is_not_there_is_not_asked(self):
+        self.assertEqual(self.server.request("GET", "/api/v1/agents/nobody/doctor")[0], 404)
+        self.assertEqual(self.server.request("POST", "/api/v1/agents/nobody/doctor", {})[0], 405)
+        self.assertEqual(self.server.request("POST", "/api/v1/plan", {"targets": []})[0], 400)
+        self.assertEqual(self.server.request("POST", "/api/v1/plan",
+                                             {"targets": [{"service": "x"}], "durationMs": 5000})[0], 409)
+
+    def test_a_question_waits_for_the_watch(self):
+        agent = self.agent()
+        self.assertEqual(agent.report_processes(("web", "nginx", 42)).status, OK)
+        answer = self.ask("GET", "/api/v1/agents/agent-1/doctor")
+        time.sleep(0.3)
+        watch = self.watch(agent)
+        ident, _ = self.question(agent, watch)
+        self.assertEqual(agent.call(self.ANSWER, plan("agent-1", ident, self.PROBES)).status, OK)
+        self.assertEqual(answer()[0], 200)
+
+    def test_a_plan_asks_each_agent_for_its_own_targets(self):
+        one, first = self.watching("agent-1")
+        two, second = self.watching("agent-2")
+        self.assertEqual(two.report_processes(("db", "redis", 43)).status, OK)
+        answer = self.ask("POST", "/api/v1/plan", {"targets": [{"service": "web", "agentId": "agent-1"},
+                                                               {"service": "db"}], "durationMs": 5000})
+        ident, spec = self.question(one, first)
+        self.assertEqual([t["service"] for t in json.loads(spec)["targets"]], ["web"])
+        self.assertEqual(one.call(self.ANSWER, plan("agent-1", ident, self.PROBES, ((42, "found"),))).status, OK)
+        ident, spec = self.question(two, second)
+        self.assertEqual([t["service"] for t in json.loads(spec)["targets"]], ["db"])
+        self.assertEqual(two.call(self.ANSWER, plan("agent-2", ident, self.PROBES, f3="no target")).status, OK)
+        status, _, got = answer()
+        self.assertEqual((status, got["ok"], got["spec"]["durationMs"]), (200, True, 5000))
+        self.assertEqual([(a["agent_id"], a["refused"], [t["pid"] for t in a["targets"]]) for a in got["agents"]],
+                         [("agent-1", None, [42]), ("agent-2", "no target", [])])
+        self.assertEqual(self.server.get("/tasks")["tasks"], [])
+
+    def test_open_questions_are_bounded(self):
+        _, watch = self.watching()
+        self.assertTrue(watch.messages)
+        waiting = [self.ask("GET", "/api/v1/agents/agent-1/doctor") for _ in range(40)]
+        answers = sorted((status, body["detail"]) for status, _, body in (w() for w in waiting))
+        self.assertEqual(answers, [(503, "too many questions are open, try again")] * 8
+                         + [(504, "the agent did not answer in time")] * 32)
+
+    def test_the_client_and_the_server_may_go_while_it_waits(self):
+        agent, watch = self.watching()
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.http, timeout=10)
+        connection.request("GET", "/api/v1/agents/agent-1/doctor")
+        ident, _ = self.question(agent, watch)
+        connection.close()
+        self.assertEqual(agent.call(self.ANSWER, plan("agent-1", ident, self.PROBES)).status, OK)
+        self.ask("GET", "/api/v1/agents/agent-1/doctor")
+        self.question(agent, watch, 3)  # tearDown ends the server with this one open
 
 
 class Tasks(WithServer):
