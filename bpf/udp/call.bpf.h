@@ -40,8 +40,7 @@ static __always_inline bool begin_call(struct sock *sk, __u8 role, struct call *
 	take_named(sk, &call->peer);
 	if (!call->peer.known)
 		connected_peer(sk, &call->peer);
-	if (call->tag->role == SONDE_TCP_ROLE_UNKNOWN)
-		set_role(sk, call->tag, role);
+	find_role(sk, call->tag, role);
 	return true;
 }
 

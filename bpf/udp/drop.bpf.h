@@ -15,8 +15,7 @@ static __always_inline void on_full(struct sock *sk, const struct sk_buff *skb)
 	tag = tag_of(sk);
 	if (!tag || !is_target(tag->pid))
 		return;
-	if (tag->role == SONDE_TCP_ROLE_UNKNOWN)
-		set_role(sk, tag, SONDE_TCP_ROLE_SERVER);
+	find_role(sk, tag, SONDE_TCP_ROLE_SERVER);
 	connected_peer(sk, &peer);
 	if (!peer.known && skb && read_packet_addresses(skb, &packet)) {
 		read_ports(skb, &packet);

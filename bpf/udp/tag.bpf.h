@@ -98,17 +98,24 @@ static __always_inline bool is_served_port(const struct sock *sk, __u32 pid)
 
 /*
  * A connected socket is a client, but for one that is connected from a port that its
- * process serves. An unconnected one is what its first call makes it: a server
- * receives first. Where that call was before us, a port named in bind(2) is a server's.
+ * process serves. An unconnected one is what its first call makes it (@role): a server
+ * receives first.
  */
-static __always_inline void guess_role(struct sock *sk, struct sonde_udp_tag *tag, bool seeded)
+static __always_inline void find_role(struct sock *sk, struct sonde_udp_tag *tag, __u8 role)
 {
+	if (tag->role != SONDE_TCP_ROLE_UNKNOWN)
+		return;
 	if (is_connected(sk))
-		set_role(sk, tag,
-			 is_served_port(sk, tag->pid) ? SONDE_TCP_ROLE_SERVER
-						      : SONDE_TCP_ROLE_CLIENT);
-	else if (seeded && sk->__sk_common.skc_num)
-		set_role(sk, tag, has_own_port(sk) ? SONDE_TCP_ROLE_SERVER : SONDE_TCP_ROLE_CLIENT);
+		role = is_served_port(sk, tag->pid) ? SONDE_TCP_ROLE_SERVER : SONDE_TCP_ROLE_CLIENT;
+	set_role(sk, tag, role);
+}
+
+/* Where the first call was before us, a port named in bind(2) is a server's. One without a port had none. */
+static __always_inline void find_seeded_role(struct sock *sk, struct sonde_udp_tag *tag)
+{
+	if (sk->__sk_common.skc_num)
+		find_role(sk, tag,
+			  has_own_port(sk) ? SONDE_TCP_ROLE_SERVER : SONDE_TCP_ROLE_CLIENT);
 }
 
 /* The tag that this CPU may use; NULL without one. */
@@ -131,8 +138,34 @@ static __always_inline struct sonde_udp_tag *tag_new(struct sock *sk, __u32 pid,
 	/* Two threads may fill it at once, and write the same. */
 	if (!tag->ready) {
 		tag->pid = pid;
-		guess_role(sk, tag, seeded);
+		if (seeded)
+			find_seeded_role(sk, tag);
 		__sync_lock_test_and_set(&tag->ready, 1);
 	}
 	return tag;
+}
+
+/*
+ * A target's socket got its port from bind(2): from now on what finds no room in it has
+ * an owner, though nobody has read from it yet. What it is to be, its first call says.
+ */
+static __always_inline void on_bind(struct bpf_sock *ctx)
+{
+	struct sonde_udp_tag *tag;
+	__u32 pid;
+
+	if (ctx->protocol != IPPROTO_UDP || ctx->type != SOCK_DGRAM)
+		return;
+	pid = current_target();
+	if (!pid)
+		return;
+	tag = bpf_sk_storage_get(&sonde_tags, ctx, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!tag) {
+		lose(SONDE_UDP_LOSS_TAG_FAILED, 1);
+		return;
+	}
+	if (!tag->ready) {
+		tag->pid = pid;
+		__sync_lock_test_and_set(&tag->ready, 1);
+	}
 }

@@ -144,6 +144,20 @@ int sonde_udp_fail_sk(unsigned long long *ctx)
 	return COUNTED(SONDE_UDP_PROGRAM_FAIL_SK, on_full(sk, NULL));
 }
 
+SEC("cgroup/post_bind4")
+int sonde_udp_bind4(struct bpf_sock *ctx)
+{
+	(void)COUNTED(SONDE_UDP_PROGRAM_BIND4, on_bind(ctx));
+	return 1;
+}
+
+SEC("cgroup/post_bind6")
+int sonde_udp_bind6(struct bpf_sock *ctx)
+{
+	(void)COUNTED(SONDE_UDP_PROGRAM_BIND6, on_bind(ctx));
+	return 1;
+}
+
 SEC("cgroup/sock_release")
 int sonde_udp_release(struct bpf_sock *ctx)
 {

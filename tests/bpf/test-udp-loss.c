@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What fails or finds no room, many namespaces, and the collector's own bounds. */
+#include "udp-fixture.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+static struct sonde_udp_cell client_sum(const struct udp_fixture *f, uint16_t port)
+{
+	return udp_fixture_sum(f, getpid(), UDP_CLIENT, port);
+}
+
+/* A new network namespace with loopback up; back with leave(). */
+static int enter_namespace(void)
+{
+	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	assert_true(home >= 0);
+	assert_ok(unshare(CLONE_NEWNET));
+	assert_true(fixture_run("ip link set lo up"));
+	return home;
+}
+
+static void leave_namespace(int home)
+{
+	assert_ok(setns(home, CLONE_NEWNET));
+	(void)close(home);
+}
+
+/* The ICMP answer to one datagram fails the next call, a send or a read. */
+static void a_refused_datagram_fails_the_next_call(void **state)
+{
+	struct udp_fixture *f = *state;
+	struct sonde_udp_cell c;
+	char room[8];
+	uint16_t port;
+	int server = udp_bound(AF_INET, &port), client;
+
+	(void)close(server);
+	client = udp_connected(AF_INET, port);
+	udp_send(client, 5);
+	assert_int_equal(send(client, room, 5, 0), -1);
+	assert_int_equal(errno, ECONNREFUSED);
+	udp_send(client, 5);
+	assert_int_equal(recv(client, room, 5, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, ECONNREFUSED);
+	assert_int_equal(recv(client, room, 5, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
+	udp_fixture_snapshot(f);
+	c = client_sum(f, port);
+	assert_int_equal(c.sent_datagrams, 2);
+	assert_int_equal(c.write_calls, 2);
+	assert_int_equal(c.send_errors[SONDE_UDP_ECONNREFUSED], 1);
+	assert_int_equal(c.receive_errors[SONDE_UDP_ECONNREFUSED], 1);
+	assert_int_equal(c.receive_errors[SONDE_UDP_EAGAIN], 0);
+	(void)close(client);
+}
+
+static int send_to_text(int fd, const char *address, uint16_t port, size_t n)
+{
+	static const char bytes[65536];
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
+
+	assert_int_equal(inet_pton(AF_INET, address, &to.sin_addr), 1);
+	return sendto(fd, bytes, n, 0, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
+}
+
+static void each_error_has_its_name_and_its_peer(void **state)
+{
+	struct udp_fixture *f = *state;
+	struct sonde_udp_cell c;
+	int home = enter_namespace(), fd = udp_socket(AF_INET);
+	bool nft = fixture_run("nft 'add table ip t; add chain ip t o { type filter hook output "
+			       "priority 0; }; add rule ip t o udp dport 7003 drop' 2>/dev/null");
+
+	assert_int_equal(send_to_text(fd, "127.0.0.1", 7001, 65508), -EMSGSIZE);
+	assert_int_equal(send_to_text(fd, "10.9.9.9", 7002, 10), -ENETUNREACH);
+	if (nft)
+		assert_int_equal(send_to_text(fd, "127.0.0.1", 7003, 10), -EPERM);
+	udp_fixture_snapshot(f);
+	c = client_sum(f, 7001);
+	assert_int_equal(c.send_errors[SONDE_UDP_EMSGSIZE], 1);
+	c = client_sum(f, 7002);
+	assert_int_equal(c.send_errors[SONDE_UDP_ENETUNREACH], 1);
+	c = client_sum(f, 7003);
+	assert_int_equal(c.send_errors[SONDE_UDP_EPERM], nft);
+	assert_int_equal(c.sent_datagrams + c.sent_bytes + c.write_calls, 0);
+	(void)close(fd);
+	leave_namespace(home);
+}
+
+/* Against SO_RXQ_OVFL's own count, and the namespace's UdpRcvbufErrors. */
+static void datagrams_without_room_are_the_kernels(void **state)
+{
+	struct udp_fixture *f = *state;
+	bool bytes = udp_fixture_attached(f, "tp_btf/udp_fail_queue_rcv_skb with skb");
+	int home = enter_namespace(), small = 1, on = 1, server, client;
+	uint32_t ovfl = 0;
+	uint64_t errors;
+	struct sonde_udp_cell c;
+	size_t got = 0;
+	uint16_t port;
+
+	server = udp_bound(AF_INET, &port);
+	assert_ok(setsockopt(server, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)));
+	assert_ok(setsockopt(server, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on)));
+	client = udp_connected(AF_INET, port);
+	errors = udp_nstat("Udp", "RcvbufErrors");
+	for (int i = 0; i < 200; i++)
+		udp_send(client, 1000);
+	errors = udp_nstat("Udp", "RcvbufErrors") - errors;
+	/* The count that a message carries is of before that message was queued: one more, with room. */
+	for (int i = 0; i < 2; i++) {
+		char room[1000], control[64];
+		struct sockaddr_storage from;
+		struct iovec iov = {room, sizeof(room)};
+		struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_name = &from};
+
+		for (;;) {
+			m.msg_namelen = sizeof(from);
+			m.msg_control = control;
+			m.msg_controllen = sizeof(control);
+			if (recvmsg(server, &m, MSG_DONTWAIT) < 0)
+				break;
+			got++;
+			for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h)) {
+				if (h->cmsg_type == SO_RXQ_OVFL)
+					memcpy(&ovfl, CMSG_DATA(h), sizeof(ovfl));
+			}
+		}
+		if (i == 0)
+			udp_send(client, 1000);
+	}
+	udp_fixture_snapshot(f);
+	c = udp_fixture_sum(f, 0, UDP_SERVER, port);
+	assert_int_equal(c.received_datagrams, got);
+	assert_int_equal(got + ovfl, 201);
+	assert_int_equal(c.buffer_dropped_datagrams, ovfl);
+	assert_int_equal(c.buffer_dropped_datagrams, errors);
+	assert_int_equal(c.buffer_dropped_bytes, bytes ? 1000 * ovfl : 0);
+	assert_int_equal(client_sum(f, port).sent_datagrams, 201);
+	(void)close(client);
+	(void)close(server);
+	leave_namespace(home);
+}
+
+/* One port in each; a cell is of its namespace. */
+static void many_namespaces_are_kept_apart(void **state)
+{
+	enum {
+		NAMESPACES = 30
+	};
+	struct udp_fixture *f = *state;
+	struct sockaddr_storage a = udp_address(AF_INET6, 5999);
+	uint64_t bytes = 0;
+
+	for (int i = 0; i < NAMESPACES; i++) {
+		int home = enter_namespace(), server = udp_socket(AF_INET6), client;
+
+		assert_ok(bind(server, (struct sockaddr *)&a, sizeof(struct sockaddr_in6)));
+		client = udp_connected(AF_INET6, 5999);
+		for (int n = 0; n <= i; n++) {
+			udp_send(client, 10);
+			(void)udp_receive(server, 10);
+			bytes += 10;
+		}
+		(void)close(client);
+		(void)close(server);
+		leave_namespace(home);
+	}
+	udp_fixture_snapshot(f);
+	assert_int_equal(udp_fixture_count(f, 0, UDP_SERVER, 5999), NAMESPACES);
+	assert_int_equal(udp_fixture_count(f, 0, UDP_CLIENT, 5999), NAMESPACES);
+	assert_int_equal(udp_fixture_sum(f, 0, UDP_SERVER, 5999).received_bytes, bytes);
+	assert_int_equal(client_sum(f, 5999).sent_bytes, bytes);
+}
+
+/* The group is the client's peer; each member has received it from the sender. */
+static void a_group_is_a_peer_like_any_other(void **state)
+{
+	struct udp_fixture *f = *state;
+	struct ip_mreqn group = {.imr_ifindex = 1};
+	int home = enter_namespace(), on = 1, client = udp_socket(AF_INET), members[2];
+	const struct sonde_probe_udp_cell *c;
+
+	assert_true(fixture_run("ip route add 239.0.0.0/8 dev lo"));
+	assert_int_equal(inet_pton(AF_INET, "239.1.2.3", &group.imr_multiaddr), 1);
+	for (size_t i = 0; i < 2; i++) {
+		struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(5998)};
+
+		members[i] = udp_socket(AF_INET);
+		assert_ok(setsockopt(members[i], SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)));
+		assert_ok(bind(members[i], (struct sockaddr *)&any, sizeof(any)));
+		assert_ok(setsockopt(members[i], IPPROTO_IP, IP_ADD_MEMBERSHIP, &group,
+				     sizeof(group)));
+	}
+	assert_ok(setsockopt(client, IPPROTO_IP, IP_MULTICAST_IF, &group, sizeof(group)));
+	assert_ok(send_to_text(client, "239.1.2.3", 5998, 40));
+	for (size_t i = 0; i < 2; i++) {
+		(void)udp_receive(members[i], 40);
+		(void)close(members[i]);
+	}
+	udp_fixture_snapshot(f);
+	c = udp_fixture_cell(f, getpid(), UDP_CLIENT, 5998);
+	assert_int_equal(c->key.raddr[12], 239);
+	assert_int_equal(c->cell.sent_datagrams, 1);
+	assert_int_equal(udp_fixture_sum(f, 0, UDP_SERVER, 5998).received_bytes, 80);
+	(void)close(client);
+	leave_namespace(home);
+}
+
+#define STORM_THREADS 2
+#define STORM_SOCKETS 5000
+
+static uint16_t storm_port;
+
+/* A socket for each datagram, as resolvers do; closed at once. */
+static void *storm(void *arg)
+{
+	for (int i = 0; i < STORM_SOCKETS; i++) {
+		int fd = i % 2 ? udp_connected(AF_INET, storm_port) : udp_socket(AF_INET);
+
+		udp_send_to(fd, AF_INET, storm_port, 30);
+		(void)close(fd);
+	}
+	return NULL;
+}
+
+/* Nothing waits for a socket's end, so nothing is lost by it. */
+static void sockets_that_die_at_once_lose_nothing(void **state)
+{
+	struct udp_fixture *f = *state;
+	pthread_t threads[STORM_THREADS];
+	struct sonde_udp_cell c;
+	uint64_t skipped;
+	int server = udp_bound(AF_INET, &storm_port);
+
+	for (size_t i = 0; i < STORM_THREADS; i++)
+		assert_ok(pthread_create(&threads[i], NULL, storm, NULL));
+	for (int i = 0; i < 100; i++)
+		udp_fixture_snapshot(f);
+	for (size_t i = 0; i < STORM_THREADS; i++)
+		assert_ok(pthread_join(threads[i], NULL));
+	udp_fixture_snapshot(f);
+	c = client_sum(f, storm_port);
+	/* On a kernel that preempts in the middle of a program the next thread's run is skipped, and counted. */
+	skipped = udp_fixture_loss(f, SONDE_UDP_LOSS_SKIPPED_RUNS);
+	assert_int_equal(c.sent_bytes, c.sent_datagrams * 30);
+	assert_in_range(c.sent_datagrams, STORM_THREADS * STORM_SOCKETS - skipped,
+			STORM_THREADS * STORM_SOCKETS);
+	print_message("%llu of %d, %llu runs skipped\n", (unsigned long long)c.sent_datagrams,
+		      STORM_THREADS * STORM_SOCKETS, (unsigned long long)skipped);
+	/* What the server did not read is in its buffer, or was counted when there was no room. */
+	(void)close(server);
+	for (int site = 0; site < SONDE_UDP_LOSS_MAX; site++) {
+		if (site != SONDE_UDP_LOSS_PEER_UNKNOWN && site != SONDE_UDP_LOSS_SKIPPED_RUNS)
+			assert_int_equal(udp_fixture_loss(f, site), 0);
+	}
+}
+
+static void what_the_table_refuses_is_in_other(void **state)
+{
+	enum {
+		PORTS = 60
+	};
+	struct udp_fixture f;
+	uint64_t other = 0;
+	int client = udp_socket(AF_INET);
+
+	assert_ok(udp_fixture_open(&f, &(struct udp_fixture_options){.max_cells = 16}));
+	udp_fixture_target(&f, getpid(), 1);
+	for (uint16_t i = 0; i < PORTS; i++)
+		udp_send_to(client, AF_INET, 40000 + i, 100);
+	udp_fixture_snapshot(&f);
+	assert_int_equal(udp_fixture_sum(&f, 0, UDP_CLIENT, 0).sent_bytes, PORTS * 100);
+	for (size_t i = 0; i < UDP_CELLS_MAX; i++) {
+		if (f.cells[i].key.flags & SONDE_TCP_CELL_OTHER)
+			other += f.cells[i].cell.sent_datagrams;
+	}
+	assert_int_equal(other, PORTS - 16);
+	assert_int_equal(udp_fixture_loss(&f, SONDE_UDP_LOSS_CELL_FULL), PORTS - 16);
+	assert_int_equal(udp_fixture_loss(&f, SONDE_UDP_LOSS_OTHER_FULL), 0);
+	udp_fixture_close(&f);
+	(void)close(client);
+}
+
+/* Without cgroup v2 the other end of an unconnected call is known by fexit, or not at all; the sums stay. */
+static void without_a_cgroup_the_sums_stay(void **state)
+{
+	struct udp_fixture f;
+	struct sonde_udp_cell c;
+	bool named;
+	uint16_t port;
+	int client = udp_socket(AF_INET), server = udp_bound(AF_INET, &port);
+
+	assert_ok(udp_fixture_open(&f, &(struct udp_fixture_options){.without_cgroup = true}));
+	named = udp_fixture_attached(&f, "fexit/udp_sendmsg, udpv6_sendmsg");
+	udp_fixture_target(&f, getpid(), 1);
+	for (int i = 0; i < 5; i++)
+		udp_send_to(client, AF_INET, port, 100);
+	udp_fixture_snapshot(&f);
+	c = udp_fixture_sum(&f, getpid(), UDP_CLIENT, named ? port : 0);
+	assert_int_equal(c.sent_bytes, 500);
+	assert_int_equal(c.sent_datagrams, 5);
+	assert_int_equal(udp_fixture_loss(&f, SONDE_UDP_LOSS_PEER_UNKNOWN), named ? 0 : 5);
+	udp_fixture_close(&f);
+	(void)close(client);
+	(void)close(server);
+}
+
+/* The kernel's own counters of a namespace in which nobody else speaks. */
+static void the_sums_are_the_namespaces(void **state)
+{
+	struct udp_fixture *f = *state;
+	int home = enter_namespace(), fds[8];
+	uint64_t in, out, before_in = 0, before_out = 0, ours_in = 0, ours_out = 0;
+	uint16_t ports[4];
+
+	udp_fixture_snapshot(f);
+	for (size_t i = 0; i < UDP_CELLS_MAX; i++) {
+		before_in += f->cells[i].cell.received_datagrams;
+		before_out += f->cells[i].cell.sent_datagrams;
+	}
+	for (size_t i = 0; i < 4; i++) {
+		fds[i] = udp_bound(AF_INET, &ports[i]);
+		fds[4 + i] = i % 2 ? udp_connected(AF_INET, ports[i]) : udp_socket(AF_INET);
+	}
+	for (size_t i = 0; i < 400; i++) {
+		udp_send_to(fds[4 + i % 4], AF_INET, ports[i % 4], i);
+		(void)udp_receive(fds[i % 4], i);
+	}
+	for (size_t i = 0; i < 8; i++)
+		(void)close(fds[i]);
+	in = udp_nstat("Udp", "InDatagrams");
+	out = udp_nstat("Udp", "OutDatagrams");
+	udp_fixture_snapshot(f);
+	for (size_t i = 0; i < UDP_CELLS_MAX; i++) {
+		ours_in += f->cells[i].cell.received_datagrams;
+		ours_out += f->cells[i].cell.sent_datagrams;
+	}
+	assert_int_equal(ours_in - before_in, in);
+	assert_int_equal(ours_out - before_out, out);
+	assert_int_equal(in, 400);
+	leave_namespace(home);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_refused_datagram_fails_the_next_call),
+		cmocka_unit_test(each_error_has_its_name_and_its_peer),
+		cmocka_unit_test(datagrams_without_room_are_the_kernels),
+		cmocka_unit_test(many_namespaces_are_kept_apart),
+		cmocka_unit_test(a_group_is_a_peer_like_any_other),
+		cmocka_unit_test(sockets_that_die_at_once_lose_nothing),
+		cmocka_unit_test(what_the_table_refuses_is_in_other),
+		cmocka_unit_test(without_a_cgroup_the_sums_stay),
+		cmocka_unit_test(the_sums_are_the_namespaces),
+	};
+
+	return udp_fixture_main(tests);
+}
