@@ -264,6 +264,14 @@ static void fill_flows(struct sonde_task *t, struct sonde_task_moment *m,
 		t->ledger[SONDE_LEDGER_RECORD_REFUSED]++;
 }
 
+/* A report of an interval was due at its end, however late its snapshot came. */
+static uint64_t due_ns(const struct sonde_task *t, bool end)
+{
+	uint64_t now = sonde_mono_ns();
+
+	return !end && t->state == SONDE_TASK_RUNNING && t->next_ns < now ? t->next_ns : now;
+}
+
 static int report_task(struct sonde_task *t, bool end)
 {
 	struct sonde_tasks *tasks = t->tasks;
@@ -287,7 +295,7 @@ static int report_task(struct sonde_task *t, bool end)
 		t->ledger[SONDE_LEDGER_UNNAMED] = waiting;
 	t->seen_probe_cpu_ns = m.probe_cpu_ns;
 	t->sequence++;
-	e = new_report(t->spec.id, t->sequence, sonde_mono_ns(), &b, &r);
+	e = new_report(t->spec.id, t->sequence, due_ns(t, end), &b, &r);
 	if (e < 0)
 		return e;
 	r->task_report = SONDE_BUF_INIT(SONDE_TASK_REPORT_MAX);

@@ -64,6 +64,12 @@ static int leave_out(struct sonde_plan *p, int error, int (*on_extra)(void *, co
 	return on_extra && refused_function[0] ? on_extra(ctx, refused_function) : error;
 }
 
+/* Not the program's fault: another would not be loaded either. */
+static bool is_shortage(int error)
+{
+	return error == -ENOMEM || error == -EMFILE || error == -ENFILE;
+}
+
 static int load_until_whole(struct sonde_plan *p, int (*load_once)(void *ctx),
 			    int (*on_extra)(void *ctx, const char *function), void *ctx)
 {
@@ -75,8 +81,7 @@ static int load_until_whole(struct sonde_plan *p, int (*load_once)(void *ctx),
 
 		refused_function[0] = '\0';
 		r = load_once(ctx);
-		/* A lack of memory is not the program's fault. */
-		if (r == 0 || r == -ENOMEM)
+		if (r == 0 || is_shortage(r))
 			return r;
 		error = leave_out(p, r, on_extra, ctx);
 		if (error < 0)

@@ -36,12 +36,13 @@ int serve_fit_maps(const struct sonde_collector *c, uint64_t max_map_bytes,
 			return serve_say(a, r, "memory of collector %s", c->name);
 		if (*map_bytes + memory.full_bytes <= max_map_bytes)
 			break;
-		if (config->max_cells < 2 * CELLS_MIN)
+		if (config->max_cells < 2 * CELLS_MIN) {
 			return serve_say(a, -ENOSPC,
 					 "memory: the maps take %.1f MB at least, the limit leaves "
 					 "them %.1f MB",
 					 (double)(*map_bytes + memory.full_bytes) / 1e6,
 					 (double)max_map_bytes / 1e6);
+		}
 	}
 	*map_bytes += memory.full_bytes;
 	if (config->max_cells < wanted)

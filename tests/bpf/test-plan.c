@@ -2,10 +2,12 @@
 /* The planner against this kernel: what is refused here is asked, not known; maps take what was said. */
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "collect/plan.h"
 #include "fixture.h"
@@ -152,6 +154,54 @@ static void maps_take_what_the_plan_says(void **state)
 	}
 }
 
+/* Descriptors of BPF objects that this process holds. */
+static size_t count_bpf_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(dir);
+	for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+		char link[64];
+		ssize_t len = readlinkat(dirfd(dir), e->d_name, link, sizeof(link) - 1);
+
+		link[len < 0 ? 0 : len] = '\0';
+		n += strncmp(link, "anon_inode:bpf", 14) == 0 || strstr(link, "bpf_link") ||
+		     strstr(link, "bpf_iter");
+	}
+	(void)closedir(dir);
+	return n;
+}
+
+/* Descriptors run out after so many: at a map, a program, a link, in turn. */
+static void a_start_that_breaks_off_halfway_leaves_nothing(void **state)
+{
+	struct rlimit before, few;
+	bool refused_late = false, started = false;
+
+	assert_int_equal(count_bpf_fds(), 0);
+	assert_ok(getrlimit(RLIMIT_NOFILE, &before));
+	for (rlim_t n = 4; n < 100 && !started; n += 6) {
+		_cleanup_close_ int lowest = dup(0);
+		struct fixture f;
+		int r;
+
+		few = before;
+		few.rlim_cur = (rlim_t)lowest + n;
+		assert_ok(setrlimit(RLIMIT_NOFILE, &few));
+		r = fixture_open(&f, &(struct fixture_options){0});
+		started = r == 0;
+		refused_late = refused_late || (r < 0 && n > 30);
+		if (started) {
+			assert_true(count_bpf_fds() > 30);
+			fixture_close(&f);
+		}
+		assert_ok(setrlimit(RLIMIT_NOFILE, &before));
+		assert_int_equal(count_bpf_fds(), 0);
+	}
+	assert_true(started && refused_late);
+}
+
 static void copy_file(const char *from, int to_fd, size_t most)
 {
 	_cleanup_close_ int fd = open(from, O_RDONLY | O_CLOEXEC);
@@ -220,6 +270,7 @@ int main(void)
 		cmocka_unit_test(what_does_not_fit_falls_through_with_its_reason),
 		cmocka_unit_test(trampolines_and_kprobes_are_there_if_the_kernel_says_so),
 		cmocka_unit_test(maps_take_what_the_plan_says),
+		cmocka_unit_test(a_start_that_breaks_off_halfway_leaves_nothing),
 		cmocka_unit_test(a_kernel_that_shows_no_btf_needs_a_file_of_it),
 	};
 
