@@ -42,9 +42,12 @@ struct sonde_flow {
 	__u8 closer;   /* enum sonde_tcp_close + 1 of who closed first; 0 = nobody yet */
 	__u8 error;    /* enum sonde_tcp_connect_error + 1: never established; 0 = it was */
 	__u8 final;    /* the last record of this connection; a socket may be kept behind its end */
-	__u8 pad[6];
+	__u8 pad[4];
+	/* Set by user space alone: who is there where an address is translated; port 0 = not known, or not translated. */
+	__u16 backend_port;
+	__u8 backend[SONDE_FLOW_ADDRESS_BYTES];
 };
-_Static_assert(sizeof(struct sonde_flow) == 152, "flow layout");
+_Static_assert(sizeof(struct sonde_flow) == 168, "flow layout");
 
 /*
  * The flows of one process, role and protocol that are not told one by one.

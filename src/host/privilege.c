@@ -96,6 +96,18 @@ int sonde_privilege_permitted(uint64_t *ret)
 	return 0;
 }
 
+int sonde_privilege_effective(uint64_t *ret)
+{
+	struct sets s = {0};
+	int r;
+
+	r = get_sets(&s);
+	if (r < 0)
+		return r;
+	*ret = s.effective;
+	return 0;
+}
+
 int sonde_privilege_raise(uint64_t caps)
 {
 	struct sets s = {0};

@@ -28,6 +28,9 @@ int sonde_privilege_keep(uint64_t permitted) _must_check_;
 /* What is permitted to this thread now. Return: 0, -errno. */
 int sonde_privilege_permitted(uint64_t *ret) _must_check_;
 
+/* What is in effect now. Return: 0, -errno. */
+int sonde_privilege_effective(uint64_t *ret) _must_check_;
+
 /*
  * Sets the effective set to those of @caps that are permitted; 0 empties it. The permitted set stays.
  * Return: 0, -EPERM when one of @caps is not permitted (the others are raised all the same), -errno.

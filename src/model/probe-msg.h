@@ -31,7 +31,7 @@
 #define SONDE_PROBE_TEXT_MAX 128
 #define SONDE_PROBE_COMM_MAX 17 /* with NUL */
 #define SONDE_PROBE_HIST_CHUNK 112
-#define SONDE_PROBE_FLOW_CHUNK 6
+#define SONDE_PROBE_FLOW_CHUNK 5
 
 enum sonde_probe_request_type {
 	/*
@@ -55,7 +55,7 @@ enum sonde_probe_request_type {
 	 * Read everything: records CELL, CALLS and HIST (behind their CELL), UDP_CELL, DROP, PROCESS, LOSS, UDP_LOSS,
 	 * COST. Only cells that changed since the previous snapshot; values are cumulative since attach. With
 	 * SONDE_PROBE_OPTION_FLOWS also FLOW (those that ended since the previous snapshot, once each, and
-	 * the open_flows largest of the open ones), FLOW_REST (the others), and SERVICE.
+	 * the open_flows largest of the open ones) and FLOW_REST (the others).
 	 */
 	SONDE_PROBE_SNAPSHOT = 5,
 	/* Records PID: every pid of the probe's PID namespace (for hidepid). END.numbers[0]: 1 = cut. */
@@ -130,7 +130,6 @@ enum sonde_probe_reply_type {
 	SONDE_PROBE_TASK_ENDED = 14,
 	SONDE_PROBE_FLOW = 15,
 	SONDE_PROBE_FLOW_REST = 16,
-	SONDE_PROBE_SERVICE = 17,
 	SONDE_PROBE_CALLS = 18,
 	SONDE_PROBE_UDP_CELL = 19,
 	SONDE_PROBE_UDP_LOSS = 20,
@@ -316,21 +315,6 @@ struct sonde_probe_flow_rest {
 	struct sonde_flow_rest rest;
 };
 
-/*
- * A destination that conntrack translates (DNAT) for connections of targets in the probe's own network
- * namespace, and where they really go. One backend a record; told when it is new.
- */
-struct sonde_probe_service {
-	uint64_t netns;	  /* net cookie */
-	uint8_t addr[16]; /* the Service's, as the client's cells have it */
-	uint8_t backend[16];
-	uint16_t port;
-	uint16_t backend_port;
-	uint8_t protocol;
-	uint8_t pad[3];
-	uint64_t connections; /* that were translated so, cumulative */
-};
-
 struct sonde_probe_reply {
 	uint32_t version;
 	uint32_t type; /* enum sonde_probe_reply_type */
@@ -355,7 +339,6 @@ struct sonde_probe_reply {
 		struct sonde_probe_task_ended task_ended;
 		struct sonde_probe_flow flow;
 		struct sonde_probe_flow_rest flow_rest;
-		struct sonde_probe_service service;
 		uint8_t bytes[1008];
 	};
 };

@@ -178,6 +178,7 @@ static int run_worker(const struct sonde_keeper_config *config, const struct inh
 			.socket = config->socket,
 			.proc_fd = i->proc_fd,
 			.ids_fd = i->ids_fd,
+			.netfilter_fd = i->netfilter_fd,
 			.policy = config->policy,
 			.restarts = restarts,
 			.keeper_pid = keeper_pid,

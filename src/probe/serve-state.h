@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "collect/collector.h"
+#include "probe/nat.h"
 #include "probe/serve.h"
 
 #define COLLECTORS_MAX 8
@@ -38,6 +39,7 @@ struct sonde_serve {
 	struct sonde_serve_config config;
 	struct serve_task *tasks[SONDE_PROBE_TASKS_MAX]; /* owned; NULL = slot is free */
 	struct serve_running running[COLLECTORS_MAX];
+	struct sonde_nat *nat;		  /* owned; NULL while no task has flows */
 	struct sonde_probe_probe *probes; /* owned, PROBES_MAX; NULL while nothing runs */
 	size_t n_probes;
 	uint64_t probes_cut;
@@ -101,6 +103,12 @@ int serve_fit_maps(const struct sonde_collector *c, uint64_t max_map_bytes,
 bool serve_drop_task(struct sonde_serve *s, uint32_t slot, uint64_t *ret_detach_ns);
 /* Stops every collector. Return: ns that took. */
 uint64_t serve_stop_all(struct sonde_serve *s);
+/* serve-flow.c: a snapshot's sink that fills in what address translation made of a FLOW record; ctx is the answer. */
+int serve_flow_emit(void *ctx, struct sonde_probe_reply *reply);
+/* A task with flows starts: notes in a PROBE record whether translation can be asked for. Return: 0, -ENOMEM. */
+int serve_flow_start(struct sonde_serve *s) _must_check_;
+void serve_flow_stop(struct sonde_serve *s);
+
 /* Idle proof after the last task, as a record. */
 int serve_proof_record(struct serve_answer *a);
 uint64_t serve_task_deadline_ns(const struct serve_task *t);

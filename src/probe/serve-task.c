@@ -382,6 +382,7 @@ uint64_t serve_stop_all(struct sonde_serve *s)
 		run->collector = NULL;
 		ns += timing.detach_ns;
 	}
+	serve_flow_stop(s);
 	free(s->probes);
 	s->probes = NULL;
 	s->n_probes = 0;
@@ -511,6 +512,8 @@ int serve_task_start(struct sonde_serve *s, const struct sonde_probe_request *q,
 	t->since_ns = now_ns;
 	t->started = true;
 	r = start(s, q->task, &timing, a);
+	if (r == 0 && t->options & SONDE_PROBE_OPTION_FLOWS)
+		r = serve_flow_start(s);
 	emitted = emit_probes(s, a);
 	if (r < 0) { /* takes back what it got, and stops what only it started */
 		uint64_t detach_ns;
@@ -543,8 +546,10 @@ int serve_snapshot(struct sonde_serve *s, const struct sonde_probe_request *q, u
 		   struct serve_answer *a)
 {
 	struct sonde_collect_sink sink = {
-		.emit = serve_emit, .ctx = a, .open_flows = q->open_flows};
+		.emit = serve_flow_emit, .ctx = a, .open_flows = q->open_flows};
 
+	if (s->nat)
+		sonde_nat_begin(s->nat, now_ns);
 	for (size_t i = 0; i < ELEMENTS_OF(s->running); i++) {
 		const struct serve_running *run = &s->running[i];
 		int r;

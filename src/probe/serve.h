@@ -32,6 +32,7 @@ struct sonde_serve_config {
 		*btf_external; /* paths as struct sonde_kernel_btf_files has them, borrowed */
 	int proc_fd;	       /* borrowed */
 	int ids_fd;	       /* of sonde_bpf_ids_open(), or -1. Borrowed */
+	int netfilter_fd;      /* NETLINK_NETFILTER, or -1. Borrowed */
 	/* Takes a complete reply. 0, or -errno, which ends the worker. */
 	int (*send)(void *ctx, const struct sonde_probe_reply *reply);
 	void *ctx;

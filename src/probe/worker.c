@@ -199,6 +199,7 @@ int sonde_worker_run(const struct sonde_worker_config *given)
 		.btf_external = config->btf_external,
 		.proc_fd = config->proc_fd,
 		.ids_fd = config->ids_fd,
+		.netfilter_fd = config->netfilter_fd,
 		.send = send_reply,
 		.ctx = config,
 	};

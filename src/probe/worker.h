@@ -26,6 +26,7 @@ struct sonde_worker_config {
 	int socket;
 	int proc_fd;
 	int ids_fd;	    /* of sonde_bpf_ids_open(), -1 = none */
+	int netfilter_fd;   /* NETLINK_NETFILTER, -1 = none */
 	const char *policy; /* NULL = SONDE_POLICY_FILE */
 	/* Of the policy, filled in by sonde_worker_run(); sonde_worker_loop() wants them. Borrowed. */
 	const char *btf_own, *btf_external;

@@ -57,6 +57,7 @@ static void set_up(struct fixture *f, const char *policy)
 		.policy = f->policy,
 		.proc_fd = f->proc_fd,
 		.ids_fd = -1,
+		.netfilter_fd = -1,
 		.send = collect_reply,
 		.ctx = f,
 	};
