@@ -29,7 +29,14 @@ extern struct veth truth_veth;
 	scene(rtt_netem) \
 	scene(retransmits) \
 	scene(drops) \
-	scene(corruption)
+	scene(corruption) \
+	scene(disorder) \
+	scene(copies) \
+	scene(why_slow) \
+	scene(gauges) \
+	scene(accept_queue) \
+	scene(ends) \
+	scene(ledger)
 /* clang-format on */
 
 #define DECLARE(name) void truth_scene_##name(void **state);
