@@ -35,8 +35,11 @@ static uint64_t grown(const struct both_words *from, enum veth_side side, const 
 static void open_many(struct fixture_pair *pairs)
 {
 	pairs[0] = veth_pair(&truth_veth, AF_INET);
-	for (size_t i = 1; i < MANY; i++)
-		pairs[i] = fixture_again(&pairs[0]);
+	for (size_t i = 1; i < MANY; i++) {
+		pairs[i] = (struct fixture_pair){.listener = -1, .port = pairs[0].port};
+		pairs[i].client = veth_connect(&truth_veth, AF_INET, pairs[0].port, 0);
+		pairs[i].server = fixture_accept(pairs[0].listener);
+	}
 }
 
 /* One byte of the client's and one of the server's, so that each has an owner. */
@@ -195,6 +198,25 @@ static void half_closed(struct fixture *f)
 	compare_closes(f, CLIENT, p.port, SONDE_TCP_CLOSE_LOCAL_FIN, 1, own);
 }
 
+/* The path is gone: the kernel gives up after TCP_USER_TIMEOUT. */
+static void times_out(struct fixture *f)
+{
+	struct link l = link_open(AF_INET, 0);
+	const unsigned int timeout_ms = 300;
+	uint64_t ns[1];
+
+	truth_case("timed out");
+	link_exchange(&l, 1, ns);
+	assert_ok(setsockopt(l.client, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms,
+			     sizeof(timeout_ms)));
+	sonde_test_wire_drop(l.wire, SONDE_TEST_CLIENT, 1000);
+	fixture_send(l.client, 1000);
+	wait_for_end(l.client);
+	fixture_snapshot(f);
+	compare_closes(f, CLIENT, l.port, SONDE_TCP_CLOSE_ERROR, 1, own);
+	link_close(&l);
+}
+
 TRUTH_SCENE(connections)
 {
 	client_closes(f);
@@ -202,6 +224,7 @@ TRUTH_SCENE(connections)
 	client_resets(f);
 	both_close(f);
 	half_closed(f);
+	times_out(f);
 }
 
 /* The outcome of connect(2), and of its socket's error when that comes later. */

@@ -85,5 +85,5 @@ int main(int argc, char **argv)
 	}
 	failed = run_aside(chosen, n);
 	veth_close(&truth_veth);
-	return truth_print(format) && failed == 0 ? 0 : 1;
+	return truth_print(format, failed) && failed == 0 ? 0 : 1;
 }

@@ -314,7 +314,7 @@ static void print_json(void)
 	json_decref(all);
 }
 
-static void print_summary(FILE *to)
+static void print_summary(FILE *to, int broken)
 {
 	size_t count[_TRUTH_VERDICT_MAX] = {0};
 	struct utsname host;
@@ -325,10 +325,10 @@ static void print_summary(FILE *to)
 	(void)fprintf(to, "truth on %s: %zu numbers", host.release, n_rows);
 	for (size_t i = 0; i < _TRUTH_VERDICT_MAX; i++)
 		(void)fprintf(to, ", %zu %s", count[i], verdict_names[i]);
-	(void)fprintf(to, "\n");
+	(void)fprintf(to, "; %d scenes failed\n", broken);
 }
 
-bool truth_print(const char *format)
+bool truth_print(const char *format, int broken)
 {
 	bool good = true;
 
@@ -340,7 +340,7 @@ bool truth_print(const char *format)
 		print_table();
 	}
 	(void)fflush(stdout);
-	print_summary(strcmp(format, "table") == 0 ? stdout : stderr);
+	print_summary(strcmp(format, "table") == 0 ? stdout : stderr, broken);
 	for (size_t i = 0; i < n_rows; i++)
 		good = good && is_right(&rows[i]);
 	return good;

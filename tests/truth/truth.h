@@ -69,5 +69,8 @@ void truth_end(void);
 	}                                                                                          \
 	static void name##_rows(struct fixture *f)
 
-/* Prints all rows; true when each is right. @format: "table", "csv" or "json". */
-bool truth_print(const char *format);
+/*
+ * Prints all rows; true when each is right. @format: "table", "csv" or "json"; @broken: scenes that did not come to
+ * their end or had a row that is not right, for the last line.
+ */
+bool truth_print(const char *format, int broken);
