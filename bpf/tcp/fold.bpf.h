@@ -170,7 +170,8 @@ static __always_inline void start_clocks(const struct reading *now, struct sonde
 /* A connection whose first byte we know: at ESTABLISHED, or in a fast open before it. */
 static __always_inline void base_new(const struct reading *now, struct sonde_tag *tag)
 {
-	__u32 syn = tag->role == SONDE_TCP_ROLE_CLIENT; /* bytes_acked counts ours */
+	/* bytes_acked counts our SYN; a socket under TCP_REPAIR is established without one */
+	__u32 syn = tag->role == SONDE_TCP_ROLE_CLIENT && now->bytes_acked > 0;
 
 	if (tag->flags & TAG_HAS_BASE)
 		return;

@@ -101,6 +101,19 @@ static __always_inline void close_if_shut(const struct sock *sk, struct sonde_ta
 		count_close(tag, tag->closer - 1);
 }
 
+/*
+ * SYN-ACK to ACK; 0 = not known. Behind a SYN cookie it comes from the timestamp option,
+ * whose low six bits were the cookie's: up to 64 ms too long. Such a time is whole
+ * milliseconds, which of the others one in a thousand is; those of a SYN-ACK that was
+ * sent again are, too, and true.
+ */
+static __always_inline __u32 synack_us(const struct reading *now)
+{
+	__u32 us = now->srtt_us >> 3;
+
+	return us % 1000 == 0 && !now->total_retrans ? 0 : us;
+}
+
 SHARED int begin_connection(struct sonde_tag *tag, const struct reading *now, bool seen)
 {
 	struct sonde_tcp_cell *cell;
@@ -111,8 +124,7 @@ SHARED int begin_connection(struct sonde_tag *tag, const struct reading *now, bo
 		return 0;
 	if (tag->role == SONDE_TCP_ROLE_SERVER) {
 		tag->peer_pid = tuple_peer(tag);
-		/* SYN-ACK to ACK; 0 after a SYN cookie */
-		tag->handshake_us = seen ? now->srtt_us >> 3 : 0;
+		tag->handshake_us = seen ? synack_us(now) : 0;
 		tag->start_ns = bpf_ktime_get_ns();
 	}
 	base_new(now, tag); /* behind the key: from here on a snapshot looks for the cell */
@@ -182,11 +194,12 @@ static __always_inline struct sonde_tag *connection_tag(struct sock *sk)
 	return tag;
 }
 
-static __always_inline __u32 connect_error(const struct sock *sk)
+static __always_inline __u32 connect_error(const struct sock *sk, const struct sonde_tag *tag)
 {
 	struct tcp_sock *tp;
 
-	switch (sk->sk_err) {
+	/* An error that did not end the connect: the application was told, took it and gave up. */
+	switch (sk->sk_err ?: tag->connect_errno) {
 	case 0:
 		/* No SYN went out: the port was refused (EADDRNOTAVAIL), nobody gave up. */
 		tp = bpf_skc_to_tcp_sock((void *)sk);
@@ -208,7 +221,7 @@ static __always_inline __u32 connect_error(const struct sock *sk)
 
 static __always_inline void connect_failed(const struct sock *sk, struct sonde_tag *tag)
 {
-	__u32 index, error = connect_error(sk);
+	__u32 index, error = connect_error(sk, tag);
 	struct sonde_tcp_cell *cell = tag_cell(tag, &index);
 
 	tag->error = error + 1;
@@ -541,6 +554,38 @@ static __always_inline void on_call(struct sock *sk, int ret, int flags, bool wr
 }
 
 #define RESET_WITHOUT_REASON (~0U)
+
+#define EE_ORIGIN_ICMP 2
+#define EE_ORIGIN_ICMP6 3
+
+/* Of the ICMP message that was put last into the socket's error queue; 0 = there is none. */
+static __always_inline __u32 queued_errno(const struct sock *sk)
+{
+	const struct sk_buff *skb = sk->sk_error_queue.prev;
+	const struct sock_exterr_skb *error = (void *)skb->cb;
+	__u8 origin;
+
+	if ((const void *)skb == &sk->sk_error_queue)
+		return 0;
+	origin = BPF_CORE_READ(error, ee.ee_origin);
+	return origin == EE_ORIGIN_ICMP || origin == EE_ORIGIN_ICMP6
+		       ? BPF_CORE_READ(error, ee.ee_errno)
+		       : 0;
+}
+
+/*
+ * An ICMP message that comes while connect(2) has the socket does not end the connect:
+ * the application is told by poll(2), SO_ERROR or the error queue, and the SYN goes out
+ * again unless it gives up.
+ */
+static __always_inline void on_error(struct sock *sk)
+{
+	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
+
+	if (tag && tag->kind == TAG_CONNECTION && tag->role == SONDE_TCP_ROLE_CLIENT &&
+	    sk->__sk_common.skc_state == TCP_SYN_SENT)
+		tag->connect_errno = sk->sk_err ?: queued_errno(sk);
+}
 
 static __always_inline void on_reset(struct sock *sk, bool received, __u32 reason)
 {

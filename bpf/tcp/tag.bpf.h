@@ -51,7 +51,10 @@ struct sonde_tag {
 	__u16 rport;
 	__u8 error; /* enum sonde_tcp_connect_error + 1; 0 = the connect did not fail */
 	__u8 life; /* how often the socket was used before this connection, by connect(2) after a disconnect */
-	__u32 handshake_us; /* of a child, waiting with TAG_ACCEPT_WAITS; 0 = unknown */
+	union {
+		__u32 handshake_us;  /* of a child, waiting with TAG_ACCEPT_WAITS; 0 = unknown */
+		__u32 connect_errno; /* of a client: told while it was connecting; 0 = none */
+	};
 	__u8 laddr[16];
 	__u8 raddr[16];
 	__u64 netns;

@@ -124,6 +124,12 @@ int BPF_PROG(sonde_reset_plain, struct sock *sk)
 	return COUNTED(SONDE_TCP_PROGRAM_RESET_PLAIN, on_reset(sk, false, RESET_WITHOUT_REASON));
 }
 
+SEC("tp_btf/inet_sk_error_report")
+int BPF_PROG(sonde_error, struct sock *sk)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_ERROR, on_error(sk));
+}
+
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(sonde_reset_recv, struct sock *sk)
 {

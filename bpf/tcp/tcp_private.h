@@ -110,7 +110,8 @@ enum sonde_tcp_program {
 	SONDE_TCP_PROGRAM_SWITCH = 18,
 	SONDE_TCP_PROGRAM_THREADS = 19,
 	SONDE_TCP_PROGRAM_RESET_PLAIN = 20,
-	SONDE_TCP_PROGRAM_MAX = 21,
+	SONDE_TCP_PROGRAM_ERROR = 21,
+	SONDE_TCP_PROGRAM_MAX = 22,
 };
 
 /* A connection that ended. @turn is one more than the place given out, written last. */
