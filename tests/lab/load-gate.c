@@ -13,6 +13,7 @@
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +37,7 @@ static const char *const verdict_names[] = {"pending", "loads", "absent", "forbi
 
 struct row {
 	enum verdict verdict;
-	unsigned long instructions, states;
+	uint64_t instructions, states;
 	char why[160];
 };
 
@@ -93,16 +94,23 @@ static void last_word(const char *log, char *dst, size_t size)
 	}
 }
 
+/* The number behind @word; 0 where the log has none. */
+static uint64_t number_behind(const char *log, const char *word)
+{
+	const char *at = strstr(log, word);
+	uint64_t n = 0;
+
+	if (!at)
+		return 0;
+	for (at += strlen(word); *at >= '0' && *at <= '9'; at++)
+		n = n * 10 + (uint64_t)(*at - '0');
+	return n;
+}
+
 static void read_counts(const char *log, struct row *row)
 {
-	const char *counts = strstr(log, "processed ");
-	const char *states = strstr(log, "total_states ");
-
-	/* Of the kernel's own making; what is not there stays 0. */
-	if (counts)
-		row->instructions = strtoul(counts + strlen("processed "), NULL, 10);
-	if (states)
-		row->states = strtoul(states + strlen("total_states "), NULL, 10);
+	row->instructions = number_behind(log, "processed ");
+	row->states = number_behind(log, "total_states ");
 }
 
 static void judge_failure(struct row *row, const char *log, int error)
@@ -207,7 +215,7 @@ static void print(const struct object *o)
 	bpf_object__for_each_program (p, object) {
 		const struct row *row = &o->rows[i++];
 
-		(void)printf("%s,%s,%s,%lu,%lu,%s\n", name, bpf_program__name(p),
+		(void)printf("%s,%s,%s,%" PRIu64 ",%" PRIu64 ",%s\n", name, bpf_program__name(p),
 			     verdict_names[row->verdict], row->instructions, row->states, row->why);
 	}
 	bpf_object__close(object);
