@@ -6,22 +6,11 @@
  * kinds is that of the connection, also where a transmit failed.
  */
 
-/* In this order: kernel-facts of the design (tlp_high_seq is still 0 here for a TLP). */
 static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct tcp_sock *tp)
 {
-	__u32 state = sk->__sk_common.skc_state;
-	__u32 ca_state = BPF_CORE_READ_BITFIELD(tp, inet_conn.icsk_ca_state);
-	__u32 pending = tp->inet_conn.icsk_pending;
-
-	if (state == TCP_SYN_SENT || state == TCP_SYN_RECV)
-		return SONDE_TCP_RETRANSMIT_SYN;
-	if (ca_state == TCP_CA_Recovery)
-		return SONDE_TCP_RETRANSMIT_FAST;
-	if (ca_state == TCP_CA_Loss)
-		return pending ? SONDE_TCP_RETRANSMIT_RTO_RECOVERY : SONDE_TCP_RETRANSMIT_RTO;
-	if (pending == ICSK_TIME_LOSS_PROBE)
-		return SONDE_TCP_RETRANSMIT_TLP;
-	return SONDE_TCP_RETRANSMIT_OTHER;
+	return retransmit_kind_of(sk->__sk_common.skc_state,
+				  BPF_CORE_READ_BITFIELD(tp, inet_conn.icsk_ca_state),
+				  tp->inet_conn.icsk_pending);
 }
 
 static __always_inline void count_retransmit(struct sonde_tag *tag, const struct tcp_sock *tp,

@@ -196,27 +196,10 @@ static __always_inline struct sonde_tag *connection_tag(struct sock *sk)
 
 static __always_inline __u32 connect_error(const struct sock *sk, const struct sonde_tag *tag)
 {
-	struct tcp_sock *tp;
+	const struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
 
 	/* An error that did not end the connect: the application was told, took it and gave up. */
-	switch (sk->sk_err ?: tag->connect_errno) {
-	case 0:
-		/* No SYN went out: the port was refused (EADDRNOTAVAIL), nobody gave up. */
-		tp = bpf_skc_to_tcp_sock((void *)sk);
-		return tp && tp->segs_out ? SONDE_TCP_CONNECT_ABORTED : SONDE_TCP_CONNECT_OTHER;
-	case ERR_CONNREFUSED:
-		return SONDE_TCP_CONNECT_ECONNREFUSED;
-	case ERR_TIMEDOUT:
-		return SONDE_TCP_CONNECT_ETIMEDOUT;
-	case ERR_HOSTUNREACH:
-		return SONDE_TCP_CONNECT_EHOSTUNREACH;
-	case ERR_NETUNREACH:
-		return SONDE_TCP_CONNECT_ENETUNREACH;
-	case ERR_CONNRESET:
-		return SONDE_TCP_CONNECT_ECONNRESET;
-	default:
-		return SONDE_TCP_CONNECT_OTHER;
-	}
+	return connect_error_of(sk->sk_err ?: tag->connect_errno, tp && tp->segs_out);
 }
 
 static __always_inline void connect_failed(const struct sock *sk, struct sonde_tag *tag)

@@ -17,7 +17,6 @@
 #include "bpf/tcp/tcp_private.h"
 #include "bpf/tcp/tcp_types.h"
 
-#define ICSK_TIME_LOSS_PROBE 5
 /* enum tcp_chrono; 0: nothing to send */
 #define CHRONO_BUSY 1
 #define CHRONO_RWND 2
@@ -45,6 +44,7 @@
 #include "bpf/lib/cells.bpf.h"
 #include "bpf/lib/packet.bpf.h"
 #include "bpf/lib/targets.bpf.h"
+#include "bpf/lib/tcp_verdict.bpf.h"
 
 #include "bpf/tcp/tag.bpf.h"
 
