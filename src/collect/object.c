@@ -167,10 +167,28 @@ static bool is_cgroup(const char *hook)
 	return strcmp(hook, "sockops") == 0 || strncmp(hook, "cgroup/", strlen("cgroup/")) == 0;
 }
 
+static struct bpf_link *attach_walk(struct bpf_program *p, const struct bpf_map *map)
+{
+	union bpf_iter_link_info info = {.map.map_fd = (uint32_t)bpf_map__fd(map)};
+	struct bpf_iter_attach_opts opts;
+
+	/* libbpf refuses an option struct whose padding is not 0, which an initializer may leave. */
+	memset(&opts, 0, sizeof(opts));
+	opts.sz = sizeof(opts);
+	opts.link_info = &info;
+	opts.link_info_len = sizeof(info);
+	return bpf_program__attach_iter(p, &opts);
+}
+
 static struct bpf_link *attach(const struct sonde_object *o, uint32_t program)
 {
 	const char *hook = o->plan.table->programs[program].hook;
 	struct bpf_program *p = find_program(o, program);
+	const struct bpf_map *walked =
+		o->loader.walked ? o->loader.walked(o->loader.ctx, program) : NULL;
+
+	if (walked)
+		return attach_walk(p, walked);
 
 	if (is_cgroup(hook))
 		return bpf_program__attach_cgroup(p, o->config.cgroup_fd);

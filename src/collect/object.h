@@ -29,6 +29,8 @@ struct sonde_object_loader {
 	int (*load)(void *ctx); /* 0, -errno */
 	/* What sonde_clock of bpf/lib/calibrate.bpf.h counted. */
 	void (*read_clock)(void *ctx, uint64_t *ret_ns, uint64_t *ret_runs);
+	/* The map that an iterator over a map's elements walks; NULL = the program is none such. May be NULL. */
+	struct bpf_map *(*walked)(void *ctx, uint32_t program);
 	void *ctx;
 };
 

@@ -101,9 +101,11 @@ static int new_state(const struct sonde_collect_config *config, struct udp_state
 	s->cell_limit = clamp(config->max_cells, CELLS_MIN, CELLS_MAX);
 	s->other_limit = clamp(2 * bounded.max_targets, 2, OTHERS_MAX);
 	sonde_table_done(&s->cells);
-	r = sonde_object_init(
-		&s->object, udp_plan_table(), &bounded,
-		(struct sonde_object_loader){open_skeleton, load_skeleton, read_clock, s});
+	r = sonde_object_init(&s->object, udp_plan_table(), &bounded,
+			      (struct sonde_object_loader){.open = open_skeleton,
+							   .load = load_skeleton,
+							   .read_clock = read_clock,
+							   .ctx = s});
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(s);
