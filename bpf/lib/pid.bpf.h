@@ -40,7 +40,12 @@ __noinline __u32 pid_here(__u64 pid)
 	levels = BPF_CORE_READ((struct pid *)pid, level) + 1;
 	if (levels > SONDE_PIDNS_LEVELS + 1)
 		return 0;
+#ifdef SONDE_WITHOUT_LOOP /* bpf_loop() came with 5.17 */
+	for (__u32 i = 0; i <= SONDE_PIDNS_LEVELS && i < levels && !walk.nr; i++)
+		pid_at_level(i, &walk);
+#else
 	bpf_loop(levels, pid_at_level, &walk, 0);
+#endif
 	return walk.nr;
 }
 
@@ -58,5 +63,9 @@ static __always_inline __u32 current_pid(void)
 {
 	if (sonde_pidns_inum == SONDE_PIDNS_INIT)
 		return bpf_get_current_pid_tgid() >> 32;
+#ifdef SONDE_WITHOUT_LOOP /* and its task_btf with 5.11 */
+	return task_pid((void *)bpf_get_current_task());
+#else
 	return task_pid(bpf_get_current_task_btf());
+#endif
 }

@@ -11,6 +11,7 @@
 #include "collect/collector.h"
 #include "collect/plan.h"
 #include "collect/table.h"
+#include "collect/tcp/emit.h"
 
 struct bpf_link;
 struct tcp_bpf;
@@ -69,6 +70,9 @@ struct tcp_state {
 	 SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_SYS_EXIT) | SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_SWITCH) |   \
 	 SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_THREADS))
 
+/* tcp.c: with socket storage; tier.c chooses between it and collect/tcp_hash.h. */
+extern const struct sonde_collector tcp_storage_collector;
+
 #define TCP_CAP_BPF (1ULL << 39)
 #define TCP_CAP_PERFMON (1ULL << 38)
 #define TCP_CAP_NET_ADMIN (1ULL << 12)
@@ -110,9 +114,6 @@ int tcp_emit_processes(struct tcp_state *s, struct sonde_collect_sink sink) _mus
 
 /* snapshot.c */
 int tcp_snapshot(void *state, struct sonde_collect_sink sink) _must_check_;
-/* @kind: enum sonde_probe_hist_kind */
-int tcp_emit_hist(const struct sonde_tcp_hist *hist, uint32_t index, uint32_t kind,
-		  struct sonde_collect_sink sink) _must_check_;
 
 /* calls.c */
 

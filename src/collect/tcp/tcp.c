@@ -216,7 +216,7 @@ static int tcp_memory(const struct sonde_collect_config *config, struct sonde_co
 	return r < 0 ? r : tcp_programs_memory(s, sum);
 }
 
-const struct sonde_collector sonde_collector_tcp = {
+const struct sonde_collector tcp_storage_collector = {
 	.name = "tcp",
 	.bit = SONDE_PROBE_COLLECT_TCP,
 	.plan = tcp_plan,
