@@ -40,38 +40,43 @@ static __always_inline void retire(__u32 pid)
 		target->state = SONDE_TCP_TARGET_EXITED;
 }
 
-/* A target's child is a target from before its first instruction. */
-static __always_inline void on_fork(struct task_struct *parent, struct task_struct *child)
+/* A target's child is a target from before its first instruction. Return: the child is one. */
+static __always_inline bool on_fork(struct task_struct *parent, struct task_struct *child)
 {
 	struct sonde_tcp_target *of_parent, entry = {};
 	__u32 pid;
 
 	if (child->pid != child->tgid)
-		return; /* a thread */
+		return false; /* a thread */
 	pid = task_pid(parent);
 	of_parent = bpf_map_lookup_elem(&sonde_targets, &pid);
 	if (!of_parent || !of_parent->task_mask || of_parent->state == SONDE_TCP_TARGET_EXITED) {
 		retire(task_pid(child));
-		return;
+		return false;
 	}
 	entry.task_mask = of_parent->task_mask;
 	entry.root_pid = of_parent->root_pid;
 	entry.state = SONDE_TCP_TARGET_FORKED;
 	pid = task_pid(child);
-	if (!pid || bpf_map_update_elem(&sonde_targets, &pid, &entry, BPF_ANY))
+	if (!pid || bpf_map_update_elem(&sonde_targets, &pid, &entry, BPF_ANY)) {
 		lose(SONDE_LOSS_TARGET_FULL, 1);
+		return false;
+	}
+	return true;
 }
 
-static __always_inline void on_exit(struct task_struct *task)
+/* Return: it was the process's last thread. */
+static __always_inline bool on_exit(struct task_struct *task)
 {
 	struct sonde_tcp_target *target;
 	__u32 pid;
 
 	/* do_exit() has counted this thread out already: 0 = the process ends. */
 	if (BPF_CORE_READ(task, signal, live.counter) > 0)
-		return;
+		return false;
 	pid = task_pid(task);
 	target = bpf_map_lookup_elem(&sonde_targets, &pid);
 	if (target)
 		target->state = SONDE_TCP_TARGET_EXITED;
+	return true;
 }

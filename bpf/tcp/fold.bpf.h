@@ -150,8 +150,9 @@ static __always_inline void read_payload(const struct reading *now, const struct
 	struct sequence seq;
 
 	read_sequence(now, tag, now->tag_flags, &seq);
-	payload->sent = nearest(acked + (seq.sent - seq.acked) - (tag->sent_seq0 - tag->acked_seq0),
-				seq.sent - tag->sent_seq0);
+	payload->sent =
+		nearest(acked + (seq.sent - seq.acked) - (__s32)(tag->sent_seq0 - tag->acked_seq0),
+			seq.sent - tag->sent_seq0);
 	payload->acked = nearest(acked, seq.acked - tag->acked_seq0);
 	payload->received = nearest(arrived - (seq.arrived - seq.received) +
 					    (tag->arrived_seq0 - tag->received_seq0),

@@ -22,20 +22,9 @@ static __always_inline __u32 seed_target(struct task_struct *task)
 	pid = task_pid(task);
 	sonde_seed_task = task;
 	sonde_seed_pid = is_target(pid) ? pid : 0;
+	if (sonde_seed_pid)
+		mark_tgid(task->tgid);
 	return sonde_seed_pid;
-}
-
-static __always_inline bool is_connected(__u32 state)
-{
-	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || has_sent_fin(state);
-}
-
-static __always_inline bool is_server_side(const struct sonde_tag *tag)
-{
-	struct sonde_tcp_listener_key key = {.netns = tag->netns, .port = tag->lport};
-	__u32 *generation = bpf_map_lookup_elem(&sonde_listeners, &key);
-
-	return generation && *generation == sonde_seed_generation;
 }
 
 static __always_inline void learn(struct sock *sk, __u32 pid)
@@ -59,105 +48,9 @@ static __always_inline void learn(struct sock *sk, __u32 pid)
 	tuple_enter(pair);
 }
 
-/* Everything but the kind. What an event wrote of our FIN stays: it knows its place. */
-static __noinline int fill_seeded(struct sock *sk, struct sonde_tag *tag, __u32 flags, __u32 state)
+static __always_inline void count_seeded(bool found)
 {
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-	struct reading now = {};
-
-	if (!tp)
-		return 0;
-	write_identity(tag, &sk->__sk_common);
-	tag->closer = 0;
-	__sync_fetch_and_and(&tag->flags, TAG_FIN_SENT);
-	if (state == TCP_SYN_SENT) {
-		/* Nothing of it was counted yet: `opened` and its bytes follow. */
-		tag->role = SONDE_TCP_ROLE_CLIENT;
-		tag->segments_out = tp->segs_out;
-		tag->retrans = tp->total_retrans;
-		tag->segments_out0 = tp->segs_out;
-		tag->retrans0 = tp->total_retrans;
-		tag->kind_retrans = tp->total_retrans;
-		tag->retrans_bytes = tp->bytes_retrans;
-		tag->kind_retrans_bytes = tp->bytes_retrans;
-		return 0;
-	}
-	tag->role = flags & TAG_PROVISIONAL || is_server_side(tag) ? SONDE_TCP_ROLE_SERVER
-								   : SONDE_TCP_ROLE_CLIENT;
-	tag->peer_pid = tuple_peer(tag);
-	if (has_sent_fin(state)) {
-		payload_ends(sk, tag, 1);
-		flags |= TAG_HALF_COUNTED;
-		tag->closer = SONDE_TCP_CLOSE_LOCAL_FIN + 1;
-	}
-	if (state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK)
-		tag->closer = SONDE_TCP_CLOSE_REMOTE_FIN + 1;
-	__sync_fetch_and_or(&tag->flags, flags | TAG_ESTABLISHED | TAG_SEED_WAITS);
-	tuple_enter(tag); /* again, with the role: what learn() entered was for tuple_peer() */
-	read_socket(sk, tp, tag, &now);
-	base_seeded(&now, tag);
-	return 0;
-}
-
-/* The tag is whole. False when an event came since it was begun; @state: what the socket went to with it. */
-static __always_inline bool publish_seeded(struct sonde_tag *tag, __u32 *state)
-{
-	__u32 kind;
-
-	if (__sync_val_compare_and_swap(&tag->kind, TAG_BLANK, TAG_CONNECTION) == TAG_BLANK)
-		return true;
-	kind = __sync_lock_test_and_set(&tag->kind, TAG_BLANK);
-	*state = kind >> TAG_STALE_SHIFT ?: *state;
-	return false;
-}
-
-/*
- * An event that looked for the tag before it was there is found by the state that it
- * left: here, or at the next snapshot. @flags: TAG_PROVISIONAL for what waits in an
- * accept queue.
- */
-static __noinline int tag_connected(struct sock *sk, __u32 pid, __u32 flags)
-{
-	__u32 state = sk->__sk_common.skc_state;
-	bool whole = false;
-	struct sonde_tag *tag;
-	int i;
-
-	if (!bpf_skc_to_tcp_sock(sk) || bpf_sk_storage_get(&sonde_tags, sk, NULL, 0))
-		return 0;
-	tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!tag) {
-		lose(SONDE_TCP_LOSS_TAG_FAILED, 1);
-		return 0;
-	}
-	if (tag->kind != TAG_BLANK)
-		return 0;
-	tag->pid = pid;
-	for (i = 0; i < SONDE_TCP_SEED_RETRIES && !whole; i++) {
-		if (!is_connected(state) && state != TCP_SYN_SENT) {
-			/* Ended meanwhile: it is none that the task found open. */
-			tuple_leave(tag);
-			bpf_sk_storage_delete(&sonde_tags, sk);
-			return 0;
-		}
-		fill_seeded(sk, tag, flags, state);
-		whole = publish_seeded(tag, &state);
-	}
-	if (!whole) {
-		publish(tag, TAG_CONNECTION);
-		lose(SONDE_TCP_LOSS_BUSY, 1);
-	}
-	if (state == TCP_SYN_SENT)
-		return 0;
-	add(&sonde_begun, 1);
-	if (*(volatile unsigned char *)&sk->__sk_common.skc_state == TCP_CLOSE &&
-	    ended_before_seed(tag)) {
-		take_off(sk, tag);
-		return 0;
-	}
-	sonde_seeded++;
-	sonde_probe_wanted = true;
-	return 0;
+	sonde_seeded += found;
 }
 
 struct accept_walk {
@@ -177,7 +70,7 @@ static int tag_waiting(__u32 i, struct accept_walk *walk)
 	child = req->sk;
 	if (child && child->__sk_common.skc_num == walk->port &&
 	    is_connected(child->__sk_common.skc_state))
-		tag_connected(child, walk->pid, TAG_PROVISIONAL);
+		count_seeded(tag_found(child, walk->pid, TAG_PROVISIONAL, 0));
 	return 0;
 }
 
@@ -222,7 +115,7 @@ static __always_inline void on_file(struct task_struct *task, struct file *file)
 {
 	struct socket *socket = bpf_sock_from_file(file);
 	struct sock *sk;
-	__u32 pid, state;
+	__u32 pid = seed_target(task), state; /* with any file: a first socket may come later */
 
 	if (!socket)
 		return;
@@ -231,11 +124,10 @@ static __always_inline void on_file(struct task_struct *task, struct file *file)
 		return;
 	if (sk->sk_protocol != PROTOCOL_TCP) {
 		if (sk->sk_protocol == PROTOCOL_MPTCP && sonde_seed_pass == SONDE_TCP_SEED_TAG &&
-		    seed_target(task))
+		    pid)
 			lose(SONDE_TCP_LOSS_UNTRACKED_MPTCP, 1);
 		return;
 	}
-	pid = seed_target(task);
 	if (sonde_seed_pass == SONDE_TCP_SEED_LEARN) {
 		learn(sk, pid);
 		return;
@@ -246,5 +138,5 @@ static __always_inline void on_file(struct task_struct *task, struct file *file)
 	if (state == TCP_LISTEN)
 		tag_listener(sk, pid);
 	else if (is_connected(state) || state == TCP_SYN_SENT)
-		tag_connected(sk, pid, 0);
+		count_seeded(tag_found(sk, pid, 0, 0));
 }

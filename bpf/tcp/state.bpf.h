@@ -491,53 +491,6 @@ static __always_inline void on_destroy(struct sock *sk)
 	take_off(sk, tag);
 }
 
-/* The first I/O says whose an inherited connection is. False: nobody's that we measure. */
-static __noinline bool adopt(struct sock *sk, struct sonde_tag *tag)
-{
-	__u32 pid = current_target(), index;
-
-	if (!pid) {
-		lose(SONDE_TCP_LOSS_FOREIGN, 1);
-		take_off(sk, tag);
-		return false;
-	}
-	/* A fast open's child is read from before its -> ESTABLISHED, which writes this otherwise. */
-	if (!(tag->flags & TAG_ESTABLISHED))
-		write_identity(tag, &sk->__sk_common);
-	if (tag->pid != pid) {
-		tag->pid = pid;
-		if (tag->flags & TAG_IN_TUPLES)
-			tuple_enter(tag);
-	}
-	__sync_fetch_and_and(&tag->flags, ~TAG_PROVISIONAL);
-	tag_cell(tag, &index);
-	return true;
-}
-
-static __always_inline void on_call(struct sock *sk, int ret, int flags, bool write)
-{
-	struct sonde_tag *tag = connection_tag(sk);
-	struct sonde_tcp_cell *cell;
-	__u32 index;
-
-	if (!tag)
-		return;
-	if ((tag->flags & (TAG_PROVISIONAL | TAG_ESTABLISHED)) != TAG_ESTABLISHED) {
-		make_up(sk, tag);
-		if (tag->flags & TAG_PROVISIONAL && !adopt(sk, tag))
-			return;
-	}
-	if (ret <= 0 || flags & MSG_PEEK_FLAG)
-		return;
-	cell = tag_cell(tag, &index);
-	if (!cell)
-		return;
-	add(write ? &cell->write_calls : &cell->read_calls, 1);
-	call_moved(index, ret, write ? SONDE_TCP_CALL_WRITE : SONDE_TCP_CALL_READ);
-}
-
-#define RESET_WITHOUT_REASON (~0U)
-
 #define EE_ORIGIN_ICMP 2
 #define EE_ORIGIN_ICMP6 3
 
@@ -570,6 +523,7 @@ static __always_inline void on_error(struct sock *sk)
 		tag->connect_errno = sk->sk_err ?: queued_errno(sk);
 }
 
+#define RESET_WITHOUT_REASON (~0U)
 static __always_inline void on_reset(struct sock *sk, bool received, __u32 reason)
 {
 	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);

@@ -45,6 +45,7 @@
 #include "bpf/lib/packet.bpf.h"
 #include "bpf/lib/targets.bpf.h"
 #include "bpf/lib/tcp_verdict.bpf.h"
+#include "bpf/lib/tgids.bpf.h"
 
 #include "bpf/tcp/tag.bpf.h"
 
@@ -67,6 +68,9 @@
 #include "bpf/tcp/state.bpf.h"
 
 #include "bpf/tcp/drop.bpf.h"
+#include "bpf/tcp/found.bpf.h"
+
+#include "bpf/tcp/io.bpf.h"
 #include "bpf/tcp/seed.bpf.h"
 #include "bpf/tcp/snapshot.bpf.h"
 
@@ -155,14 +159,18 @@ int BPF_PROG(sonde_fork, struct task_struct *parent, struct task_struct *child)
 {
 	return COUNTED(SONDE_TCP_PROGRAM_FORK, ({
 			       thread_forked(parent, child);
-			       on_fork(parent, child);
+			       if (on_fork(parent, child))
+				       mark_tgid(child->tgid);
 		       }));
 }
 
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(sonde_exit, struct task_struct *task)
 {
-	return COUNTED(SONDE_TCP_PROGRAM_EXIT, on_exit(task));
+	return COUNTED(SONDE_TCP_PROGRAM_EXIT, ({
+			       if (on_exit(task))
+				       unmark_tgid(task->tgid);
+		       }));
 }
 
 SEC("sockops")

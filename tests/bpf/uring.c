@@ -5,6 +5,7 @@
 #include <linux/io_uring.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -70,17 +71,12 @@ void uring_close(struct uring *u)
 	*u = (struct uring){.fd = -1};
 }
 
-int uring_move(struct uring *u, bool send, int fd, void *bytes, uint32_t n)
+/* The ring's entry is filled. Return: its result. */
+static int submit(struct uring *u)
 {
 	const struct io_uring_cqe *done;
-	struct io_uring_sqe *e = u->entries;
 	uint32_t tail = *word(u, u->sq_tail), head = *word(u, u->cq_head);
 
-	memset(e, 0, sizeof(*e));
-	e->opcode = send ? IORING_OP_SEND : IORING_OP_RECV;
-	e->fd = fd;
-	e->addr = (uint64_t)(uintptr_t)bytes;
-	e->len = n;
 	word(u, u->sq_array)[tail & u->sq_mask] = 0;
 	__atomic_store_n(word(u, u->sq_tail), tail + 1, __ATOMIC_RELEASE);
 	if (syscall(SYS_io_uring_enter, u->fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
@@ -91,4 +87,54 @@ int uring_move(struct uring *u, bool send, int fd, void *bytes, uint32_t n)
 	done += head & u->cq_mask;
 	__atomic_store_n(word(u, u->cq_head), head + 1, __ATOMIC_RELEASE);
 	return done->res;
+}
+
+static struct io_uring_sqe *begin(struct uring *u, uint8_t opcode, int fd)
+{
+	struct io_uring_sqe *e = u->entries;
+
+	memset(e, 0, sizeof(*e));
+	e->opcode = opcode;
+	e->fd = fd;
+	return e;
+}
+
+static int move_bytes(struct uring *u, struct io_uring_sqe *e, void *bytes, uint32_t n)
+{
+	e->addr = (uint64_t)(uintptr_t)bytes;
+	e->len = n;
+	return submit(u);
+}
+
+int uring_move(struct uring *u, bool send, int fd, void *bytes, uint32_t n)
+{
+	return move_bytes(u, begin(u, send ? IORING_OP_SEND : IORING_OP_RECV, fd), bytes, n);
+}
+
+int uring_register(struct uring *u, int fd)
+{
+	int32_t table[1] = {fd};
+
+	if (syscall(SYS_io_uring_register, u->fd, IORING_REGISTER_FILES, table, 1) < 0)
+		return -errno;
+	return 0;
+}
+
+int uring_move_direct(struct uring *u, bool send, void *bytes, uint32_t n)
+{
+	struct io_uring_sqe *e = begin(u, send ? IORING_OP_SEND : IORING_OP_RECV, 0);
+
+	e->flags = IOSQE_FIXED_FILE;
+	return move_bytes(u, e, bytes, n);
+}
+
+int uring_accept(struct uring *u, int listener, bool direct)
+{
+	struct io_uring_sqe *e = begin(u, IORING_OP_ACCEPT, listener);
+
+	if (direct)
+		e->file_index = 1; /* the first, from 1 */
+	else
+		e->accept_flags = SOCK_CLOEXEC;
+	return submit(u);
 }

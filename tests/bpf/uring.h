@@ -22,3 +22,13 @@ int uring_open(struct uring *u);
 void uring_close(struct uring *u);
 /* One send(2) or recv(2) as an operation of the ring, waited for. Return: its result. */
 int uring_move(struct uring *u, bool send, int fd, void *bytes, uint32_t n);
+
+/*
+ * A table of one direct descriptor. @fd: what it holds from now on, or -1: nothing yet. Return: 0, -errno.
+ * A direct accept fills it; the ring then holds the only reference.
+ */
+int uring_register(struct uring *u, int fd);
+/* As uring_move(), on the direct descriptor. */
+int uring_move_direct(struct uring *u, bool send, void *bytes, uint32_t n);
+/* Return: the descriptor, 0 where @direct, -errno. */
+int uring_accept(struct uring *u, int listener, bool direct);
