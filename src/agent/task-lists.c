@@ -90,9 +90,21 @@ static void add_absent_times(const struct sonde_task *t, struct sonde_task_lists
 		add_absent(l, "flows", t->flows_absent);
 }
 
+/* What no kernel gives by the way that UDP is counted here. */
+static void add_absent_udp(struct sonde_task_lists *l)
+{
+	add_absent(l, "UDP datagrams on the wire of UDP_SEGMENT and UDP_GRO",
+		   "a segmented send and a coalesced read are one datagram each, as the kernel's "
+		   "own UdpOutDatagrams and UdpInDatagrams count");
+	add_absent(l, "UDP call times", "not measured");
+}
+
 void sonde_task_list_absent(const struct sonde_task *t, struct sonde_task_lists *l)
 {
-	add_absent_times(t, l);
+	if (t->spec.collectors & SONDE_PROBE_COLLECT_TCP)
+		add_absent_times(t, l);
+	if (t->spec.collectors & SONDE_PROBE_COLLECT_UDP)
+		add_absent_udp(l);
 	for (size_t i = 0; i < t->n_probes; i++) {
 		const struct sonde_probe_probe *probe = &t->probes[i], *best = best_of(t, i);
 

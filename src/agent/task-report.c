@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/namespaces-report.h"
 #include "agent/task-lists.h"
 #include "sonde/v1/task.pb-c.h"
 #include "wire/message.h"
@@ -244,6 +245,7 @@ static void leave_out_known(const struct sonde_task *t, bool end, uint64_t hash,
 int sonde_task_pack_report(struct sonde_task *t, const struct sonde_task_moment *m,
 			   struct sonde_buf *buf)
 {
+	_cleanup_(sonde_namespaces_report_freep) struct sonde_namespaces_report *namespaces = NULL;
 	_cleanup_free_ struct parts *p = NULL;
 	uint64_t hash;
 	int r;
@@ -273,6 +275,9 @@ int sonde_task_pack_report(struct sonde_task *t, const struct sonde_task_moment 
 	fill_cost(t, m, p);
 	p->report.dropped_history = t->dropped_history;
 	p->report.flows = m->flows;
+	r = sonde_namespaces_report_new(&t->namespaces, &p->report, &namespaces);
+	if (r < 0)
+		return r;
 	if (m->end)
 		fill_end(t, p);
 	hash = hash_lists(p);

@@ -50,6 +50,7 @@ struct sonde_task *sonde_task_free(struct sonde_task *t)
 		(void)sonde_process_unref(t->targets[i].process);
 	free(t->targets);
 	sonde_view_done(&t->view);
+	sonde_namespaces_done(&t->namespaces);
 	sonde_flows_done(&t->flows);
 	sonde_spec_done(&t->spec);
 	free(t);

@@ -13,6 +13,7 @@
 #include <systemd/sd-event.h>
 
 #include "agent/flows.h"
+#include "agent/namespaces.h"
 #include "agent/spec.h"
 #include "agent/view.h"
 #include "base/buf.h"
@@ -94,6 +95,7 @@ struct sonde_task {
 	struct sonde_task_target *targets; /* owned */
 	size_t n_targets;
 	struct sonde_view view;
+	struct sonde_namespaces namespaces;
 	struct sonde_flows flows;
 	char flows_absent[SONDE_PROBE_TEXT_MAX]; /* why, where they are not wanted or not given */
 	sd_event_source *timer;

@@ -70,12 +70,30 @@ void tasks_count_from_now(struct sonde_task *t)
 	memcpy(t->base.costs, s->costs, s->n_costs * sizeof(s->costs[0]));
 }
 
+/* Beside the snapshot. What cannot be read is left out of the report. */
+static void look_at_namespaces(struct sonde_task *t)
+{
+	uint32_t pids[SONDE_TASK_TARGETS_MAX];
+	size_t n = 0;
+
+	if (!t->tasks->extension)
+		return;
+	for (size_t i = 0; i < t->n_targets && n < ELEMENTS_OF(pids); i++) {
+		if (sonde_target_lives(&t->targets[i]))
+			pids[n++] = t->targets[i].pid;
+	}
+	if (sonde_namespaces_look(&t->namespaces, t->tasks->config.proc_fd, (uint32_t)getpid(),
+				  pids, n) < 0)
+		sonde_log_debug("task %s: no memory for its namespaces", t->spec.id);
+}
+
 void tasks_set_base(struct sonde_task *t)
 {
 	const struct sonde_snapshot *s = &t->tasks->snapshot;
 	const uint64_t agent_cpu = t->base.agent_cpu_ns, probe_cpu = t->base.probe_cpu_ns;
 
 	tasks_count_from_now(t);
+	look_at_namespaces(t);
 	/* The task's own way to this point is a part of its cost. */
 	t->base.agent_cpu_ns = agent_cpu;
 	t->base.probe_cpu_ns = probe_cpu;
@@ -289,6 +307,7 @@ static int report_task(struct sonde_task *t, bool end)
 		m.window_end_ns = tasks->snapshot.mono_ns;
 		m.window_end_ms = tasks->snapshot.wall_ms;
 		b.wall_ms = m.window_end_ms;
+		look_at_namespaces(t);
 		fill_flows(t, &m, &flows);
 	}
 	if (t->state == SONDE_TASK_DRAINING && waiting)

@@ -117,6 +117,8 @@ const struct sonde_cli_command sonde_cli_commands[] = {
 	{"metrics", "TASK [EDGE]", "totals or series of a task's metrics", metrics_flags, 1, 2,
 	 false, sonde_cli_metrics},
 	{"flows", "TASK", "its connections, one by one", flows_flags, 1, 1, false, sonde_cli_flows},
+	{"host", "TASK", "what the kernel counted meanwhile, and the targets' part", NULL, 1, 1,
+	 false, sonde_cli_host},
 	{"loss", "TASK", "what was not counted, and why", loss_flags, 1, 1, false, sonde_cli_loss},
 	{"completion", "SHELL", "a shell's completion script", NULL, 1, 1, true,
 	 sonde_cli_completion},

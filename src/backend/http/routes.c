@@ -158,6 +158,14 @@ static void get_topology(struct sonde_backend *b, struct sonde_http_request *req
 		routes_answer(req, 200, sonde_view_topology(b, t, set));
 }
 
+static void get_host(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t)
+{
+	struct sonde_series_set *set;
+
+	if (get_set(b, req, t, &set) == 0)
+		routes_answer(req, 200, sonde_view_host(b, t, set));
+}
+
 static void get_metrics(struct sonde_backend *b, struct sonde_http_request *req,
 			struct sonde_task *t)
 {
@@ -279,6 +287,7 @@ static const struct {
 	{"GET", "/series", get_series},
 	{"GET", "/metrics", get_metrics},
 	{"GET", "/ledger", get_ledger},
+	{"GET", "/host", get_host},
 	{"GET", "/flows", get_flows},
 };
 

@@ -21,6 +21,10 @@ json_t *sonde_view_stats(struct sonde_backend *b);
 json_t *sonde_view_topology(struct sonde_backend *b, const struct sonde_task *t,
 			    struct sonde_series_set *set);
 
+/* What the kernel counted in the targets' namespaces, and the targets' part. */
+json_t *sonde_view_host(struct sonde_backend *b, const struct sonde_task *t,
+			struct sonde_series_set *set);
+
 struct sonde_view_filter {
 	const char *metric; /* NULL: all */
 	const char *edge;   /* NULL: all */

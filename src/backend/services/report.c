@@ -13,7 +13,8 @@
 #include "sonde/v1/task.pb-c.h"
 
 #define TARGETS_MAX 4096 /* forked ones are listed too */
-#define LIST_MAX 512	 /* probes, ledger, programs, absent meters, state changes */
+#define NAMESPACES_MAX 64
+#define LIST_MAX 512 /* probes, ledger, programs, absent meters, state changes */
 
 static json_t *targets_json(const Sonde__V1__TaskReport *m)
 {
@@ -88,6 +89,40 @@ static json_t *absent_json(const Sonde__V1__TaskReport *m)
 	return list;
 }
 
+static json_t *counters_json(const Sonde__V1__NamespaceCounters *m)
+{
+	json_t *o = json_object();
+
+	for (size_t i = 0; o && i < m->n_counters; i++) {
+		const Sonde__V1__NetCounter *c = m->counters[i];
+
+		/* a name that is no text is left out */
+		(void)json_object_set_new(o, c->name,
+					  json_pack("{s:I, s:I}", "total", counted(c->total),
+						    "interval", counted(c->interval)));
+	}
+	return o;
+}
+
+static json_t *namespaces_json(const Sonde__V1__TaskReport *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < m->n_namespaces; i++) {
+		const Sonde__V1__NamespaceCounters *ns = m->namespaces[i];
+		json_t *pids = json_array();
+
+		for (size_t k = 0; pids && k < ns->n_pids; k++)
+			(void)json_array_append_new(pids, json_integer(ns->pids[k]));
+		(void)json_array_append_new(list, json_pack("{s:o, s:b, s:o, s:I, s:o}", "agent_id",
+							    sonde_json_text(m->agent_id), "host",
+							    (int)ns->host, "pids", pids, "targets",
+							    (json_int_t)ns->targets, "counters",
+							    counters_json(ns)));
+	}
+	return list;
+}
+
 static json_t *cost_json(const Sonde__V1__Cost *c)
 {
 	json_t *programs;
@@ -152,6 +187,8 @@ static void take_lists(struct sonde_task_agent *a, const Sonde__V1__TaskReport *
 	replace(&a->ledger, ledger_json(m));
 	if (m->n_absent || !a->absent)
 		replace(&a->absent, absent_json(m));
+	if (m->n_namespaces)
+		replace(&a->namespaces, namespaces_json(m));
 	replace_cost(&a->cost, cost_json(m->cost));
 	replace(&a->idle_proof, idle_json(m->idle_proof));
 }
@@ -265,6 +302,14 @@ static enum sonde_grpc_status check_report(struct sonde_grpc_server_call *call,
 		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT,
 					   "agent_id: must be 1 to %d bytes",
 					   SONDE_SPEC_TEXT_MAX - 1);
+	if (m->n_namespaces > NAMESPACES_MAX)
+		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT,
+					   "at most %d namespaces", NAMESPACES_MAX);
+	for (size_t i = 0; i < m->n_namespaces; i++) {
+		if (m->namespaces[i]->n_counters > LIST_MAX || m->namespaces[i]->n_pids > LIST_MAX)
+			return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT,
+						   "at most %d counters of a namespace", LIST_MAX);
+	}
 	fault = m->flows ? sonde_flows_fault(m->flows) : NULL;
 	if (fault)
 		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT, "%s", fault);

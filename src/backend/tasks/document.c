@@ -15,7 +15,7 @@ static json_t *or_null(json_t *j)
 static json_t *agent_document(const struct sonde_task_agent *a)
 {
 	return json_pack(
-		"{s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"{s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 		"id", a->id, "state", sonde_task_state_name(a->state), "inferred", (int)a->inferred,
 		"ended", (int)a->ended, "dropped_history", (int)a->dropped_history, "update_ms",
 		(json_int_t)a->update_ms, "handed_out_ms", (json_int_t)a->handed_out_ms,
@@ -26,7 +26,7 @@ static json_t *agent_document(const struct sonde_task_agent *a)
 		sonde_json_text(a->reason_code), "targets", or_null(a->targets), "probes",
 		or_null(a->probes), "ledger", or_null(a->ledger), "cost", or_null(a->cost),
 		"absent", or_null(a->absent), "idle_proof", or_null(a->idle_proof), "flows",
-		or_null(a->flows));
+		or_null(a->flows), "namespaces", or_null(a->namespaces));
 }
 
 json_t *sonde_task_document(const struct sonde_task *t)
@@ -92,6 +92,7 @@ static int read_agent(struct sonde_task *t, const json_t *o)
 	a->absent = take_member(o, "absent");
 	a->idle_proof = take_member(o, "idle_proof");
 	a->flows = take_member(o, "flows");
+	a->namespaces = take_member(o, "namespaces");
 	return sonde_ranges_from_json(&a->sequences, json_object_get(o, "sequences"));
 }
 

@@ -41,6 +41,7 @@ static void agent_free(struct sonde_task_agent *a)
 	json_decref(a->ledger);
 	json_decref(a->cost);
 	json_decref(a->absent);
+	json_decref(a->namespaces);
 	json_decref(a->idle_proof);
 	json_decref(a->flows);
 	free(a);

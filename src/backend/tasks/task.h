@@ -39,7 +39,7 @@ struct sonde_task_agent {
 	char words[SONDE_TASK_WORDS_MAX];
 	char reason_code[SONDE_TASK_CODE_MAX]; /* of its end */
 	/* as last reported, in the REST contract's form; owned, NULL until then */
-	json_t *targets, *probes, *ledger, *cost, *absent, *idle_proof;
+	json_t *targets, *probes, *ledger, *cost, *absent, *idle_proof, *namespaces;
 	json_t *flows; /* sums of those that are not stored one by one; see services/flows.c */
 };
 

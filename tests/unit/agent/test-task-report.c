@@ -15,7 +15,7 @@ struct stage {
 static int set_up(void **state)
 {
 	struct stage *t = calloc(1, sizeof(*t));
-	struct sonde_spec spec = {.id = "one"};
+	struct sonde_spec spec = {.id = "one", .collectors = SONDE_PROBE_COLLECT_TCP};
 	struct sonde_task_target *target;
 
 	assert_non_null(t);
