@@ -147,6 +147,15 @@ void agent_rig_start_client(struct rig *r)
 	r->client = agent_rig_spawn(argv, &r->client_in, &r->client_out);
 }
 
+void agent_rig_start_unnamed_client(struct rig *r)
+{
+	char port[8];
+	const char *const argv[] = {"/proc/self/exe", "echo-client", port, "unnamed", NULL};
+
+	(void)snprintf(port, sizeof(port), "%u", r->port);
+	r->client = agent_rig_spawn(argv, &r->client_in, &r->client_out);
+}
+
 void agent_rig_start_server(struct rig *r)
 {
 	agent_rig_start_server_as(r, "echo-server");
@@ -195,12 +204,12 @@ void agent_rig_start_agent(struct rig *r, const char *extra)
 		"backend: { port: %u, poll: 200ms, heartbeat: 1s, deadline: 3s }\n"
 		"log: { level: info }\n"
 		"processes:\n"
-		"  scan: 500ms\n"
+		"  scan: %s\n"
 		"  rules:\n"
 		"    - { command: '(echo|fork)-server$', service: echo, instance: one, process_name: server }\n"
 		"    - { command: 'echo-client [0-9]+$', service: echo, instance: one, process_name: client }\n"
 		"%s",
-		r->backend.port, extra);
+		r->backend.port, r->scan ? r->scan : "500ms", extra);
 	assert_int_equal(fclose(f), 0);
 	r->agent = fork();
 	assert_true(r->agent >= 0);
@@ -451,7 +460,7 @@ int agent_rig_main_(int argc, char **argv, const char *name, const struct CMUnit
 		return echo_server(false);
 	if (argc == 2 && strcmp(argv[1], "fork-server") == 0)
 		return echo_server(true);
-	if (argc == 3 && strcmp(argv[1], "echo-client") == 0)
+	if (argc >= 3 && strcmp(argv[1], "echo-client") == 0)
 		return echo_client(argv[2]);
 	if (!bpf_is_allowed()) {
 		(void)fprintf(stderr, "needs root and BPF\n");

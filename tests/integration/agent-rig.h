@@ -24,6 +24,7 @@ struct rig {
 	int server_in, server_out; /* the server child's words */
 	int client_in, client_out;
 	uint16_t port;
+	const char *scan;    /* of the agent's config; NULL: 500ms */
 	const char *wrapper; /* text for sh that ends in "$@", or NULL */
 	char log[96];	     /* of the agent */
 	bool wrapper_ends;   /* it is ended by SIGKILL */
@@ -45,6 +46,8 @@ pid_t agent_rig_spawn(const char *const argv[], int *ret_in, int *ret_out);
 void agent_rig_read_line(int fd, char *buf, size_t size);
 
 void agent_rig_start_client(struct rig *r);
+/* The same, under a command line that no rule names. */
+void agent_rig_start_unnamed_client(struct rig *r);
 void agent_rig_start_server(struct rig *r);
 /* @how: "echo-server" or "fork-server" (a child for each connection). */
 void agent_rig_start_server_as(struct rig *r, const char *how);

@@ -109,6 +109,68 @@ static void one_that_comes_back_under_its_name_takes_the_others_place(void **sta
 	assert_no_pid_twice(r, "back");
 }
 
+/* A process that no rule names, named by its pid. */
+
+static bool knows_client(struct agent_double *d, void *arg)
+{
+	const struct rig *r = arg;
+
+	return agent_double_process(d, (uint32_t)r->client);
+}
+
+static void begin_unnamed(struct rig *r, const char *scan)
+{
+	r->scan = scan;
+	assert_ok(agent_double_start(&r->backend, r->event, true, 0));
+	agent_rig_start_server(r);
+	agent_rig_start_unnamed_client(r);
+	agent_rig_start_agent(r, "");
+}
+
+/* Its edge has the client's own end alone: the server is no target. */
+static void check_unnamed(struct rig *r, const char *task, unsigned messages)
+{
+	double bytes = (double)messages * MESSAGE;
+
+	agent_rig_wait_end(r, task);
+	assert_true(agent_double_process(&r->backend, (uint32_t)r->client));
+	agent_rig_assert_sum(r, task, "sonde_net_connections_opened_total", "side=client", 1);
+	agent_rig_assert_sum(r, task, "sonde_net_sent_bytes_total", "side=client", bytes);
+	agent_rig_assert_sum(r, task, "rover_net_p_client_write_bytes_counter", NULL, bytes);
+	agent_rig_assert_weakened_by_nothing(r, task);
+	assert_int_equal(count_targets(r, task, "found"), 1);
+}
+
+static void a_pid_that_no_rule_names_has_its_edge(void **state)
+{
+	struct rig *r = *state;
+	char spec[200];
+
+	begin_unnamed(r, "500ms");
+	agent_rig_pause_ms(r, 1500); /* some scans, which name it no more than the first */
+	assert_null(agent_double_process(&r->backend, (uint32_t)r->client));
+	(void)snprintf(spec, sizeof(spec), SPEC(3000, "{\"pid\":%d}"), r->client);
+	(void)agent_rig_command(r, "unnamed", spec);
+	agent_rig_wait_state(r, "unnamed", "running");
+	agent_rig_talk(r, 10);
+	assert_true(agent_double_run(&r->backend, knows_client, r, 5000));
+	check_unnamed(r, "unnamed", 10);
+}
+
+/* A task that is over before the next scan: the server is told of the process at once. */
+static void a_pid_that_no_rule_names_is_told_before_the_next_scan(void **state)
+{
+	struct rig *r = *state;
+	char spec[200];
+
+	begin_unnamed(r, "60s");
+	(void)snprintf(spec, sizeof(spec), SPEC(2000, "{\"pid\":%d}"), r->client);
+	(void)agent_rig_command(r, "short", spec);
+	agent_rig_wait_state(r, "short", "running");
+	agent_rig_talk(r, 10);
+	check_unnamed(r, "short", 10);
+}
+
 /* nginx, one master and two workers, reloaded in mid-task. */
 
 struct nginx {
@@ -272,6 +334,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest targets[] = {
 		AGENT_RIG_TEST(every_childs_traffic_is_the_tasks),
 		AGENT_RIG_TEST(one_that_comes_back_under_its_name_takes_the_others_place),
+		AGENT_RIG_TEST(a_pid_that_no_rule_names_has_its_edge),
+		AGENT_RIG_TEST(a_pid_that_no_rule_names_is_told_before_the_next_scan),
 		AGENT_RIG_TEST(requests_through_replaced_workers_all_count),
 	};
 
