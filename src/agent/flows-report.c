@@ -23,6 +23,8 @@ struct sonde_flow_report {
 	Sonde__V1__FlowProcess **processes;
 	size_t n_named;
 	uint64_t *folded;
+	Sonde__V1__Service *service;
+	Sonde__V1__Service **services;
 };
 
 struct sonde_flow_report *sonde_flow_report_free(struct sonde_flow_report *r)
@@ -36,6 +38,8 @@ struct sonde_flow_report *sonde_flow_report_free(struct sonde_flow_report *r)
 	free(r->flow);
 	free(r->flows);
 	free(r->folded);
+	free(r->service);
+	free(r->services);
 	free(r);
 	return NULL;
 }
@@ -138,6 +142,7 @@ static uint32_t peer_pid(const struct sonde_flows_moment *m, const struct sonde_
 		.pid = f->pid,
 		.peer_pid = f->peer_pid,
 		.role = f->role,
+		.protocol = f->protocol,
 		.port = f->role == SONDE_TCP_ROLE_CLIENT ? f->rport : f->lport,
 	};
 	struct sonde_peer peer;
@@ -146,6 +151,10 @@ static uint32_t peer_pid(const struct sonde_flows_moment *m, const struct sonde_
 		return f->peer_pid;
 	memcpy(key.laddr, f->laddr, sizeof(key.laddr));
 	memcpy(key.raddr, f->raddr, sizeof(key.raddr));
+	if (f->backend_port && f->role == SONDE_TCP_ROLE_CLIENT) {
+		memcpy(key.raddr, f->backend, sizeof(key.raddr));
+		key.port = f->backend_port;
+	}
 	sonde_peer_resolve(m->peers, &key, &peer);
 	return peer.kind == SONDE_PEER_PROCESS ? peer.pid : 0;
 }
@@ -187,6 +196,10 @@ static int fill_flow(struct sonde_flow_report *r, const struct sonde_flows_momen
 	to->rtt_min_us = f->rtt_min_us;
 	to->rtt_max_us = f->rtt_max_us;
 	to->final = f->final;
+	if (f->backend_port) {
+		to->backend_address = address(f->backend);
+		to->backend_port = f->backend_port;
+	}
 	r->flows[r->report.n_flows++] = to;
 	return 0;
 }
@@ -265,6 +278,23 @@ static char *unconst(const char *s)
 	return u.out;
 }
 
+static const char *backend_id(const struct sonde_flows_moment *m, const struct sonde_service *s)
+{
+	struct sonde_tcp_cell_key key = {
+		.role = SONDE_TCP_ROLE_CLIENT, .port = s->backend_port, .protocol = s->protocol};
+	struct sonde_process *p;
+	struct sonde_peer peer;
+
+	if (!m->peers)
+		return "";
+	memcpy(key.raddr, s->backend, sizeof(key.raddr));
+	sonde_peer_resolve(m->peers, &key, &peer);
+	if (peer.kind != SONDE_PEER_PROCESS)
+		return "";
+	p = m->names.process_of(m->names.ctx, peer.pid);
+	return p ? p->id : "";
+}
+
 static int fill_processes(struct sonde_flow_report *r)
 {
 	r->processes = calloc(r->n_named + 1, sizeof(void *));
@@ -286,6 +316,38 @@ static int fill_processes(struct sonde_flow_report *r)
 	return 0;
 }
 
+/* All of them when any changed; the process at a backend where it is one of this machine's. */
+static int fill_services(struct sonde_flow_report *r, struct sonde_flows *f,
+			 const struct sonde_flows_moment *m)
+{
+	size_t n = f->services.n;
+
+	if (n == 0 || (!m->whole && f->told_services == f->services.version))
+		return 0;
+	r->service = calloc(n, sizeof(*r->service));
+	r->services = calloc(n, sizeof(void *));
+	if (!r->service || !r->services)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		struct sonde_service *from = &f->services.list[i];
+		Sonde__V1__Service *to = &r->service[i];
+
+		sonde__v1__service__init(to);
+		to->address = address(from->addr);
+		to->port = from->port;
+		to->backend_address = address(from->backend);
+		to->backend_port = from->backend_port;
+		to->protocol = (Sonde__V1__FlowProtocol)from->protocol;
+		to->connections = from->ended + from->open;
+		to->backend_process_id = unconst(backend_id(m, from));
+		r->services[i] = to;
+	}
+	r->report.n_services = n;
+	r->report.services = r->services;
+	f->told_services = f->services.version;
+	return 0;
+}
+
 static int fill(struct sonde_flow_report *r, struct sonde_flows *f,
 		const struct sonde_flows_moment *m, struct sonde_flow_told *now)
 {
@@ -294,6 +356,8 @@ static int fill(struct sonde_flow_report *r, struct sonde_flows *f,
 	e = fill_open(r, f, m, now);
 	for (size_t i = 0; e == 0 && i < f->n_ended; i++)
 		e = fill_flow(r, m, &f->ended[i]);
+	if (e == 0)
+		e = fill_services(r, f, m);
 	if (e == 0)
 		e = fill_processes(r);
 	if (e < 0)

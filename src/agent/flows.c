@@ -16,6 +16,7 @@ void sonde_flows_done(struct sonde_flows *f)
 	free(f->told);
 	free(f->base);
 	free(f->seen);
+	sonde_services_done(&f->services);
 	*f = (struct sonde_flows){.wanted = f->wanted};
 }
 
@@ -284,11 +285,14 @@ int sonde_flows_take(struct sonde_flows *f, const struct sonde_snapshot *s,
 		return 0;
 	f->n_open = 0;
 	f->open_rest = (struct sonde_flow_rest){0};
+	sonde_services_begin(&f->services);
 	for (size_t i = 0; i < s->n_flows; i++) {
 		struct sonde_flow flow = s->flows[i];
 
 		if (!sonde_view_has(v, flow.pid))
 			continue;
+		e = sonde_services_take(&f->services, &flow);
+		r = e < 0 ? e : r;
 		subtract_base(f, &flow);
 		e = flow.final ? take_ended(f, &flow) : take_open(f, &flow);
 		r = e < 0 ? e : r;

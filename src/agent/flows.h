@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/services.h"
 #include "agent/snapshot.h"
 #include "agent/view.h"
 #include "base/cleanup.h"
@@ -42,6 +43,8 @@ struct sonde_flows {
 	size_t n_seen;
 	struct sonde_flow_rest ended_rest; /* over the task */
 	struct sonde_flow_rest open_rest;  /* of the last snapshot */
+	struct sonde_services services;
+	uint64_t told_services; /* their version */
 };
 
 void sonde_flows_done(struct sonde_flows *f);

@@ -20,6 +20,19 @@ bool tasks_attached(const struct sonde_tasks *tasks)
 	return false;
 }
 
+static int add_services(struct sonde_tasks *tasks, const struct sonde_task *t)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < t->flows.services.n; i++) {
+		const struct sonde_service *s = &t->flows.services.list[i];
+
+		r = sonde_peer_table_add_service(tasks->peers, s->protocol, s->addr, s->port,
+						 s->backend, s->backend_port);
+	}
+	return r;
+}
+
 static void fill_peers(struct sonde_tasks *tasks)
 {
 	const struct sonde_probe_listener *l;
@@ -31,6 +44,8 @@ static void fill_peers(struct sonde_tasks *tasks)
 		if (tasks->snapshot.cells[i])
 			r = sonde_peer_table_add_cell(tasks->peers, &tasks->snapshot.cells[i]->key);
 	}
+	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(tasks->slots); i++)
+		r = tasks->slots[i] ? add_services(tasks, tasks->slots[i]) : 0;
 	l = sonde_finder_listeners(tasks->config.finder, &n);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = sonde_peer_table_add_listener(tasks->peers, l[i].netns, l[i].addr, l[i].port,
@@ -66,6 +81,21 @@ static void take_flows(struct sonde_task *t)
 		t->ledger[SONDE_LEDGER_RECORD_REFUSED]++;
 }
 
+/* Before the peers: a flow may tell who is behind an address. */
+static void take(struct sonde_tasks *tasks, int error)
+{
+	for (size_t i = 0; i < ELEMENTS_OF(tasks->slots); i++) {
+		struct sonde_task *t = tasks->slots[i];
+
+		if (!t || t->ended)
+			continue;
+		if (t->state == SONDE_TASK_RUNNING || t->state == SONDE_TASK_DRAINING)
+			tasks_take_processes(t);
+		if (error == 0)
+			take_flows(t);
+	}
+}
+
 static void serve(struct sonde_tasks *tasks, int error)
 {
 	bool report = false;
@@ -73,11 +103,6 @@ static void serve(struct sonde_tasks *tasks, int error)
 	for (size_t i = 0; i < ELEMENTS_OF(tasks->slots); i++) {
 		struct sonde_task *t = tasks->slots[i];
 
-		if (t && !t->ended &&
-		    (t->state == SONDE_TASK_RUNNING || t->state == SONDE_TASK_DRAINING))
-			tasks_take_processes(t);
-		if (t && !t->ended && error == 0)
-			take_flows(t);
 		report = report || (served(tasks, t) && (t->wait == SONDE_TASK_WAIT_INTERVAL ||
 							 t->wait == SONDE_TASK_WAIT_FINAL));
 	}
@@ -105,6 +130,7 @@ static void on_end(void *ctx, int error, const struct sonde_probe_end *end)
 		return;
 	sonde_snapshot_commit(&tasks->snapshot, sonde_mono_ns(), sonde_wall_ms());
 	tasks->ticket_done = tasks->ticket_asked;
+	take(tasks, error);
 	fill_peers(tasks);
 	sonde_peer_table_seal(tasks->peers, group_of, tasks);
 	serve(tasks, error);

@@ -204,6 +204,8 @@ static int add_edge(struct sonde_edges *edges, const struct sonde_cell_state *no
 		return r;
 	}
 	sonde_peer_resolve(peers, &now->key, &e->peer);
+	if (e->peer.service)
+		e->port = e->peer.port; /* the backend's, as its own end has it */
 	if (without_connection(now))
 		sonde_peer_infer_client(peers, &now->key, &e->peer);
 	if (e->peer.kind == SONDE_PEER_PROCESS)

@@ -35,6 +35,15 @@ struct heard {
 	uint8_t to[16];
 };
 
+/* Where a Service's traffic goes. */
+struct way {
+	uint8_t addr[16];
+	uint16_t port;
+	uint8_t protocol;
+	uint8_t backend[16];
+	uint16_t backend_port;
+};
+
 struct table {
 	void *rows;
 	size_t n, cap, size;
@@ -42,7 +51,7 @@ struct table {
 
 struct sonde_peer_table {
 	size_t max_rows;
-	struct table serves, listeners, locals, talks, heards;
+	struct table serves, listeners, locals, talks, heards, ways;
 	bool sealed;
 };
 
@@ -91,6 +100,7 @@ int sonde_peer_table_new(size_t max_rows, struct sonde_peer_table **ret)
 	t->locals.size = 16;
 	t->talks.size = sizeof(struct talk);
 	t->heards.size = sizeof(struct heard);
+	t->ways.size = sizeof(struct way);
 	*ret = t;
 	return 0;
 }
@@ -104,6 +114,7 @@ struct sonde_peer_table *sonde_peer_table_free(struct sonde_peer_table *t)
 	free(t->locals.rows);
 	free(t->talks.rows);
 	free(t->heards.rows);
+	free(t->ways.rows);
 	free(t);
 	return NULL;
 }
@@ -117,6 +128,7 @@ void sonde_peer_table_reset(struct sonde_peer_table *t)
 	t->locals.n = 0;
 	t->talks.n = 0;
 	t->heards.n = 0;
+	t->ways.n = 0;
 	t->sealed = false;
 }
 
@@ -222,6 +234,19 @@ int sonde_peer_table_add_local(struct sonde_peer_table *t, const uint8_t addr[16
 	return table_add(&t->locals, t->max_rows, addr);
 }
 
+int sonde_peer_table_add_service(struct sonde_peer_table *t, uint8_t protocol,
+				 const uint8_t addr[16], uint16_t port, const uint8_t backend[16],
+				 uint16_t backend_port)
+{
+	struct way w = {.port = port, .protocol = protocol, .backend_port = backend_port};
+
+	assert(t && addr && backend && !t->sealed);
+
+	memcpy(w.addr, addr, sizeof(w.addr));
+	memcpy(w.backend, backend, sizeof(w.backend));
+	return table_add(&t->ways, t->max_rows, &w);
+}
+
 static int compare_address(const void *a, const void *b)
 {
 	return memcmp(a, b, 16);
@@ -256,6 +281,17 @@ static int compare_talk(const void *va, const void *vb)
 	return r ? r : (a->port > b->port) - (a->port < b->port);
 }
 
+/* By what is asked for: a Service's backends are neighbours. */
+static int compare_way(const void *va, const void *vb)
+{
+	const struct way *a = va, *b = vb;
+	int r = memcmp(a->addr, b->addr, 16);
+
+	if (r == 0)
+		r = (a->port > b->port) - (a->port < b->port);
+	return r ? r : (a->protocol > b->protocol) - (a->protocol < b->protocol);
+}
+
 static void set_groups(struct table *t, uint64_t (*group)(void *ctx, uint32_t pid), void *ctx)
 {
 	struct serve *rows = t->rows;
@@ -281,6 +317,8 @@ void sonde_peer_table_seal(struct sonde_peer_table *t, uint64_t (*group)(void *c
 
 		h->group = group && h->server ? group(ctx, h->server) : h->server;
 	}
+	if (t->ways.n)
+		qsort(t->ways.rows, t->ways.n, sizeof(struct way), compare_way);
 	if (t->heards.n)
 		qsort(t->heards.rows, t->heards.n, sizeof(struct heard), compare_heard);
 	if (t->talks.n)
@@ -389,10 +427,54 @@ static uint32_t find_server(const struct sonde_peer_table *t, const struct sonde
 	return who_serves(&t->listeners, &want, true);
 }
 
+/* First row for what @key asks for; t->ways.n when there is none behind it. */
+static size_t first_way(const struct sonde_peer_table *t, const struct way *want)
+{
+	const struct way *rows = t->ways.rows;
+	size_t lo = 0, hi = t->ways.n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (compare_way(&rows[mid], want) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* Whether the client asks for a Service; its backend, where it has but one. */
+static void translate(const struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key,
+		      struct sonde_peer *p)
+{
+	struct way want = {.port = key->port, .protocol = protocol_of(key)};
+	const struct way *rows = t->ways.rows, *only = NULL;
+	bool several = false;
+
+	memcpy(want.addr, key->raddr, sizeof(want.addr));
+	for (size_t i = first_way(t, &want); i < t->ways.n && compare_way(&rows[i], &want) == 0;
+	     i++) {
+		several = several || (only && (only->backend_port != rows[i].backend_port ||
+					       memcmp(only->backend, rows[i].backend, 16) != 0));
+		only = &rows[i];
+	}
+	if (!only)
+		return;
+	p->service = true;
+	memcpy(p->service_addr, key->raddr, sizeof(p->service_addr));
+	p->service_port = key->port;
+	if (several)
+		return;
+	memcpy(p->addr, only->backend, sizeof(p->addr));
+	p->port = only->backend_port;
+}
+
 void sonde_peer_resolve(const struct sonde_peer_table *t, const struct sonde_tcp_cell_key *key,
 			struct sonde_peer *ret)
 {
 	struct sonde_peer p = {.kind = SONDE_PEER_ADDRESS, .port = key->port};
+	struct sonde_tcp_cell_key real;
 
 	assert(t && key && ret && t->sealed);
 
@@ -401,10 +483,16 @@ void sonde_peer_resolve(const struct sonde_peer_table *t, const struct sonde_tcp
 		return;
 	}
 	memcpy(p.addr, key->raddr, 16);
-	p.local = is_local(t, key->raddr);
+	if (key->role == SONDE_TCP_ROLE_CLIENT)
+		translate(t, key, &p);
+	p.local = is_local(t, p.addr);
 	p.pid = key->peer_pid;
-	if (p.pid == 0 && key->role == SONDE_TCP_ROLE_CLIENT)
-		p.pid = find_server(t, key);
+	if (p.pid == 0 && key->role == SONDE_TCP_ROLE_CLIENT) {
+		real = *key;
+		memcpy(real.raddr, p.addr, sizeof(real.raddr));
+		real.port = p.port;
+		p.pid = find_server(t, &real);
+	}
 	if (p.pid)
 		p.kind = SONDE_PEER_PROCESS;
 	*ret = p;

@@ -30,11 +30,18 @@ struct sonde_peer {
 	uint8_t addr[16]; /* the other end, IPv4-mapped; zero for OTHER */
 	uint16_t port;	  /* of the service; 0 for OTHER */
 	bool local;	  /* the address is one of this host's */
+	/*
+	 * The client asked for a Service: for this address, which is translated. Then addr and port are the
+	 * backend's where it has one, and the Service's own where several share its traffic.
+	 */
+	bool service;
+	uint8_t service_addr[16];
+	uint16_t service_port;
 };
 
 struct sonde_peer_table;
 
-/* @max_rows bounds each of its four tables; what does not fit is not found later. Return: 0, -ENOMEM. */
+/* @max_rows bounds each of its tables; what does not fit is not found later. Return: 0, -ENOMEM. */
 int sonde_peer_table_new(size_t max_rows, struct sonde_peer_table **ret) _must_check_;
 struct sonde_peer_table *sonde_peer_table_free(struct sonde_peer_table *t);
 SONDE_DEFINE_CLEANUP(struct sonde_peer_table *, sonde_peer_table_free)
@@ -50,6 +57,11 @@ int sonde_peer_table_add_listener(struct sonde_peer_table *t, uint64_t netns,
 				  const uint8_t addr[16], uint16_t port, uint32_t pid) _must_check_;
 /* An address of this host. Return: 0, -ENOSPC, -ENOMEM. */
 int sonde_peer_table_add_local(struct sonde_peer_table *t, const uint8_t addr[16]) _must_check_;
+
+/* An address that is translated for clients here, and a backend of it. Return: 0, -ENOSPC, -ENOMEM. */
+int sonde_peer_table_add_service(struct sonde_peer_table *t, uint8_t protocol,
+				 const uint8_t addr[16], uint16_t port, const uint8_t backend[16],
+				 uint16_t backend_port) _must_check_;
 
 /*
  * Sorts; needed before the first resolve. @group maps a pid to what may be treated as one process (its

@@ -27,7 +27,13 @@ void sonde_flow_client(const Sonde__V1__Flow *f, char ret[static SONDE_FLOW_CLIE
 	char address[SONDE_FLOW_ADDRESS_MAX];
 
 	ret[0] = '\0';
-	sonde_flow_address(client ? f->local_address : f->remote_address, address);
+	/* The true client, where its address is translated on its way to a server. */
+	if (!client && f->backend_address.len) {
+		port = f->backend_port;
+		sonde_flow_address(f->backend_address, address);
+	} else {
+		sonde_flow_address(client ? f->local_address : f->remote_address, address);
+	}
 	if (port && address[0])
 		(void)snprintf(ret, SONDE_FLOW_CLIENT_MAX, "%s %u", address, port);
 }
