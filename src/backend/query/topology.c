@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backend/json.h"
+#include "backend/query/service.h"
 #include "backend/query/side.h"
 #include "backend/query/views.h"
 #include "backend/query/walk.h"
@@ -185,22 +186,27 @@ static int by_ends(struct edge *a, struct edge *b)
 	return c ? c : (a->port > b->port) - (a->port < b->port);
 }
 
-static json_t *edge_json(const struct edge *e, const json_t *absent)
+static json_t *edge_json(const struct edge *e, const json_t *absent,
+			 struct sonde_service_search *search)
 {
 	json_t *(*side_json)(const struct sonde_side *s, const json_t *absent) =
 		e->udp ? sonde_side_udp_json : sonde_side_json;
+	json_t *service = NULL;
 
-	return json_pack("{s:s, s:o, s:o, s:I, s:s, s:o, s:o}", "id", e->id, "client",
+	if (sonde_edge_service(search, e->server, (int64_t)e->port, &service) < 0)
+		return NULL;
+	return json_pack("{s:s, s:o, s:o, s:I, s:s, s:o, s:o, s:o}", "id", e->id, "client",
 			 sonde_json_text(e->client), "server", sonde_json_text(e->server), "port",
 			 (json_int_t)e->port, "protocol", e->udp ? "udp" : "tcp", "client_side",
 			 side_json(&e->client_side, absent), "server_side",
-			 side_json(&e->server_side, absent));
+			 side_json(&e->server_side, absent), "service", service);
 }
 
 static json_t *build(struct topology *tp, const struct sonde_task *t)
 {
 	_cleanup_json_ json_t *nodes = json_array(), *edges = json_array(), *absent = absent_of(t);
 	int64_t start = t->window_start_ms ? t->window_start_ms : t->started_ms;
+	struct sonde_service_search search = {.backend = tp->backend, .task = t};
 	int r = nodes && edges && absent ? 0 : -ENOMEM;
 
 	HASH_SORT(tp->nodes, by_id);
@@ -209,7 +215,7 @@ static json_t *build(struct topology *tp, const struct sonde_task *t)
 		r = sonde_json_append(
 			nodes, sonde_node_json(tp->backend->registry, n->process_id, n->target));
 	for (struct edge *e = tp->edges; e && r == 0; e = e->hh.next)
-		r = sonde_json_append(edges, edge_json(e, absent));
+		r = sonde_json_append(edges, edge_json(e, absent, &search));
 	if (r < 0)
 		return NULL;
 	return json_pack("{s:s, s:{s:o, s:o}, s:O, s:O}", "task", t->spec->id, "window", "start",

@@ -34,6 +34,7 @@ static const char to_2[] =
 	"CREATE INDEX flow_retransmits ON flow (task, retransmits DESC, agent, id);"
 	"CREATE INDEX flow_rtt ON flow (task, rtt_us DESC, agent, id);"
 	"CREATE INDEX flow_start ON flow (task, start_ms DESC, agent, id);"
+	"CREATE INDEX flow_remote ON flow (task, remote);"
 	"CREATE INDEX flow_client ON flow (client);";
 
 /* migrations[n] brings user_version n to n + 1. A released step is never changed, only followed. */
@@ -118,6 +119,8 @@ static const char *const queries[_SONDE_STORE_QUERY_MAX] = {
 	[SONDE_STORE_GET_FLOWS_BY_RTT] = flows_by_rtt,
 	[SONDE_STORE_GET_FLOWS_BY_START] = flows_by_start,
 	[SONDE_STORE_GET_FLOW_ENDS] = flow_ends,
+	[SONDE_STORE_GET_FLOWS_TO] =
+		"SELECT data FROM flow WHERE task = ?1 AND remote = ?2 AND role = 1 AND peer = '' LIMIT 16",
 };
 
 const char *sonde_store_statement_sql(enum sonde_store_statement s)

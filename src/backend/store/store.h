@@ -130,6 +130,7 @@ enum sonde_store_query {
 	 * this "address port" at its client
 	 */
 	SONDE_STORE_GET_FLOW_ENDS,
+	SONDE_STORE_GET_FLOWS_TO, /* task, remote address -> data: a few clients' whose peer no agent knows */
 	_SONDE_STORE_QUERY_MAX,
 };
 
