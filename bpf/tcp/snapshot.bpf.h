@@ -15,6 +15,35 @@ static __always_inline void begin_gauges(struct sonde_tcp_cell *cell)
 	cell->epoch = sonde_epoch;
 }
 
+__u64 sonde_jiffies_epoch;  /* the snapshot that the next is of */
+__u32 sonde_jiffies_now;    /* when it began */
+__u32 sonde_jiffies_before; /* when the one before it began */
+
+static __always_inline void begin_clock(void)
+{
+	__u32 now;
+
+	if (sonde_jiffies_epoch == sonde_epoch)
+		return;
+	now = bpf_jiffies64();
+	sonde_jiffies_before = sonde_jiffies_epoch ? sonde_jiffies_now : now;
+	sonde_jiffies_now = now;
+	sonde_jiffies_epoch = sonde_epoch;
+}
+
+/*
+ * Since when the window has been closed: nothing was accepted since. What was before the
+ * last snapshot was counted there, and what is before the first is not ours.
+ */
+static __always_inline __u32 closed_jiffies(const struct tcp_sock *tp)
+{
+	__u32 since = tp->inet_conn.icsk_ack.lrcvtime;
+
+	if ((__s32)(since - sonde_jiffies_before) < 0)
+		since = sonde_jiffies_before;
+	return (__s32)(sonde_jiffies_now - since) > 0 ? sonde_jiffies_now - since : 0;
+}
+
 /* What holds the connection back now. */
 static __always_inline void add_window_gauges(const struct sock *sk, const struct tcp_sock *tp,
 					      struct sonde_tcp_cell *cell)
@@ -38,8 +67,10 @@ static __always_inline void add_window_gauges(const struct sock *sk, const struc
 	}
 	if (!tp->snd_wnd)
 		cell->zero_window_received++;
-	if ((__s32)(tp->rcv_wup + tp->rcv_wnd - tp->rcv_nxt) <= 0)
+	if ((__s32)(tp->rcv_wup + tp->rcv_wnd - tp->rcv_nxt) <= 0) {
 		cell->zero_window_sent++;
+		add(&cell->zero_window_sent_us, (__u64)closed_jiffies(tp) * sonde_jiffy_us);
+	}
 }
 
 static __always_inline void add_gauges(struct sock *sk, struct sonde_tag *tag)
@@ -100,6 +131,7 @@ static __always_inline void on_tagged_socket(struct sock *sk)
 
 	if (!tag || (tag->kind != TAG_LISTENER && tag->kind != TAG_CONNECTION))
 		return;
+	begin_clock();
 	(void)connection_tag(sk);
 	if ((tag->flags & (TAG_ESTABLISHED | TAG_ENDED)) == TAG_ESTABLISHED)
 		sonde_alive++;

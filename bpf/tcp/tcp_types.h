@@ -138,10 +138,7 @@ struct sonde_tcp_cell {
 	__u64 rwnd_limited_us;	 /* by the peer's receive window */
 	__u64 sndbuf_limited_us; /* by the send buffer */
 	__u64 active_us; /* time of all this, up to the last activity; the rest of it was idle */
-	__u64 zero_windows_received; /* times that the peer closed its window */
-	__u64 zero_window_received_us;
-	__u64 zero_windows_sent; /* times that our window was closed because nobody read */
-	__u64 zero_window_sent_us;
+	__u64 zero_window_sent_us; /* our window was closed because nobody read; seen by snapshots only */
 	/* calls that moved payload (return > 0, no MSG_PEEK); sendfile and splice count chunks */
 	__u64 write_calls;
 	__u64 read_calls;

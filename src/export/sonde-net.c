@@ -47,9 +47,6 @@ static const struct {
 	FIELD(BUSY, busy_us),
 	FIELD(RWND_LIMITED, rwnd_limited_us),
 	FIELD(SNDBUF_LIMITED, sndbuf_limited_us),
-	FIELD(ZERO_WINDOWS_RECEIVED, zero_windows_received),
-	FIELD(ZERO_WINDOW_RECEIVED_TIME, zero_window_received_us),
-	FIELD(ZERO_WINDOWS_SENT, zero_windows_sent),
 	FIELD(ZERO_WINDOW_SENT_TIME, zero_window_sent_us),
 	FIELD(WRITE_CALLS, write_calls),
 	FIELD(READ_CALLS, read_calls),
@@ -286,10 +283,11 @@ static int emit_gauges(struct out *o)
 		r = gauge_mean(o, SONDE_METER_DELIVERY_RATE, c->delivery_sum, c->delivery_sockets);
 	if (r == 0 && c->delivery_sockets)
 		r = gauge(o, SONDE_METER_DELIVERY_APP_LIMITED, (double)c->delivery_app_limited);
-	if (r == 0)
-		r = counter(o, SONDE_METER_ZERO_WINDOW_RECEIVED, c->zero_window_received);
-	if (r == 0)
-		r = counter(o, SONDE_METER_ZERO_WINDOW_SENT, c->zero_window_sent);
+	/* A 0 where there may have been a 1 before. */
+	if (r == 0 && (c->zero_window_received || c->rwnd_limited_us))
+		r = gauge(o, SONDE_METER_ZERO_WINDOW_RECEIVED, (double)c->zero_window_received);
+	if (r == 0 && (c->zero_window_sent || c->received_bytes))
+		r = gauge(o, SONDE_METER_ZERO_WINDOW_SENT, (double)c->zero_window_sent);
 	if (r == 0 && c->accept_queue_limit)
 		r = gauge(o, SONDE_METER_ACCEPT_QUEUE_LENGTH, (double)c->accept_queue);
 	if (r == 0 && c->accept_queue_limit)

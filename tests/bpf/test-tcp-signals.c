@@ -111,6 +111,13 @@ static void a_closed_window_is_time_limited_by_it(void **state)
 	c = fixture_sum(f, 0, SERVER, p.port);
 	assert_int_equal(c.zero_window_sent, 1);
 	assert_int_equal(c.zero_window_received, 0);
+	assert_true(c.zero_window_sent_us == 0); /* from the first snapshot on */
+	fixture_wait_ms(STALL_MS);
+	fixture_snapshot(f);
+	fixture_wait_ms(STALL_MS);
+	fixture_snapshot(f);
+	c = fixture_sum(f, 0, SERVER, p.port);
+	assert_about(c.zero_window_sent_us, 2 * STALL_MS * 1000, CLOCK_SLACK_US);
 	assert_int_equal(shutdown(p.client, SHUT_WR), 0);
 	(void)fixture_drain(p.server);
 	fixture_wait_acked(p.client);
