@@ -158,7 +158,50 @@ static void list_classes(struct list *l, const json_t *drops)
 	}
 }
 
-static void list_drops(struct list *l, const json_t *drops, bool loss)
+static bool same_text(const json_t *a, const json_t *b, const char *key)
+{
+	return json_equal(json_object_get(a, key), json_object_get(b, key));
+}
+
+/* Rows of one word in a narrow cell; where it was dropped and how its connection was found stand in the wide one. */
+static bool same_drop(const json_t *a, const json_t *b, bool wide)
+{
+	return same_text(a, b, "reason") && same_text(a, b, "direction") &&
+	       same_text(a, b, "class") &&
+	       (!wide || (same_text(a, b, "site") && same_text(a, b, "where")));
+}
+
+/* Segments of all rows like the @i-th; 0 where an earlier one told of them. */
+static json_int_t sum_like(const json_t *drops, size_t i, bool wide)
+{
+	const json_t *d = json_array_get(drops, i);
+	json_int_t sum = 0;
+
+	for (size_t n = 0; n < json_array_size(drops); n++) {
+		const json_t *other = json_array_get(drops, n);
+
+		if (!same_drop(d, other, wide))
+			continue;
+		if (n < i)
+			return 0;
+		sum = sonde_view_add(sum, whole(other, "segments"));
+	}
+	return sum;
+}
+
+/* " at tcp_v4_rcv (elsewhere)": a socket that was known needs no word. */
+static void list_place(struct list *l, const json_t *drop)
+{
+	const char *site = json_string_value(json_object_get(drop, "site"));
+	const char *where = json_string_value(json_object_get(drop, "where"));
+
+	if (site)
+		list_add(l, " at %.64s", site);
+	if (where && strcmp(where, "socket") != 0)
+		list_add(l, " (%.16s)", where);
+}
+
+static void list_drops(struct list *l, const json_t *drops, bool loss, bool wide)
 {
 	const char *before = "";
 
@@ -168,12 +211,18 @@ static void list_drops(struct list *l, const json_t *drops, bool loss)
 		const char *direction = json_string_value(json_object_get(d, "direction"));
 		const char *class = json_string_value(json_object_get(d, "class"));
 		bool out = direction && strcmp(direction, "transmit") == 0;
+		json_int_t sum;
 
 		if (sonde_view_drop_is_loss(d) != loss)
 			continue;
+		sum = sum_like(drops, i, wide);
+		if (sum == 0)
+			continue;
 		list_add(l, "%s%.64s%s%.32s %" JSON_INTEGER_FORMAT "%s", before,
-			 reason ? reason : "no reason", loss ? "" : " ", loss ? "" : class,
-			 whole(d, "segments"), out ? " out" : "");
+			 reason ? reason : "no reason", loss ? "" : " ", loss ? "" : class, sum,
+			 out ? " out" : "");
+		if (wide)
+			list_place(l, d);
 		before = ", ";
 	}
 }
@@ -193,12 +242,12 @@ static void cell_drops(struct sonde_table *t, const json_t *drops, bool wide)
 	list_add(&l, "%" JSON_INTEGER_FORMAT, lost);
 	if (lost) {
 		list_add(&l, " (");
-		list_drops(&l, drops, true);
+		list_drops(&l, drops, true, wide);
 		list_add(&l, ")");
 	}
 	if (apart && wide) {
 		list_add(&l, "; no loss: ");
-		list_drops(&l, drops, false);
+		list_drops(&l, drops, false, wide);
 	} else if (apart) {
 		list_add(&l, "; no loss: ");
 		list_classes(&l, drops);
@@ -425,6 +474,10 @@ int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
 		return sonde_cli_broken(cli, r);
 	if (n > udp)
 		status = tcp_edges(cli, edges, graph);
+	if (n > udp && status == SONDE_CLI_OK && sonde_cli_output(cli) == SONDE_CLI_WIDE) {
+		sonde_view_heading(cli, "TCP: WHAT LIMITS IT");
+		status = sonde_view_limits(cli, edges, graph);
+	}
 	if (status != SONDE_CLI_OK || udp == 0)
 		return status;
 	if (n > udp)

@@ -95,6 +95,9 @@ static const enum sonde_meter plain[] = {
 	SONDE_METER_SRTT,
 	SONDE_METER_RTT_MIN,
 	SONDE_METER_RTT_DEVIATION,
+};
+/* Shown where they are; that a connection has none is no news. */
+static const enum sonde_meter optional[] = {
 	SONDE_METER_RTT_MAX,
 	SONDE_METER_RTT_VARIANCE,
 	SONDE_METER_RTT_JITTER,
@@ -516,6 +519,10 @@ json_t *sonde_side_json(const struct sonde_side *s, const json_t *absent)
 	put_calls(&w);
 	for (size_t i = 0; i < ELEMENTS_OF(counters); i++)
 		put(&w, counters[i], json_integer(s->value[counters[i]]), json_integer(0));
+	for (size_t i = 0; i < ELEMENTS_OF(optional); i++) {
+		if (s->have[optional[i]])
+			put(&w, optional[i], json_integer(s->value[optional[i]]), NULL);
+	}
 	put_foreign(&w, false);
 	if (w.error < 0 || json_object_set(out, "absent", why) < 0)
 		return NULL;

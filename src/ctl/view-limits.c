@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What holds a connection back: shares of its time, windows, rates; and the trouble that is no loss. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "ctl/graph.h"
+#include "ctl/units.h"
+#include "ctl/view.h"
+
+static const struct sonde_column columns[] = {
+	{"CLIENT", false, false},
+	{"SERVER", false, false},
+	{"PORT", true, false},
+	{"SIDE", false, false},
+	{"BUSY", true, false},
+	{"PEER'S WINDOW", true, false},
+	{"SEND BUFFER", true, false},
+	{"APPLICATION", true, false},
+	{"CWND", true, false},
+	{"SSTHRESH", true, false},
+	{"PACING/S", true, false},
+	{"DELIVERY/S", true, false},
+	{"RTT MAX", true, false},
+	{"JITTER", true, false},
+	{"RETRANSMITTED", true, false},
+	{"OF SENT", true, false},
+	{"SPURIOUS", true, false},
+	{"OUT OF ORDER", true, false},
+	{"WINDOW SHUT", true, false},
+	{"UNREAD CLOSES", true, false},
+	{"UNREAD", true, false},
+	{"LISTEN DROPS", true, false},
+	{"AGE P50", true, false},
+	{"RST REASONS", false, false},
+	{NULL},
+};
+
+static json_int_t whole(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+/* "12.3 %" of two counts that were not taken at the same moment: never more than all of it. */
+static void cell_share(struct sonde_table *t, json_int_t part, json_int_t all)
+{
+	if (all <= 0 || part < 0) {
+		sonde_table_add(t, NULL);
+		return;
+	}
+	if (part > all)
+		part = all;
+	sonde_table_addf(t, "%.1f %%", 100.0 * (double)part / (double)all);
+}
+
+static void cell_milliseconds(struct sonde_table *t, const json_t *object, const char *key)
+{
+	const json_t *v = json_object_get(object, key);
+
+	if (json_is_integer(v))
+		sonde_table_addf(t, "%" JSON_INTEGER_FORMAT " ms", json_integer_value(v));
+	else
+		sonde_table_add(t, NULL);
+}
+
+static void name_cells(struct sonde_table *t, const struct sonde_graph *graph, const json_t *edge,
+		       const char *name)
+{
+	const json_t *port = json_object_get(edge, "port");
+
+	sonde_table_add(t, sonde_graph_label(graph, edge, "client"));
+	sonde_table_add(t, sonde_graph_label(graph, edge, "server"));
+	if (json_is_integer(port))
+		sonde_table_addf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(port));
+	else
+		sonde_table_add(t, NULL);
+	sonde_table_add(t, name);
+}
+
+static void side_row(struct sonde_table *t, const struct sonde_graph *graph, const json_t *edge,
+		     const char *name, const json_t *side)
+{
+	json_int_t busy = whole(side, "busy_us");
+	json_int_t all = sonde_view_add(busy, whole(side, "application_limited_us"));
+
+	name_cells(t, graph, edge, name);
+	cell_share(t, busy, all);
+	cell_share(t, whole(side, "receive_window_limited_us"), all);
+	cell_share(t, whole(side, "send_buffer_limited_us"), all);
+	cell_share(t, whole(side, "application_limited_us"), all);
+	sonde_cell_count(t, side, "congestion_window_segments");
+	sonde_cell_count(t, side, "slow_start_threshold_segments");
+	sonde_cell_bytes(t, side, "pacing_rate_bytes");
+	sonde_cell_bytes(t, side, "delivery_rate_bytes");
+	sonde_cell_us(t, side, "rtt_max_us");
+	sonde_cell_us(t, side, "rtt_jitter_us");
+	sonde_cell_bytes(t, side, "retransmitted_bytes");
+	cell_share(t, whole(side, "retransmitted_segments"), whole(side, "sent_segments"));
+	sonde_cell_count(t, side, "dsack_segments");
+	sonde_cell_count(t, side, "out_of_order_segments");
+	sonde_cell_us(t, side, "zero_window_sent_us");
+	sonde_cell_count(t, side, "unread_closes");
+	sonde_cell_bytes(t, side, "unread_bytes");
+	sonde_cell_count(t, side, "listen_drops");
+	cell_milliseconds(t, json_object_get(side, "connection_age_ms"), "p50");
+	sonde_cell_kinds(t, json_object_get(side, "reset_reasons"), NULL);
+}
+
+int sonde_view_limits(struct sonde_cli *cli, const json_t *edges, const struct sonde_graph *graph)
+{
+	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
+	int r;
+
+	r = sonde_table_new(columns, &t);
+	if (r < 0)
+		return sonde_cli_broken(cli, r);
+	for (size_t i = 0; i < json_array_size(edges); i++) {
+		const json_t *edge = json_array_get(edges, i);
+		const json_t *client = json_object_get(edge, "client_side");
+		const json_t *server = json_object_get(edge, "server_side");
+
+		if (sonde_view_edge_is_udp(edge))
+			continue;
+		if (json_is_object(client))
+			side_row(t, graph, edge, "client", client);
+		if (json_is_object(server))
+			side_row(t, graph, edge, "server", server);
+	}
+	return sonde_view_table(cli, t);
+}
