@@ -346,14 +346,14 @@ static __always_inline void fold_clocks(const struct reading *now, struct sonde_
 }
 
 /* What tcp_probe did not see. */
-static __always_inline void fold_rtt(const struct reading *now, struct sonde_tag *tag,
+static __always_inline void fold_rtt(const struct reading *now, struct sonde_tag *tag, __u32 index,
 				     struct sonde_tcp_cell *cell)
 {
 	bool took;
 
 	if (now->tag_flags & TAG_RTT_SOCKOPS)
 		return;
-	took = take_rtt(tag, now->tag_mstamp, now->rack_rtt_us, now->rack_mstamp);
+	took = take_rtt(tag, index, now->tag_mstamp, now->rack_rtt_us, now->rack_mstamp);
 	if (took) /* sockops is not attached above this socket's cgroup, or is younger */
 		sonde_probe_wanted = true;
 	if (now->tag_flags & TAG_HAS_BASE &&
@@ -395,7 +395,7 @@ SHARED int fold_reading(struct sonde_tag *tag, const struct reading *now, bool f
 	advance32(&tag->retrans_bytes, now->retrans_bytes, final, &cell->retransmitted_bytes, 1);
 	advance32(&tag->dsack_segments, now->dsack_segments, final, &cell->dsack_segments, 1);
 	advance32(&tag->out_of_order, now->out_of_order, final, &cell->out_of_order_segments, 1);
-	fold_rtt(now, tag, cell);
+	fold_rtt(now, tag, index, cell);
 	return 0;
 }
 

@@ -10,16 +10,14 @@
 
 #define SQUARED_MAX_US (1U << 24) /* its square may be added 2^16 times; 16.7 s */
 
-SHARED int rtt_add(struct sonde_tag *tag, __u32 us)
+/* @index: of the tag's cell, which the caller looked up: from a fold the stack has no room to do it here. */
+SHARED int rtt_add(struct sonde_tag *tag, __u32 index, __u32 us)
 {
 	__u64 squared = us < SQUARED_MAX_US ? us : SQUARED_MAX_US;
-	struct sonde_tcp_cell *cell;
-	__u32 index = 0, before;
+	struct sonde_tcp_cell *cell = cell_at(index);
+	__u32 before;
 
-	if (!tag)
-		return 0;
-	cell = tag_cell(tag, &index);
-	if (!cell)
+	if (!tag || !cell)
 		return 0;
 	add(&cell->rtt_count, 1);
 	add(&cell->rtt_sum_us, us);
@@ -41,7 +39,8 @@ SHARED int rtt_add(struct sonde_tag *tag, __u32 us)
  * counts it; @old is the tag's, read before the socket's, else it could be moved
  * back.
  */
-static __always_inline bool take_rtt(struct sonde_tag *tag, __u64 old, __u32 us, __u64 stamp)
+static __always_inline bool take_rtt(struct sonde_tag *tag, __u32 index, __u64 old, __u32 us,
+				     __u64 stamp)
 {
 	if ((tag->flags & (TAG_RTT_SOCKOPS | TAG_HAS_BASE)) != TAG_HAS_BASE || old == DEAD)
 		return false;
@@ -49,15 +48,17 @@ static __always_inline bool take_rtt(struct sonde_tag *tag, __u64 old, __u32 us,
 	if (!stamp || stamp == old ||
 	    __sync_val_compare_and_swap(&tag->rtt_mstamp, old, stamp) != old)
 		return false;
-	rtt_add(tag, us);
+	rtt_add(tag, index, us);
 	return true;
 }
 
 static __always_inline void take_pending_rtt(const struct tcp_sock *tp, struct sonde_tag *tag)
 {
-	__u64 old = *(volatile __u64 *)&tag->rtt_mstamp;
+	__u64 old = *(volatile __u64 *)&tag->rtt_mstamp, stamp = tp->rack.mstamp;
+	__u32 index;
 
-	take_rtt(tag, old, tp->rack.rtt_us, tp->rack.mstamp);
+	if (stamp != old && tag_cell(tag, &index))
+		take_rtt(tag, index, old, tp->rack.rtt_us, stamp);
 }
 
 static __always_inline void on_tcp_probe(struct sock *sk)
@@ -113,15 +114,15 @@ static __always_inline void on_sockops(struct bpf_sock_ops *ops)
 		return;
 	}
 	if (op == BPF_SOCK_OPS_RTT_CB) {
-		__u32 us = ops->args[0];
+		__u32 us = ops->args[0], index;
 
 		if (!us) { /* no argument before 6.10 */
 			struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 
 			us = tp ? tp->rack.rtt_us : 0;
 		}
-		if (tag->flags & TAG_RTT_SOCKOPS)
-			rtt_add(tag, us);
+		if (tag->flags & TAG_RTT_SOCKOPS && tag_cell(tag, &index))
+			rtt_add(tag, index, us);
 		return;
 	}
 	if (bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_RTT_CB_FLAG) ==
