@@ -142,18 +142,21 @@ static int told_state(struct sonde_snapshot *s, uint32_t index,
 		      const struct sonde_tcp_cell_key *key, struct sonde_cell_state **ret)
 {
 	size_t place = sonde_snapshot_place(key->protocol, index);
+	struct sonde_cell_state *state = NULL;
 	int r;
 
 	if (index >= SONDE_SNAPSHOT_CELLS_MAX ||
 	    (key->role != SONDE_TCP_ROLE_CLIENT && key->role != SONDE_TCP_ROLE_SERVER))
 		return -EINVAL;
 	r = grow(s, place + 1);
-	if (r == 0)
-		r = fresh_state(s, place, ret);
 	if (r < 0)
 		return r;
-	(*ret)->key = *key;
-	(*ret)->told = true;
+	r = fresh_state(s, place, &state);
+	if (r < 0)
+		return r;
+	state->key = *key;
+	state->told = true;
+	*ret = state;
 	return 0;
 }
 

@@ -279,8 +279,8 @@ static void what_the_table_refuses_is_in_other(void **state)
 
 	assert_ok(udp_fixture_open(&f, &(struct udp_fixture_options){.max_cells = 16}));
 	udp_fixture_target(&f, getpid(), 1);
-	for (uint16_t i = 0; i < PORTS; i++)
-		udp_send_to(client, AF_INET, 40000 + i, 100);
+	for (unsigned int i = 0; i < PORTS; i++)
+		udp_send_to(client, AF_INET, (uint16_t)(40000 + i), 100);
 	udp_fixture_snapshot(&f);
 	assert_int_equal(udp_fixture_sum(&f, 0, UDP_CLIENT, 0).sent_bytes, PORTS * 100);
 	for (size_t i = 0; i < UDP_CELLS_MAX; i++) {

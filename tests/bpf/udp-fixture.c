@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/num.h"
 #include "fixture.h"
 
 static int raise_nothing(void *ctx, uint64_t caps)
@@ -322,7 +322,7 @@ static uint64_t snmp(const char *group, const char *name)
 			v = strtok_r(NULL, " \n", &v_at);
 		}
 		assert_non_null(v);
-		found = strtoull(v, NULL, 10);
+		assert_ok(sonde_parse_u64(v, 0, UINT64_MAX, &found));
 		break;
 	}
 	(void)fclose(f);
@@ -331,15 +331,19 @@ static uint64_t snmp(const char *group, const char *name)
 
 static uint64_t snmp6(const char *group, const char *name)
 {
-	char line[256], wanted[64], key[64];
+	char line[256], wanted[64];
 	FILE *f = fopen("/proc/thread-self/net/snmp6", "re");
-	uint64_t value, found = 0;
+	uint64_t found = 0;
+	char *at = NULL;
 
 	assert_non_null(f);
 	(void)snprintf(wanted, sizeof(wanted), "%s%s", group, name);
 	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%63s %" SCNu64, key, &value) == 2 && strcmp(key, wanted) == 0)
-			found = value;
+		size_t len = strcspn(line, " \t");
+
+		if (len == strlen(wanted) && memcmp(line, wanted, len) == 0)
+			assert_ok(sonde_parse_u64(strtok_r(line + len, " \t\n", &at), 0, UINT64_MAX,
+						  &found));
 	}
 	(void)fclose(f);
 	return found;

@@ -5,6 +5,10 @@
 #include "collect/udp/state.h"
 #include "host/privilege.h"
 
+/*
+ * Of a pair for IPv4 and IPv6 a call passes one, so the first bears the cost of both. What has none was not measured:
+ * the machine for that refuses trampolines.
+ */
 static const struct sonde_plan_program programs[SONDE_UDP_PROGRAM_MAX] = {
 	[SONDE_UDP_PROGRAM_SEND] = {.function = "sonde_udp_send",
 				    .hook = "tp_btf/sock_send_length",

@@ -163,7 +163,7 @@ static int udp_plan(const struct sonde_collect_config *config, struct sonde_coll
 static int udp_memory(const struct sonde_collect_config *config, struct sonde_collect_memory *sum)
 {
 	_cleanup_(udp_stopp) struct udp_state *s = NULL;
-	struct bpf_object *object;
+	struct bpf_object *object = NULL;
 	int r;
 
 	assert(config && sum);
