@@ -9,7 +9,7 @@
  *   refused    the verifier refused it; why is its last word
  *
  * Nothing is attached. tests/lab/judge-load holds the rows against the base line.
- * Exit status: 0 when each program was asked, whatever the verdict; 1 otherwise.
+ * Exit status: 0 when each object was asked, whatever the verdicts; 1 otherwise.
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -85,8 +85,13 @@ static void last_word(const char *log, char *dst, size_t size)
 
 	while (n > 0 && log[n - 1] == '\n')
 		n--;
-	for (start = n; start > 0 && log[start - 1] != '\n';)
-		start--;
+	for (;;) {
+		for (start = n; start > 0 && log[start - 1] != '\n';)
+			start--;
+		if (start == 0 || log[start] != ';') /* a line of our source */
+			break;
+		n = start - 1;
+	}
 	(void)snprintf(dst, size, "%.*s", (int)(n - start), log + start);
 	for (char *c = dst; *c; c++) {
 		if (*c == ',' || *c == '"')
@@ -199,7 +204,19 @@ static int ask(struct object *o)
 			r = load_turn(o, object);
 		bpf_object__close(object);
 	}
-	return r < 0 ? sonde_log_err(r, "'%s' does not load, whatever its programs", o->path) : 0;
+	return r;
+}
+
+/* What no program can have, whatever is left out: a map that this kernel refuses, say. */
+static void refuse_rest(struct object *o, int error)
+{
+	for (size_t i = 0; i < o->n; i++) {
+		if (o->rows[i].verdict != PENDING)
+			continue;
+		o->rows[i].verdict = REFUSED;
+		(void)snprintf(o->rows[i].why, sizeof(o->rows[i].why), "its object: %s",
+			       strerror(-error));
+	}
 }
 
 static void print(const struct object *o)
@@ -237,7 +254,11 @@ int main(int argc, char *argv[])
 	for (int i = 1; i < argc; i++) {
 		struct object o = {.path = argv[i]};
 
-		if (ask(&o) < 0)
+		int r = ask(&o);
+
+		if (r < 0)
+			refuse_rest(&o, r);
+		if (o.n == 0)
 			status = 1;
 		print(&o);
 		done(&o);
