@@ -90,23 +90,25 @@ static __always_inline bool take_index(__u32 *next, __u32 first, __u32 limit, vo
 	return n < limit;
 }
 
-/* The `other` cell of a (process, role), entered anew while less than @limit of them are in use. */
-static __always_inline bool other_of(__u32 pid, __u8 role, __u32 limit, __u32 *index)
+/* The `other` cell of a (process, role), entered anew while less than @limit of them are in use. Spends @key. */
+static __always_inline bool other_of(struct sonde_tcp_cell_key *key, __u32 pid, __u32 limit,
+				     __u32 *index)
 {
-	struct sonde_tcp_cell_key key = {};
+	__u8 role = key->role;
 	__u32 *known;
 
-	key.pid = pid;
-	key.role = role;
-	key.protocol = SONDE_CELL_PROTOCOL;
-	key.flags = SONDE_TCP_CELL_OTHER;
-	known = bpf_map_lookup_elem(&sonde_index, &key);
+	__builtin_memset(key, 0, sizeof(*key));
+	key->pid = pid;
+	key->role = role;
+	key->protocol = SONDE_CELL_PROTOCOL;
+	key->flags = SONDE_TCP_CELL_OTHER;
+	known = bpf_map_lookup_elem(&sonde_index, key);
 	if (known) {
 		*index = *known;
 		return true;
 	}
 	return take_index(&sonde_next_other, sonde_cell_limit, limit, &sonde_spare_others, index) &&
-	       enter_cell(&key, index, &sonde_spare_others);
+	       enter_cell(key, index, &sonde_spare_others);
 }
 
 /*
@@ -126,15 +128,14 @@ static __always_inline __u32 sharing_root(__u32 pid)
 	return root && root->task_mask == child->task_mask ? root_pid : pid;
 }
 
-static __always_inline bool other_cell(const struct sonde_tcp_cell_key *like, __u32 *index)
+static __always_inline bool other_cell(struct sonde_tcp_cell_key *like, __u32 *index)
 {
-	__u32 root = sharing_root(like->pid);
-	bool shares = root != like->pid;
+	__u32 pid = like->pid, root = sharing_root(pid);
+	bool shares = root != pid;
 
 	lose(SONDE_LOSS_CELL_FULL, 1);
-	if (other_of(like->pid, like->role, shares ? sonde_other_limit / 2 : sonde_other_limit,
-		     index) ||
-	    (shares && other_of(root, like->role, sonde_other_limit, index)))
+	if (other_of(like, pid, shares ? sonde_other_limit / 2 : sonde_other_limit, index) ||
+	    (shares && other_of(like, root, sonde_other_limit, index)))
 		return true;
 	lose(SONDE_LOSS_OTHER_FULL, 1);
 	return false;
@@ -143,9 +144,10 @@ static __always_inline bool other_cell(const struct sonde_tcp_cell_key *like, __
 /*
  * True, and *@index, when there is a cell for the key or an `other` one. Not SHARED, and
  * both are the caller's own variables: before 6.2 no helper takes the memory that a
- * global function was given.
+ * global function was given. @key is spent: a second one does not fit the stack, of
+ * which all functions on a path share 512 bytes before 6.13.
  */
-static __noinline bool cell_index(const struct sonde_tcp_cell_key *key, __u32 *index)
+static __noinline bool cell_index(struct sonde_tcp_cell_key *key, __u32 *index)
 {
 	__u32 *known = bpf_map_lookup_elem(&sonde_index, key);
 
