@@ -6,10 +6,13 @@
  * Without the option, a call is what sock_send_length and sock_recv_length see; its
  * family is the system call that the task is in, read from its registers.
  *
- * With it, sys_enter notes the time in the thread's storage, which only threads of
- * targets have; the events in between name the socket and add up the payload, and
- * sys_exit counts the call. Storage hangs at the task itself, so for any other
- * thread of the machine the look-up is a pointer that is NULL.
+ * With it, by what the kernel allows: a probe at the entry of tcp_sendmsg() and
+ * tcp_recvmsg() notes the time in the thread's storage, and the event that counts
+ * the call takes it from there. Or sys_enter notes it, the events in between name
+ * the socket and add up the payload, and sys_exit counts the call.
+ *
+ * Only threads of targets have such storage. It hangs at the task itself, so for
+ * any other thread of the machine the look-up is a pointer that is NULL.
  */
 
 #define TASK_IO_WORKER 0x00000010 /* PF_IO_WORKER */
@@ -23,7 +26,7 @@
 const volatile __u8 sonde_syscalls[SONDE_TCP_SYSCALLS_MAX] = {};
 const volatile struct sonde_tcp_hist sonde_empty_hist = {};
 
-bool sonde_timing; /* set by user space: the programs of the option are attached */
+__u32 sonde_timing; /* SONDE_TCP_TIMING_*, set by user space */
 
 /* Sizes marked 1 are set by user space between open and load. */
 struct {
@@ -101,8 +104,19 @@ static __always_inline bool is_compat(struct task_struct *task)
 	       task->thread_info.status & THREAD_COMPAT;
 }
 
+/* Between two calls of its thread io_uring goes on with what had to wait. */
+static __always_inline bool is_between_calls(void)
+{
+	struct sonde_tcp_thread *thread;
+
+	if (!(sonde_timing & SONDE_TCP_TIMING_CALLS))
+		return false;
+	thread = current_thread();
+	return thread && thread->seen && !thread->since_ns;
+}
+
 /* The family of a call that sys_enter did not announce. */
-static __always_inline __u32 family_now(const struct sonde_tcp_thread *thread)
+static __always_inline __u32 family_now(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u32 flags = task->flags, kind;
@@ -111,8 +125,7 @@ static __always_inline __u32 family_now(const struct sonde_tcp_thread *thread)
 		return SONDE_TCP_CALL_IO_URING;
 	if (flags & TASK_KTHREAD)
 		return SONDE_TCP_CALL_OTHER;
-	/* Between two calls: io_uring goes on with what had to wait. */
-	if (thread && thread->seen && !thread->since_ns)
+	if (is_between_calls())
 		return SONDE_TCP_CALL_IO_URING;
 	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs) || is_compat(task))
 		return SONDE_TCP_CALL_OTHER;
@@ -125,13 +138,27 @@ static __always_inline struct sonde_tcp_calls *calls_at(__u32 index)
 	return bpf_map_lookup_elem(&sonde_calls, &index);
 }
 
+/* Where the verifier must see it: a bound that is checked earlier is lost where the number is spilled. */
+static __always_inline __u32 one_of_two(__u32 direction)
+{
+	asm volatile("%0 &= 1" : "+r"(direction));
+	return direction;
+}
+
+static __always_inline __u32 one_of_four(__u32 which)
+{
+	_Static_assert(SONDE_TCP_CALL_HIST_COARSE == 4, "a mask for the verifier");
+	asm volatile("%0 &= 3" : "+r"(which));
+	return which;
+}
+
 static __always_inline void coarse_add(__u32 index, __u32 which, __u64 value)
 {
 	struct sonde_tcp_coarse *hists = bpf_map_lookup_elem(&sonde_call_coarse, &index);
 	__u32 bucket = sonde_coarse_bucket(value);
 
-	if (hists && which < SONDE_TCP_CALL_HIST_COARSE && bucket < SONDE_COARSE_BUCKETS)
-		__sync_fetch_and_add(&hists->count[which][bucket], 1);
+	if (hists && bucket < SONDE_COARSE_BUCKETS)
+		__sync_fetch_and_add(&hists->count[one_of_four(which)][bucket], 1);
 }
 
 SHARED int call_hist_add(__u32 index, __u32 which, __u64 value)
@@ -154,32 +181,86 @@ SHARED int call_hist_add(__u32 index, __u32 which, __u64 value)
 static __always_inline void count_call(struct sonde_tcp_calls *calls, __u32 index, __u32 direction,
 				       __u32 family, __u64 bytes)
 {
-	if (direction >= SONDE_TCP_CALL_DIRECTIONS || family >= SONDE_TCP_CALL_FAMILIES)
+	__u64 *families = calls->calls[one_of_two(direction)];
+
+	if (family >= SONDE_TCP_CALL_FAMILIES)
 		return;
-	add(&calls->calls[direction][family], 1);
+	add(&families[family], 1);
 	coarse_add(index, SONDE_TCP_CALL_HIST_WRITE_SIZE + direction, bytes);
+}
+
+static __always_inline void time_call(struct sonde_tcp_calls *calls, __u32 index, __u32 direction,
+				      const struct sonde_tcp_thread *thread, __u64 took_ns)
+{
+	add(&calls->timed[one_of_two(direction)], 1);
+	add(&calls->time_sum_ns[one_of_two(direction)], took_ns);
+	if (thread->blocked_ns) {
+		add(&calls->blocked[one_of_two(direction)], 1);
+		add(&calls->blocked_sum_ns[one_of_two(direction)], thread->blocked_ns);
+	}
+	coarse_add(index, SONDE_TCP_CALL_HIST_WRITE_TIME + direction, took_ns / 1000);
+}
+
+/* True: it is a part of the call that sys_enter announced, and counted when that returns. */
+static __always_inline bool is_announced(__u32 index, __u32 bytes, __u32 direction)
+{
+	struct sonde_tcp_thread *thread;
+
+	if (!(sonde_timing & SONDE_TCP_TIMING_CALLS))
+		return false;
+	thread = current_thread();
+	if (!thread || !thread->since_ns || !is_family(thread->kind))
+		return false;
+	if (!thread->cell) {
+		thread->cell = index + 1;
+		thread->direction = direction;
+	}
+	if (thread->cell != index + 1 || thread->direction != direction)
+		return false;
+	thread->bytes += bytes;
+	return true;
+}
+
+/* The call that began at the entry of a function is done. */
+SHARED int function_returns(__u32 index, __u32 direction)
+{
+	struct sonde_tcp_thread *thread = current_thread();
+	struct sonde_tcp_calls *calls = calls_at(index);
+	__u64 since_ns;
+
+	if (!thread || !calls || !thread->since_ns || thread->kind != SONDE_TCP_SYSCALL_FUNCTION)
+		return 0;
+	since_ns = thread->since_ns;
+	thread->since_ns = 0;
+	time_call(calls, index, direction, thread, bpf_ktime_get_ns() - since_ns);
+	return 0;
 }
 
 /* Payload moved between the current task and a connection of the cell. */
 SHARED int call_moved(__u32 index, __u32 bytes, __u32 direction)
 {
-	struct sonde_tcp_thread *thread = sonde_timing ? current_thread() : NULL;
 	struct sonde_tcp_calls *calls;
 
-	if (thread && thread->since_ns && is_family(thread->kind)) {
-		if (!thread->cell) {
-			thread->cell = index + 1;
-			thread->direction = direction;
-		}
-		if (thread->cell == index + 1 && thread->direction == direction) {
-			thread->bytes += bytes; /* of all its chunks; counted at its return */
-			return 0;
-		}
-	}
+	if (is_announced(index, bytes, direction))
+		return 0;
 	calls = calls_at(index);
 	if (calls)
-		count_call(calls, index, direction, family_now(thread), bytes);
+		count_call(calls, index, direction, family_now(), bytes);
+	if (sonde_timing)
+		function_returns(index, direction);
 	return 0;
+}
+
+/* Nothing moved: the call that was begun is none. */
+static __always_inline void call_failed(void)
+{
+	struct sonde_tcp_thread *thread;
+
+	if (!sonde_timing)
+		return;
+	thread = current_thread();
+	if (thread && thread->kind == SONDE_TCP_SYSCALL_FUNCTION)
+		thread->since_ns = 0;
 }
 
 /* --- with the option --- */
@@ -220,6 +301,23 @@ static __always_inline void thread_begin(struct sonde_tcp_thread *thread, __u32 
 	thread->since_ns = bpf_ktime_get_ns();
 }
 
+/* Is it these programs that see to such a call? */
+static __always_inline bool is_asked(__u32 kind)
+{
+	switch (kind) {
+	case SONDE_TCP_SYSCALL_NONE:
+		return false;
+	case SONDE_TCP_SYSCALL_CONNECT:
+		return sonde_timing & SONDE_TCP_TIMING_CONNECT;
+	case SONDE_TCP_SYSCALL_ACCEPT:
+		return sonde_timing & SONDE_TCP_TIMING_ACCEPT;
+	case SONDE_TCP_SYSCALL_CLOSE:
+		return sonde_timing & SONDE_TCP_TIMING_CLOSE;
+	default:
+		return sonde_timing & SONDE_TCP_TIMING_CALLS;
+	}
+}
+
 static __always_inline void on_sys_enter(struct pt_regs *regs, __u64 number)
 {
 	__u32 kind = syscall_kind(number);
@@ -230,7 +328,7 @@ static __always_inline void on_sys_enter(struct pt_regs *regs, __u64 number)
 		return;
 	task = bpf_get_current_task_btf();
 	thread = thread_of(task);
-	if (!thread)
+	if (!thread || !is_asked(kind))
 		return;
 	thread_begin(thread, kind);
 	if (kind == SONDE_TCP_SYSCALL_CLOSE || kind == SONDE_TCP_SYSCALL_CONNECT) {
@@ -249,16 +347,10 @@ static __always_inline void call_returns(struct sonde_tcp_thread *thread, __u64 
 	__u32 index = thread->cell - 1, direction = thread->direction;
 	struct sonde_tcp_calls *calls = calls_at(index);
 
-	if (!calls || direction >= SONDE_TCP_CALL_DIRECTIONS)
+	if (!calls)
 		return;
 	count_call(calls, index, direction, thread->kind - SONDE_TCP_SYSCALL_FAMILY, thread->bytes);
-	add(&calls->timed[direction], 1);
-	add(&calls->time_sum_ns[direction], took_ns);
-	if (thread->blocked_ns) {
-		add(&calls->blocked[direction], 1);
-		add(&calls->blocked_sum_ns[direction], thread->blocked_ns);
-	}
-	coarse_add(index, SONDE_TCP_CALL_HIST_WRITE_TIME + direction, took_ns / 1000);
+	time_call(calls, index, direction, thread, took_ns);
 }
 
 static __always_inline void close_returns(struct sonde_tcp_thread *thread, __u64 took_ns)
@@ -304,12 +396,13 @@ static __always_inline __u32 peer_of_accepted(const struct sonde_tcp_cell_key *k
 	return end ? end->pid : 0;
 }
 
-static __noinline int accept_returns(__u32 fd)
+/* @sk: the address of the connection that a thread of a target accepted. */
+static __noinline int accepted(__u64 sk)
 {
 	struct sonde_tcp_cell_key key = {.role = SONDE_TCP_ROLE_SERVER};
 	struct sonde_tcp_waiting *waiting;
 	struct sonde_tcp_calls *calls;
-	__u64 sk = tcp_of_fd(fd, false), waited_ns = 0;
+	__u64 waited_ns = 0;
 	__u32 index = 0;
 	__u16 rport;
 
@@ -365,8 +458,14 @@ static __always_inline bool connect_goes_on(__u32 error)
 	       error == ERR_INTR || error >= ERR_RESTART;
 }
 
-/* Where the application wanted to go: struct sockaddr_in or sockaddr_in6. */
-static __always_inline void read_destination(const void *address, struct sonde_tcp_cell_key *key)
+/* Where the application wanted to go: struct sockaddr_in or sockaddr_in6, its own or the kernel's copy. */
+static __always_inline long read_address(void *to, __u32 n, const void *from, bool user)
+{
+	return user ? bpf_probe_read_user(to, n, from) : bpf_probe_read_kernel(to, n, from);
+}
+
+static __always_inline void read_destination(const void *address, bool user,
+					     struct sonde_tcp_cell_key *key)
 {
 	union {
 		__u16 family;
@@ -374,17 +473,17 @@ static __always_inline void read_destination(const void *address, struct sonde_t
 		struct sockaddr_in6 v6;
 	} to = {};
 
-	if (bpf_probe_read_user(&to.v4, sizeof(to.v4), address))
+	if (read_address(&to.v4, sizeof(to.v4), address, user))
 		return;
 	key->port = bpf_ntohs(to.v4.sin_port);
 	if (to.family == AF_INET) {
 		map_v4(key->raddr, to.v4.sin_addr.s_addr);
-	} else if (to.family == AF_INET6 && !bpf_probe_read_user(&to.v6, sizeof(to.v6), address)) {
+	} else if (to.family == AF_INET6 && !read_address(&to.v6, sizeof(to.v6), address, user)) {
 		__builtin_memcpy(key->raddr, &to.v6.sin6_addr, 16);
 	}
 }
 
-static __noinline int connect_returns(__u64 sk, const void *address, __u32 error)
+static __noinline int connect_returns(__u64 sk, const void *address, bool user, __u32 error)
 {
 	struct sonde_tcp_cell_key key = {};
 	struct sonde_tcp_calls *calls;
@@ -397,7 +496,7 @@ static __noinline int connect_returns(__u64 sk, const void *address, __u32 error
 		return 0;
 	(void)key_of_sock(sk, &key);
 	key.role = SONDE_TCP_ROLE_CLIENT;
-	read_destination(address, &key);
+	read_destination(address, user, &key);
 	error = local_error(error);
 	if (!cell_index(&key, &index))
 		return 0;
@@ -416,14 +515,14 @@ static __always_inline void on_sys_exit(struct pt_regs *regs, long ret)
 	if (kind == SONDE_TCP_SYSCALL_NONE)
 		return;
 	thread = current_thread();
-	if (!thread)
+	if (!thread || !is_asked(kind))
 		return;
 	since_ns = thread->since_ns;
 	thread->since_ns = 0;
 	thread->seen = 1;
 	if (kind == SONDE_TCP_SYSCALL_ACCEPT) {
 		if (ret >= 0) /* also one that began before we looked */
-			accept_returns(ret);
+			accepted(tcp_of_fd(ret, false));
 		return;
 	}
 	if (!since_ns || thread->kind != kind)
@@ -431,7 +530,7 @@ static __always_inline void on_sys_exit(struct pt_regs *regs, long ret)
 	if (kind == SONDE_TCP_SYSCALL_CONNECT) {
 		if (ret < 0 && !thread->syn_sent)
 			connect_returns(thread->sock, (void *)PT_REGS_PARM2_CORE_SYSCALL(regs),
-					-ret);
+					true, -ret);
 		return;
 	}
 	if (!thread->cell)
@@ -440,6 +539,50 @@ static __always_inline void on_sys_exit(struct pt_regs *regs, long ret)
 		close_returns(thread, bpf_ktime_get_ns() - since_ns);
 	else
 		call_returns(thread, bpf_ktime_get_ns() - since_ns);
+}
+
+/* --- as functions, by fentry and fexit or by kprobe and kretprobe --- */
+
+static __always_inline void enter_function(__u32 kind, __u64 sk, __u64 address)
+{
+	struct sonde_tcp_thread *thread = current_thread();
+
+	if (!thread)
+		return;
+	thread_begin(thread, kind);
+	thread->sock = sk;
+	thread->address = address;
+}
+
+static __always_inline void leave_close(void)
+{
+	struct sonde_tcp_thread *thread = current_thread();
+	__u64 since_ns;
+
+	if (!thread || !thread->since_ns || thread->kind != SONDE_TCP_SYSCALL_CLOSE)
+		return;
+	since_ns = thread->since_ns;
+	thread->since_ns = 0;
+	if (thread->cell)
+		close_returns(thread, bpf_ktime_get_ns() - since_ns);
+}
+
+/* tcp_v6_connect() may call tcp_v4_connect(): the inner one ends it. */
+static __always_inline void leave_connect(int ret)
+{
+	struct sonde_tcp_thread *thread = current_thread();
+
+	if (!thread || !thread->since_ns || thread->kind != SONDE_TCP_SYSCALL_CONNECT)
+		return;
+	thread->since_ns = 0;
+	if (ret < 0 && !thread->syn_sent)
+		connect_returns(thread->sock, (void *)thread->address, false, -ret);
+}
+
+static __always_inline void leave_accept(__u64 sk)
+{
+	if (sk && current_thread())
+		accepted(sk);
 }
 
 /* Who sleeps in a call: neither preempted nor waiting for its turn. */
@@ -491,25 +634,37 @@ static __always_inline void call_closes(const struct sock *sk, struct sonde_tag 
 		thread->cell = index + 1;
 }
 
-/* The handshake of a listener's child is done: it waits for accept(2). */
-static __always_inline void call_waits(const struct sock *sk, const struct sonde_tag *tag)
+/* Functions of their own for the sake of the stack, which their callers use up on older kernels. */
+static __noinline int waiting_enter(const struct sock *sk, __u32 peer_pid)
 {
 	struct sonde_tcp_waiting waiting = {};
 	__u64 key = (__u64)sk;
 
-	if (!sonde_timing || tag->role != SONDE_TCP_ROLE_SERVER)
-		return;
 	waiting.since_ns = bpf_ktime_get_ns();
-	waiting.peer_pid = tag->peer_pid;
+	waiting.peer_pid = peer_pid;
 	bpf_map_update_elem(&sonde_waiting, &key, &waiting, BPF_ANY);
+	return 0;
+}
+
+static __noinline int waiting_leave(const struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+
+	bpf_map_delete_elem(&sonde_waiting, &key);
+	return 0;
+}
+
+/* The handshake of a listener's child is done: it waits for accept(2). */
+static __always_inline void call_waits(const struct sock *sk, const struct sonde_tag *tag)
+{
+	if (sonde_timing && tag->role == SONDE_TCP_ROLE_SERVER)
+		waiting_enter(sk, tag->peer_pid);
 }
 
 static __always_inline void call_waits_no_more(const struct sock *sk)
 {
-	__u64 key = (__u64)sk;
-
 	if (sonde_timing)
-		bpf_map_delete_elem(&sonde_waiting, &key);
+		waiting_leave(sk);
 }
 
 /* A thread or process that a target's thread makes. */

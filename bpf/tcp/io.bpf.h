@@ -62,8 +62,10 @@ static __always_inline void on_call(struct sock *sk, int ret, int flags, bool wr
 		if (tag->flags & TAG_PROVISIONAL && !adopt(sk, tag))
 			return;
 	}
-	if (ret <= 0 || flags & MSG_PEEK_FLAG)
+	if (ret <= 0 || flags & MSG_PEEK_FLAG) {
+		call_failed();
 		return;
+	}
 	cell = tag_cell(tag, &index);
 	if (!cell)
 		return;

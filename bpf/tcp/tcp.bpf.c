@@ -229,4 +229,80 @@ int sonde_thread(struct bpf_iter__task *ctx)
 	return COUNTED(SONDE_TCP_PROGRAM_THREADS, on_thread(task));
 }
 
+/* The same by function: fentry and fexit, or kprobe and kretprobe, for what they are named after. */
+#define FENTRY(function, program, call)                                                            \
+	SEC("fentry/" #function)                                                                   \
+	int sonde_in_##function(__u64 *ctx)                                                        \
+	{                                                                                          \
+		return COUNTED(SONDE_TCP_PROGRAM_FENTRY_##program, call);                          \
+	}
+#define FEXIT(function, program, call)                                                             \
+	SEC("fexit/" #function)                                                                    \
+	int sonde_out_##function(__u64 *ctx)                                                       \
+	{                                                                                          \
+		return COUNTED(SONDE_TCP_PROGRAM_FEXIT_##program, call);                           \
+	}
+#define KPROBE(function, program, call)                                                            \
+	SEC("kprobe/" #function)                                                                   \
+	int sonde_kin_##function(struct pt_regs *ctx)                                              \
+	{                                                                                          \
+		return COUNTED(SONDE_TCP_PROGRAM_KPROBE_##program, call);                          \
+	}
+#define KRETPROBE(function, program, call)                                                         \
+	SEC("kretprobe/" #function)                                                                \
+	int sonde_kout_##function(struct pt_regs *ctx)                                             \
+	{                                                                                          \
+		return COUNTED(SONDE_TCP_PROGRAM_KRETPROBE_##program, call);                       \
+	}
+
+FENTRY(tcp_sendmsg, SEND, enter_function(SONDE_TCP_SYSCALL_FUNCTION, 0, 0))
+FENTRY(tcp_recvmsg, RECV, enter_function(SONDE_TCP_SYSCALL_FUNCTION, 0, 0))
+FENTRY(tcp_close, CLOSE, enter_function(SONDE_TCP_SYSCALL_CLOSE, ctx[0], 0))
+FEXIT(tcp_close, CLOSE, leave_close())
+FENTRY(tcp_v4_connect, CONNECT4, enter_function(SONDE_TCP_SYSCALL_CONNECT, ctx[0], ctx[1]))
+FEXIT(tcp_v4_connect, CONNECT4, leave_connect(ctx[3]))
+FENTRY(tcp_v6_connect, CONNECT6, enter_function(SONDE_TCP_SYSCALL_CONNECT, ctx[0], ctx[1]))
+FEXIT(tcp_v6_connect, CONNECT6, leave_connect(ctx[3]))
+FEXIT(inet_csk_accept, ACCEPT, leave_accept(ctx[2]))
+
+/* Before 6.10: (sk, flags, err, kern). */
+SEC("fexit/inet_csk_accept")
+int sonde_out_inet_csk_accept_4(__u64 *ctx)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_FEXIT_ACCEPT_4, leave_accept(ctx[4]));
+}
+
+KPROBE(tcp_sendmsg, SEND, enter_function(SONDE_TCP_SYSCALL_FUNCTION, 0, 0))
+KPROBE(tcp_recvmsg, RECV, enter_function(SONDE_TCP_SYSCALL_FUNCTION, 0, 0))
+KPROBE(tcp_close, CLOSE, enter_function(SONDE_TCP_SYSCALL_CLOSE, PT_REGS_PARM1(ctx), 0))
+KRETPROBE(tcp_close, CLOSE, leave_close())
+KPROBE(tcp_v4_connect, CONNECT4,
+       enter_function(SONDE_TCP_SYSCALL_CONNECT, PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx)))
+KRETPROBE(tcp_v4_connect, CONNECT4, leave_connect(PT_REGS_RC(ctx)))
+KPROBE(tcp_v6_connect, CONNECT6,
+       enter_function(SONDE_TCP_SYSCALL_CONNECT, PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx)))
+KRETPROBE(tcp_v6_connect, CONNECT6, leave_connect(PT_REGS_RC(ctx)))
+KRETPROBE(inet_csk_accept, ACCEPT, leave_accept(PT_REGS_RC(ctx)))
+
+/* Calls where the kernel has no sock_send_length and sock_recv_length (before 6.3). */
+SEC("fexit/tcp_sendmsg")
+int BPF_PROG(sonde_send_function, struct sock *sk, struct msghdr *msg, size_t size, int ret)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_FEXIT_SEND, on_call(sk, ret, 0, true));
+}
+
+SEC("fexit/tcp_recvmsg")
+int BPF_PROG(sonde_recv_function, struct sock *sk, struct msghdr *msg, size_t len, int flags,
+	     int *addr_len, int ret)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_FEXIT_RECV, on_call(sk, ret, flags, false));
+}
+
+SEC("fexit/tcp_sendpage")
+int BPF_PROG(sonde_page_function, struct sock *sk, struct page *page, int offset, size_t size,
+	     int flags, int ret)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_FEXIT_SENDPAGE, on_call(sk, ret, 0, true));
+}
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -57,7 +57,15 @@ enum sonde_tcp_syscall {
 	SONDE_TCP_SYSCALL_CONNECT = SONDE_TCP_SYSCALL_FAMILY + SONDE_TCP_CALL_FAMILIES,
 	SONDE_TCP_SYSCALL_ACCEPT,
 	SONDE_TCP_SYSCALL_CLOSE,
+	SONDE_TCP_SYSCALL_FUNCTION, /* no number: in tcp_sendmsg() or tcp_recvmsg() */
 };
+
+/* What the programs on system calls are to see to; the rest is functions' or nobody's. */
+#define SONDE_TCP_TIMING_ON (1U << 0) /* some program of the option is attached */
+#define SONDE_TCP_TIMING_CALLS (1U << 1)
+#define SONDE_TCP_TIMING_ACCEPT (1U << 2)
+#define SONDE_TCP_TIMING_CONNECT (1U << 3)
+#define SONDE_TCP_TIMING_CLOSE (1U << 4)
 
 /* A thread of a target, in its task storage, while calls are timed. Only the thread itself writes it. */
 struct sonde_tcp_thread {
@@ -65,7 +73,8 @@ struct sonde_tcp_thread {
 	__u64 blocked_ns; /* asleep in this call */
 	__u64 asleep_ns;  /* since when; 0 = it is not */
 	__u64 sock; /* connect, close: address of the socket; compared and read, never followed by type */
-	__u32 cell; /* index + 1 of the socket that it turned out to be about */
+	__u64 address; /* connect as a function: of where to */
+	__u32 cell;    /* index + 1 of the socket that it turned out to be about */
 	__u32 bytes;
 	__u8 kind; /* enum sonde_tcp_syscall */
 	__u8 direction;
@@ -111,7 +120,31 @@ enum sonde_tcp_program {
 	SONDE_TCP_PROGRAM_THREADS = 19,
 	SONDE_TCP_PROGRAM_RESET_PLAIN = 20,
 	SONDE_TCP_PROGRAM_ERROR = 21,
-	SONDE_TCP_PROGRAM_MAX = 22,
+	/* … where functions can be traced */
+	SONDE_TCP_PROGRAM_FENTRY_SEND,
+	SONDE_TCP_PROGRAM_FENTRY_RECV,
+	SONDE_TCP_PROGRAM_FENTRY_CLOSE,
+	SONDE_TCP_PROGRAM_FEXIT_CLOSE,
+	SONDE_TCP_PROGRAM_FEXIT_ACCEPT,
+	SONDE_TCP_PROGRAM_FEXIT_ACCEPT_4, /* before 6.10: other arguments */
+	SONDE_TCP_PROGRAM_FENTRY_CONNECT4,
+	SONDE_TCP_PROGRAM_FEXIT_CONNECT4,
+	SONDE_TCP_PROGRAM_FENTRY_CONNECT6,
+	SONDE_TCP_PROGRAM_FEXIT_CONNECT6,
+	SONDE_TCP_PROGRAM_KPROBE_SEND,
+	SONDE_TCP_PROGRAM_KPROBE_RECV,
+	SONDE_TCP_PROGRAM_KPROBE_CLOSE,
+	SONDE_TCP_PROGRAM_KRETPROBE_CLOSE,
+	SONDE_TCP_PROGRAM_KRETPROBE_ACCEPT,
+	SONDE_TCP_PROGRAM_KPROBE_CONNECT4,
+	SONDE_TCP_PROGRAM_KRETPROBE_CONNECT4,
+	SONDE_TCP_PROGRAM_KPROBE_CONNECT6,
+	SONDE_TCP_PROGRAM_KRETPROBE_CONNECT6,
+	/* calls where there is no sock_send_length (before 6.3); the option's programs end before */
+	SONDE_TCP_PROGRAM_FEXIT_SEND,
+	SONDE_TCP_PROGRAM_FEXIT_RECV,
+	SONDE_TCP_PROGRAM_FEXIT_SENDPAGE,
+	SONDE_TCP_PROGRAM_MAX,
 };
 
 /* A connection that ended. @turn is one more than the place given out, written last. */

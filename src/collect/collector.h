@@ -37,6 +37,8 @@ struct sonde_collect_config {
 	uint32_t options; /* SONDE_PROBE_OPTION_* */
 	struct sonde_kernel_btf_files btf;
 	int cgroup_fd; /* root of cgroup v2, or -1: no sockops. Borrowed for start() */
+	/* Programs on hooks of these kinds ("fentry", …) are not taken: how a test holds one alternative against another. */
+	const char *const *without; /* NULL-terminated; NULL = all may be taken. Borrowed */
 	/* Raise and drop capabilities (bit = CAP_*) around one call. Never NULL; a test passes no-ops. */
 	int (*raise)(void *ctx, uint64_t caps);
 	void (*drop)(void *ctx);

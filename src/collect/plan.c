@@ -94,6 +94,17 @@ static const char *capability_name(uint64_t cap)
 	}
 }
 
+static bool is_left_out(const char *hook, const char *const *kinds)
+{
+	for (; kinds && *kinds; kinds++) {
+		size_t n = strlen(*kinds);
+
+		if (strncmp(hook, *kinds, n) == 0 && hook[n] == '/')
+			return true;
+	}
+	return false;
+}
+
 static uint64_t lowest_bit(uint64_t mask)
 {
 	return mask & -mask;
@@ -121,6 +132,8 @@ static int ask_caller(struct sonde_plan *p, const struct sonde_collect_config *c
 		if (p->lacking[i])
 			r = sonde_plan_refuse(p, i, "needs %s",
 					      capability_name(lowest_bit(p->lacking[i])));
+		else if (is_left_out(program->hook, config->without))
+			r = sonde_plan_refuse(p, i, "left out");
 		else if (is_of_cgroup(program->hook) && config->cgroup_fd < 0)
 			r = sonde_plan_refuse(p, i, "no cgroup v2 hierarchy to attach to");
 	}

@@ -175,6 +175,7 @@ int fixture_open(struct fixture *f, const struct fixture_options *options)
 		.options = options->without_flows ? 0 : SONDE_PROBE_OPTION_FLOWS,
 		.btf = options->btf,
 		.cgroup_fd = cgroup_fd,
+		.without = options->without,
 		.raise = raise_nothing,
 		.drop = drop_nothing,
 		.note_id = note_id,

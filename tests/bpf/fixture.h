@@ -68,6 +68,8 @@ struct fixture_options {
 	bool without_flows;
 	struct sonde_kernel_btf_files btf;
 	const char *cgroup; /* where sockops is attached; NULL: the root of cgroup v2 */
+	const char *const
+		*without; /* kinds of hooks that are not taken, as in the collector's config */
 };
 
 /* Where cgroup v2 is mounted. */

@@ -38,6 +38,36 @@
 
 #define WAIT_MS 50
 
+#define BY_SYSCALL "tp_btf/sys_enter, sys_exit"
+
+/* What the tests are run with, one after the other: all that this kernel has; without functions; without kprobes either. */
+static const char *const nothing[] = {NULL};
+static const char *const trampolines[] = {"fentry", "fexit", NULL};
+static const char *const functions[] = {"fentry", "fexit", "kprobe", "kretprobe", NULL};
+static const char *const *const left_out[] = {nothing, trampolines, functions};
+
+static const char *const *without;
+
+/* The alternative that measures this; NULL: none does. */
+static const char *chosen(const struct fixture *f, const char *metrics)
+{
+	for (size_t i = 0; i < f->n_probes; i++) {
+		if (strcmp(f->probes[i].metrics, metrics) == 0 &&
+		    f->probes[i].state == SONDE_PROBE_ATTACHED)
+			return f->probes[i].name;
+	}
+	return NULL;
+}
+
+/* A call is one system call, not what the kernel makes of it. */
+static bool by_syscall(const struct fixture *f)
+{
+	const char *name = chosen(f, SONDE_PROBE_METRICS_CALL_TIME);
+
+	assert_non_null(name);
+	return strcmp(name, BY_SYSCALL) == 0;
+}
+
 static uint64_t total_calls(const struct sonde_tcp_calls *c, enum sonde_tcp_call_direction d)
 {
 	uint64_t n = 0;
@@ -138,7 +168,9 @@ static void families(struct fixture *f, bool timed)
 {
 	struct fixture_pair p = fixture_pair(AF_INET);
 	struct uring one, *ring = open_ring(&one);
-	uint64_t ops = ring ? 3 : 0;
+	bool whole = timed && by_syscall(f);
+	/* An operation of io_uring is no system call; as a function it has a time like any other. */
+	uint64_t ops = ring ? 3 : 0, timed_ops = timed && !whole ? ops : 0;
 	struct sonde_tcp_calls c;
 	char byte;
 
@@ -154,12 +186,12 @@ static void families(struct fixture *f, bool timed)
 	assert_int_equal(c.calls[WRITE][SONDE_TCP_CALL_VECTOR], 3);
 	assert_int_equal(c.calls[WRITE][SONDE_TCP_CALL_ADDRESSED], 5);
 	assert_int_equal(c.calls[WRITE][SONDE_TCP_CALL_MESSAGE], 5);
-	assert_int_equal(c.calls[WRITE][SONDE_TCP_CALL_MESSAGES], timed ? 2 : 6);
+	assert_int_equal(c.calls[WRITE][SONDE_TCP_CALL_MESSAGES], whole ? 2 : 6);
 	assert_int_equal(c.calls[WRITE][SONDE_TCP_CALL_SPLICE], 1);
 	assert_int_equal(c.calls[WRITE][SONDE_TCP_CALL_IO_URING], ops);
-	assert_int_equal(total_calls(&c, WRITE), (timed ? 18 : 22) + ops);
+	assert_int_equal(total_calls(&c, WRITE), (whole ? 18 : 22) + ops);
 	assert_int_equal(total_calls(&c, READ), 0);
-	assert_int_equal(c.timed[WRITE], timed ? 18 : 0);
+	assert_int_equal(c.timed[WRITE], timed ? (whole ? 18 : 22) + timed_ops : 0);
 	assert_int_equal(fixture_sum(f, 0, CLIENT, p.port).sent_bytes,
 			 WRITTEN + (ring ? WRITTEN_BY_RING : 0));
 	assert_int_equal(hist_total(f, CLIENT, p.port, SONDE_TCP_CALL_HIST_WRITE_SIZE),
@@ -171,10 +203,10 @@ static void families(struct fixture *f, bool timed)
 	assert_int_equal(c.calls[READ][SONDE_TCP_CALL_VECTOR], 3);
 	assert_int_equal(c.calls[READ][SONDE_TCP_CALL_ADDRESSED], 5);
 	assert_int_equal(c.calls[READ][SONDE_TCP_CALL_MESSAGE], 5);
-	assert_int_equal(c.calls[READ][SONDE_TCP_CALL_MESSAGES], timed ? 2 : 4);
+	assert_int_equal(c.calls[READ][SONDE_TCP_CALL_MESSAGES], whole ? 2 : 4);
 	assert_int_equal(c.calls[READ][SONDE_TCP_CALL_IO_URING], ops);
-	assert_int_equal(total_calls(&c, READ), (timed ? 17 : 19) + ops);
-	assert_int_equal(c.timed[READ], timed ? 17 : 0);
+	assert_int_equal(total_calls(&c, READ), (whole ? 17 : 19) + ops);
+	assert_int_equal(c.timed[READ], timed ? (whole ? 17 : 19) + timed_ops : 0);
 	assert_int_equal(fixture_sum(f, 0, SERVER, p.port).received_bytes,
 			 READ_BYTES + (ring ? READ_BY_RING : 0));
 	assert_int_equal(hist_total(f, SERVER, p.port, SONDE_TCP_CALL_HIST_READ_SIZE),
@@ -222,6 +254,8 @@ static void sendfile_is_one_call_with_the_option(void **state)
 	pid_t reader;
 
 	fixture_set_options(f, TIME);
+	if (!by_syscall(f))
+		skip();
 	p = fixture_pair(AF_INET6);
 	assert_true(file >= 0);
 	assert_int_equal(unlink(path), 0);
@@ -663,18 +697,20 @@ static void the_option_leaves_nothing_and_comes_again(void **state)
 	struct fixture *f = *state;
 
 	for (int i = 0; i < 3; i++) {
-		const struct sonde_probe_probe *probe;
 		size_t first, programs = 0;
 
 		fixture_set_options(f, 0);
-		first = f->n_ids;
+		first = f->n_ids = 0; /* room for those that come now */
 		fixture_set_options(f, TIME);
-		probe = fixture_probe(f, "execution time of writes and reads",
-				      "tp_btf/sys_enter, sys_exit");
-		assert_non_null(probe);
-		assert_int_equal(probe->state, SONDE_PROBE_ATTACHED);
-		assert_true(probe->other_ns > 0);
-		print_message("%s\n", probe->reason);
+		assert_non_null(chosen(f, SONDE_PROBE_METRICS_CALL_TIME));
+		assert_non_null(chosen(f, SONDE_PROBE_METRICS_CALL_SLEEP));
+		if (by_syscall(f)) {
+			const struct sonde_probe_probe *probe =
+				fixture_probe(f, SONDE_PROBE_METRICS_CALL_TIME, BY_SYSCALL);
+
+			assert_true(probe->other_ns > 0);
+			print_message("%s\n", probe->reason);
+		}
 		for (size_t k = first; k < f->n_ids; k++) {
 			if (f->ids[k].kind == 'p') {
 				programs++;
@@ -683,10 +719,7 @@ static void the_option_leaves_nothing_and_comes_again(void **state)
 		}
 		assert_true(programs >= 3);
 		fixture_set_options(f, 0);
-		assert_int_equal(fixture_probe(f, "execution time of writes and reads",
-					       "tp_btf/sys_enter, sys_exit")
-					 ->state,
-				 SONDE_PROBE_UNASKED);
+		assert_null(chosen(f, SONDE_PROBE_METRICS_CALL_TIME));
 		for (size_t k = first; k < f->n_ids; k++) {
 			for (int turn = 0;
 			     turn < 200 && f->ids[k].kind == 'p' && program_lives(f->ids[k].id);
@@ -698,6 +731,40 @@ static void the_option_leaves_nothing_and_comes_again(void **state)
 		}
 		f->n_ids = first;
 	}
+}
+
+#define WAY_MAX 48
+
+/* The alternative that the option takes when these are left out; empty when there is none. */
+static void way_without(const char *const *kinds, char ret[WAY_MAX])
+{
+	struct fixture f;
+	const char *name = NULL;
+
+	ret[0] = '\0';
+	if (fixture_open(&f, &(struct fixture_options){.without = kinds}) < 0)
+		return;
+	fixture_set_options(&f, TIME);
+	name = chosen(&f, SONDE_PROBE_METRICS_CALL_TIME);
+	(void)snprintf(ret, WAY_MAX, "%s", name ? name : "");
+	fixture_close(&f);
+}
+
+static int open_way(void **state)
+{
+	static struct fixture f;
+	int r = fixture_open(&f, &(struct fixture_options){.without = without});
+
+	if (r < 0)
+		return r;
+	*state = &f;
+	return sonde_collector_tcp.target_add(f.state, (uint32_t)getpid(), 1);
+}
+
+static int close_way(void **state)
+{
+	fixture_close(*state);
+	return 0;
 }
 
 int main(void)
@@ -718,5 +785,21 @@ int main(void)
 		cmocka_unit_test(the_option_leaves_nothing_and_comes_again),
 	};
 
-	return fixture_main(tests);
+	char last[WAY_MAX] = "", way[WAY_MAX];
+	int failed = 0, groups = 0;
+
+	if (geteuid() != 0 || fixture_bpf_is_refused())
+		return SONDE_EXIT_SKIP;
+	for (size_t i = 0; i < ELEMENTS_OF(left_out); i++) {
+		way_without(left_out[i], way);
+		if (!way[0] || strcmp(way, last) == 0)
+			continue; /* nothing at all, or as before */
+		memcpy(last, way, sizeof(last));
+		groups++;
+		print_message("calls are timed by %s\n", way);
+		without = left_out[i];
+		failed += _cmocka_run_group_tests(way, tests, ELEMENTS_OF(tests), open_way,
+						  close_way);
+	}
+	return groups ? failed : SONDE_EXIT_SKIP;
 }

@@ -137,10 +137,71 @@ static const struct sonde_plan_program programs[SONDE_TCP_PROGRAM_MAX] = {
 				       .target_ns = 600,
 				       .other_ns = 300,
 				       .per = "thread, once"},
+#define FUNCTION(program, kind, in_out, function_name, cost, what, ...)                            \
+	[SONDE_TCP_PROGRAM_##program] = {.function = "sonde_" in_out "_" function_name,            \
+					 .hook = kind "/" function_name,                           \
+					 .args = {__VA_ARGS__},                                    \
+					 .needs = {"bpf_map_type.BPF_MAP_TYPE_TASK_STORAGE"},      \
+					 .target_ns = (cost),                                      \
+					 .other_ns = 40,                                           \
+					 .per = (what)}
+	FUNCTION(FENTRY_SEND, "fentry", "in", "tcp_sendmsg", 90, "write call", "sock*", "msghdr*",
+		 "8"),
+	FUNCTION(FENTRY_RECV, "fentry", "in", "tcp_recvmsg", 90, "read call", "sock*", "msghdr*",
+		 "8"),
+	FUNCTION(FENTRY_CLOSE, "fentry", "in", "tcp_close", 90, "close", "sock*", "8"),
+	FUNCTION(FEXIT_CLOSE, "fexit", "out", "tcp_close", 150, "close", "sock*", "8"),
+	FUNCTION(FEXIT_ACCEPT, "fexit", "out", "inet_csk_accept", 500, "accept", "sock*",
+		 "proto_accept_arg*"),
+	[SONDE_TCP_PROGRAM_FEXIT_ACCEPT_4] = {.function = "sonde_out_inet_csk_accept_4",
+					      .hook = "fexit/inet_csk_accept",
+					      .args = {"sock*", "4", "int*", "1"},
+					      .needs = {"bpf_map_type.BPF_MAP_TYPE_TASK_STORAGE"},
+					      .target_ns = 500,
+					      .other_ns = 40,
+					      .per = "accept"},
+	FUNCTION(FENTRY_CONNECT4, "fentry", "in", "tcp_v4_connect", 90, "connect", "sock*"),
+	FUNCTION(FEXIT_CONNECT4, "fexit", "out", "tcp_v4_connect", 90, "connect", "sock*",
+		 "sockaddr*", "4"),
+	FUNCTION(FENTRY_CONNECT6, "fentry", "in", "tcp_v6_connect", 90, "connect", "sock*"),
+	FUNCTION(FEXIT_CONNECT6, "fexit", "out", "tcp_v6_connect", 90, "connect", "sock*",
+		 "sockaddr*", "4"),
+	FUNCTION(KPROBE_SEND, "kprobe", "kin", "tcp_sendmsg", 150, "write call"),
+	FUNCTION(KPROBE_RECV, "kprobe", "kin", "tcp_recvmsg", 150, "read call"),
+	FUNCTION(KPROBE_CLOSE, "kprobe", "kin", "tcp_close", 150, "close"),
+	FUNCTION(KRETPROBE_CLOSE, "kretprobe", "kout", "tcp_close", 300, "close"),
+	FUNCTION(KRETPROBE_ACCEPT, "kretprobe", "kout", "inet_csk_accept", 700, "accept"),
+	FUNCTION(KPROBE_CONNECT4, "kprobe", "kin", "tcp_v4_connect", 150, "connect"),
+	FUNCTION(KRETPROBE_CONNECT4, "kretprobe", "kout", "tcp_v4_connect", 250, "connect"),
+	FUNCTION(KPROBE_CONNECT6, "kprobe", "kin", "tcp_v6_connect", 150, "connect"),
+	FUNCTION(KRETPROBE_CONNECT6, "kretprobe", "kout", "tcp_v6_connect", 250, "connect"),
+	[SONDE_TCP_PROGRAM_FEXIT_SEND] = {.function = "sonde_send_function",
+					  .hook = "fexit/tcp_sendmsg",
+					  .args = {"sock*", "msghdr*", "8"},
+					  .target_ns = 105,
+					  .other_ns = 70,
+					  .per = "write call"},
+	[SONDE_TCP_PROGRAM_FEXIT_RECV] = {.function = "sonde_recv_function",
+					  .hook = "fexit/tcp_recvmsg",
+					  .args = {"sock*", "msghdr*", "8", "4", "int*"},
+					  .target_ns = 105,
+					  .other_ns = 70,
+					  .per = "read call"},
+	[SONDE_TCP_PROGRAM_FEXIT_SENDPAGE] = {.function = "sonde_page_function",
+					      .hook = "fexit/tcp_sendpage",
+					      .args = {"sock*", "page*", "4", "8", "4"},
+					      .target_ns = 105,
+					      .other_ns = 70,
+					      .per = "page sent"},
 };
+#undef FUNCTION
 
 #define BIT(name) SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_##name)
-#define SYSCALLS "tp_btf/sys_enter, sys_exit"
+#define SYSCALLS BIT(SYS_ENTER) | BIT(SYS_EXIT) | BIT(THREADS)
+#define SYSCALLS_NAME "tp_btf/sys_enter, sys_exit"
+#define CONNECTS(kind, ret)                                                                        \
+	BIT(kind##_CONNECT4) | BIT(ret##_CONNECT4) | BIT(kind##_CONNECT6) | BIT(ret##_CONNECT6) |  \
+		BIT(THREADS)
 
 static const struct sonde_plan_metric metrics[] = {
 	{.metrics = "connections, handshakes, closes, connect failures",
@@ -151,8 +212,12 @@ static const struct sonde_plan_metric metrics[] = {
 	 .alternatives = {{BIT(DESTROY)}}},
 	{.metrics = "payload, segments, gauges", .core = true, .alternatives = {{BIT(SNAPSHOT)}}},
 	{.metrics = "connections that were open before", .alternatives = {{BIT(SEED)}}},
-	{.metrics = "write calls", .alternatives = {{BIT(SEND)}}},
-	{.metrics = "read calls", .alternatives = {{BIT(RECV)}}},
+	{.metrics = "write calls",
+	 .alternatives = {{BIT(SEND)},
+			  {BIT(FEXIT_SEND) | BIT(FEXIT_SENDPAGE),
+			   .name = "fexit/tcp_sendmsg, tcp_sendpage"},
+			  {BIT(FEXIT_SEND)}}},
+	{.metrics = "read calls", .alternatives = {{BIT(RECV)}, {BIT(FEXIT_RECV)}}},
 	{.metrics = "RTT samples of new connections",
 	 .alternatives = {{BIT(SOCKOPS)},
 			  {BIT(PROBE), .less = "RTT samples in half-closed states"},
@@ -178,22 +243,42 @@ static const struct sonde_plan_metric metrics[] = {
 			   .less = "receivers of drops that early demux did not name"}}},
 	{.metrics = "processes that targets fork in mid-task", .alternatives = {{BIT(FORK)}}},
 	{.metrics = "targets that end", .alternatives = {{BIT(EXIT)}}},
+	/* What calls are counted by closes their time too. */
 	{.metrics = SONDE_PROBE_METRICS_CALL_TIME,
 	 .option = SONDE_PROBE_OPTION_EXECUTION_TIME,
-	 .alternatives = {{BIT(SYS_ENTER) | BIT(SYS_EXIT) | BIT(THREADS) | BIT(SEND) | BIT(RECV),
-			   .name = SYSCALLS}}},
+	 .alternatives =
+		 {{BIT(FENTRY_SEND) | BIT(FENTRY_RECV) | BIT(THREADS) | BIT(SEND) | BIT(RECV),
+		   .name = "fentry/tcp_sendmsg, tcp_recvmsg"},
+		  {BIT(FENTRY_SEND) | BIT(FENTRY_RECV) | BIT(THREADS) | BIT(FEXIT_SEND) |
+			   BIT(FEXIT_RECV),
+		   .name = "fentry, fexit/tcp_sendmsg, tcp_recvmsg"},
+		  {BIT(KPROBE_SEND) | BIT(KPROBE_RECV) | BIT(THREADS) | BIT(SEND) | BIT(RECV),
+		   .name = "kprobe/tcp_sendmsg, tcp_recvmsg"},
+		  {SYSCALLS | BIT(SEND) | BIT(RECV), .name = SYSCALLS_NAME}}},
 	{.metrics = SONDE_PROBE_METRICS_CALL_SLEEP,
 	 .option = SONDE_PROBE_OPTION_EXECUTION_TIME,
 	 .alternatives = {{BIT(SWITCH) | BIT(THREADS), .name = "tp_btf/sched_switch"}}},
 	{.metrics = SONDE_PROBE_METRICS_ACCEPT,
 	 .option = SONDE_PROBE_OPTION_EXECUTION_TIME,
-	 .alternatives = {{BIT(SYS_ENTER) | BIT(SYS_EXIT) | BIT(THREADS), .name = SYSCALLS}}},
+	 .alternatives = {{BIT(FEXIT_ACCEPT) | BIT(THREADS), .name = "fexit/inet_csk_accept"},
+			  {BIT(FEXIT_ACCEPT_4) | BIT(THREADS),
+			   .name = "fexit/inet_csk_accept before 6.10"},
+			  {BIT(KRETPROBE_ACCEPT) | BIT(THREADS),
+			   .name = "kretprobe/inet_csk_accept"},
+			  {SYSCALLS, .name = SYSCALLS_NAME}}},
 	{.metrics = SONDE_PROBE_METRICS_LOCAL_CONNECT,
 	 .option = SONDE_PROBE_OPTION_EXECUTION_TIME,
-	 .alternatives = {{BIT(SYS_ENTER) | BIT(SYS_EXIT) | BIT(THREADS), .name = SYSCALLS}}},
+	 .alternatives = {{CONNECTS(FENTRY, FEXIT), .name = "fexit/tcp_v4_connect, tcp_v6_connect"},
+			  {CONNECTS(KPROBE, KRETPROBE),
+			   .name = "kretprobe/tcp_v4_connect, tcp_v6_connect"},
+			  {SYSCALLS, .name = SYSCALLS_NAME}}},
 	{.metrics = SONDE_PROBE_METRICS_CLOSE_TIME,
 	 .option = SONDE_PROBE_OPTION_EXECUTION_TIME,
-	 .alternatives = {{BIT(SYS_ENTER) | BIT(SYS_EXIT) | BIT(THREADS), .name = SYSCALLS}}},
+	 .alternatives = {{BIT(FENTRY_CLOSE) | BIT(FEXIT_CLOSE) | BIT(THREADS),
+			   .name = "fexit/tcp_close"},
+			  {BIT(KPROBE_CLOSE) | BIT(KRETPROBE_CLOSE) | BIT(THREADS),
+			   .name = "kretprobe/tcp_close"},
+			  {SYSCALLS, .name = SYSCALLS_NAME}}},
 };
 
 static const struct sonde_plan_table table = {

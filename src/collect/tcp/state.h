@@ -68,7 +68,11 @@ struct tcp_state {
 #define TCP_TIMING_PROGRAMS                                                                        \
 	(SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_SYS_ENTER) |                                             \
 	 SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_SYS_EXIT) | SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_SWITCH) |   \
-	 SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_THREADS))
+	 SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_THREADS) | TCP_FUNCTION_PROGRAMS)
+/* FENTRY_SEND to KRETPROBE_CONNECT6 */
+#define TCP_FUNCTION_PROGRAMS                                                                      \
+	(SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_FEXIT_SEND) -                                            \
+	 SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_FENTRY_SEND))
 
 /* tcp.c: with socket storage; tier.c chooses between it and collect/tcp_hash.h. */
 extern const struct sonde_collector tcp_storage_collector;

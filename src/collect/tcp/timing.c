@@ -114,7 +114,7 @@ static void detach(struct tcp_state *s)
 {
 	int r;
 
-	s->skel->bss->sonde_timing = false;
+	s->skel->bss->sonde_timing = 0;
 	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++) {
 		if (i != SONDE_TCP_PROGRAM_THREADS && TCP_TIMING_PROGRAMS & SONDE_PLAN_BIT(i))
 			(void)bpf_link__destroy(TAKE_PTR(s->links[i]));
@@ -125,29 +125,71 @@ static void detach(struct tcp_state *s)
 	(void)bpf_link__destroy(TAKE_PTR(s->links[SONDE_TCP_PROGRAM_THREADS]));
 }
 
-/* Return: 0, 1 = a program was refused, and the plan says what serves instead, -errno. */
+/* SONDE_TCP_TIMING_*: what is left to the programs on system calls. */
+static uint32_t timing_of(const struct tcp_state *s)
+{
+	static const struct {
+		const char *metrics;
+		uint32_t bit;
+	} bits[] = {
+		{SONDE_PROBE_METRICS_CALL_TIME, SONDE_TCP_TIMING_CALLS},
+		{SONDE_PROBE_METRICS_ACCEPT, SONDE_TCP_TIMING_ACCEPT},
+		{SONDE_PROBE_METRICS_LOCAL_CONNECT, SONDE_TCP_TIMING_CONNECT},
+		{SONDE_PROBE_METRICS_CLOSE_TIME, SONDE_TCP_TIMING_CLOSE},
+	};
+	const struct sonde_plan *plan = &s->timing_plan;
+	uint32_t timing = SONDE_TCP_TIMING_ON;
+
+	for (size_t i = 0; i < plan->table->n_metrics; i++) {
+		const struct sonde_plan_metric *m = &plan->table->metrics[i];
+
+		if (plan->chosen[i] < 0 || !(m->alternatives[plan->chosen[i]].programs &
+					     SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_SYS_EXIT)))
+			continue;
+		for (size_t k = 0; k < ELEMENTS_OF(bits); k++) {
+			if (strcmp(bits[k].metrics, m->metrics) == 0)
+				timing |= bits[k].bit;
+		}
+	}
+	return timing;
+}
+
+/* Return: 0, 1 = it was refused, and the plan says what serves instead, -errno. */
+static int attach_one(struct tcp_state *s, uint32_t program)
+{
+	int r;
+
+	if (!wants(s, program))
+		return 0;
+	r = tcp_programs_attach_timing(s, program);
+	if (r < 0) {
+		r = sonde_plan_refuse(&s->timing_plan, program,
+				      "the kernel refused to attach it: %s", strerror(-r));
+		return r < 0 ? r : 1;
+	}
+	s->timing_plan.attached |= SONDE_PLAN_BIT(program);
+	return 0;
+}
+
+/* Return: as attach_one(). */
 static int attach_wanted(struct tcp_state *s)
 {
 	/* What ends a call before what begins it; what goes through all threads once all others know of them. */
-	static const uint32_t order[] = {SONDE_TCP_PROGRAM_SWITCH, SONDE_TCP_PROGRAM_SYS_EXIT,
-					 SONDE_TCP_PROGRAM_THREADS, SONDE_TCP_PROGRAM_SYS_ENTER};
+	static const uint32_t first[] = {SONDE_TCP_PROGRAM_SWITCH, SONDE_TCP_PROGRAM_SYS_EXIT};
+	static const uint32_t last[] = {SONDE_TCP_PROGRAM_THREADS, SONDE_TCP_PROGRAM_SYS_ENTER};
+	int r = 0;
 
 	forget_waiting(s);
-	s->skel->bss->sonde_timing = true;
-	for (size_t i = 0; i < ELEMENTS_OF(order); i++) {
-		int r;
-
-		if (!wants(s, order[i]))
-			continue;
-		r = tcp_programs_attach_timing(s, order[i]);
-		if (r < 0) {
-			r = sonde_plan_refuse(&s->timing_plan, order[i],
-					      "the kernel refused to attach it: %s", strerror(-r));
-			return r < 0 ? r : 1;
-		}
-		s->timing_plan.attached |= SONDE_PLAN_BIT(order[i]);
+	s->skel->bss->sonde_timing = timing_of(s);
+	for (size_t i = 0; i < ELEMENTS_OF(first) && r == 0; i++)
+		r = attach_one(s, first[i]);
+	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX && r == 0; i++) {
+		if (TCP_FUNCTION_PROGRAMS & SONDE_PLAN_BIT(i))
+			r = attach_one(s, i);
 	}
-	return tcp_timing_threads(s);
+	for (size_t i = 0; i < ELEMENTS_OF(last) && r == 0; i++)
+		r = attach_one(s, last[i]);
+	return r == 0 ? tcp_timing_threads(s) : r;
 }
 
 static int load_and_attach(struct tcp_state *s)
