@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "model/probe-msg.h"
 
 /* Each line: a metric of the plan, and the tracepoint that it takes. */
 static const struct excuse {
@@ -15,6 +16,7 @@ static const struct excuse {
 } excuses[] = {
 	{"write calls", "sock_send_length"}, /* Linux 6.3 */
 	{"read calls", "sock_recv_length"},
+	{SONDE_PROBE_METRICS_CALL_TIME, "sock_send_length"},
 };
 
 static void btf_freep(struct btf **btf)

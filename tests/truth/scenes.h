@@ -36,6 +36,8 @@ extern struct veth truth_veth;
 	scene(gauges) \
 	scene(accept_queue) \
 	scene(ends) \
+	scene(calls) \
+	scene(udp) \
 	scene(ledger)
 /* clang-format on */
 
