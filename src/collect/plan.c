@@ -206,30 +206,38 @@ static uint32_t lowest_program(uint64_t programs)
 	return (uint32_t)__builtin_ctzll(programs);
 }
 
-/* What a run is of: as the program says that costs the rest of the machine most. */
-static const char *dearest_per(const struct sonde_plan *p, uint64_t programs)
+/* Iterators run once, or at a snapshot: no part of what an event costs, unless there is nothing else. */
+static uint64_t event_programs(const struct sonde_plan *p, uint64_t programs)
 {
-	const struct sonde_plan_program *dearest = &p->table->programs[lowest_program(programs)];
+	uint64_t events = 0;
 
 	for (uint32_t i = 0; i < p->table->n_programs; i++) {
-		const struct sonde_plan_program *program = &p->table->programs[i];
-
-		if ((programs & SONDE_PLAN_BIT(i)) && program->other_ns > dearest->other_ns)
-			dearest = program;
+		if ((programs & SONDE_PLAN_BIT(i)) &&
+		    strncmp(p->table->programs[i].hook, "iter/", 5) != 0)
+			events |= SONDE_PLAN_BIT(i);
 	}
-	return dearest->per ? dearest->per : "run";
+	return events ? events : programs;
 }
 
+/* A run is of what the program says that costs the rest of the machine most. */
 static void fill_cost(const struct sonde_plan *p, uint64_t programs,
 		      struct sonde_probe_probe *probe)
 {
+	const struct sonde_plan_program *dearest;
+
+	programs = event_programs(p, programs);
+	dearest = &p->table->programs[lowest_program(programs)];
 	for (uint32_t i = 0; i < p->table->n_programs; i++) {
+		const struct sonde_plan_program *program = &p->table->programs[i];
+
 		if (!(programs & SONDE_PLAN_BIT(i)))
 			continue;
-		probe->target_ns += p->table->programs[i].target_ns;
-		probe->other_ns += p->table->programs[i].other_ns;
+		probe->target_ns += program->target_ns;
+		probe->other_ns += program->other_ns;
+		if (program->other_ns > dearest->other_ns)
+			dearest = program;
 	}
-	(void)snprintf(probe->per, sizeof(probe->per), "%s", dearest_per(p, programs));
+	(void)snprintf(probe->per, sizeof(probe->per), "%s", dearest->per ? dearest->per : "run");
 }
 
 static void fill_reason(const struct sonde_plan *p, const struct sonde_plan_alternative *a,
