@@ -36,6 +36,8 @@ struct sonde_collect_config {
 	uint32_t max_targets;
 	uint32_t options; /* SONDE_PROBE_OPTION_* */
 	struct sonde_kernel_btf_files btf;
+	/* plan(): also load what is wanted, with the smallest tables, and free it: what the kernel refuses is known then. */
+	bool trial;
 	int cgroup_fd; /* root of cgroup v2, or -1: no sockops. Borrowed for start() */
 	/* Programs on hooks of these kinds ("fentry", …) are not taken: how a test holds one alternative against another. */
 	const char *const *without; /* NULL-terminated; NULL = all may be taken. Borrowed */
@@ -55,7 +57,7 @@ struct sonde_collect_memory {
 struct sonde_collector {
 	const char *name; /* config key, log scope */
 	uint32_t bit;	  /* SONDE_PROBE_COLLECT_* */
-	/* What would be attached on this kernel and why not the rest: PROBE records. Attaches nothing. */
+	/* What would be attached on this kernel and why not the rest: PROBE records. Attaches nothing; see config->trial. */
 	int (*plan)(const struct sonde_collect_config *config, struct sonde_collect_sink sink);
 	/* Adds what its maps would take to *@sum. Loads nothing. May be NULL. */
 	int (*memory)(const struct sonde_collect_config *config, struct sonde_collect_memory *sum);

@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "base/num.h"
 #include "bpf/tcp/tcp_types.h"
 #include "collect/calibrate.h"
 #include "host/privilege.h"
@@ -222,6 +221,15 @@ static int attach_program(struct sonde_object *o, uint32_t program)
 	return 0;
 }
 
+void sonde_object_try(struct sonde_object *o)
+{
+	/* Which program was refused, and why, the plan knows. */
+	if (sonde_plan_is_tried(&o->plan) || load(o) < 0 || !o->config.note_id)
+		return;
+	note_programs(o);
+	note_maps(o);
+}
+
 static int attach_all(struct sonde_object *o, const uint32_t *order, size_t n)
 {
 	int r;
@@ -237,29 +245,6 @@ static int attach_all(struct sonde_object *o, const uint32_t *order, size_t n)
 		r = attach_program(o, order[i]);
 	o->config.drop(o->config.ctx);
 	return r;
-}
-
-/* What the kernel says that a map takes; 0 where it does not say. */
-static uint64_t map_memory(int fd)
-{
-	char path[64], line[128];
-	uint64_t bytes = 0;
-	FILE *f;
-
-	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	while (fgets(line, sizeof(line), f)) {
-		if (strncmp(line, "memlock:", 8) != 0)
-			continue;
-		line[strcspn(line, "\n")] = '\0';
-		if (sonde_parse_u64(line + 8 + strspn(line + 8, " \t"), 0, UINT64_MAX, &bytes) < 0)
-			bytes = 0;
-		break;
-	}
-	(void)fclose(f);
-	return bytes;
 }
 
 struct calibrating_hook {
@@ -310,7 +295,6 @@ int sonde_object_start(struct sonde_object *o, const uint32_t *order, size_t n,
 		       struct sonde_collect_timing *timing)
 {
 	uint64_t start = sonde_mono_ns(), loaded;
-	struct bpf_map *m;
 	int r;
 
 	assert(o && order);
@@ -332,8 +316,6 @@ int sonde_object_start(struct sonde_object *o, const uint32_t *order, size_t n,
 		timing->load_ns += loaded - start;
 		timing->attach_ns += sonde_mono_ns() - loaded;
 	}
-	bpf_object__for_each_map (m, o->bpf)
-		o->map_bytes += map_memory(bpf_map__fd(m));
 	return calibrate(o); /* the task need not wait for it */
 }
 
@@ -409,7 +391,7 @@ int sonde_object_emit_costs(const struct sonde_object *o, const struct bpf_map *
 			    struct sonde_collect_sink sink)
 {
 	_cleanup_free_ struct sonde_bpf_cost *by_cpu = calloc(o->n_cpus, sizeof(*by_cpu));
-	uint64_t map_bytes = o->map_bytes;
+	uint64_t map_bytes = sonde_plan_map_bytes(o->bpf);
 	int r = 0;
 
 	if (!by_cpu)

@@ -41,7 +41,7 @@ struct sonde_object {
 	struct bpf_object *bpf; /* borrowed from the skeleton; NULL until loaded */
 	struct bpf_link *links[SONDE_PLAN_PROGRAMS_MAX]; /* owned; NULL = not attached */
 	uint32_t n_cpus;
-	uint64_t hook_ns_x1000, clock_ns_x1000, map_bytes;
+	uint64_t hook_ns_x1000, clock_ns_x1000;
 	bool uncalibrated; /* the calibrating programs were refused: a hook's cost is the default */
 };
 
@@ -59,6 +59,12 @@ void sonde_object_done(struct sonde_object *o);
  */
 int sonde_object_start(struct sonde_object *o, const uint32_t *order, size_t n,
 		       struct sonde_collect_timing *timing) _must_check_;
+
+/*
+ * Loads what the plan wants, unless that was done before, so that the plan knows what the kernel refuses. The caller
+ * frees the skeleton.
+ */
+void sonde_object_try(struct sonde_object *o);
 
 /* Runs an iterator to its end. Return: 0, -EOPNOTSUPP (not attached), -errno. */
 int sonde_object_iterate(struct sonde_object *o, uint32_t program) _must_check_;

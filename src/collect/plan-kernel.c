@@ -303,19 +303,28 @@ static int ask_all(struct sonde_plan_kernel *k, const struct btf *btf,
 	return r < 0 ? r : 0;
 }
 
+/* A dozen kB, the process's until it ends. */
+static struct sonde_plan_kernel known[SONDE_PLAN_TABLES_MAX];
+
+/* Its entry, or the first that is free; NULL = there is neither. */
+static struct sonde_plan_kernel *find(const struct sonde_plan_table *table)
+{
+	for (size_t i = 0; i < ELEMENTS_OF(known); i++) {
+		if (known[i].table == table || !known[i].table)
+			return &known[i];
+	}
+	return NULL;
+}
+
 int sonde_plan_kernel_ask(const struct sonde_plan_table *table,
 			  const struct sonde_collect_config *config,
 			  const struct sonde_plan_kernel **ret)
 {
-	/* A dozen kB, the process's until it ends. */
-	static struct sonde_plan_kernel known[SONDE_PLAN_TABLES_MAX];
-	struct sonde_plan_kernel *k = known;
+	struct sonde_plan_kernel *k = find(table);
 	struct btf *btf = NULL;
 	int r;
 
-	while (k < known + ELEMENTS_OF(known) && k->table && k->table != table)
-		k++;
-	if (k == known + ELEMENTS_OF(known))
+	if (!k)
 		return -ENOMEM;
 	if (!k->table) {
 		struct sonde_plan_kernel asked = {.table = table};
@@ -333,4 +342,30 @@ int sonde_plan_kernel_ask(const struct sonde_plan_table *table,
 	}
 	*ret = k;
 	return 0;
+}
+
+void sonde_plan_kernel_took(const struct sonde_plan_table *table, uint64_t programs)
+{
+	struct sonde_plan_kernel *k = find(table);
+
+	if (k && k->table)
+		k->loaded |= programs;
+}
+
+int sonde_plan_kernel_refused(const struct sonde_plan_table *table, uint32_t program,
+			      const char *why)
+{
+	struct sonde_plan_kernel *k = find(table);
+
+	if (!k || !k->table || k->why_not[program])
+		return 0;
+	k->why_not[program] = strdup(why);
+	return k->why_not[program] ? 0 : -ENOMEM;
+}
+
+bool sonde_plan_kernel_knows(const struct sonde_plan_table *table, uint64_t programs)
+{
+	const struct sonde_plan_kernel *k = find(table);
+
+	return k && k->table && (programs & ~k->loaded) == 0;
 }

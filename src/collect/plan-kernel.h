@@ -13,6 +13,7 @@
 struct sonde_plan_kernel {
 	const struct sonde_plan_table *table;
 	char *why_not[SONDE_PLAN_PROGRAMS_MAX]; /* NULL = it has all that the program needs */
+	uint64_t loaded;			/* programs that it took */
 	struct sonde_enum_names names[SONDE_PLAN_ENUMS_MAX];
 };
 
@@ -20,6 +21,12 @@ struct sonde_plan_kernel {
 int sonde_plan_kernel_ask(const struct sonde_plan_table *table,
 			  const struct sonde_collect_config *config,
 			  const struct sonde_plan_kernel **ret) _must_check_;
+
+/* The kernel took these programs of @table; it would not have this one, now and later. */
+void sonde_plan_kernel_took(const struct sonde_plan_table *table, uint64_t programs);
+int sonde_plan_kernel_refused(const struct sonde_plan_table *table, uint32_t program,
+			      const char *why) _must_check_;
+bool sonde_plan_kernel_knows(const struct sonde_plan_table *table, uint64_t programs);
 
 /*
  * Compares the prototype that @program was built for with @here, and asks @btf for its other needs.

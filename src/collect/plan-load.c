@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "collect/plan.h"
+#include "collect/plan-kernel.h"
 
 void sonde_plan_open_opts(const struct sonde_collect_config *config,
 			  struct bpf_object_open_opts *ret)
@@ -57,6 +57,8 @@ static int leave_out(struct sonde_plan *p, int error, int (*on_extra)(void *, co
 		    strcmp(p->table->programs[i].function, refused_function) != 0)
 			continue;
 		r = sonde_plan_refuse(p, i, "the kernel refused to load it: %s", strerror(-error));
+		if (r == 0)
+			r = sonde_plan_kernel_refused(p->table, i, p->refused[i]);
 		if (r == 0 && sonde_plan_core_missing(p))
 			r = error;
 		return r;
@@ -101,5 +103,7 @@ int sonde_plan_load(struct sonde_plan *p, int (*load_once)(void *ctx),
 	before = libbpf_set_print(on_libbpf_log);
 	r = load_until_whole(p, load_once, on_extra, ctx);
 	(void)libbpf_set_print(before);
+	if (r == 0)
+		sonde_plan_kernel_took(p->table, p->wanted);
 	return r;
 }

@@ -176,6 +176,11 @@ void sonde_plan_done(struct sonde_plan *p)
 	*p = (struct sonde_plan){0};
 }
 
+bool sonde_plan_is_tried(const struct sonde_plan *p)
+{
+	return sonde_plan_kernel_knows(p->table, p->wanted);
+}
+
 bool sonde_plan_wants(const struct sonde_plan *p, uint32_t program)
 {
 	return p->wanted & SONDE_PLAN_BIT(program);

@@ -112,6 +112,9 @@ void sonde_plan_done(struct sonde_plan *p);
 int sonde_plan_refuse(struct sonde_plan *p, uint32_t program, const char *fmt, ...)
 	_printf_(3, 4) _must_check_;
 
+/* All that it wants was loaded by this process before, and the kernel's refusals are known. */
+bool sonde_plan_is_tried(const struct sonde_plan *p);
+
 /* Is it one of those to load? */
 bool sonde_plan_wants(const struct sonde_plan *p, uint32_t program);
 /* What the wanted programs need beside CAP_BPF and CAP_PERFMON. */

@@ -89,6 +89,8 @@ int serve_idle_proof(struct sonde_serve *s, const struct sonde_probe_request *q,
 
 /* Tasks admitted in other slots; @slot UINT32_MAX: all. */
 uint32_t serve_count_others(const struct sonde_serve *s, uint32_t slot);
+/* note_id of what is loaded on trial: it is in bpf-ids, and no part of the tasks' proof. */
+void serve_note_trial(void *ctx, char kind, uint32_t id, const char *tag);
 /* @max_peers 0: the policy's. @cgroup_fd: -1 = none. */
 struct sonde_collect_config serve_collect_config(struct sonde_serve *s, uint32_t max_peers,
 						 uint32_t options, int cgroup_fd);

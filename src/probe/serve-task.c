@@ -233,15 +233,12 @@ static void lower_caps(void *ctx)
 	sonde_privilege_lower();
 }
 
-static void note_id(void *ctx, char kind, uint32_t id, const char *tag)
+void serve_note_trial(void *ctx, char kind, uint32_t id, const char *tag)
 {
-	struct sonde_serve *s = ctx;
+	const struct sonde_serve *s = ctx;
 	struct sonde_bpf_id noted = {.kind = kind, .id = id};
 	int r;
 
-	s->noted.programs += kind == 'p';
-	s->noted.maps += kind == 'm';
-	s->noted.links += kind == 'l';
 	if (s->config.ids_fd < 0)
 		return;
 	(void)snprintf(noted.tag, sizeof(noted.tag), "%s", tag ? tag : "-");
@@ -249,6 +246,16 @@ static void note_id(void *ctx, char kind, uint32_t id, const char *tag)
 	if (r < 0)
 		sonde_log_warn(r, "cannot note BPF id %u in '%s', ignoring", id,
 			       SONDE_BPF_IDS_FILE);
+}
+
+static void note_id(void *ctx, char kind, uint32_t id, const char *tag)
+{
+	struct sonde_serve *s = ctx;
+
+	s->noted.programs += kind == 'p';
+	s->noted.maps += kind == 'm';
+	s->noted.links += kind == 'l';
+	serve_note_trial(ctx, kind, id, tag);
 }
 
 struct sonde_collect_config serve_collect_config(struct sonde_serve *s, uint32_t max_peers,

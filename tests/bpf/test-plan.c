@@ -73,6 +73,60 @@ static const struct sonde_collect_config config = {
 	.drop = drop_nothing,
 };
 
+/* Descriptors of BPF objects that this process holds. */
+static size_t count_bpf_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(dir);
+	for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+		char link[64];
+		ssize_t len = readlinkat(dirfd(dir), e->d_name, link, sizeof(link) - 1);
+
+		link[len < 0 ? 0 : len] = '\0';
+		n += strncmp(link, "anon_inode:bpf", 14) == 0 || strstr(link, "bpf_link") ||
+		     strstr(link, "bpf_iter");
+	}
+	(void)closedir(dir);
+	return n;
+}
+
+static size_t n_noted;
+
+static void count_id(void *ctx, char kind, uint32_t id, const char *tag)
+{
+	n_noted++;
+}
+
+static int count_probe(void *ctx, struct sonde_probe_reply *reply)
+{
+	size_t *told = ctx;
+
+	*told += reply->type == SONDE_PROBE_PROBE;
+	return 0;
+}
+
+/* Of an option that nothing in this process has asked for yet. */
+static void a_plan_on_trial_loads_once_and_leaves_nothing(void **state)
+{
+	struct sonde_collect_config c = config;
+	size_t told = 0;
+
+	c.note_id = count_id;
+	c.options = SONDE_PROBE_OPTION_EXECUTION_TIME;
+	assert_ok(sonde_collector_tcp.plan(&c, (struct sonde_collect_sink){count_probe, &told}));
+	assert_true(told > 15);
+	assert_int_equal(n_noted, 0);
+	c.trial = true;
+	assert_ok(sonde_collector_tcp.plan(&c, (struct sonde_collect_sink){count_probe, &told}));
+	assert_true(n_noted > 20);
+	assert_int_equal(count_bpf_fds(), 0);
+	n_noted = 0;
+	assert_ok(sonde_collector_tcp.plan(&c, (struct sonde_collect_sink){count_probe, &told}));
+	assert_int_equal(n_noted, 0);
+}
+
 static void what_does_not_fit_falls_through_with_its_reason(void **state)
 {
 	struct sonde_plan p;
@@ -152,25 +206,6 @@ static void maps_take_what_the_plan_says(void **state)
 		assert_true(memory.full_bytes >= memory.start_bytes);
 		fixture_close(&f);
 	}
-}
-
-/* Descriptors of BPF objects that this process holds. */
-static size_t count_bpf_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	size_t n = 0;
-
-	assert_non_null(dir);
-	for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-		char link[64];
-		ssize_t len = readlinkat(dirfd(dir), e->d_name, link, sizeof(link) - 1);
-
-		link[len < 0 ? 0 : len] = '\0';
-		n += strncmp(link, "anon_inode:bpf", 14) == 0 || strstr(link, "bpf_link") ||
-		     strstr(link, "bpf_iter");
-	}
-	(void)closedir(dir);
-	return n;
 }
 
 /* Descriptors run out after so many: at a map, a program, a link, in turn. */
@@ -267,6 +302,7 @@ static void a_kernel_that_shows_no_btf_needs_a_file_of_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_plan_on_trial_loads_once_and_leaves_nothing),
 		cmocka_unit_test(what_does_not_fit_falls_through_with_its_reason),
 		cmocka_unit_test(trampolines_and_kprobes_are_there_if_the_kernel_says_so),
 		cmocka_unit_test(maps_take_what_the_plan_says),

@@ -179,6 +179,17 @@ static void note_link(const struct tcp_state *s, uint32_t program)
 				  tcp_plan_table()->programs[program].function);
 }
 
+void tcp_programs_try(struct tcp_state *s)
+{
+	if (sonde_plan_core_missing(&s->plan) || sonde_plan_is_tried(&s->plan))
+		return;
+	if (tcp_programs_load(s, NULL) < 0) /* which program it was, and why, the plan knows now */
+		return;
+	tcp_programs_note(s, s->skel);
+	if (s->config.note_id)
+		note_maps(s);
+}
+
 static struct bpf_link *attach_snapshot(const struct tcp_state *s, struct bpf_program *p)
 {
 	union bpf_iter_link_info info = {.map.map_fd =

@@ -94,6 +94,8 @@ struct tcp_bpf *tcp_open(const struct tcp_state *s);
 int tcp_programs_memory(struct tcp_state *s, struct sonde_collect_memory *sum) _must_check_;
 /* Opens and loads what the plan wants; its core metrics must have a program. The capabilities are raised inside. */
 int tcp_programs_load(struct tcp_state *s, struct sonde_collect_timing *timing) _must_check_;
+/* Loads what the plan wants, unless that was done before, so that the plan knows what the kernel refuses. */
+void tcp_programs_try(struct tcp_state *s);
 /* Where a refused attach lets something be wanted that is not loaded, loads again. */
 int tcp_programs_attach(struct tcp_state *s, struct sonde_collect_timing *timing) _must_check_;
 /* tcp_probe costs every socket of the machine: attached when a tagged one needs it. */

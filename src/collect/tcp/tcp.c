@@ -202,7 +202,11 @@ static int tcp_plan(const struct sonde_collect_config *config, struct sonde_coll
 	assert(config);
 
 	r = new_state(config, &s);
-	return r < 0 ? r : sonde_plan_tell(&s->plan, sink);
+	if (r < 0)
+		return r;
+	if (config->trial)
+		tcp_programs_try(s);
+	return sonde_plan_tell(&s->plan, sink);
 }
 
 static int tcp_memory(const struct sonde_collect_config *config, struct sonde_collect_memory *sum)
