@@ -12,7 +12,8 @@
 #include "base/log.h"
 
 #define PROBES_MAX 256
-#define WAIT_NS (15 * SONDE_NS_PER_S)
+#define PLAN_NS (80 * SONDE_NS_PER_S) /* an emulated machine verifies slowly */
+#define WAIT_NS (90 * SONDE_NS_PER_S)
 
 struct doctor {
 	struct sonde_probe_client *probe;
@@ -64,7 +65,7 @@ static void on_hello(void *ctx, const struct sonde_probe_hello *hello)
 	d->error = 0;
 	if (d->plan)
 		d->error = sonde_probe_client_request(
-			d->probe, &q, 0, (struct sonde_probe_call){on_record, on_end, d});
+			d->probe, &q, PLAN_NS, (struct sonde_probe_call){on_record, on_end, d});
 	if (!d->plan || d->error < 0)
 		(void)sd_event_exit(d->event, 0);
 }

@@ -7,8 +7,11 @@
 
 #include "agent/task-lists.h"
 #include "agent/tasks-internal.h"
-#include "base/log.h"
+#include "base/clock.h"
 #include "wire/message.h"
+
+/* A plan may load programs on trial, which takes an emulated machine seconds; who asked does not wait so long. */
+#define TIMEOUT_NS (60 * SONDE_NS_PER_S)
 
 struct plan {
 	struct sonde_tasks *tasks;
@@ -155,7 +158,7 @@ static void on_probe(void *ctx, const struct sonde_probe_reply *reply)
 
 static int ask(struct plan *p, const struct sonde_probe_request *q, struct sonde_probe_call call)
 {
-	int r = sonde_probe_client_request(p->tasks->config.probe, q, 0, call);
+	int r = sonde_probe_client_request(p->tasks->config.probe, q, TIMEOUT_NS, call);
 
 	if (r == 0)
 		p->calls++;

@@ -95,7 +95,7 @@ class Questions(WithServer):
         thread.start()
 
         def answer():
-            thread.join(20)
+            thread.join(30)
             return got[0]
         return answer
 

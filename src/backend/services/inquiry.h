@@ -4,7 +4,7 @@
 /*
  * Inquiry: a question to agents over their watches, and their answers gathered:
  * what this machine allows (doctor), what a task would do (plan). Bounded: so
- * many at once, each a few seconds long; an answer counts only from the agent
+ * many at once, each answered within seconds; an answer counts only from the agent
  * that was asked, under an id that cannot be guessed, once. Loop thread only.
  */
 
@@ -15,7 +15,7 @@
 #include "backend/backend.h"
 
 #define SONDE_INQUIRIES_MAX 32
-#define SONDE_INQUIRY_WAIT_MS 10000
+#define SONDE_INQUIRY_WAIT_MS 20000
 
 /* @answers: an array of one object an agent, in the order of the question; borrowed. NULL: the server is going. */
 typedef void (*sonde_inquiry_done_fn)(void *ctx, const json_t *answers);

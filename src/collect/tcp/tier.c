@@ -142,12 +142,24 @@ static int first_plan(const struct sonde_collect_config *config, struct sonde_pl
 	return r;
 }
 
+static int discard(void *ctx, struct sonde_probe_reply *reply)
+{
+	return 0;
+}
+
 static int tier_plan(const struct sonde_collect_config *config, struct sonde_collect_sink sink)
 {
 	struct sonde_plan first;
 	const char *why;
 	int r;
 
+	/* Which tier it is the verifier may decide. */
+	if (config->trial) {
+		r = tcp_storage_collector.plan(config,
+					       (struct sonde_collect_sink){.emit = discard});
+		if (r < 0)
+			return r;
+	}
 	r = first_plan(config, &first, &why);
 	if (r < 0)
 		return r;

@@ -165,7 +165,11 @@ static int hash_plan(const struct sonde_collect_config *config, struct sonde_col
 	assert(config);
 
 	r = new_state(config, &s);
-	return r < 0 ? r : sonde_plan_tell(&s->object.plan, sink);
+	if (r < 0)
+		return r;
+	if (config->trial)
+		sonde_object_try(&s->object);
+	return sonde_plan_tell(&s->object.plan, sink);
 }
 
 static int hash_memory(const struct sonde_collect_config *config, struct sonde_collect_memory *sum)
