@@ -41,15 +41,8 @@ int serve_flow_emit(void *ctx, struct sonde_probe_reply *reply)
 	return serve_record(a, reply);
 }
 
-static void note_probe(struct sonde_serve *s, int error)
+static void fill_probe(struct sonde_probe_probe *p, int error)
 {
-	struct sonde_probe_probe *p;
-
-	if (!s->probes || s->n_probes == PROBES_MAX) {
-		s->probes_cut++;
-		return;
-	}
-	p = &s->probes[s->n_probes++];
 	*p = (struct sonde_probe_probe){.state = error ? SONDE_PROBE_ABSENT : SONDE_PROBE_ATTACHED};
 	(void)snprintf(p->name, sizeof(p->name), "netlink/conntrack");
 	(void)snprintf(p->metrics, sizeof(p->metrics), "backends behind Service addresses");
@@ -62,9 +55,30 @@ static void note_probe(struct sonde_serve *s, int error)
 						    : strerror(-error));
 }
 
-int serve_flow_start(struct sonde_serve *s)
+static void note_probe(struct sonde_serve *s, int error)
+{
+	if (!s->probes || s->n_probes == PROBES_MAX)
+		s->probes_cut++;
+	else
+		fill_probe(&s->probes[s->n_probes++], error);
+}
+
+static int try_conntrack(struct sonde_nat *nat)
 {
 	uint64_t before = 0;
+	int r;
+
+	r = sonde_privilege_effective(&before);
+	if (r == 0)
+		r = sonde_privilege_raise(SONDE_CAP(CAP_NET_ADMIN));
+	if (r == 0)
+		r = sonde_nat_probe(nat);
+	(void)sonde_privilege_raise(before);
+	return r;
+}
+
+int serve_flow_start(struct sonde_serve *s)
+{
 	int r;
 
 	if (s->nat)
@@ -72,16 +86,24 @@ int serve_flow_start(struct sonde_serve *s)
 	r = sonde_nat_new(s->config.netfilter_fd, &s->nat);
 	if (r < 0)
 		return r;
-	r = sonde_privilege_effective(&before);
-	if (r == 0)
-		r = sonde_privilege_raise(SONDE_CAP(CAP_NET_ADMIN));
-	if (r == 0)
-		r = sonde_nat_probe(s->nat);
-	(void)sonde_privilege_raise(before);
+	r = try_conntrack(s->nat);
 	if (r < 0)
 		sonde_log_debug("conntrack cannot be asked: %s", strerror(-r));
 	note_probe(s, r);
 	return 0;
+}
+
+int serve_flow_plan(struct sonde_serve *s, struct serve_answer *a)
+{
+	_cleanup_(sonde_nat_freep) struct sonde_nat *nat = NULL;
+	struct sonde_probe_reply reply = {.type = SONDE_PROBE_PROBE};
+	int r;
+
+	r = sonde_nat_new(s->config.netfilter_fd, &nat);
+	if (r < 0)
+		return r;
+	fill_probe(&reply.probe, try_conntrack(nat));
+	return serve_record(a, &reply);
 }
 
 void serve_flow_stop(struct sonde_serve *s)

@@ -71,6 +71,12 @@ static int plan_collector(const struct sonde_collector *c,
 	return r < 0 ? serve_say(a, r, "memory of collector %s", c->name) : 0;
 }
 
+static bool wants_flows(const struct sonde_serve *s, const struct sonde_probe_request *q)
+{
+	return sonde_policy_flows(s->config.policy) &&
+	       (q->collectors == 0 || q->options & SONDE_PROBE_OPTION_FLOWS);
+}
+
 int serve_plan(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
 	       struct serve_answer *a)
 {
@@ -94,6 +100,11 @@ int serve_plan(struct sonde_serve *s, const struct sonde_probe_request *q, uint6
 		r = serve_fit_maps(*c, doctor ? 0 : q->max_map_bytes, &config, &map_bytes, a);
 		if (r == 0)
 			r = plan_collector(*c, &config, a, &memory);
+		if (r < 0)
+			return r;
+	}
+	if (wants_flows(s, q)) {
+		r = serve_flow_plan(s, a);
 		if (r < 0)
 			return r;
 	}

@@ -109,6 +109,8 @@ uint64_t serve_stop_all(struct sonde_serve *s);
 int serve_flow_emit(void *ctx, struct sonde_probe_reply *reply);
 /* A task with flows starts: notes in a PROBE record whether translation can be asked for. Return: 0, -ENOMEM. */
 int serve_flow_start(struct sonde_serve *s) _must_check_;
+/* What that would note, as a record. */
+int serve_flow_plan(struct sonde_serve *s, struct serve_answer *a) _must_check_;
 void serve_flow_stop(struct sonde_serve *s);
 
 /* Idle proof after the last task, as a record. */

@@ -15,7 +15,7 @@
 #include "backend/backend.h"
 
 #define SONDE_INQUIRIES_MAX 32
-#define SONDE_INQUIRY_WAIT_MS 20000
+#define SONDE_INQUIRY_WAIT_MS 9000 /* less than `sonde` waits for an answer by default */
 
 /* @answers: an array of one object an agent, in the order of the question; borrowed. NULL: the server is going. */
 typedef void (*sonde_inquiry_done_fn)(void *ctx, const json_t *answers);
