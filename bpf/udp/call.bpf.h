@@ -110,6 +110,7 @@ static __always_inline void on_send(struct sock *sk, int ret)
 {
 	struct sonde_udp_cell *cell;
 	struct call call = {};
+	__u64 datagrams;
 
 	if (!is_udp(sk) || !begin_call(sk, SONDE_TCP_ROLE_CLIENT, &call))
 		return;
@@ -127,7 +128,9 @@ static __always_inline void on_send(struct sock *sk, int ret)
 		enter_end(sk, call.tag, call.peer.addr);
 	add(&cell->write_calls, 1);
 	add(&cell->sent_bytes, ret);
-	add(&cell->sent_datagrams, count_out(sk, call.tag, ret));
+	datagrams = count_out(sk, call.tag, ret);
+	add(&cell->sent_datagrams, datagrams);
+	flow_sent(sk, call.tag, call.pid, &call.peer, ret, datagrams);
 	if (!call.peer.known)
 		lose(SONDE_UDP_LOSS_PEER_UNKNOWN, 1);
 }
@@ -160,6 +163,7 @@ static __always_inline void on_recv(struct sock *sk, int ret, int flags)
 	add(&cell->read_calls, 1);
 	add(&cell->received_datagrams, 1);
 	add(&cell->received_bytes, ret);
+	flow_received(sk, call.tag, call.pid, &call.peer, ret);
 	if (!call.peer.known)
 		lose(SONDE_UDP_LOSS_PEER_UNKNOWN, 1);
 }

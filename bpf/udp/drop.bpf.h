@@ -27,6 +27,7 @@ static __always_inline void on_full(struct sock *sk, const struct sk_buff *skb)
 	if (!cell)
 		return;
 	add(&cell->buffer_dropped_datagrams, skb ? segments_of(skb) : 1);
+	flow_dropped(sk, tag, &peer, skb ? segments_of(skb) : 1);
 	if (skb)
 		add(&cell->buffer_dropped_bytes, skb->len);
 	if (!peer.known)

@@ -43,6 +43,8 @@
 #include "bpf/udp/end.bpf.h"
 #include "bpf/udp/peer.bpf.h"
 
+#include "bpf/udp/flow.bpf.h"
+
 #include "bpf/udp/call.bpf.h"
 #include "bpf/udp/drop.bpf.h"
 
@@ -161,7 +163,7 @@ int sonde_udp_bind6(struct bpf_sock *ctx)
 SEC("cgroup/sock_release")
 int sonde_udp_release(struct bpf_sock *ctx)
 {
-	(void)COUNTED(SONDE_UDP_PROGRAM_RELEASE, on_release(ctx));
+	(void)COUNTED(SONDE_UDP_PROGRAM_RELEASE, on_release(ctx); flow_released(ctx));
 	return 1;
 }
 

@@ -4,6 +4,7 @@
  * What the UDP collector's kernel side and src/collect/udp/ share beyond
  * udp_types.h: the layout of their maps. Nobody else includes this.
  */
+#include "bpf/lib/flow_types.h"
 #include "bpf/lib/target_types.h"
 #include "bpf/udp/udp_types.h"
 
@@ -37,5 +38,13 @@ enum sonde_udp_program {
 	SONDE_UDP_PROGRAM_BIND6 = 18,
 	SONDE_UDP_PROGRAM_MAX = 19,
 };
+
+struct sonde_udp_flow {
+	struct sonde_flow flow;
+	__u64 last_ns; /* of its last call or drop */
+};
+
+#define SONDE_UDP_FLOWS 16384	  /* that are not yet told to have ended */
+#define SONDE_UDP_FLOW_RESTS 1024 /* (process, role) */
 
 #define SONDE_UDP_COST_SAMPLE 1024 /* one run in so many is timed; a power of two */

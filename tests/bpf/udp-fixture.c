@@ -37,6 +37,18 @@ static int keep(void *ctx, struct sonde_probe_reply *reply)
 	case SONDE_PROBE_UDP_LOSS:
 		f->loss = reply->udp_loss;
 		return 0;
+	case SONDE_PROBE_FLOW:
+		if (f->n_flows + reply->flow.n > UDP_FLOWS_MAX)
+			return -ENOSPC;
+		memcpy(f->flows + f->n_flows, reply->flow.flow,
+		       reply->flow.n * sizeof(reply->flow.flow[0]));
+		f->n_flows += reply->flow.n;
+		return 0;
+	case SONDE_PROBE_FLOW_REST:
+		if (f->n_rests == UDP_RESTS_MAX)
+			return -ENOSPC;
+		f->rests[f->n_rests++] = reply->flow_rest;
+		return 0;
 	case SONDE_PROBE_PROCESS:
 		f->n_processes++;
 		return 0;
@@ -62,14 +74,16 @@ int udp_fixture_open(struct udp_fixture *f, const struct udp_fixture_options *op
 	struct sonde_collect_config config = {
 		.max_cells = options->max_cells ? options->max_cells : 1024,
 		.max_targets = options->max_targets ? options->max_targets : 256,
+		.options = SONDE_PROBE_OPTION_FLOWS,
 		.cgroup_fd = cgroup_fd,
 		.raise = raise_nothing,
 		.drop = drop_nothing,
 	};
 	int r;
 
-	*f = (struct udp_fixture){.cells = calloc(UDP_CELLS_MAX, sizeof(*f->cells))};
-	if (!f->cells)
+	*f = (struct udp_fixture){.cells = calloc(UDP_CELLS_MAX, sizeof(*f->cells)),
+				  .flows = calloc(UDP_FLOWS_MAX, sizeof(*f->flows))};
+	if (!f->cells || !f->flows)
 		return -ENOMEM;
 	if (getenv("SONDE_TEST_DEBUG"))
 		sonde_log_set_level(SONDE_LOG_DEBUG);
@@ -84,7 +98,9 @@ void udp_fixture_close(struct udp_fixture *f)
 {
 	f->state = sonde_collector_udp.stop(f->state, &f->timing);
 	free(f->cells);
+	free(f->flows);
 	f->cells = NULL;
+	f->flows = NULL;
 }
 
 static struct udp_fixture shared;
@@ -149,8 +165,10 @@ void udp_fixture_snapshot(struct udp_fixture *f)
 {
 	f->n_processes = 0;
 	f->n_costs = 0;
+	f->n_flows = 0;
+	f->n_rests = 0;
 	assert_ok(sonde_collector_udp.snapshot(
-		f->state, (struct sonde_collect_sink){.emit = keep, .ctx = f}));
+		f->state, (struct sonde_collect_sink){.emit = keep, .ctx = f, .open_flows = 1000}));
 }
 
 static bool matches(const struct sonde_probe_udp_cell *c, pid_t pid, enum sonde_tcp_role role,

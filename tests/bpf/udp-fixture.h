@@ -18,6 +18,8 @@
 #define UDP_CELLS_MAX 4096
 #define UDP_PROBES_MAX 32
 #define UDP_COSTS_MAX 32
+#define UDP_FLOWS_MAX 32768
+#define UDP_RESTS_MAX 64
 
 #define UDP_CLIENT SONDE_TCP_ROLE_CLIENT
 #define UDP_SERVER SONDE_TCP_ROLE_SERVER
@@ -31,7 +33,11 @@ struct udp_fixture {
 	size_t n_probes;
 	struct sonde_probe_cost costs[UDP_COSTS_MAX];
 	size_t n_costs;
-	size_t n_processes; /* of the last snapshot */
+	size_t n_processes;	  /* of the last snapshot */
+	struct sonde_flow *flows; /* of the last snapshot; owned */
+	size_t n_flows;
+	struct sonde_probe_flow_rest rests[UDP_RESTS_MAX]; /* of the last snapshot */
+	size_t n_rests;
 };
 
 /* Values of 0 mean the default: 1,024 cells, 256 targets, the root of cgroup v2. */

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "collect/flow-tell.h"
 #include "collect/tcp/state.h"
 #include "model/drop-class.h"
 #include "tcp.skel.h"
@@ -54,25 +55,6 @@ void tcp_flows_begin(struct tcp_state *s)
 	s->ended_before = __atomic_load_n(&s->skel->bss->sonde_ring_head, __ATOMIC_ACQUIRE);
 }
 
-struct flow_chunk {
-	struct sonde_probe_reply reply;
-	struct sonde_collect_sink sink;
-};
-
-static int flush(struct flow_chunk *c)
-{
-	int r = c->reply.flow.n ? c->sink.emit(c->sink.ctx, &c->reply) : 0;
-
-	c->reply = (struct sonde_probe_reply){.type = SONDE_PROBE_FLOW};
-	return r;
-}
-
-static int tell(struct flow_chunk *c, const struct sonde_flow *flow)
-{
-	c->reply.flow.flow[c->reply.flow.n++] = *flow;
-	return c->reply.flow.n == SONDE_PROBE_FLOW_CHUNK ? flush(c) : 0;
-}
-
 /* NULL: nothing more is published at @turn. */
 static const struct sonde_flow *ended_at(const struct tcp_state *s, uint64_t turn)
 {
@@ -96,7 +78,7 @@ static int map_ended(struct tcp_state *s, uint64_t head)
 			       head < SONDE_TCP_ENDED_SLOTS ? head : SONDE_TCP_ENDED_SLOTS);
 }
 
-static int emit_ended(struct tcp_state *s, struct flow_chunk *chunk)
+static int emit_ended(struct tcp_state *s, struct sonde_flow_tell *t)
 {
 	uint64_t tail = s->skel->bss->sonde_ring_tail;
 	int r;
@@ -107,7 +89,7 @@ static int emit_ended(struct tcp_state *s, struct flow_chunk *chunk)
 
 		if (!flow)
 			break;
-		r = tell(chunk, flow);
+		r = sonde_flow_tell_one(t, flow);
 	}
 	/* Behind the last read: the slots are the producers' again. */
 	__atomic_store_n(&s->skel->bss->sonde_ring_tail, tail, __ATOMIC_RELEASE);
@@ -150,102 +132,6 @@ static int collect_just_ended(struct tcp_state *s, uint64_t **ret, size_t *ret_n
 	return 0;
 }
 
-static uint64_t flow_bytes(const struct tcp_state *s, uint32_t i)
-{
-	const struct sonde_flow *f = sonde_table_at(&s->open, i);
-
-	return f->sent_bytes + f->received_bytes;
-}
-
-/* Brings the @k largest of @order's @n to its front, in no order. */
-static void select_largest(const struct tcp_state *s, uint32_t *order, size_t n, size_t k)
-{
-	size_t low = 0, high = n;
-
-	while (high - low > 1 && k > low && k < high) {
-		uint64_t pivot = flow_bytes(s, order[low + (high - low) / 2]);
-		size_t i = low, j = high - 1;
-
-		for (;;) {
-			uint32_t held;
-
-			while (flow_bytes(s, order[i]) > pivot)
-				i++;
-			while (flow_bytes(s, order[j]) < pivot)
-				j--;
-			if (i >= j)
-				break;
-			held = order[i];
-			order[i++] = order[j];
-			order[j--] = held;
-		}
-		/* [low, i) is at least the pivot, [i, high) at most. */
-		if (i == low)
-			i++;
-		if (k <= i && i < high)
-			high = i;
-		else
-			low = i;
-	}
-}
-
-static int find_rest(struct tcp_state *s, const struct sonde_flow_rest_key *key,
-		     struct sonde_flow_rest **ret)
-{
-	struct tcp_rest *grown;
-
-	for (size_t i = 0; i < s->n_rests; i++) {
-		if (memcmp(&s->rests[i].key, key, sizeof(*key)) != 0)
-			continue;
-		*ret = &s->rests[i].rest;
-		return 0;
-	}
-	grown = reallocarray(s->rests, s->n_rests + 1, sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	s->rests = grown;
-	grown[s->n_rests] = (struct tcp_rest){.key = *key};
-	*ret = &grown[s->n_rests++].rest;
-	return 0;
-}
-
-static void add_rest(struct sonde_flow_rest *to, const struct sonde_flow_rest *from)
-{
-	to->connections += from->connections;
-	to->sent_bytes += from->sent_bytes;
-	to->received_bytes += from->received_bytes;
-	to->segments_out += from->segments_out;
-	to->segments_in += from->segments_in;
-	to->retransmits += from->retransmits;
-	to->drops += from->drops;
-	to->rtt_count += from->rtt_count;
-	to->rtt_sum_us += from->rtt_sum_us;
-}
-
-static int sum_open(struct tcp_state *s, const struct sonde_flow *f)
-{
-	const struct sonde_flow_rest_key key = {
-		.pid = f->pid, .protocol = f->protocol, .role = f->role, .open = 1};
-	const struct sonde_flow_rest one = {
-		.connections = 1,
-		.sent_bytes = f->sent_bytes,
-		.received_bytes = f->received_bytes,
-		.segments_out = f->segments_out,
-		.segments_in = f->segments_in,
-		.retransmits = f->retransmits,
-		.drops = f->drops,
-		.rtt_count = f->rtt_count,
-		.rtt_sum_us = f->rtt_sum_us,
-	};
-	struct sonde_flow_rest *rest;
-	int r;
-
-	r = find_rest(s, &key, &rest);
-	if (r == 0)
-		add_rest(rest, &one);
-	return r;
-}
-
 static int order_open(struct tcp_state *s, uint32_t n, uint32_t **ret, size_t *ret_n)
 {
 	_cleanup_free_ uint64_t *ended = NULL;
@@ -270,11 +156,18 @@ static int order_open(struct tcp_state *s, uint32_t n, uint32_t **ret, size_t *r
 	return 0;
 }
 
-static int emit_open(struct tcp_state *s, struct flow_chunk *chunk)
+static const struct sonde_flow *open_at(const void *ctx, uint32_t i)
+{
+	const struct tcp_state *s = ctx;
+
+	return sonde_table_at(&s->open, i);
+}
+
+static int emit_open(struct tcp_state *s, struct sonde_flow_tell *t)
 {
 	uint32_t n = s->skel->bss->sonde_list_used;
 	_cleanup_free_ uint32_t *order = NULL;
-	size_t kept = 0, told;
+	size_t kept = 0;
 	int r;
 
 	if (n > SONDE_TCP_OPEN_SLOTS)
@@ -284,20 +177,11 @@ static int emit_open(struct tcp_state *s, struct flow_chunk *chunk)
 	r = sonde_table_map(&s->open, n);
 	if (r == 0)
 		r = order_open(s, n, &order, &kept);
-	if (r < 0)
-		return r;
-	told = kept < chunk->sink.open_flows ? kept : chunk->sink.open_flows;
-	select_largest(s, order, kept, told);
-	for (size_t i = 0; r == 0 && i < kept; i++) {
-		const struct sonde_flow *f = sonde_table_at(&s->open, order[i]);
-
-		r = i < told ? tell(chunk, f) : sum_open(s, f);
-	}
-	return r;
+	return r < 0 ? r : sonde_flow_tell_open(t, open_at, s, order, kept);
 }
 
 /* What the kernel side summed itself, for want of a slot. */
-static int read_rests(struct tcp_state *s)
+static int read_rests(const struct tcp_state *s, struct sonde_flow_tell *t)
 {
 	int fd = bpf_map__fd(s->skel->maps.sonde_flow_rests);
 	struct sonde_flow_rest_key key, *at = NULL;
@@ -305,53 +189,30 @@ static int read_rests(struct tcp_state *s)
 
 	for (uint32_t i = 0; r == 0 && i < SONDE_TCP_FLOW_RESTS; i++) {
 		struct sonde_tcp_flow_rest slot;
-		struct sonde_flow_rest *rest;
 
 		if (bpf_map_get_next_key(fd, at, &key) < 0)
 			break;
 		at = &key;
-		if (bpf_map_lookup_elem(fd, &key, &slot) < 0 ||
-		    (key.open && slot.epoch != s->epoch))
-			continue;
-		r = find_rest(s, &key, &rest);
-		if (r == 0)
-			add_rest(rest, &slot.rest);
-	}
-	return r;
-}
-
-static int emit_rests(struct tcp_state *s, struct sonde_collect_sink sink)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < s->n_rests; i++) {
-		struct sonde_probe_reply reply = {.type = SONDE_PROBE_FLOW_REST};
-
-		reply.flow_rest.key = s->rests[i].key;
-		reply.flow_rest.rest = s->rests[i].rest;
-		r = sink.emit(sink.ctx, &reply);
+		if (bpf_map_lookup_elem(fd, &key, &slot) == 0 &&
+		    (!key.open || slot.epoch == s->epoch))
+			r = sonde_flow_tell_sum(t, &key, &slot.rest);
 	}
 	return r;
 }
 
 int tcp_emit_flows(struct tcp_state *s, struct sonde_collect_sink sink)
 {
-	struct flow_chunk chunk = {.reply = {.type = SONDE_PROBE_FLOW}, .sink = sink};
+	_cleanup_(sonde_flow_tell_done) struct sonde_flow_tell t = SONDE_FLOW_TELL_INIT(sink);
 	int r;
 
 	if (!tcp_flows_wanted(s))
 		return 0;
-	s->n_rests = 0;
 	/* Once: what ends from here on is still open to this snapshot. */
 	s->ended_until = __atomic_load_n(&s->skel->bss->sonde_ring_head, __ATOMIC_ACQUIRE);
-	r = emit_open(s, &chunk);
+	r = emit_open(s, &t);
 	if (r == 0)
-		r = emit_ended(s, &chunk);
+		r = emit_ended(s, &t);
 	if (r == 0)
-		r = flush(&chunk);
-	if (r == 0)
-		r = read_rests(s);
-	if (r == 0)
-		r = emit_rests(s, sink);
-	return r;
+		r = read_rests(s, &t);
+	return r < 0 ? r : sonde_flow_tell_end(&t);
 }

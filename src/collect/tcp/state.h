@@ -23,12 +23,6 @@ struct tcp_drop_seen {
 	uint64_t site; /* its number */
 };
 
-/* Connections of this snapshot that are summed, not told. */
-struct tcp_rest {
-	struct sonde_flow_rest_key key;
-	struct sonde_flow_rest rest;
-};
-
 /* What the plan asks names of. */
 enum tcp_enum {
 	TCP_ENUM_DROP = 0,
@@ -44,8 +38,6 @@ struct tcp_state {
 	struct sonde_plan timing_plan; /* … what was chosen for them */
 	uint32_t cell_limit, other_limit;
 	struct sonde_table cells, rtt, handshake, age, calls, coarse, open, ended;
-	struct tcp_rest *rests; /* owned */
-	size_t n_rests;
 	uint64_t ended_before;	     /* sonde_ring_head when the snapshot began */
 	uint64_t ended_until;	     /* … and when it was read */
 	struct sonde_tcp_cell *told; /* owned; by index: the cell as it was last emitted */

@@ -33,7 +33,6 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 	sonde_table_done(&s->handshake);
 	sonde_table_done(&s->open);
 	sonde_table_done(&s->ended);
-	free(s->rests);
 	sonde_table_done(&s->calls);
 	sonde_table_done(&s->coarse);
 	sonde_table_done(&s->age);

@@ -102,6 +102,8 @@ int udp_snapshot(void *state, struct sonde_collect_sink sink)
 	if (r == 0)
 		r = sonde_target_table_emit(&targets, sink);
 	if (r == 0)
+		r = udp_emit_flows(s, sink);
+	if (r == 0)
 		r = emit_losses(s, sink);
 	if (r == 0)
 		r = sonde_object_emit_costs(&s->object, s->skel->maps.sonde_cost, sink);

@@ -3,6 +3,7 @@
 
 /* What the UDP collector's files share. Nobody outside this folder includes it. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,13 @@ const struct sonde_plan_table *udp_plan_table(void);
 
 /* udp.c */
 struct sonde_target_table udp_targets(const struct udp_state *s);
+
+/* flows.c */
+bool udp_flows_wanted(const struct udp_state *s);
+/* Sizes and settings, before the load. */
+int udp_flows_set_up(struct udp_state *s) _must_check_;
+/* FLOW and FLOW_REST records. */
+int udp_emit_flows(struct udp_state *s, struct sonde_collect_sink sink) _must_check_;
 
 /* snapshot.c */
 int udp_snapshot(void *state, struct sonde_collect_sink sink) _must_check_;

@@ -67,6 +67,8 @@ static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret
 	r |= bpf_map__set_max_entries(s->skel->maps.sonde_targets, s->object.config.max_targets);
 	r |= bpf_map__set_max_entries(s->skel->maps.sonde_index, cells);
 	r |= bpf_map__set_max_entries(s->skel->maps.sonde_cells, cells);
+	if (r == 0)
+		r = udp_flows_set_up(s);
 	if (r)
 		return -EINVAL;
 	*ret = s->skel->obj;
