@@ -201,7 +201,7 @@ void agent_rig_start_agent(struct rig *r, const char *extra)
 	assert_non_null(f);
 	(void)fprintf(
 		f,
-		"backend: { port: %u, poll: 200ms, heartbeat: 1s, deadline: 3s }\n"
+		"backend: { port: %u, poll: 200ms, heartbeat: %s, deadline: 3s }\n"
 		"log: { level: info }\n"
 		"processes:\n"
 		"  scan: %s\n"
@@ -209,7 +209,8 @@ void agent_rig_start_agent(struct rig *r, const char *extra)
 		"    - { command: '(echo|fork)-server$', service: echo, instance: one, process_name: server }\n"
 		"    - { command: 'echo-client [0-9]+$', service: echo, instance: one, process_name: client }\n"
 		"%s",
-		r->backend.port, r->scan ? r->scan : "500ms", extra);
+		r->backend.port, r->heartbeat ? r->heartbeat : "1s", r->scan ? r->scan : "500ms",
+		extra);
 	assert_int_equal(fclose(f), 0);
 	r->agent = fork();
 	assert_true(r->agent >= 0);

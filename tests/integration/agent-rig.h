@@ -24,10 +24,11 @@ struct rig {
 	int server_in, server_out; /* the server child's words */
 	int client_in, client_out;
 	uint16_t port;
-	const char *scan;    /* of the agent's config; NULL: 500ms */
-	const char *wrapper; /* text for sh that ends in "$@", or NULL */
-	char log[96];	     /* of the agent */
-	bool wrapper_ends;   /* it is ended by SIGKILL */
+	const char *scan;      /* of the agent's config; NULL: 500ms */
+	const char *heartbeat; /* the same; NULL: 1s */
+	const char *wrapper;   /* text for sh that ends in "$@", or NULL */
+	char log[96];	       /* of the agent */
+	bool wrapper_ends;     /* it is ended by SIGKILL */
 };
 
 /* Setup and teardown of each test; *state is a struct rig. */

@@ -121,6 +121,8 @@ static bool knows_client(struct agent_double *d, void *arg)
 static void begin_unnamed(struct rig *r, const char *scan)
 {
 	r->scan = scan;
+	r->heartbeat =
+		"60s"; /* it would tell of the process too, much later than a task can wait */
 	assert_ok(agent_double_start(&r->backend, r->event, true, 0));
 	agent_rig_start_server(r);
 	agent_rig_start_unnamed_client(r);
