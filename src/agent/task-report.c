@@ -7,6 +7,7 @@
 
 #include "agent/namespaces-report.h"
 #include "agent/task-lists.h"
+#include "base/hash.h"
 #include "sonde/v1/task.pb-c.h"
 #include "wire/message.h"
 
@@ -207,12 +208,11 @@ static void fill_end(const struct sonde_task *t, struct parts *p)
 	p->report.idle_proof = &p->idle;
 }
 
-/* FNV-1a of what the lists say; 0 where it cannot be had, so that they go out. */
+/* Of what the lists say; 0 where it cannot be had, so that they go out. */
 static uint64_t hash_lists(const struct parts *p)
 {
 	Sonde__V1__TaskReport lists = SONDE__V1__TASK_REPORT__INIT;
 	_cleanup_buf_ struct sonde_buf buf = SONDE_BUF_INIT(SONDE_TASK_REPORT_MAX);
-	uint64_t h = 0xcbf29ce484222325ULL;
 
 	lists.n_targets = p->report.n_targets;
 	lists.targets = p->report.targets;
@@ -222,9 +222,7 @@ static uint64_t hash_lists(const struct parts *p)
 	lists.absent = p->report.absent;
 	if (sonde_wire_pack(&lists.base, &buf) < 0)
 		return 0;
-	for (size_t i = 0; i < buf.len; i++)
-		h = (h ^ buf.data[i]) * 0x100000001b3ULL;
-	return h;
+	return sonde_hash(buf.data, buf.len, 0);
 }
 
 /*

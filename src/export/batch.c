@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "skywalking/v3/meter.pb-c.h"
 
 #define BUCKETS_MAX 1024
@@ -201,14 +202,11 @@ double sonde_batch_mean(uint64_t sum, uint64_t n)
 
 uint64_t sonde_batch_hash(const struct sonde_batch *b)
 {
-	uint64_t h = 0xcbf29ce484222325ULL;
+	uint64_t h = 0;
 
 	assert(b);
 
-	for (size_t i = 0; i < b->n; i++) {
-		for (size_t j = 0; j < b->messages[i].len; j++)
-			h = (h ^ b->messages[i].data[j]) * 0x100000001b3ULL;
-		h = (h ^ 0xff) * 0x100000001b3ULL; /* where one message ends counts too */
-	}
+	for (size_t i = 0; i < b->n; i++) /* where one message ends counts too */
+		h = sonde_hash(b->messages[i].data, b->messages[i].len, h);
 	return h;
 }

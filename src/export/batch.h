@@ -62,5 +62,5 @@ int sonde_batch_histogram(struct sonde_batch *b, const char *name,
 /* @sum / @n to a sixteenth, 0 for an @n of 0: a long fraction does not compress, and MAL keeps whole numbers. */
 double sonde_batch_mean(uint64_t sum, uint64_t n);
 
-/* FNV-1a of all messages: the last part of sonde-report-id. */
+/* Of all messages: the last part of sonde-report-id. */
 uint64_t sonde_batch_hash(const struct sonde_batch *b);
