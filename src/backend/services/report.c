@@ -14,6 +14,8 @@
 
 #define TARGETS_MAX 4096 /* forked ones are listed too */
 #define NAMESPACES_MAX 64
+#define FLOWS_ALLOC_BYTES                                                                          \
+	(4UL << 20)  /* an idle connection is 25 bytes on the wire, and 400 in memory */
 #define LIST_MAX 512 /* probes, ledger, programs, absent meters, state changes */
 
 static json_t *targets_json(const Sonde__V1__TaskReport *m)
@@ -344,13 +346,14 @@ static enum sonde_grpc_status find_and_take(struct sonde_backend *b,
 enum sonde_grpc_status sonde_services_task_report(void *ctx, struct sonde_grpc_server_call *call,
 						  const uint8_t *data, size_t n)
 {
-	Sonde__V1__TaskReport *m =
-		sonde_services_unpack(&sonde__v1__task_report__descriptor, data, n);
+	struct sonde_wire_limits limits = sonde_wire_limits_for(n);
+	ProtobufCMessage *m = NULL;
 	enum sonde_grpc_status status;
 
-	if (!m)
+	limits.alloc_bytes += FLOWS_ALLOC_BYTES;
+	if (sonde_wire_unpack(&sonde__v1__task_report__descriptor, data, n, &limits, &m) < 0)
 		return sonde_services_fail(call, SONDE_GRPC_INVALID_ARGUMENT, "not a TaskReport");
-	status = find_and_take(ctx, call, m);
-	(void)sonde_wire_free(&m->base);
+	status = find_and_take(ctx, call, (const Sonde__V1__TaskReport *)m);
+	(void)sonde_wire_free(m);
 	return status;
 }
