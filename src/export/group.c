@@ -28,8 +28,12 @@ static const char *const peer_label_names[2][_PEER_LABEL_MAX] = {
 
 static void address_value(const struct sonde_peer *peer, char ret[SONDE_ADDRESS_TEXT_MAX])
 {
+	static const uint8_t any[sizeof(peer->addr)];
+
 	if (peer->kind == SONDE_PEER_OTHER)
 		(void)snprintf(ret, SONDE_ADDRESS_TEXT_MAX, "other");
+	else if (memcmp(peer->addr, any, sizeof(any)) == 0) /* what a listener counts by itself */
+		(void)snprintf(ret, SONDE_ADDRESS_TEXT_MAX, "any");
 	else
 		sonde_address_text(peer->addr, ret);
 }
