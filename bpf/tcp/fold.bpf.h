@@ -66,27 +66,30 @@ static __always_inline bool fin_arrived(const struct sock *sk)
 	return sk->__sk_common.skc_flags & (1UL << SOCK_DONE);
 }
 
+SHARED int add_running_clock(struct reading *now, __u32 jiffies)
+{
+	if (!now || !now->busy || (__s32)jiffies < 0)
+		return 0;
+	now->busy_jiffies += jiffies;
+	if (now->busy == CHRONO_RWND)
+		now->rwnd_jiffies += jiffies;
+	else if (now->busy == CHRONO_SNDBUF)
+		now->sndbuf_jiffies += jiffies;
+	return 0;
+}
+
 /* What tcp_get_info() tells of them: the clock of the running one is not stopped for a reading. */
 static __always_inline void read_clocks(const struct tcp_sock *tp, struct reading *now)
 {
-	__u32 running = BPF_CORE_READ_BITFIELD(tp, chrono_type), since;
+	__u32 since = tp->chrono_start;
 
-	now->jiffies = bpf_jiffies64();
-	since = now->jiffies - tp->chrono_start;
-	if ((__s32)since < 0)
-		since = 0;
-	now->busy = running;
+	now->busy = BPF_CORE_READ_BITFIELD(tp, chrono_type);
 	now->rwnd_jiffies = tp->chrono_stat[CHRONO_RWND - 1];
 	now->sndbuf_jiffies = tp->chrono_stat[CHRONO_SNDBUF - 1];
 	now->busy_jiffies =
 		tp->chrono_stat[CHRONO_BUSY - 1] + now->rwnd_jiffies + now->sndbuf_jiffies;
-	if (!running)
-		return;
-	now->busy_jiffies += since;
-	if (running == CHRONO_RWND)
-		now->rwnd_jiffies += since;
-	else if (running == CHRONO_SNDBUF)
-		now->sndbuf_jiffies += since;
+	now->jiffies = bpf_jiffies64();
+	add_running_clock(now, now->jiffies - since);
 }
 
 static __always_inline void read_socket(const struct sock *sk, const struct tcp_sock *tp,
@@ -195,10 +198,12 @@ static __always_inline void base_new(const struct reading *now, struct sonde_tag
 }
 
 /* A connection met in mid-life: its base line is now. The tag is not published yet. */
-static __always_inline void base_seeded(const struct reading *now, struct sonde_tag *tag)
+SHARED int base_seeded(const struct reading *now, struct sonde_tag *tag)
 {
 	struct sequence seq;
 
+	if (!now || !tag)
+		return 0;
 	tag->acked_raw0 = now->bytes_acked;
 	tag->received_raw0 = now->bytes_received - now->fin_arrived;
 	read_sequence(now, tag, tag->flags, &seq);
@@ -221,6 +226,7 @@ static __always_inline void base_seeded(const struct reading *now, struct sonde_
 	tag->rtt_mstamp = now->rack_mstamp;
 	tag->blind_delivered = now->delivered;
 	__sync_fetch_and_or(&tag->flags, TAG_HAS_BASE);
+	return 0;
 }
 
 SHARED int advance(__u64 *last, __u64 now, bool final, __u64 *sum)

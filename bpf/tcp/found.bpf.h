@@ -75,6 +75,28 @@ static __always_inline bool publish_found(struct sonde_tag *tag, __u32 *state)
 	return false;
 }
 
+struct found {
+	struct sock *sk;
+	struct sonde_tag *tag;
+	__u32 state;
+	__u32 flags;
+	int moved;
+	bool whole;
+	bool ended;
+};
+
+/* A loop of the kernel's: one of ours is verified turn by turn, twenty times the instructions. */
+static int fill_once(__u32 i, struct found *found)
+{
+	if (!is_connected(found->state) && found->state != TCP_SYN_SENT) {
+		found->ended = true;
+		return 1;
+	}
+	fill_found(found->sk, found->tag, found->flags, found->state, found->moved);
+	found->whole = publish_found(found->tag, &found->state);
+	return found->whole;
+}
+
 /*
  * An event that looked for the tag before it was there is found by the state that it
  * left: here, or at the next snapshot. @flags: TAG_PROVISIONAL for what waits in an
@@ -83,10 +105,13 @@ static __always_inline bool publish_found(struct sonde_tag *tag, __u32 *state)
  */
 static __noinline int tag_found(struct sock *sk, __u32 pid, __u32 flags, int moved)
 {
-	__u32 state = sk->__sk_common.skc_state;
-	bool whole = false;
+	struct found found = {
+		.sk = sk,
+		.state = sk->__sk_common.skc_state,
+		.flags = flags,
+		.moved = moved,
+	};
 	struct sonde_tag *tag;
-	int i;
 
 	if (!bpf_skc_to_tcp_sock(sk) || bpf_sk_storage_get(&sonde_tags, sk, NULL, 0))
 		return 0;
@@ -98,21 +123,19 @@ static __noinline int tag_found(struct sock *sk, __u32 pid, __u32 flags, int mov
 	if (__sync_fetch_and_or(&tag->flags, TAG_CLAIMED) & TAG_CLAIMED)
 		return 0;
 	tag->pid = pid;
-	for (i = 0; i < SONDE_TCP_SEED_RETRIES && !whole; i++) {
-		if (!is_connected(state) && state != TCP_SYN_SENT) {
-			/* Ended meanwhile: it is none that the task found open. */
-			tuple_leave(tag);
-			bpf_sk_storage_delete(&sonde_tags, sk);
-			return 0;
-		}
-		fill_found(sk, tag, flags, state, moved);
-		whole = publish_found(tag, &state);
+	found.tag = tag;
+	bpf_loop(SONDE_TCP_SEED_RETRIES, fill_once, &found, 0);
+	if (found.ended) {
+		/* Meanwhile: it is none that the task found open. */
+		tuple_leave(tag);
+		bpf_sk_storage_delete(&sonde_tags, sk);
+		return 0;
 	}
-	if (!whole) {
+	if (!found.whole) {
 		publish(tag, TAG_CONNECTION);
 		lose(SONDE_TCP_LOSS_BUSY, 1);
 	}
-	if (state == TCP_SYN_SENT)
+	if (found.state == TCP_SYN_SENT)
 		return 0;
 	add(&sonde_begun, 1);
 	if (*(volatile unsigned char *)&sk->__sk_common.skc_state == TCP_CLOSE &&

@@ -502,7 +502,7 @@ static void its_own_cost_is_counted(void **state)
 		fixture_recv(p.server, 10);
 	}
 	fixture_snapshot(f);
-	assert_int_equal(f->n_costs, 15);
+	assert_int_equal(f->n_costs, 16);
 	assert_true(f->costs[0].map_bytes > 100000);
 	for (size_t i = 0; i < f->n_costs; i++) {
 		assert_true(f->costs[i].hook_ns_x1000 > 0);
