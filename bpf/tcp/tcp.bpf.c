@@ -257,6 +257,7 @@ int sonde_thread(struct bpf_iter__task *ctx)
 
 FENTRY(tcp_sendmsg, SEND, enter_function(SONDE_TCP_SYSCALL_FUNCTION, 0, 0))
 FENTRY(tcp_recvmsg, RECV, enter_function(SONDE_TCP_SYSCALL_FUNCTION, 0, 0))
+FENTRY(tcp_sendpage, SENDPAGE, enter_function(SONDE_TCP_SYSCALL_FUNCTION, 0, 0))
 FENTRY(tcp_close, CLOSE, enter_function(SONDE_TCP_SYSCALL_CLOSE, ctx[0], 0))
 FEXIT(tcp_close, CLOSE, leave_close())
 FENTRY(tcp_v4_connect, CONNECT4, enter_function(SONDE_TCP_SYSCALL_CONNECT, ctx[0], ctx[1]))

@@ -78,6 +78,15 @@ static int task_remove(void *state, uint64_t task_mask)
 	return 0;
 }
 
+static int set_options(void *state, uint32_t options, struct sonde_collect_sink sink)
+{
+	struct fake_collector *f = state;
+
+	f->option_calls++;
+	f->options = options;
+	return 0;
+}
+
 static int seed(void *state, struct sonde_collect_timing *timing)
 {
 	struct fake_collector *f = state;
@@ -116,6 +125,7 @@ static const struct sonde_collector collector = {
 	.target_add = target_add,
 	.target_remove = target_remove,
 	.task_remove = task_remove,
+	.set_options = set_options,
 	.seed = seed,
 	.snapshot = snapshot,
 };

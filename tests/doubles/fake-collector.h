@@ -26,6 +26,8 @@ struct fake_collector {
 	unsigned int target_removes;
 	uint32_t removed_pid; /* of the last target_remove() */
 	uint64_t removed;     /* mask of all task_remove() */
+	unsigned int option_calls;
+	uint32_t options; /* of the last set_options() */
 	struct sonde_collect_config config;
 };
 

@@ -149,6 +149,8 @@ static const struct sonde_plan_program programs[SONDE_TCP_PROGRAM_MAX] = {
 		 "8"),
 	FUNCTION(FENTRY_RECV, "fentry", "in", "tcp_recvmsg", 90, "read call", "sock*", "msghdr*",
 		 "8"),
+	FUNCTION(FENTRY_SENDPAGE, "fentry", "in", "tcp_sendpage", 90, "page sent", "sock*",
+		 "page*"),
 	FUNCTION(FENTRY_CLOSE, "fentry", "in", "tcp_close", 90, "close", "sock*", "8"),
 	FUNCTION(FEXIT_CLOSE, "fexit", "out", "tcp_close", 150, "close", "sock*", "8"),
 	FUNCTION(FEXIT_ACCEPT, "fexit", "out", "inet_csk_accept", 500, "accept", "sock*",
@@ -249,8 +251,8 @@ static const struct sonde_plan_metric metrics[] = {
 	 .alternatives =
 		 {{BIT(FENTRY_SEND) | BIT(FENTRY_RECV) | BIT(THREADS) | BIT(SEND) | BIT(RECV),
 		   .name = "fentry/tcp_sendmsg, tcp_recvmsg"},
-		  {BIT(FENTRY_SEND) | BIT(FENTRY_RECV) | BIT(THREADS) | BIT(FEXIT_SEND) |
-			   BIT(FEXIT_RECV),
+		  {BIT(FENTRY_SEND) | BIT(FENTRY_RECV) | BIT(FENTRY_SENDPAGE) | BIT(THREADS) |
+			   BIT(FEXIT_SEND) | BIT(FEXIT_RECV) | BIT(FEXIT_SENDPAGE),
 		   .name = "fentry, fexit/tcp_sendmsg, tcp_recvmsg"},
 		  {BIT(KPROBE_SEND) | BIT(KPROBE_RECV) | BIT(THREADS) | BIT(SEND) | BIT(RECV),
 		   .name = "kprobe/tcp_sendmsg, tcp_recvmsg"},

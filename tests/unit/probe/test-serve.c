@@ -163,6 +163,36 @@ static void starts_lazily_and_stops_after_the_last_task(void **state)
 	tear_down(&f);
 }
 
+/* What one task asks for ends with it, though the attachment goes on for another. */
+static void an_option_is_there_while_a_task_asks_for_it(void **state)
+{
+	struct fixture f;
+
+	set_up(&f, "");
+	run_task(&f, 0);
+	assert_int_equal(fake_collector.option_calls, 1);
+	assert_int_equal(fake_collector.options, 0);
+	for (uint32_t slot = 1; slot < 3; slot++) {
+		assert_ok(ask(&f, (struct sonde_probe_request){
+					  .type = SONDE_PROBE_TASK_ADMIT,
+					  .task = slot,
+					  .duration_ns = 10 * SECOND,
+					  .collectors = SONDE_PROBE_COLLECT_TCP,
+					  .options = SONDE_PROBE_OPTION_EXECUTION_TIME}));
+		assert_ok(add_self(&f, slot));
+		assert_int_equal(fake_collector.options,
+				 slot == 1 ? 0 : SONDE_PROBE_OPTION_EXECUTION_TIME);
+		assert_ok(simple(&f, SONDE_PROBE_TASK_START, slot));
+		assert_int_equal(fake_collector.options, SONDE_PROBE_OPTION_EXECUTION_TIME);
+	}
+	assert_ok(simple(&f, SONDE_PROBE_TASK_END, 1));
+	assert_int_equal(fake_collector.options, SONDE_PROBE_OPTION_EXECUTION_TIME);
+	assert_ok(simple(&f, SONDE_PROBE_TASK_END, 2));
+	assert_int_equal(fake_collector.options, 0);
+	assert_true(fake_collector.running);
+	tear_down(&f);
+}
+
 static void an_admitted_task_that_never_started_stops_nothing(void **state)
 {
 	struct fixture f;
@@ -418,6 +448,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(starts_lazily_and_stops_after_the_last_task),
+		cmocka_unit_test(an_option_is_there_while_a_task_asks_for_it),
 		cmocka_unit_test(an_admitted_task_that_never_started_stops_nothing),
 		cmocka_unit_test(a_start_that_fails_frees_the_slot_and_stops),
 		cmocka_unit_test(a_target_added_in_mid_task_is_seeded_at_once),
