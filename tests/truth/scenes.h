@@ -38,6 +38,7 @@ extern struct veth truth_veth;
 	scene(ends) \
 	scene(calls) \
 	scene(udp) \
+	scene(udp_wire) \
 	scene(ledger)
 /* clang-format on */
 

@@ -174,6 +174,18 @@ static void no_option_and_no_collector_can_be_allowed(void **state)
 	assert_string_equal(rule, "collectors");
 }
 
+static void a_collector_that_is_not_allowed_refuses_the_task(void **state)
+{
+	_cleanup_(sonde_policy_freep) struct sonde_policy *p = parse("collectors: [tcp]\n");
+	struct sonde_probe_request q = {.collectors = SONDE_PROBE_COLLECT_TCP, .duration_ns = 1};
+	const char *rule;
+
+	assert_ok(sonde_policy_admit(p, &q, 0, &rule));
+	q.collectors |= SONDE_PROBE_COLLECT_UDP;
+	assert_err(sonde_policy_admit(p, &q, 0, &rule), EPERM);
+	assert_string_equal(rule, "collectors");
+}
+
 static void a_missing_file_is_the_built_in_policy_and_a_loose_one_is_refused(void **state)
 {
 	_cleanup_(sonde_policy_freep) struct sonde_policy *p = NULL, *none = NULL;
@@ -246,6 +258,7 @@ int main(void)
 		cmocka_unit_test(own_namespace_is_the_one_it_is_read_in),
 		cmocka_unit_test(faults_name_file_and_line),
 		cmocka_unit_test(no_option_and_no_collector_can_be_allowed),
+		cmocka_unit_test(a_collector_that_is_not_allowed_refuses_the_task),
 		cmocka_unit_test(the_shipped_file_says_the_defaults),
 		cmocka_unit_test(the_reference_page_is_that_of_the_table),
 		cmocka_unit_test(a_missing_file_is_the_built_in_policy_and_a_loose_one_is_refused),
