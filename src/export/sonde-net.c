@@ -283,11 +283,11 @@ static int emit_gauges(struct out *o)
 		r = gauge_mean(o, SONDE_METER_DELIVERY_RATE, c->delivery_sum, c->delivery_sockets);
 	if (r == 0 && c->delivery_sockets)
 		r = gauge(o, SONDE_METER_DELIVERY_APP_LIMITED, (double)c->delivery_app_limited);
-	/* A 0 where there may have been a 1 before. */
-	if (r == 0 && (c->zero_window_received || c->rwnd_limited_us))
-		r = gauge(o, SONDE_METER_ZERO_WINDOW_RECEIVED, (double)c->zero_window_received);
-	if (r == 0 && (c->zero_window_sent || c->received_bytes))
-		r = gauge(o, SONDE_METER_ZERO_WINDOW_SENT, (double)c->zero_window_sent);
+	/* The most of a time is kept of these, so a 0 need not be told. */
+	if (r == 0)
+		r = counter(o, SONDE_METER_ZERO_WINDOW_RECEIVED, c->zero_window_received);
+	if (r == 0)
+		r = counter(o, SONDE_METER_ZERO_WINDOW_SENT, c->zero_window_sent);
 	if (r == 0 && c->accept_queue_limit)
 		r = gauge(o, SONDE_METER_ACCEPT_QUEUE_LENGTH, (double)c->accept_queue);
 	if (r == 0 && c->accept_queue_limit)

@@ -176,6 +176,65 @@ static void median_agrees_at_40_ms_on_ipv6(void **state)
 	agrees(*state, AF_INET6, 40000000);
 }
 
+struct spread {
+	double variance_us2;
+	double change_us; /* mean difference of neighbours */
+};
+
+static struct spread spread_of(const uint64_t *ns, size_t n)
+{
+	double sum = 0, squares = 0, change = 0, mean;
+
+	for (size_t i = 0; i < n; i++) {
+		double us = (double)ns[i] / 1000;
+
+		sum += us;
+		squares += us * us;
+		if (i > 0)
+			change += ns[i] > ns[i - 1] ? (double)(ns[i] - ns[i - 1]) / 1000
+						    : (double)(ns[i - 1] - ns[i]) / 1000;
+	}
+	mean = sum / (double)n;
+	return (struct spread){squares / (double)n - mean * mean, change / (double)(n - 1)};
+}
+
+static void assert_within(double ours, double truth, double percent)
+{
+	print_message("ours %.0f, wire %.0f\n", ours, truth);
+	assert_true(ours > truth * (1 - percent / 100) && ours < truth * (1 + percent / 100));
+}
+
+/* Each second packet is held for longer: neighbours differ by as much. */
+static void jitter_is_what_the_wire_made(void **state)
+{
+	uint64_t truth[2 * EXCHANGES];
+	_cleanup_free_ struct sonde_test_packet *packets = NULL;
+	struct fixture *f = *state;
+	struct link l = link_open(AF_INET, 3000000);
+	struct sonde_test_capture c;
+	struct sonde_tcp_cell cell;
+	struct spread spread;
+	double mean, n;
+
+	sonde_test_wire_set(l.wire, SONDE_TEST_CLIENT,
+			    &(struct sonde_test_faults){.hold_ns = 3000000, .jitter_ns = 12000000});
+	exchange(&l, EXCHANGES);
+	fixture_snapshot(f);
+	packets = capture(&l, &c);
+	assert_int_equal(sonde_test_capture_rtts(&c, SONDE_TEST_CLIENT, truth, ELEMENTS_OF(truth)),
+			 EXCHANGES);
+	spread = spread_of(truth, EXCHANGES);
+	assert_true(spread.change_us > 10000);
+	cell = fixture_sum(f, getpid(), SONDE_TCP_ROLE_CLIENT, l.port);
+	n = (double)cell.rtt_count;
+	mean = (double)cell.rtt_sum_us / n;
+	assert_within((double)cell.rtt_square_sum_us2 / n - mean * mean, spread.variance_us2, 10);
+	assert_int_equal(cell.rtt_firsts, 1);
+	assert_within((double)cell.rtt_change_sum_us / (n - 1), spread.change_us, 5);
+	link_close(&l);
+	fixture_snapshot(f);
+}
+
 /* The client has said its FIN; the server still sends, and each ACK that advances is a sample. */
 static void half_closed_client_loses_no_sample(void **state)
 {
@@ -217,6 +276,7 @@ int main(void)
 		cmocka_unit_test(median_agrees_at_5_ms_on_ipv6),
 		cmocka_unit_test(median_agrees_at_40_ms),
 		cmocka_unit_test(median_agrees_at_40_ms_on_ipv6),
+		cmocka_unit_test(jitter_is_what_the_wire_made),
 		cmocka_unit_test(half_closed_client_loses_no_sample),
 	};
 
