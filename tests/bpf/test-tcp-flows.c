@@ -266,7 +266,8 @@ static void a_socket_used_again_is_another_flow(void **state)
 	assert_int_equal(n, 2);
 }
 
-static struct sonde_flow_rest sum_of_flows(const struct fixture *f, uint8_t role, uint16_t port)
+static struct sonde_flow_rest sum_of_flows(const struct fixture *f, unsigned int role,
+					   uint16_t port)
 {
 	struct sonde_flow_rest sum = {0};
 
@@ -288,7 +289,7 @@ static struct sonde_flow_rest sum_of_flows(const struct fixture *f, uint8_t role
 }
 
 /* Only for a collector that saw no other port. */
-static void add_rests(const struct fixture *f, uint8_t role, uint8_t open,
+static void add_rests(const struct fixture *f, unsigned int role, uint8_t open,
 		      struct sonde_flow_rest *sum)
 {
 	for (size_t i = 0; i < f->n_rests; i++) {
@@ -346,7 +347,7 @@ static void the_largest_are_told_and_the_others_summed(void **state)
 	for (size_t i = 0; i < f.n_flows; i++) /* both ends of the six largest */
 		assert_true(f.flows[i].sent_bytes + f.flows[i].received_bytes >
 			    100 * (PAIRS - TOLD / 2));
-	for (uint8_t role = CLIENT; role <= SERVER; role++) {
+	for (unsigned int role = CLIENT; role <= SERVER; role++) {
 		cell = fixture_sum(&f, getpid(), role, first.port);
 		sum = sum_of_flows(&f, role, first.port);
 		add_rests(&f, role, 1, &sum);
@@ -385,7 +386,7 @@ static void a_storm_loses_nothing(void **state)
 	for (size_t i = 0; i < n; i++)
 		connect_and_close(&first, 10);
 	fixture_snapshot(&f);
-	for (uint8_t role = CLIENT; role <= SERVER; role++) {
+	for (unsigned int role = CLIENT; role <= SERVER; role++) {
 		cell = fixture_sum(&f, getpid(), role, first.port);
 		sum = sum_of_flows(&f, role, first.port);
 		told += sum.connections;

@@ -214,7 +214,7 @@ static int put_services(json_t *flows, const Sonde__V1__FlowReport *m)
 	return sonde_json_set(flows, "services", list);
 }
 
-/* flows: {"sequence", "ended_rows", "ended_rest", "open_rest", "kept", "services"} */
+/* flows: {"sequence", "ended_rows", "rows_before" and "rows_sequence" (of the last report), "ended_rest", "open_rest", "kept", "services"} */
 static int open_summary(struct sonde_task_agent *a)
 {
 	if (a->flows)
@@ -243,7 +243,9 @@ static int put_rows(const struct sonde_task *t, struct sonde_task_agent *a,
 		    const Sonde__V1__FlowReport *m, uint64_t sequence, bool again,
 		    uint64_t max_rows, struct sonde_store_job *job)
 {
-	int64_t rows = sonde_json_get_int(a->flows, "ended_rows", 0);
+	/* Again: the same choice as the first time, whose rows may not have been stored. */
+	int64_t rows = sonde_json_get_int(a->flows, again ? "rows_before" : "ended_rows", 0);
+	int64_t before = rows;
 	json_t *kept = json_object_get(a->flows, "kept");
 	int r = 0;
 
@@ -258,8 +260,12 @@ static int put_rows(const struct sonde_task *t, struct sonde_task_agent *a,
 			continue;
 		}
 		r = put_flow(job, t->spec->id, a->id, sequence, m, f);
-		rows += f->final && !again;
+		rows += f->final;
 	}
+	if (r == 0)
+		r = sonde_json_set(a->flows, "rows_before", json_integer(before));
+	if (r == 0)
+		r = sonde_json_set(a->flows, "rows_sequence", json_integer(counted(sequence)));
 	return r == 0 ? sonde_json_set(a->flows, "ended_rows", json_integer(rows)) : r;
 }
 
@@ -270,6 +276,10 @@ int sonde_flows_take(const struct sonde_task *t, struct sonde_task_agent *a,
 	int r;
 
 	r = open_summary(a);
+	/* An agent goes on behind an answer only: what comes again and is not the last is stored. */
+	if (r == 0 && again &&
+	    sonde_json_get_int(a->flows, "rows_sequence", 0) != counted(sequence))
+		return 0;
 	if (r == 0)
 		r = put_rests(a->flows, m, sequence);
 	if (r == 0)

@@ -239,6 +239,55 @@ static struct sonde_tcp_cell_key udp(struct sonde_tcp_cell_key key, uint32_t pee
 	return key;
 }
 
+static void add_way(struct sonde_peer_table *t, const char *to, uint16_t to_port)
+{
+	uint8_t service[16], backend[16];
+
+	address("10.96.0.1", service);
+	address(to, backend);
+	assert_ok(sonde_peer_table_add_service(t, IPPROTO_TCP, service, 80, backend, to_port));
+}
+
+static void a_service_is_its_backend_where_it_has_but_one(void **state)
+{
+	const struct sonde_tcp_cell_key asking =
+		cell(1, 10, SONDE_TCP_ROLE_CLIENT, "10.0.0.1", "10.96.0.1", 80);
+	const struct sonde_tcp_cell_key serving =
+		cell(2, 20, SONDE_TCP_ROLE_SERVER, "10.0.0.9", "10.0.0.1", 8080);
+	_cleanup_(sonde_peer_table_freep) struct sonde_peer_table *t = NULL;
+	char text[SONDE_ADDRESS_TEXT_MAX];
+	struct sonde_peer p;
+
+	assert_ok(sonde_peer_table_new(100, &t));
+	for (int backends = 0; backends < 3; backends++) {
+		sonde_peer_table_reset(t);
+		assert_ok(sonde_peer_table_add_cell(t, &asking));
+		assert_ok(sonde_peer_table_add_cell(t, &serving));
+		for (int twice = 0; backends && twice < 2; twice++) /* told by two tasks */
+			add_way(t, "10.0.0.9", 8080);
+		if (backends == 2)
+			add_way(t, "10.0.0.8", 8080);
+		sonde_peer_table_seal(t, NULL, NULL);
+		sonde_peer_resolve(t, &asking, &p);
+		sonde_address_text(p.addr, text);
+		assert_int_equal(p.service, backends > 0);
+		if (backends == 1) {
+			assert_int_equal(p.kind, SONDE_PEER_PROCESS);
+			assert_int_equal(p.pid, 20);
+			assert_string_equal(text, "10.0.0.9");
+			assert_int_equal(p.port, 8080);
+			assert_int_equal(p.service_port, 80);
+		} else {
+			assert_int_equal(p.kind, SONDE_PEER_ADDRESS);
+			assert_string_equal(text, "10.96.0.1");
+			assert_int_equal(p.port, 80);
+		}
+		/* A server's client is nobody's Service. */
+		sonde_peer_resolve(t, &serving, &p);
+		assert_false(p.service);
+	}
+}
+
 static void a_port_by_udp_is_not_the_same_by_tcp(void **state)
 {
 	struct sonde_tcp_cell_key c[] = {
@@ -276,6 +325,7 @@ static void a_udp_server_without_an_address_is_who_heard_the_client(void **state
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_service_is_its_backend_where_it_has_but_one),
 		cmocka_unit_test(a_port_by_udp_is_not_the_same_by_tcp),
 		cmocka_unit_test(a_udp_server_without_an_address_is_who_heard_the_client),
 		cmocka_unit_test(the_kernels_word_comes_first),
