@@ -73,7 +73,8 @@ static __noinline int count_close(struct sonde_hash_sock *s, __u32 how)
 static __always_inline void set_base(struct sonde_hash_sock *s,
 				     const struct sonde_hash_reading *now)
 {
-	__u32 syn = s->key.role == SONDE_TCP_ROLE_CLIENT; /* bytes_acked counts ours */
+	/* bytes_acked counts our SYN; a socket under TCP_REPAIR is established without one */
+	__u32 syn = s->key.role == SONDE_TCP_ROLE_CLIENT && now->bytes_acked > 0;
 
 	s->base.acked_raw = syn;
 	s->base.acked_seq = now->snd_una - (__u32)now->bytes_acked + syn;

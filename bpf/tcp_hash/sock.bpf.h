@@ -40,8 +40,8 @@ static __always_inline void read_addresses_of(__u64 skc, __u8 *laddr, __u8 *radd
 	const struct sock_common *common = (const void *)skc;
 
 	if (BPF_CORE_READ(common, skc_family) == AF_INET6) {
-		BPF_CORE_READ_INTO(laddr, common, skc_v6_rcv_saddr);
-		BPF_CORE_READ_INTO(raddr, common, skc_v6_daddr);
+		bpf_core_read(laddr, 16, &common->skc_v6_rcv_saddr);
+		bpf_core_read(raddr, 16, &common->skc_v6_daddr);
 		return;
 	}
 	map_v4(laddr, BPF_CORE_READ(common, skc_rcv_saddr));

@@ -114,6 +114,8 @@ int sonde_hash_snapshot(struct bpf_iter__bpf_map_elem *ctx)
 	live.id = s->id;
 	live.key = s->key;
 	live.flags = *(volatile __u32 *)&s->flags; /* before the rest, which is written before it */
+	live.closer = s->closer;
+	live.shut = is_shut(live.sk);
 	live.base = s->base;
 	read_socket(live.sk, &live.now);
 	bpf_seq_write(ctx->meta->seq, &live, sizeof(live));

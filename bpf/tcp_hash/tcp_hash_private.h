@@ -82,7 +82,9 @@ struct sonde_hash_live {
 	__u64 id;
 	struct sonde_tcp_cell_key key;
 	__u32 flags;
-	__u32 pad;
+	__u8 closer; /* as the entry's */
+	__u8 shut;   /* 1: both ways */
+	__u16 pad;
 	struct sonde_hash_base base;
 	struct sonde_hash_reading now;
 };

@@ -67,11 +67,13 @@ static const struct sonde_plan_program programs[SONDE_HASH_PROGRAM_MAX] = {
 static const struct sonde_plan_metric metrics[] = {
 	{.metrics = "connections, handshakes, closes, connect failures",
 	 .core = true,
-	 .alternatives = {{BIT(STATE), .name = "tp_btf/inet_sock_set_state with a hash",
-			   .less = "owners of accepted connections beyond the listener's"}}},
+	 .alternatives =
+		 {{BIT(STATE), .name = "tp_btf/inet_sock_set_state with a hash",
+		   .less = "owners beyond the listener's, the other end's process, ages, unread data"}}},
 	{.metrics = "last values of connections that end",
 	 .core = true,
-	 .alternatives = {{BIT(DESTROY), .name = "tp_btf/tcp_destroy_sock with a hash"}}},
+	 .alternatives = {{BIT(DESTROY), .name = "tp_btf/tcp_destroy_sock with a hash",
+			   .less = "records of single connections"}}},
 	{.metrics = "payload, segments, gauges",
 	 .core = true,
 	 .alternatives = {{BIT(SNAPSHOT), .name = "iter/bpf_map_elem",
@@ -95,7 +97,9 @@ static const struct sonde_plan_metric metrics[] = {
 	{.metrics = "resets received, closes by reset",
 	 .alternatives = {{BIT(RESET_RECEIVED), .name = "tp_btf/tcp_receive_reset with a hash"}}},
 	{.metrics = "processes that targets fork in mid-task", .alternatives = {{BIT(FORK)}}},
-	{.metrics = "targets that end", .alternatives = {{BIT(EXIT)}}},
+	{.metrics = "targets that end",
+	 .alternatives = {{BIT(EXIT), .name = "tp_btf/sched_process_exit with a hash",
+			   .less = "release of a removed target's sockets"}}},
 };
 
 static const struct sonde_plan_table table = {

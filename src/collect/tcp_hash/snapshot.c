@@ -75,12 +75,22 @@ static bool is_met_again(const struct tcp_hash_state *s, const struct sonde_hash
 	return bsearch(live, s->again, s->n_again, sizeof(*live), by_socket) != NULL;
 }
 
+/* The application closed it, which the kernel side counts once the FIN is answered. */
+static bool is_closing(const struct sonde_hash_live *live)
+{
+	return live->closer && live->shut && live->closer <= SONDE_TCP_CLOSE_MAX;
+}
+
 static void add_gauges(struct sonde_tcp_cell *cell, const struct sonde_hash_live *live)
 {
 	uint32_t srtt_us = live->now.srtt_us >> 3, least = live->now.rtt_min_us;
 
 	if (!(live->flags & SONDE_HASH_ESTABLISHED) || live->flags & SONDE_HASH_CLOSE_COUNTED)
 		return;
+	if (is_closing(live)) {
+		cell->closed[live->closer - 1]++;
+		return;
+	}
 	cell->open++;
 	if (srtt_us == 0)
 		return;
