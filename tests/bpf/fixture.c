@@ -243,6 +243,76 @@ int fixture_main_(const char *name, const struct CMUnitTest *tests, size_t n)
 	return _cmocka_run_group_tests(name, tests, n, fixture_setup, fixture_teardown);
 }
 
+/* What a group is about, for its only test where that is absent. */
+static const char *wanted_metrics, *wanted_less;
+
+static void is_absent_for_a_reason(void **state)
+{
+	assert_false(fixture_measures(*state, wanted_metrics, wanted_less));
+}
+
+static bool lacks(const struct sonde_probe_probe *probe, const char *less)
+{
+	return less && probe->less[0] && strstr(probe->less, less);
+}
+
+static const struct sonde_probe_probe *chosen(const struct fixture *f, const char *metrics)
+{
+	for (size_t i = 0; i < f->n_probes; i++) {
+		if (strcmp(f->probes[i].metrics, metrics) == 0 &&
+		    f->probes[i].state == SONDE_PROBE_ATTACHED)
+			return &f->probes[i];
+	}
+	return NULL;
+}
+
+/* The first alternative's: why the metric has another one, or none. */
+static const char *why_not(const struct fixture *f, const char *metrics)
+{
+	for (size_t i = 0; i < f->n_probes; i++) {
+		if (strcmp(f->probes[i].metrics, metrics) == 0 && f->probes[i].reason[0])
+			return f->probes[i].reason;
+	}
+	return NULL;
+}
+
+bool fixture_measures(const struct fixture *f, const char *metrics, const char *less)
+{
+	const struct sonde_probe_probe *probe = chosen(f, metrics);
+	const char *why = why_not(f, metrics);
+
+	if (probe && !lacks(probe, less))
+		return true;
+	if (!why)
+		fail_msg("nothing says why there are no %s", metrics);
+	(void)fprintf(stderr, "absent here: %s%s%s: %s\n", metrics, probe ? ", but for " : "",
+		      probe ? probe->less : "", why);
+	return false;
+}
+
+bool fixture_is_measured(const char *metrics, const char *less)
+{
+	const struct sonde_probe_probe *probe;
+	struct fixture f;
+	bool measured = true;
+
+	if (fixture_open(&f, &(struct fixture_options){0}) < 0)
+		return true; /* the group's set-up says so */
+	probe = chosen(&f, metrics);
+	measured = probe && !lacks(probe, less);
+	fixture_close(&f);
+	return measured;
+}
+
+int fixture_tell_absent(const char *metrics, const char *less)
+{
+	static const struct CMUnitTest absent[] = {cmocka_unit_test(is_absent_for_a_reason)};
+
+	wanted_metrics = metrics;
+	wanted_less = less;
+	return cmocka_run_group_tests(absent, fixture_setup, fixture_teardown);
+}
+
 void fixture_target(struct fixture *f, pid_t pid, uint64_t task_mask)
 {
 	assert_ok(sonde_collector_tcp.target_add(f->state, (uint32_t)pid, task_mask));

@@ -86,6 +86,12 @@ bool fixture_bpf_is_refused(void);
 /* Runs the tests with that set-up; SONDE_EXIT_SKIP when BPF is refused here. */
 int fixture_main_(const char *name, const struct CMUnitTest *tests, size_t n);
 #define fixture_main(tests) fixture_main_(#tests, tests, sizeof(tests) / sizeof((tests)[0]))
+/*
+ * For a group that is all about one metric: is it measured here (fixture_measures() of a collector opened for the
+ * question)? If not, the group is one test, that the reason is told. BPF is not refused.
+ */
+bool fixture_is_measured(const char *metrics, const char *less);
+int fixture_tell_absent(const char *metrics, const char *less);
 
 void fixture_target(struct fixture *f, pid_t pid, uint64_t task_mask);
 void fixture_seed(struct fixture *f);
@@ -93,6 +99,11 @@ void fixture_set_options(struct fixture *f, uint32_t options);
 /* The record of an alternative, as told last; NULL when there is none. */
 const struct sonde_probe_probe *fixture_probe(const struct fixture *f, const char *metrics,
 					      const char *name);
+/*
+ * Is the metric measured here, and in full as to @less: words of what a lesser alternative does not give (NULL: it may
+ * lack anything; "": nothing)? If not, its records must say why, or the test fails; the reason goes to stderr.
+ */
+bool fixture_measures(const struct fixture *f, const char *metrics, const char *less);
 void fixture_snapshot(struct fixture *f);
 
 /*

@@ -303,7 +303,8 @@ static void snapshots_against_a_storm_of_closes_lose_and_double_nothing(void **s
 	assert_of_each(f, c.sent_bytes, STORM_BYTES);
 	assert_of_each(f, c.acked_bytes, STORM_BYTES);
 	assert_of_each(f, c.closed[SONDE_TCP_CLOSE_REMOTE_FIN], 1);
-	assert_of_each(f, c.write_calls, 1);
+	if (fixture_measures(f, "write calls", NULL))
+		assert_of_each(f, c.write_calls, 1);
 	assert_int_equal(c.open, 0);
 	c = fixture_sum(f, getpid(), SERVER, port);
 	assert_of_each(f, c.accepted, 1);
@@ -495,6 +496,9 @@ static void its_own_cost_is_counted(void **state)
 {
 	struct fixture *f = *state;
 	struct fixture_pair p = fixture_pair(AF_INET);
+	/* Without a hook on calls: the storm's changes of state. */
+	const char *busy = fixture_measures(f, "write calls", NULL) ? "tp_btf/sock_send_length"
+								    : "tp_btf/inet_sock_set_state";
 	uint64_t sampled = 0, runs = 0;
 
 	for (int i = 0; i < 3000; i++) {
@@ -502,11 +506,11 @@ static void its_own_cost_is_counted(void **state)
 		fixture_recv(p.server, 10);
 	}
 	fixture_snapshot(f);
-	assert_int_equal(f->n_costs, 16);
+	assert_true(f->n_costs >= 10);
 	assert_true(f->costs[0].map_bytes > 100000);
 	for (size_t i = 0; i < f->n_costs; i++) {
 		assert_true(f->costs[i].hook_ns_x1000 > 0);
-		if (strcmp(f->costs[i].name, "tp_btf/sock_send_length") != 0)
+		if (!strstr(f->costs[i].name, busy)) /* behind its collector's name */
 			continue;
 		runs = f->costs[i].runs;
 		sampled = f->costs[i].sampled_runs;

@@ -211,7 +211,8 @@ static void sendfile_counts_every_byte(void **state)
 	fixture_wait_acked(p.server);
 	fixture_snapshot(f);
 	assert_int_equal(fixture_sum(f, 0, SERVER, p.port).sent_bytes, 1 << 20);
-	assert_true(fixture_sum(f, 0, SERVER, p.port).write_calls >= 1);
+	if (fixture_measures(f, "write calls", NULL))
+		assert_true(fixture_sum(f, 0, SERVER, p.port).write_calls >= 1);
 	(void)close(file);
 	fixture_pair_done(&p);
 	assert_int_equal(waitpid(reader, NULL, 0), reader);
@@ -268,10 +269,10 @@ static void calls_are_those_that_moved_payload(void **state)
 	assert_int_equal(recv(p.client, byte, 1, MSG_DONTWAIT), -1);
 	fixture_snapshot(f);
 	c = fixture_sum(f, 0, CLIENT, p.port);
-	assert_int_equal(c.write_calls, 5);
+	assert_int_equal(c.write_calls, fixture_measures(f, "write calls", NULL) ? 5 : 0);
 	assert_int_equal(c.read_calls, 0);
 	c = fixture_sum(f, 0, SERVER, p.port);
-	assert_int_equal(c.read_calls, 3);
+	assert_int_equal(c.read_calls, fixture_measures(f, "read calls", NULL) ? 3 : 0);
 	assert_int_equal(c.received_bytes, 3);
 	assert_int_equal(c.arrived_bytes, 10);
 	fixture_pair_done(&p);

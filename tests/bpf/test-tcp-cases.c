@@ -252,8 +252,10 @@ static void a_syn_cookie_has_no_handshake_time(void **state)
 	fixture_snapshot(f);
 	c = fixture_sum(f, 0, SERVER, p.port);
 	assert_int_equal(c.accepted, 1);
-	assert_int_equal(c.handshake_unknown, 1);
-	assert_int_equal(c.handshake_count, 0);
+	/* 5.10 takes one from the timestamps. */
+	if (fixture_measures(f, "RTT samples of new connections", "RTT samples, only"))
+		assert_int_equal(c.handshake_count, 0);
+	assert_int_equal(c.handshake_unknown + c.handshake_count, 1);
 	assert_bytes(f, SERVER, p.port, 0, 1000);
 	c = fixture_sum(f, 0, CLIENT, p.port);
 	assert_int_equal(c.handshake_count, 1);
@@ -391,12 +393,15 @@ static void fails_with(struct fixture *f, const char *verdict, int error,
 static void a_failed_connect_has_the_errno_that_its_application_gets(void **state)
 {
 	struct fixture *f = *state;
+	bool told;
 
 	fails_with(f, "reject with tcp reset", ECONNREFUSED, SONDE_TCP_CONNECT_ECONNREFUSED);
+	/* The connect goes on after these: what is closed then was given up. */
+	told = fixture_measures(f, "errors that a connect is told and survives", "errno");
 	fails_with(f, "reject with icmp type host-unreachable", EHOSTUNREACH,
-		   SONDE_TCP_CONNECT_EHOSTUNREACH);
+		   told ? SONDE_TCP_CONNECT_EHOSTUNREACH : SONDE_TCP_CONNECT_ABORTED);
 	fails_with(f, "reject with icmp type net-unreachable", ENETUNREACH,
-		   SONDE_TCP_CONNECT_ENETUNREACH);
+		   told ? SONDE_TCP_CONNECT_ENETUNREACH : SONDE_TCP_CONNECT_ABORTED);
 	fails_with(f, "drop", ETIMEDOUT, SONDE_TCP_CONNECT_ETIMEDOUT);
 	fails_with(f, "reject with icmp type prot-unreachable", ENOPROTOOPT,
 		   SONDE_TCP_CONNECT_OTHER);

@@ -517,5 +517,8 @@ int main(void)
 		cmocka_unit_test(loss_is_its_own_connections),
 	};
 
+	if (geteuid() == 0 && !fixture_bpf_is_refused() &&
+	    !fixture_is_measured("last values of connections that end", "records"))
+		return fixture_tell_absent("last values of connections that end", "records");
 	return fixture_main(tests);
 }

@@ -158,7 +158,11 @@ int main(void)
 		cmocka_unit_test(without_sockops_tcp_probe_takes_over),
 		cmocka_unit_test(a_target_outside_the_cgroup_falls_back_to_tcp_probe),
 	};
-	int r = fixture_main(tests);
+	int r;
 
+	if (geteuid() == 0 && !fixture_bpf_is_refused() &&
+	    !fixture_is_measured("RTT samples of new connections", "RTT samples, only"))
+		return fixture_tell_absent("RTT samples of new connections", "RTT samples, only");
+	r = fixture_main(tests);
 	return r ? r : cmocka_run_group_tests(alone, NULL, NULL);
 }
