@@ -24,18 +24,19 @@ static bool before(uint32_t a, uint32_t b)
 }
 
 struct unacked {
+	uint16_t client; /* port */
 	uint32_t end;
 	uint64_t read_ns; /* 0: sent again, so no sample */
 };
 
-/* Takes what @ack covers; the newest of it that was sent once, or 0. */
-static uint64_t take_acked(struct unacked *unacked, size_t *n, uint32_t ack)
+/* Takes what @ack of that connection covers; the newest of it that was sent once, or 0. */
+static uint64_t take_acked(struct unacked *unacked, size_t *n, uint16_t client, uint32_t ack)
 {
 	uint64_t newest = 0;
 	size_t left = 0;
 
 	for (size_t i = 0; i < *n; i++) {
-		if (before(ack, unacked[i].end))
+		if (unacked[i].client != client || before(ack, unacked[i].end))
 			unacked[left++] = unacked[i];
 		else if (unacked[i].read_ns > newest)
 			newest = unacked[i].read_ns;
@@ -44,18 +45,21 @@ static uint64_t take_acked(struct unacked *unacked, size_t *n, uint32_t ack)
 	return newest;
 }
 
-static void note_sent(struct unacked *unacked, size_t *n, const struct sonde_test_packet *p)
+/* A FIN is a byte of the sequence. */
+static void note_sent(struct unacked *unacked, size_t *n, uint16_t client,
+		      const struct sonde_test_packet *p)
 {
-	const uint32_t end = p->seq + p->payload;
+	const uint32_t end = p->seq + p->payload + (p->flags & TH_FIN ? 1 : 0);
 
 	for (size_t i = 0; i < *n; i++) {
-		if (unacked[i].end == end) {
+		if (unacked[i].client == client && unacked[i].end == end) {
 			unacked[i].read_ns = 0;
 			return;
 		}
 	}
 	if (*n < UNACKED_MAX)
-		unacked[(*n)++] = (struct unacked){.end = end, .read_ns = p->read_ns};
+		unacked[(*n)++] =
+			(struct unacked){.client = client, .end = end, .read_ns = p->read_ns};
 }
 
 size_t sonde_test_capture_rtts(const struct sonde_test_capture *c, enum sonde_test_side from,
@@ -66,13 +70,14 @@ size_t sonde_test_capture_rtts(const struct sonde_test_capture *c, enum sonde_te
 
 	for (size_t i = 0; i < c->n; i++) {
 		const struct sonde_test_packet *p = &c->packet[i];
+		const uint16_t client = p->from == SONDE_TEST_CLIENT ? p->source : p->dest;
 		uint64_t sent;
 
-		if (is_tcp_from(c, p, from) && p->payload > 0)
-			note_sent(unacked, &n_unacked, p);
+		if (is_tcp_from(c, p, from) && (p->payload > 0 || p->flags & TH_FIN))
+			note_sent(unacked, &n_unacked, client, p);
 		if (!is_tcp_from(c, p, 1 - from) || !(p->flags & TH_ACK) || p->written_ns == 0)
 			continue;
-		sent = take_acked(unacked, &n_unacked, p->ack);
+		sent = take_acked(unacked, &n_unacked, client, p->ack);
 		if (sent == 0)
 			continue;
 		if (n < capacity)

@@ -3,7 +3,7 @@
 
 /*
  * What a wire's capture (wire.h) says: the truths that a packet reader can know.
- * All of one service port, and of one connection there. Pure functions.
+ * All of one service port; handshakes, repeats and windows of one connection there. Pure functions.
  */
 
 #include <stdbool.h>
@@ -17,7 +17,7 @@ struct sonde_test_capture {
 };
 
 /*
- * RTT samples of the data from @from's side, in ns: for each ACK that covers data anew, the time from the newest
+ * RTT samples of the data, and FINs, from @from's side, in ns: for each ACK that covers some anew, the time from the newest
  * segment that it covers and that was sent once to the ACK. Shorter than what the kernel can measure, as its
  * clocks are outside of the wire's. Return: how many; those beyond @capacity are not stored.
  */

@@ -39,7 +39,8 @@ extern struct veth truth_veth;
 	scene(calls) \
 	scene(udp) \
 	scene(udp_wire) \
-	scene(ledger)
+	scene(ledger) \
+	scene(rover)
 /* clang-format on */
 
 #define DECLARE(name) void truth_scene_##name(void **state);
