@@ -4,7 +4,10 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "base/clock.h"
+
 #define UNACKED_MAX 4096
+#define CONNECTIONS_MAX 512
 
 static bool is_from(const struct sonde_test_capture *c, const struct sonde_test_packet *p,
 		    enum sonde_test_side from)
@@ -25,63 +28,102 @@ static bool before(uint32_t a, uint32_t b)
 
 struct unacked {
 	uint16_t client; /* port */
+	bool repeated;
 	uint32_t end;
-	uint64_t read_ns; /* 0: sent again, so no sample */
+	uint64_t read_ns; /* of its last transmission */
 };
 
-/* Takes what @ack of that connection covers; the newest of it that was sent once, or 0. */
-static uint64_t take_acked(struct unacked *unacked, size_t *n, uint16_t client, uint32_t ack)
-{
-	uint64_t newest = 0;
-	size_t left = 0;
+struct connection {
+	uint16_t client; /* port */
+	uint32_t acked;
+};
 
-	for (size_t i = 0; i < *n; i++) {
-		if (unacked[i].client != client || before(ack, unacked[i].end))
-			unacked[left++] = unacked[i];
-		else if (unacked[i].read_ns > newest)
-			newest = unacked[i].read_ns;
-	}
-	*n = left;
-	return newest;
+/* What of one side's data is under way. */
+struct flight {
+	struct unacked unacked[UNACKED_MAX];
+	size_t n_unacked;
+	struct connection connection[CONNECTIONS_MAX];
+	size_t n_connections;
+};
+
+static struct connection *connection_of(struct flight *f, uint16_t client, uint32_t seq)
+{
+	for (size_t i = 0; i < f->n_connections; i++)
+		if (f->connection[i].client == client)
+			return &f->connection[i];
+	if (f->n_connections == CONNECTIONS_MAX)
+		return NULL;
+	f->connection[f->n_connections] = (struct connection){.client = client, .acked = seq};
+	return &f->connection[f->n_connections++];
 }
 
-/* A FIN is a byte of the sequence. */
-static void note_sent(struct unacked *unacked, size_t *n, uint16_t client,
-		      const struct sonde_test_packet *p)
+/* Takes what @ack of that connection covers; true, and the newest of it, when there is something. */
+static bool take_acked(struct flight *f, uint16_t client, uint32_t ack, struct unacked *ret)
+{
+	struct connection *c = connection_of(f, client, ack);
+	size_t left = 0;
+
+	ret->read_ns = 0;
+	if (c && before(c->acked, ack))
+		c->acked = ack;
+	for (size_t i = 0; i < f->n_unacked; i++) {
+		const struct unacked u = f->unacked[i];
+
+		if (u.client != client || before(ack, u.end))
+			f->unacked[left++] = u;
+		else if (u.read_ns > ret->read_ns)
+			*ret = u;
+	}
+	f->n_unacked = left;
+	return ret->read_ns != 0;
+}
+
+/* A FIN is a byte of the sequence. What comes again behind its ACK is nothing. */
+static void note_sent(struct flight *f, uint16_t client, const struct sonde_test_packet *p)
 {
 	const uint32_t end = p->seq + p->payload + (p->flags & TH_FIN ? 1 : 0);
+	const struct connection *c = connection_of(f, client, p->seq);
 
-	for (size_t i = 0; i < *n; i++) {
-		if (unacked[i].client == client && unacked[i].end == end) {
-			unacked[i].read_ns = 0;
+	if (!c || !before(c->acked, end))
+		return;
+	for (size_t i = 0; i < f->n_unacked; i++) {
+		if (f->unacked[i].client == client && f->unacked[i].end == end) {
+			f->unacked[i].read_ns = p->read_ns;
+			f->unacked[i].repeated = true;
 			return;
 		}
 	}
-	if (*n < UNACKED_MAX)
-		unacked[(*n)++] =
+	if (f->n_unacked < UNACKED_MAX)
+		f->unacked[f->n_unacked++] =
 			(struct unacked){.client = client, .end = end, .read_ns = p->read_ns};
+}
+
+/* A sample of a repeated segment is the kernel's by its time stamps, whose steps are milliseconds. */
+static uint64_t sample_of(const struct unacked *u, uint64_t acked_ns)
+{
+	const uint64_t ns = acked_ns - u->read_ns, step = u->repeated ? SONDE_NS_PER_MS : 0;
+
+	return ns > step ? ns - step : 0;
 }
 
 size_t sonde_test_capture_rtts(const struct sonde_test_capture *c, enum sonde_test_side from,
 			       uint64_t *ret, size_t capacity)
 {
-	struct unacked unacked[UNACKED_MAX];
-	size_t n_unacked = 0, n = 0;
+	struct flight flight = {0};
+	size_t n = 0;
 
 	for (size_t i = 0; i < c->n; i++) {
 		const struct sonde_test_packet *p = &c->packet[i];
 		const uint16_t client = p->from == SONDE_TEST_CLIENT ? p->source : p->dest;
-		uint64_t sent;
+		struct unacked newest;
 
 		if (is_tcp_from(c, p, from) && (p->payload > 0 || p->flags & TH_FIN))
-			note_sent(unacked, &n_unacked, client, p);
-		if (!is_tcp_from(c, p, 1 - from) || !(p->flags & TH_ACK) || p->written_ns == 0)
-			continue;
-		sent = take_acked(unacked, &n_unacked, client, p->ack);
-		if (sent == 0)
+			note_sent(&flight, client, p);
+		if (!is_tcp_from(c, p, 1 - from) || !(p->flags & TH_ACK) || p->written_ns == 0 ||
+		    !take_acked(&flight, client, p->ack, &newest))
 			continue;
 		if (n < capacity)
-			ret[n] = p->written_ns - sent;
+			ret[n] = sample_of(&newest, p->written_ns);
 		n++;
 	}
 	return n;

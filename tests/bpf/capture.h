@@ -17,9 +17,9 @@ struct sonde_test_capture {
 };
 
 /*
- * RTT samples of the data, and FINs, from @from's side, in ns: for each ACK that covers some anew, the time from the newest
- * segment that it covers and that was sent once to the ACK. Shorter than what the kernel can measure, as its
- * clocks are outside of the wire's. Return: how many; those beyond @capacity are not stored.
+ * RTT samples of the data, and FINs, from @from's side, in ns: for each ACK that covers some anew, the time from
+ * the newest segment that it covers to the ACK. Never longer than what the kernel measures, as its clocks are
+ * outside of the wire's. Return: how many; those beyond @capacity are not stored.
  */
 size_t sonde_test_capture_rtts(const struct sonde_test_capture *c, enum sonde_test_side from,
 			       uint64_t *ret, size_t capacity);
