@@ -211,13 +211,31 @@ static uint32_t lowest_program(uint64_t programs)
 	return (uint32_t)__builtin_ctzll(programs);
 }
 
-/* Iterators run once, or at a snapshot: no part of what an event costs, unless there is nothing else. */
-static uint64_t event_programs(const struct sonde_plan *p, uint64_t programs)
+/* Programs that are there without any option. */
+static uint64_t always_wanted(const struct sonde_plan *p)
 {
-	uint64_t events = 0;
+	uint64_t programs = 0;
+
+	for (size_t i = 0; i < p->table->n_metrics; i++) {
+		const struct sonde_plan_metric *m = &p->table->metrics[i];
+
+		if (m->option == 0 && p->chosen[i] >= 0)
+			programs |= m->alternatives[p->chosen[i]].programs;
+	}
+	return programs;
+}
+
+/*
+ * Iterators run once, or at a snapshot: no part of what an event costs, unless there is
+ * nothing else. Nor is what an option needs and is there anyway.
+ */
+static uint64_t event_programs(const struct sonde_plan *p, const struct sonde_plan_metric *m,
+			       uint64_t programs)
+{
+	uint64_t events = 0, always = m->option ? always_wanted(p) : 0;
 
 	for (uint32_t i = 0; i < p->table->n_programs; i++) {
-		if ((programs & SONDE_PLAN_BIT(i)) &&
+		if ((programs & ~always & SONDE_PLAN_BIT(i)) &&
 		    strncmp(p->table->programs[i].hook, "iter/", 5) != 0)
 			events |= SONDE_PLAN_BIT(i);
 	}
@@ -225,12 +243,12 @@ static uint64_t event_programs(const struct sonde_plan *p, uint64_t programs)
 }
 
 /* A run is of what the program says that costs the rest of the machine most. */
-static void fill_cost(const struct sonde_plan *p, uint64_t programs,
-		      struct sonde_probe_probe *probe)
+static void fill_cost(const struct sonde_plan *p, const struct sonde_plan_metric *m,
+		      uint64_t programs, struct sonde_probe_probe *probe)
 {
 	const struct sonde_plan_program *dearest;
 
-	programs = event_programs(p, programs);
+	programs = event_programs(p, m, programs);
 	dearest = &p->table->programs[lowest_program(programs)];
 	for (uint32_t i = 0; i < p->table->n_programs; i++) {
 		const struct sonde_plan_program *program = &p->table->programs[i];
@@ -284,7 +302,7 @@ static void fill_probe(const struct sonde_plan *p, size_t metric, int alternativ
 		       a->name ? a->name : p->table->programs[lowest_program(a->programs)].hook);
 	(void)snprintf(probe->metrics, sizeof(probe->metrics), "%s", m->metrics);
 	(void)snprintf(probe->less, sizeof(probe->less), "%s", a->less ? a->less : "");
-	fill_cost(p, a->programs, probe);
+	fill_cost(p, m, a->programs, probe);
 	if (probe->state != SONDE_PROBE_ATTACHED)
 		fill_reason(p, a, probe);
 	else if (a->when && (p->attached & a->programs) != a->programs)

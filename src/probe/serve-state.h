@@ -10,7 +10,7 @@
 #include "probe/serve.h"
 
 #define COLLECTORS_MAX 8
-#define PROBES_MAX 64 /* PROBE records kept, so that a later task is told them too */
+#define PROBES_MAX 96 /* PROBE records kept, so that a later task is told them too */
 
 struct serve_target {
 	uint32_t pid;
