@@ -368,7 +368,8 @@ static json_t *absent_reason(const struct sonde_task *t)
 	for (size_t a = 0; a < t->n_agents; a++) {
 		json_array_foreach(t->agents[a]->absent, i, entry)
 		{
-			if (strcmp(sonde_json_get_text(entry, "meter", ""), "flows") == 0)
+			/* by themselves, or last in the list of what a lesser probe does not give */
+			if (strstr(sonde_json_get_text(entry, "meter", ""), "flows"))
 				return sonde_json_text(sonde_json_get_text(entry, "reason", ""));
 		}
 	}

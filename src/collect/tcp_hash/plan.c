@@ -76,8 +76,9 @@ static const struct sonde_plan_metric metrics[] = {
 			   .less = "records of single connections"}}},
 	{.metrics = "payload, segments, gauges",
 	 .core = true,
-	 .alternatives = {{BIT(SNAPSHOT), .name = "iter/bpf_map_elem",
-			   .less = "limited times, zero windows, rates, congestion windows"}}},
+	 .alternatives =
+		 {{BIT(SNAPSHOT), .name = "iter/bpf_map_elem",
+		   .less = "limited times, zero windows, rates, congestion windows, flows"}}},
 	{.metrics = "connections that were open before",
 	 .alternatives = {{BIT(SEED), .name = "iter/task_file by inode",
 			   .less = "connections that wait in an accept queue"}}},
