@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -22,6 +21,7 @@
 #include "export/delivery.h"
 #include "host/proc.h"
 #include "io/grpc-client.h"
+#include "io/signals.h"
 #include "skywalking/v3/profile.pb-c.h"
 #include "wire/message.h"
 
@@ -539,20 +539,6 @@ static int make_tasks(struct agent *a)
 	return r < 0 ? r : sonde_control_new(&control, &a->control);
 }
 
-static int add_signals(struct agent *a)
-{
-	sigset_t set;
-	int r;
-
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return -errno;
-	r = sd_event_add_signal(a->event, NULL, SIGTERM, on_signal, a);
-	return r < 0 ? r : sd_event_add_signal(a->event, NULL, SIGINT, on_signal, a);
-}
-
 static int set_up(struct agent *a)
 {
 	const struct sonde_probe_client_handlers handlers = {
@@ -575,7 +561,7 @@ static int set_up(struct agent *a)
 		return a->proc_fd;
 	r = sd_event_new(&a->event);
 	if (r >= 0)
-		r = add_signals(a);
+		r = sonde_signals_add(a->event, on_signal, a);
 	if (r >= 0)
 		r = sonde_rules_new(a->config->rules, a->config->n_rules, a->host, &a->rules);
 	if (r >= 0)

@@ -6,6 +6,7 @@
 
 #include "agent/flows-internal.h"
 #include "base/clock.h"
+#include "wire/message.h"
 
 #define PROCESSES_MAX (2 * (SONDE_FLOWS_OPEN_MAX + SONDE_FLOWS_ENDED_MAX))
 
@@ -267,17 +268,6 @@ static void fill_rest(const struct sonde_flow_rest *from, Sonde__V1__FlowRest *t
 	to->rtt_sum_us = from->rtt_sum_us;
 }
 
-/* protobuf-c's fields are not const; nothing writes through them here. */
-static char *unconst(const char *s)
-{
-	union {
-		const char *in;
-		char *out;
-	} u = {.in = s};
-
-	return u.out;
-}
-
 static const char *backend_id(const struct sonde_flows_moment *m, const struct sonde_service *s)
 {
 	struct sonde_tcp_cell_key key = {
@@ -306,8 +296,8 @@ static int fill_processes(struct sonde_flow_report *r)
 		sonde__v1__flow_process__init(&n->message);
 		n->message.pid = (int32_t)n->pid;
 		if (n->process) {
-			n->message.process_id = unconst(n->process->id);
-			n->message.name = unconst(n->process->name);
+			n->message.process_id = sonde_wire_text(n->process->id);
+			n->message.name = sonde_wire_text(n->process->name);
 		}
 		r->processes[i] = &n->message;
 	}
@@ -339,7 +329,7 @@ static int fill_services(struct sonde_flow_report *r, struct sonde_flows *f,
 		to->backend_port = from->backend_port;
 		to->protocol = (Sonde__V1__FlowProtocol)from->protocol;
 		to->connections = from->ended + from->open;
-		to->backend_process_id = unconst(backend_id(m, from));
+		to->backend_process_id = sonde_wire_text(backend_id(m, from));
 		r->services[i] = to;
 	}
 	r->report.n_services = n;

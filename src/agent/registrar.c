@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "skywalking/v3/management.pb-c.h"
 #include "skywalking/v3/process.pb-c.h"
+#include "wire/message.h"
 
 #define FULL_EVERY 10	/* heartbeats */
 #define REQUEST_MAX 500 /* processes of one call */
@@ -30,17 +31,6 @@ struct sonde_registrar {
 	bool said;     /* the failure was logged */
 	char host_ip[INET6_ADDRSTRLEN];
 };
-
-/* protobuf-c's fields are not const; nothing writes through them here. */
-static char *unconst(const char *s)
-{
-	union {
-		const char *in;
-		char *out;
-	} u = {.in = s};
-
-	return u.out;
-}
 
 static void find_host_ip(char dst[INET6_ADDRSTRLEN])
 {
@@ -99,14 +89,14 @@ static void manage(struct sonde_registrar *r, bool full)
 
 	for (size_t i = 0; i < ELEMENTS_OF(pairs); i++) {
 		skywalking__v3__key_string_value_pair__init(&pairs[i]);
-		pairs[i].key = unconst(words[i][0]);
-		pairs[i].value = unconst(words[i][1]);
+		pairs[i].key = sonde_wire_text(words[i][0]);
+		pairs[i].value = sonde_wire_text(words[i][1]);
 		pointers[i] = &pairs[i];
 	}
 	if (full) {
-		properties.service = unconst(r->config.service);
-		properties.serviceinstance = unconst(r->config.instance);
-		properties.layer = unconst("GENERAL");
+		properties.service = sonde_wire_text(r->config.service);
+		properties.serviceinstance = sonde_wire_text(r->config.instance);
+		properties.layer = sonde_wire_text("GENERAL");
 		properties.n_properties = ELEMENTS_OF(pointers);
 		properties.properties = pointers;
 		e = sonde_rpc(r->config.client,
@@ -115,9 +105,9 @@ static void manage(struct sonde_registrar *r, bool full)
 			      r->config.deadline_ns, on_plain_done, r);
 	}
 	if (e == 0) {
-		ping.service = unconst(r->config.service);
-		ping.serviceinstance = unconst(r->config.instance);
-		ping.layer = unconst("GENERAL");
+		ping.service = sonde_wire_text(r->config.service);
+		ping.serviceinstance = sonde_wire_text(r->config.instance);
+		ping.layer = sonde_wire_text("GENERAL");
 		e = sonde_rpc(r->config.client, "/skywalking.v3.ManagementService/keepAlive",
 			      &ping.base, &skywalking__v3__commands__descriptor,
 			      r->config.deadline_ns, on_plain_done, r);
@@ -149,15 +139,15 @@ static void fill_row(const struct sonde_registrar *r, const struct sonde_process
 	(void)snprintf(row->pid, sizeof(row->pid), "%u", p->pid);
 	for (size_t i = 0; i < ELEMENTS_OF(row->pairs); i++) {
 		skywalking__v3__key_string_value_pair__init(&row->pairs[i]);
-		row->pairs[i].key = unconst(words[i][0]);
-		row->pairs[i].value = unconst(words[i][1]);
+		row->pairs[i].key = sonde_wire_text(words[i][0]);
+		row->pairs[i].value = sonde_wire_text(words[i][1]);
 		row->pointers[i] = &row->pairs[i];
 	}
 	skywalking__v3__ebpfprocess_entity_metadata__init(&row->entity);
-	row->entity.layer = unconst(p->layer);
-	row->entity.servicename = unconst(p->service);
-	row->entity.instancename = unconst(p->instance);
-	row->entity.processname = unconst(p->name);
+	row->entity.layer = sonde_wire_text(p->layer);
+	row->entity.servicename = sonde_wire_text(p->service);
+	row->entity.instancename = sonde_wire_text(p->instance);
+	row->entity.processname = sonde_wire_text(p->name);
 	skywalking__v3__ebpfhost_process_metadata__init(&row->host);
 	row->host.entity = &row->entity;
 	row->host.pid = (int32_t)p->pid;
@@ -234,7 +224,7 @@ static int report_rows(struct sonde_registrar *r, struct row *rows, size_t n)
 		pointers[i] = &rows[i].properties;
 	list.n_processes = n;
 	list.processes = pointers;
-	list.ebpfagentid = unconst(r->config.agent_id);
+	list.ebpfagentid = sonde_wire_text(r->config.agent_id);
 	r->in_flight++;
 	e = sonde_rpc(r->config.client, "/skywalking.v3.EBPFProcessService/reportProcesses",
 		      &list.base, &skywalking__v3__ebpfreport_process_downstream__descriptor,
@@ -254,7 +244,7 @@ static int ping_rows(struct sonde_registrar *r, struct row *rows, size_t n)
 		pointers[i] = &rows[i].ping;
 	list.n_processes = n;
 	list.processes = pointers;
-	list.ebpfagentid = unconst(r->config.agent_id);
+	list.ebpfagentid = sonde_wire_text(r->config.agent_id);
 	return sonde_rpc(r->config.client, "/skywalking.v3.EBPFProcessService/keepAlive",
 			 &list.base, &skywalking__v3__commands__descriptor, r->config.deadline_ns,
 			 on_plain_done, r);

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/nesting.h"
+#include "base/utf8.h"
 
 json_t *sonde_json_time(int64_t wall_ms)
 {
@@ -22,50 +23,33 @@ json_t *sonde_json_time(int64_t wall_ms)
 	return json_string(text);
 }
 
-/* Length of a valid sequence at @p, 0 if there is none. jansson has the last word on what is left. */
-static size_t utf8_length(const unsigned char *p)
-{
-	size_t n = p[0] < 0x80	 ? 1
-		   : p[0] < 0xc2 ? 0
-		   : p[0] < 0xe0 ? 2
-		   : p[0] < 0xf0 ? 3
-		   : p[0] < 0xf5 ? 4
-				 : 0;
-
-	for (size_t i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	if ((n == 3 && p[0] == 0xe0 && p[1] < 0xa0) || (n == 3 && p[0] == 0xed && p[1] > 0x9f) ||
-	    (n == 4 && p[0] == 0xf0 && p[1] < 0x90) || (n == 4 && p[0] == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return n;
-}
-
 json_t *sonde_json_text(const char *text)
 {
 	static const char replacement[3] = {'\xef', '\xbf', '\xbd'}; /* U+FFFD */
 	_cleanup_free_ char *clean = NULL;
-	size_t at = 0, n;
+	size_t at = 0, n, left;
 	json_t *j;
 
 	text = text ? text : "";
 	j = json_string(text);
 	if (j)
 		return j;
-	clean = malloc(3 * strlen(text) + 1);
+	left = strlen(text);
+	clean = malloc(3 * left + 1);
 	if (!clean)
 		return NULL;
-	while (*text) {
-		n = utf8_length((const unsigned char *)text);
+	while (left > 0) {
+		n = sonde_utf8_length(text, left);
 		if (n > 0) {
-			for (; n > 0; n--)
-				clean[at++] = *text++;
+			memcpy(clean + at, text, n);
+			at += n;
 		} else {
 			memcpy(clean + at, replacement, sizeof(replacement));
 			at += sizeof(replacement);
-			text++;
+			n = 1;
 		}
+		text += n;
+		left -= n;
 	}
 	return json_stringn(clean, at);
 }

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "host/privilege.h"
+#include "io/signals.h"
 
 #define DRAIN_US (2 * 1000 * 1000ULL) /* of the three seconds that a stop may take */
 #define DRAIN_LOOK_US (50 * 1000ULL)
@@ -60,21 +61,6 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 	r = sd_event_add_time_relative(s->event, NULL, CLOCK_MONOTONIC, DRAIN_LOOK_US, 0,
 				       on_drained, s);
 	return r < 0 ? sd_event_exit(s->event, r) : 0;
-}
-
-static int add_signals(struct server *s)
-{
-	sigset_t set;
-	int r;
-
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return -errno;
-	(void)signal(SIGPIPE, SIG_IGN);
-	r = sd_event_add_signal(s->event, NULL, SIGTERM, on_signal, s);
-	return r < 0 ? r : sd_event_add_signal(s->event, NULL, SIGINT, on_signal, s);
 }
 
 /* build/sonde-server finds mal/ of its tree; an installed one finds what was installed. */
@@ -182,9 +168,10 @@ static int run(const struct sonde_server_options *o, const char *ports_file)
 	int r;
 
 	sonde_log_set_level(sonde_server_log_level(o));
+	(void)signal(SIGPIPE, SIG_IGN);
 	r = sd_event_default(&s.event);
 	if (r >= 0)
-		r = add_signals(&s);
+		r = sonde_signals_add(s.event, on_signal, &s);
 	if (r >= 0)
 		r = sd_event_set_watchdog(s.event, 1);
 	if (r >= 0)

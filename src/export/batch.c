@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "skywalking/v3/meter.pb-c.h"
+#include "wire/message.h"
 
 #define BUCKETS_MAX 1024
 
@@ -46,17 +47,6 @@ void sonde_batch_begin(struct sonde_batch *b, const char *service, const char *i
 	open_message(b, service, instance);
 }
 
-/* protobuf-c's fields are not const; nothing writes through them here. */
-static char *unconst(const char *s)
-{
-	union {
-		const char *in;
-		char *out;
-	} u = {.in = s};
-
-	return u.out;
-}
-
 static bool labels_differ(const struct sonde_batch_label *labels, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -80,8 +70,8 @@ static int fill_labels(struct labels *l, const struct sonde_batch_label *labels,
 		return -EINVAL;
 	for (size_t i = 0; i < n; i++) {
 		skywalking__v3__label__init(&l->label[i]);
-		l->label[i].name = unconst(labels[i].name);
-		l->label[i].value = unconst(labels[i].value);
+		l->label[i].name = sonde_wire_text(labels[i].name);
+		l->label[i].value = sonde_wire_text(labels[i].value);
 		l->pointer[i] = &l->label[i];
 	}
 	return 0;
@@ -109,8 +99,8 @@ static int append_here(struct sonde_batch *b, Skywalking__V3__MeterData *m)
 	int r;
 
 	if (buf->len == 0) {
-		m->service = unconst(b->names[b->at].service);
-		m->serviceinstance = unconst(b->names[b->at].instance);
+		m->service = sonde_wire_text(b->names[b->at].service);
+		m->serviceinstance = sonde_wire_text(b->names[b->at].instance);
 		m->timestamp = b->wall_ms;
 	}
 	n = skywalking__v3__meter_data__get_packed_size(m);
@@ -154,7 +144,7 @@ int sonde_batch_single(struct sonde_batch *b, const char *name,
 	r = fill_labels(&l, labels, n_labels);
 	if (r < 0)
 		return r;
-	single.name = unconst(name);
+	single.name = sonde_wire_text(name);
 	single.n_labels = n_labels;
 	single.labels = l.pointer;
 	single.value = value;
@@ -185,7 +175,7 @@ int sonde_batch_histogram(struct sonde_batch *b, const char *name,
 		value[i].count = buckets[i].count;
 		pointer[i] = &value[i];
 	}
-	histogram.name = unconst(name);
+	histogram.name = sonde_wire_text(name);
 	histogram.n_labels = n_labels;
 	histogram.labels = l.pointer;
 	histogram.n_values = n_buckets;
