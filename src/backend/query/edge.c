@@ -60,6 +60,18 @@ int sonde_edge_id(const char *client_node, const char *server_node, const char *
 	return sonde_id_digest(text, (size_t)n, 8, ret);
 }
 
+/* Where the next label begins behind the value at @at: at a comma that a name and '=' follow. NULL: nowhere. */
+static char *next_label(char *at)
+{
+	for (char *comma = strchr(at, ','); comma; comma = strchr(comma + 1, ',')) {
+		size_t name = strcspn(comma + 1, ",=");
+
+		if (name > 0 && comma[1 + name] == '=')
+			return comma;
+	}
+	return NULL;
+}
+
 void sonde_labels_parse(const char *key, struct sonde_labels *ret)
 {
 	size_t n = strnlen(key, sizeof(ret->text) - 1);
@@ -70,23 +82,19 @@ void sonde_labels_parse(const char *key, struct sonde_labels *ret)
 	ret->text[n] = '\0';
 	if (at[0] != '{')
 		return;
-	at++;
-	if (n > 0 && ret->text[n - 1] == '}')
+	if (ret->text[n - 1] == '}')
 		ret->text[n - 1] = '\0';
-	while (*at && ret->n < SONDE_LABELS_MAX) {
-		char *end = strchr(at, ','), *equal;
+	at[0] = ','; /* so that the first label is found as each other is */
+	at = next_label(at);
+	while (at && ret->n < SONDE_LABELS_MAX) {
+		char *equal = strchr(at + 1, '=');
 
-		if (end)
-			*end = '\0';
-		equal = strchr(at, '=');
-		if (equal) {
-			*equal = '\0';
-			ret->label[ret->n].name = at;
-			ret->label[ret->n++].value = equal + 1;
-		}
-		if (!end)
-			break;
-		at = end + 1;
+		*equal = '\0';
+		ret->label[ret->n].name = at + 1;
+		ret->label[ret->n++].value = equal + 1;
+		at = next_label(equal + 1);
+		if (at)
+			*at = '\0';
 	}
 }
 

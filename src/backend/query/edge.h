@@ -32,7 +32,10 @@ int sonde_edge_id(const char *client_node, const char *server_node, const char *
 /* Of the label protocol: what has none is of TCP. */
 bool sonde_protocol_is_udp(const char *protocol);
 
-/* `{kind=fast,server_port=80}` taken apart. */
+/*
+ * `{kind=fast,server_port=80}` taken apart, as OAP writes keys. Nothing is escaped there: a value may hold '=' and,
+ * where no other label could begin, ','.
+ */
 struct sonde_labels {
 	char text[1024];
 	struct {

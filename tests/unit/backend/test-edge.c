@@ -23,7 +23,24 @@ static void takes_keys_apart(void **state)
 	assert_int_equal(l.n, 0);
 	sonde_labels_parse("{a,b=,=c,d=e=f", &l);
 	assert_string_equal(sonde_labels_get(&l, "d"), "e=f");
-	assert_string_equal(sonde_labels_get(&l, "b"), "");
+	assert_string_equal(sonde_labels_get(&l, "b"), ",=c"); /* no name is empty */
+	assert_int_equal(l.n, 2);
+}
+
+static void a_value_keeps_its_commas_and_equal_signs(void **state)
+{
+	struct sonde_labels l;
+
+	sonde_labels_parse("{reason=a, b,c,kind=x=1,,site=f(int, char),last=}", &l);
+	assert_int_equal(l.n, 4);
+	assert_string_equal(sonde_labels_get(&l, "reason"), "a, b,c");
+	assert_string_equal(sonde_labels_get(&l, "kind"), "x=1,");
+	assert_string_equal(sonde_labels_get(&l, "site"), "f(int, char)");
+	assert_string_equal(sonde_labels_get(&l, "last"), "");
+	sonde_labels_parse("{", &l);
+	assert_int_equal(l.n, 0);
+	sonde_labels_parse("{=}", &l);
+	assert_int_equal(l.n, 0);
 }
 
 static void bounds_the_labels_of_a_key(void **state)
@@ -96,6 +113,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_keys_apart),
+		cmocka_unit_test(a_value_keeps_its_commas_and_equal_signs),
 		cmocka_unit_test(bounds_the_labels_of_a_key),
 		cmocka_unit_test(makes_an_entity_key_and_takes_it_apart),
 		cmocka_unit_test(refuses_an_entity_that_is_too_long),
