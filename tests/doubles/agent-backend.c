@@ -371,6 +371,47 @@ static void watch_over(void *ctx, struct sonde_grpc_server_call *call)
 		d->watch = NULL;
 }
 
+static enum sonde_grpc_status take_plan(void *ctx, struct sonde_grpc_server_call *call,
+					const uint8_t *data, size_t n)
+{
+	struct agent_double *d = ctx;
+	Sonde__V1__Plan *plan = sonde__v1__plan__unpack(NULL, n, data);
+
+	if (!plan)
+		return SONDE_GRPC_INVALID_ARGUMENT;
+	if (d->n_plans == DOUBLE_PLANS_MAX) {
+		sonde__v1__plan__free_unpacked(plan, NULL);
+		return SONDE_GRPC_RESOURCE_EXHAUSTED;
+	}
+	d->plans[d->n_plans++] = plan;
+	return SONDE_GRPC_OK;
+}
+
+int agent_double_ask(struct agent_double *d, const char *id, const char *spec)
+{
+	Sonde__V1__Question question = SONDE__V1__QUESTION__INIT;
+	Sonde__V1__Control control = SONDE__V1__CONTROL__INIT;
+	uint8_t data[4096];
+
+	question.id = sonde_wire_text(id);
+	question.spec = sonde_wire_text(spec);
+	control.action_case = SONDE__V1__CONTROL__ACTION_QUESTION;
+	control.question = &question;
+	if (!d->watch || sonde__v1__control__get_packed_size(&control) > sizeof(data))
+		return -EINVAL;
+	return sonde_grpc_server_call_send(d->watch, data,
+					   sonde__v1__control__pack(&control, data));
+}
+
+const Sonde__V1__Plan *agent_double_plan(const struct agent_double *d, const char *id)
+{
+	for (size_t i = 0; i < d->n_plans; i++) {
+		if (strcmp(d->plans[i]->question, id) == 0)
+			return d->plans[i];
+	}
+	return NULL;
+}
+
 static const struct sonde_grpc_method methods[] = {
 	{.path = "/skywalking.v3.ManagementService/reportInstanceProperties",
 	 .on_half_close = answer_nothing},
@@ -391,6 +432,9 @@ static const struct sonde_grpc_method methods[] = {
 	{.path = "/sonde.v1.TaskControlService/watch",
 	 .on_half_close = watch_opened,
 	 .on_close = watch_over},
+	{.path = "/sonde.v1.TaskControlService/answer",
+	 .on_message = take_plan,
+	 .on_half_close = answer_nothing},
 	{0},
 };
 
@@ -429,6 +473,8 @@ void agent_double_done(struct agent_double *d)
 	agent_double_stop(d);
 	for (size_t i = 0; i < d->n_reports; i++)
 		sonde__v1__task_report__free_unpacked(d->reports[i], NULL);
+	for (size_t i = 0; i < d->n_plans; i++)
+		sonde__v1__plan__free_unpacked(d->plans[i], NULL);
 	free(d->rows);
 	*d = (struct agent_double){0};
 }

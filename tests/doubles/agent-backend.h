@@ -20,6 +20,7 @@
 #define DOUBLE_REPORTS_MAX 2000
 #define DOUBLE_PROCESSES_MAX 256
 #define DOUBLE_COMMANDS_MAX 16
+#define DOUBLE_PLANS_MAX 32
 
 struct double_row {
 	char task[80];
@@ -68,6 +69,8 @@ struct agent_double {
 	unsigned
 		fail_batches; /* this many collectBatch calls are refused with UNAVAILABLE behind their messages */
 	struct sonde_grpc_server_call *watch;
+	Sonde__V1__Plan *plans[DOUBLE_PLANS_MAX]; /* answers, as they came */
+	size_t n_plans;
 };
 
 int agent_double_start(struct agent_double *d, sd_event *event, bool extension, uint16_t port);
@@ -77,6 +80,11 @@ void agent_double_done(struct agent_double *d);
 /* Runs the loop until @done says so or @timeout_ms are over. Returns what @done said last. */
 bool agent_double_run(struct agent_double *d, bool (*done)(struct agent_double *d, void *arg),
 		      void *arg, unsigned timeout_ms);
+
+/* Asks over the watch, which must stand. Return: 0, -errno. */
+int agent_double_ask(struct agent_double *d, const char *id, const char *spec);
+/* The answer to question @id; NULL while there is none. */
+const Sonde__V1__Plan *agent_double_plan(const struct agent_double *d, const char *id);
 
 /* Sum of the rows of @task and @name whose labels contain @label (NULL: any). 0 where there is none. */
 double agent_double_sum(const struct agent_double *d, const char *task, const char *name,

@@ -224,6 +224,70 @@ static void under_hidepid_a_task_finds_its_targets(void **state)
 	agent_rig_check_talk(r, "hidden", 2, 11);
 }
 
+static bool watches(struct agent_double *d, void *arg)
+{
+	return d->watch != NULL;
+}
+
+static bool has_plans(struct agent_double *d, void *arg)
+{
+	return d->n_plans >= *(const size_t *)arg;
+}
+
+static bool refuses(const Sonde__V1__Plan *plan, const char *words)
+{
+	return strstr(plan->refused, words) != NULL;
+}
+
+static void questions_are_answered_in_bounds_and_attach_nothing(void **state)
+{
+	struct rig *r = *state;
+	struct agent_double *d = &r->backend;
+	char long_id[80], id[2] = "a", spec[200];
+	const Sonde__V1__Plan *plan;
+	size_t wanted = 8, busy = 0;
+
+	agent_rig_begin(r, true);
+	assert_true(agent_double_run(d, watches, NULL, 10000));
+	/* Six at once, four are worked on. */
+	for (int i = 0; i < 6; i++, id[0]++)
+		assert_ok(agent_double_ask(d, id, ""));
+	memset(long_id, 'x', sizeof(long_id) - 1);
+	long_id[sizeof(long_id) - 1] = '\0';
+	assert_ok(agent_double_ask(d, long_id, ""));
+	assert_ok(agent_double_ask(d, "bad", "{\"durationMs\":1000,\"targets\":[{}]}"));
+	assert_ok(agent_double_ask(d, "none", "[[[["));
+	assert_true(agent_double_run(d, has_plans, &wanted, 20000));
+	for (id[0] = 'a'; id[0] < 'g'; id[0]++) {
+		plan = agent_double_plan(d, id);
+		assert_non_null(plan);
+		assert_string_equal(plan->agent_id, d->agent_id);
+		busy += refuses(plan, "as many questions as it can");
+		assert_true(plan->n_probes > 10 || plan->refused[0]);
+	}
+	assert_int_equal(busy, 2);
+	assert_true(refuses(agent_double_plan(d, "bad"), "targets[0]"));
+	assert_true(agent_double_plan(d, "none")->refused[0]);
+
+	(void)snprintf(spec, sizeof(spec),
+		       "{\"durationMs\":1000,\"targets\":[{\"pid\":%d},{\"service\":\"gone\"}]}",
+		       r->server);
+	assert_ok(agent_double_ask(d, "task", spec));
+	wanted++;
+	assert_true(agent_double_run(d, has_plans, &wanted, 20000));
+	plan = agent_double_plan(d, "task");
+	assert_non_null(plan);
+	assert_string_equal(plan->refused, "");
+	assert_int_equal(plan->n_targets, 2);
+	assert_string_equal(plan->targets[0]->state, "found");
+	assert_int_equal(plan->targets[0]->pid, r->server);
+	assert_string_equal(plan->targets[1]->state, "gone");
+	assert_true(plan->map_bytes > 0 && plan->map_bytes <= plan->map_bytes_full);
+	assert_true(plan->n_absent > 0);
+	assert_null(agent_double_plan(d, long_id));
+	assert_int_equal(d->n_reports, 0); /* no task was made */
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest agent[] = {
@@ -233,6 +297,7 @@ int main(int argc, char **argv)
 		AGENT_RIG_TEST(memory_goes_back_after_a_task),
 		AGENT_RIG_TEST(where_bpf_is_refused_the_task_says_what_is_missing),
 		AGENT_RIG_TEST(under_hidepid_a_task_finds_its_targets),
+		AGENT_RIG_TEST(questions_are_answered_in_bounds_and_attach_nothing),
 		AGENT_RIG_TEST(in_a_pid_namespace_others_are_gone),
 	};
 
