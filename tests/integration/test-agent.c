@@ -209,6 +209,32 @@ static void a_hint_starts_a_task_long_before_the_next_poll(void **state)
 	agent_rig_check_talk(r, "short", 1, 6);
 }
 
+/* Not at once, as if its start were long ago, and not shorter for having waited. */
+static void a_task_with_a_later_start_begins_then(void **state)
+{
+	struct rig *r = *state;
+	const Sonde__V1__TaskReport *report;
+	int64_t start_ms;
+	char spec[256];
+
+	agent_rig_begin(r, true);
+	start_ms = sonde_wall_ms() + 5000;
+	(void)snprintf(spec, sizeof(spec),
+		       "{\"Sonde\":{\"startWallMs\":\"%lld\",\"durationMs\":\"3000\","
+		       "\"reportIntervalMs\":500,\"targets\":[{\"service\":\"echo\"}]}}",
+		       (long long)start_ms);
+	(void)agent_rig_command(r, "later", spec);
+	agent_rig_pause_ms(r, 2500);
+	agent_rig_talk(r, 5); /* before its time: none of the task's */
+	agent_rig_wait_state(r, "later", "running");
+	assert_true(sonde_wall_ms() >= start_ms);
+	agent_rig_talk(r, 7);
+	agent_rig_wait_end(r, "later");
+	report = agent_double_report(&r->backend, "later");
+	assert_string_equal(report->result, "done");
+	agent_rig_check_talk(r, "later", 1, 7);
+}
+
 static void extend(struct rig *r, const char *task, int64_t end_wall_ms)
 {
 	Sonde__V1__Control control = SONDE__V1__CONTROL__INIT;
@@ -287,6 +313,7 @@ int main(int argc, char **argv)
 		AGENT_RIG_TEST(a_bad_spec_is_refused_in_words),
 		AGENT_RIG_TEST(a_stop_ends_it_early),
 		AGENT_RIG_TEST(a_hint_starts_a_task_long_before_the_next_poll),
+		AGENT_RIG_TEST(a_task_with_a_later_start_begins_then),
 		AGENT_RIG_TEST(an_extended_task_goes_on_counting_to_its_new_end),
 		AGENT_RIG_TEST(to_a_backend_that_adds_a_process_goes_out_once),
 		AGENT_RIG_TEST(a_pid_that_does_not_exist_is_gone_and_the_rest_runs),

@@ -2,7 +2,6 @@
 /* Retransmits by kind against TCP_INFO, nstat and the capture; drops against nft's counters and the wire's count. */
 #include "scenes.h"
 
-#include <inttypes.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -117,35 +116,16 @@ TRUTH_SCENE(retransmits)
 	lose(f, AF_INET, &none, 6);
 }
 
-struct counter {
-	uint64_t packets, bytes;
-};
-
-/* Sum over the rules of a chain of table inet sonde_test; the chain is emptied. */
-static struct counter end_chain(enum veth_side side, const char *chain)
+/* The rules' counters; the chain is emptied. */
+static struct veth_count end_chain(enum veth_side side, const char *chain)
 {
-	struct counter sum = {0};
-	char command[128], line[512];
-	FILE *f;
+	char name[64];
+	struct veth_count count;
 
-	(void)snprintf(command, sizeof(command), "nft list chain inet sonde_test %s", chain);
-	veth_enter(&truth_veth, side);
-	f = popen(command, "re"); /* NOLINT(cert-env33-c): the tests' own words */
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f)) {
-		const char *at = strstr(line, "counter packets ");
-		uint64_t packets, bytes;
-
-		if (at && sscanf(at, "counter packets %" SCNu64 " bytes %" SCNu64, &packets,
-				 &bytes) == 2) { /* NOLINT(cert-err34-c) */
-			sum.packets += packets;
-			sum.bytes += bytes;
-		}
-	}
-	(void)pclose(f);
-	veth_enter(&truth_veth, VETH_CLIENT);
-	assert_true(veth_run(&truth_veth, side, "nft flush chain inet sonde_test %s", chain));
-	return sum;
+	(void)snprintf(name, sizeof(name), "inet sonde_test %s", chain);
+	count = veth_count(&truth_veth, side, name);
+	(void)veth_end_chain(&truth_veth, side, chain);
+	return count;
 }
 
 /* Segments that @from said it sent and @to never got: what was lost on the way, by the two ends' own counts. */
@@ -172,7 +152,7 @@ static void exchange(struct fixture_pair *p, unsigned int requests)
 }
 
 static void compare_drops(struct fixture *f, enum sonde_tcp_role role, uint8_t direction,
-			  uint16_t port, const struct counter *nft, uint64_t segments)
+			  uint16_t port, const struct veth_count *nft, uint64_t segments)
 {
 	const struct sonde_tcp_drop ours = drops(f, role, port, "NETFILTER_DROP", direction);
 	const uint64_t skipped = fixture_loss(f, SONDE_TCP_LOSS_SKIPPED_RUNS);
@@ -191,7 +171,7 @@ static void lose_in_input(struct fixture *f, int family, enum veth_side side)
 	const bool at_server = side == VETH_SERVER;
 	const int from = at_server ? p.client : p.server, to = at_server ? p.server : p.client;
 	struct tcp_info from_before, to_before;
-	struct counter nft;
+	struct veth_count nft;
 	uint64_t segments;
 
 	from_before = words_tcp_info(from);
@@ -217,7 +197,7 @@ static void lose_in_output(struct fixture *f)
 {
 	struct fixture_pair p = veth_pair(&truth_veth, AF_INET);
 	struct tcp_info from = words_tcp_info(p.server), to = words_tcp_info(p.client);
-	struct counter nft;
+	struct veth_count nft;
 	uint64_t segments;
 
 	assert_true(veth_run(&truth_veth, VETH_SERVER,

@@ -5,6 +5,7 @@
  */
 #include "scenes.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -430,6 +431,75 @@ static void a_master_and_workers(struct fixture *f)
 	}
 }
 
+#define BYSTANDERS 500
+
+/* Connects to itself and closes, when it is told to. */
+static pid_t bystander(int go)
+{
+	pid_t pid = fork();
+	uint16_t port;
+	char byte;
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (read(go, &byte, 1) != 1)
+		_exit(1);
+	for (int i = 0; i < BYSTANDERS; i++) {
+		struct fixture_pair p = fixture_pair(AF_INET);
+
+		port = p.port;
+		fixture_send(p.client, MESSAGE);
+		fixture_recv(p.server, MESSAGE);
+		fixture_pair_done(&p);
+	}
+	_exit(port ? 0 : 1);
+}
+
+static uint64_t entries(const struct fixture *f, const char *name)
+{
+	int fd = fixture_map(f, name);
+	char key[128], next[128];
+	uint64_t n = 0;
+
+	for (bool first = true; bpf_map_get_next_key(fd, first ? NULL : key, next) == 0;
+	     first = false) {
+		memcpy(key, next, sizeof(key));
+		n++;
+	}
+	(void)close(fd);
+	return n;
+}
+
+/* The replaced agent's hooks wrote maps for every process of the host. */
+static void a_bystander_leaves_no_trace(void)
+{
+	static struct fixture ours; /* large */
+	int go[2], status = -1;
+	uint64_t cells = 0;
+	pid_t pid;
+
+	assert_ok(pipe2(go, O_CLOEXEC));
+	pid = bystander(go[0]); /* before there is a collector that would follow it as a child */
+	assert_ok(fixture_open(&ours, &(struct fixture_options){0}));
+	fixture_target(&ours, getpid(), 1);
+	assert_int_equal(write(go[1], "x", 1), 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	(void)close(go[0]);
+	(void)close(go[1]);
+	truth_case("%d connections of a bystander", BYSTANDERS);
+	truth_exact("address pairs kept", 0, own, entries(&ours, "tuples"));
+	truth_exact("listeners kept", 0, own, entries(&ours, "listeners"));
+	truth_exact("cells' keys", 0, own, entries(&ours, "index"));
+	fixture_snapshot(&ours);
+	for (size_t i = 0; i < ours.n_cells; i++)
+		cells += ours.cells[i].known;
+	truth_exact("cells told", 0, own, cells);
+	fixture_close(&ours);
+}
+
 TRUTH_SCENE(rover)
 {
 	three_peers(f);
@@ -442,4 +512,5 @@ TRUTH_SCENE(rover)
 	by_close_range(f);
 	by_exit(f);
 	a_master_and_workers(f);
+	a_bystander_leaves_no_trace();
 }
