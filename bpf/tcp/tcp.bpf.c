@@ -229,7 +229,10 @@ int sonde_thread(struct bpf_iter__task *ctx)
 	return COUNTED(SONDE_TCP_PROGRAM_THREADS, on_thread(task));
 }
 
-/* The same by function: fentry and fexit, or kprobe and kretprobe, for what they are named after. */
+/*
+ * The same by function: fentry and fexit, or kprobe and kretprobe, for what they are named after. The
+ * latter in their form that bpf(2) attaches, as the worker may not open perf events.
+ */
 #define FENTRY(function, program, call)                                                            \
 	SEC("fentry/" #function)                                                                   \
 	int sonde_in_##function(__u64 *ctx)                                                        \
@@ -243,13 +246,13 @@ int sonde_thread(struct bpf_iter__task *ctx)
 		return COUNTED(SONDE_TCP_PROGRAM_FEXIT_##program, call);                           \
 	}
 #define KPROBE(function, program, call)                                                            \
-	SEC("kprobe/" #function)                                                                   \
+	SEC("kprobe.multi/" #function)                                                             \
 	int sonde_kin_##function(struct pt_regs *ctx)                                              \
 	{                                                                                          \
 		return COUNTED(SONDE_TCP_PROGRAM_KPROBE_##program, call);                          \
 	}
 #define KRETPROBE(function, program, call)                                                         \
-	SEC("kretprobe/" #function)                                                                \
+	SEC("kretprobe.multi/" #function)                                                          \
 	int sonde_kout_##function(struct pt_regs *ctx)                                             \
 	{                                                                                          \
 		return COUNTED(SONDE_TCP_PROGRAM_KRETPROBE_##program, call);                       \

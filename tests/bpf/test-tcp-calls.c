@@ -43,7 +43,7 @@
 /* What the tests are run with, one after the other: all that this kernel has; without functions; without kprobes either. */
 static const char *const nothing[] = {NULL};
 static const char *const trampolines[] = {"fentry", "fexit", NULL};
-static const char *const functions[] = {"fentry", "fexit", "kprobe", "kretprobe", NULL};
+static const char *const functions[] = {"fentry", "fexit", "kprobe.multi", "kretprobe.multi", NULL};
 static const char *const *const left_out[] = {nothing, trampolines, functions};
 
 static const char *const *without;

@@ -145,6 +145,15 @@ static const struct sonde_plan_program programs[SONDE_TCP_PROGRAM_MAX] = {
 					 .target_ns = (cost),                                      \
 					 .other_ns = 40,                                           \
 					 .per = (what)}
+/* What it needs beside, only a kernel with CONFIG_FPROBE has; no arguments are asked for, the first two are pointers. */
+#define MULTI(program, kind, in_out, function_name, cost, what)                                    \
+	[SONDE_TCP_PROGRAM_##program] = {                                                          \
+		.function = "sonde_" in_out "_" function_name,                                     \
+		.hook = kind "/" function_name,                                                    \
+		.needs = {"bpf_map_type.BPF_MAP_TYPE_TASK_STORAGE", "bpf_kprobe_multi_link.fp"},   \
+		.target_ns = (cost),                                                               \
+		.other_ns = 60,                                                                    \
+		.per = (what)}
 	FUNCTION(FENTRY_SEND, "fentry", "in", "tcp_sendmsg", 90, "write call", "sock*", "msghdr*",
 		 "8"),
 	FUNCTION(FENTRY_RECV, "fentry", "in", "tcp_recvmsg", 90, "read call", "sock*", "msghdr*",
@@ -168,15 +177,15 @@ static const struct sonde_plan_program programs[SONDE_TCP_PROGRAM_MAX] = {
 	FUNCTION(FENTRY_CONNECT6, "fentry", "in", "tcp_v6_connect", 90, "connect", "sock*"),
 	FUNCTION(FEXIT_CONNECT6, "fexit", "out", "tcp_v6_connect", 90, "connect", "sock*",
 		 "sockaddr*", "4"),
-	FUNCTION(KPROBE_SEND, "kprobe", "kin", "tcp_sendmsg", 150, "write call"),
-	FUNCTION(KPROBE_RECV, "kprobe", "kin", "tcp_recvmsg", 150, "read call"),
-	FUNCTION(KPROBE_CLOSE, "kprobe", "kin", "tcp_close", 150, "close"),
-	FUNCTION(KRETPROBE_CLOSE, "kretprobe", "kout", "tcp_close", 300, "close"),
-	FUNCTION(KRETPROBE_ACCEPT, "kretprobe", "kout", "inet_csk_accept", 700, "accept"),
-	FUNCTION(KPROBE_CONNECT4, "kprobe", "kin", "tcp_v4_connect", 150, "connect"),
-	FUNCTION(KRETPROBE_CONNECT4, "kretprobe", "kout", "tcp_v4_connect", 250, "connect"),
-	FUNCTION(KPROBE_CONNECT6, "kprobe", "kin", "tcp_v6_connect", 150, "connect"),
-	FUNCTION(KRETPROBE_CONNECT6, "kretprobe", "kout", "tcp_v6_connect", 250, "connect"),
+	MULTI(KPROBE_SEND, "kprobe.multi", "kin", "tcp_sendmsg", 150, "write call"),
+	MULTI(KPROBE_RECV, "kprobe.multi", "kin", "tcp_recvmsg", 150, "read call"),
+	MULTI(KPROBE_CLOSE, "kprobe.multi", "kin", "tcp_close", 150, "close"),
+	MULTI(KRETPROBE_CLOSE, "kretprobe.multi", "kout", "tcp_close", 300, "close"),
+	MULTI(KRETPROBE_ACCEPT, "kretprobe.multi", "kout", "inet_csk_accept", 700, "accept"),
+	MULTI(KPROBE_CONNECT4, "kprobe.multi", "kin", "tcp_v4_connect", 150, "connect"),
+	MULTI(KRETPROBE_CONNECT4, "kretprobe.multi", "kout", "tcp_v4_connect", 250, "connect"),
+	MULTI(KPROBE_CONNECT6, "kprobe.multi", "kin", "tcp_v6_connect", 150, "connect"),
+	MULTI(KRETPROBE_CONNECT6, "kretprobe.multi", "kout", "tcp_v6_connect", 250, "connect"),
 	[SONDE_TCP_PROGRAM_FEXIT_SEND] = {.function = "sonde_send_function",
 					  .hook = "fexit/tcp_sendmsg",
 					  .args = {"sock*", "msghdr*", "8"},
@@ -197,6 +206,7 @@ static const struct sonde_plan_program programs[SONDE_TCP_PROGRAM_MAX] = {
 					      .per = "page sent"},
 };
 #undef FUNCTION
+#undef MULTI
 
 #define BIT(name) SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_##name)
 #define SYSCALLS BIT(SYS_ENTER) | BIT(SYS_EXIT) | BIT(THREADS)
@@ -255,7 +265,7 @@ static const struct sonde_plan_metric metrics[] = {
 			   BIT(FEXIT_SEND) | BIT(FEXIT_RECV) | BIT(FEXIT_SENDPAGE),
 		   .name = "fentry, fexit/tcp_sendmsg, tcp_recvmsg"},
 		  {BIT(KPROBE_SEND) | BIT(KPROBE_RECV) | BIT(THREADS) | BIT(SEND) | BIT(RECV),
-		   .name = "kprobe/tcp_sendmsg, tcp_recvmsg"},
+		   .name = "kprobe.multi/tcp_sendmsg, tcp_recvmsg"},
 		  {SYSCALLS | BIT(SEND) | BIT(RECV), .name = SYSCALLS_NAME}}},
 	{.metrics = SONDE_PROBE_METRICS_CALL_SLEEP,
 	 .option = SONDE_PROBE_OPTION_EXECUTION_TIME,
@@ -266,20 +276,20 @@ static const struct sonde_plan_metric metrics[] = {
 			  {BIT(FEXIT_ACCEPT_4) | BIT(THREADS),
 			   .name = "fexit/inet_csk_accept before 6.10"},
 			  {BIT(KRETPROBE_ACCEPT) | BIT(THREADS),
-			   .name = "kretprobe/inet_csk_accept"},
+			   .name = "kretprobe.multi/inet_csk_accept"},
 			  {SYSCALLS, .name = SYSCALLS_NAME}}},
 	{.metrics = SONDE_PROBE_METRICS_LOCAL_CONNECT,
 	 .option = SONDE_PROBE_OPTION_EXECUTION_TIME,
 	 .alternatives = {{CONNECTS(FENTRY, FEXIT), .name = "fexit/tcp_v4_connect, tcp_v6_connect"},
 			  {CONNECTS(KPROBE, KRETPROBE),
-			   .name = "kretprobe/tcp_v4_connect, tcp_v6_connect"},
+			   .name = "kretprobe.multi/tcp_v4_connect, tcp_v6_connect"},
 			  {SYSCALLS, .name = SYSCALLS_NAME}}},
 	{.metrics = SONDE_PROBE_METRICS_CLOSE_TIME,
 	 .option = SONDE_PROBE_OPTION_EXECUTION_TIME,
 	 .alternatives = {{BIT(FENTRY_CLOSE) | BIT(FEXIT_CLOSE) | BIT(THREADS),
 			   .name = "fexit/tcp_close"},
 			  {BIT(KPROBE_CLOSE) | BIT(KRETPROBE_CLOSE) | BIT(THREADS),
-			   .name = "kretprobe/tcp_close"},
+			   .name = "kretprobe.multi/tcp_close"},
 			  {SYSCALLS, .name = SYSCALLS_NAME}}},
 };
 

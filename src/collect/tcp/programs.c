@@ -204,9 +204,29 @@ static struct bpf_link *attach_snapshot(const struct tcp_state *s, struct bpf_pr
 	return bpf_program__attach_iter(p, &opts);
 }
 
+/* By name: libbpf would look the function's address up, which kptr_restrict hides. */
+static struct bpf_link *attach_multi(struct bpf_program *p, const char *function, bool ret)
+{
+	struct bpf_kprobe_multi_opts opts;
+
+	memset(&opts, 0, sizeof(opts));
+	opts.sz = sizeof(opts);
+	opts.syms = &function;
+	opts.cnt = 1;
+	opts.retprobe = ret;
+	return bpf_program__attach_kprobe_multi_opts(p, NULL, &opts);
+}
+
 static struct bpf_link *attach(const struct tcp_state *s, uint32_t program)
 {
+	static const char entry[] = "kprobe.multi/", ret[] = "kretprobe.multi/";
+	const char *hook = tcp_plan_table()->programs[program].hook;
 	struct bpf_program *p = find_program(s, program);
+
+	if (strncmp(hook, entry, strlen(entry)) == 0)
+		return attach_multi(p, hook + strlen(entry), false);
+	if (strncmp(hook, ret, strlen(ret)) == 0)
+		return attach_multi(p, hook + strlen(ret), true);
 
 	if (program == SONDE_TCP_PROGRAM_SNAPSHOT)
 		return attach_snapshot(s, p);
