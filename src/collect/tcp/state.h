@@ -35,7 +35,8 @@ struct tcp_state {
 	struct bpf_link *links[SONDE_TCP_PROGRAM_MAX]; /* owned; NULL = not attached */
 	struct sonde_plan plan;			       /* its names are of enum skb_drop_reason */
 	struct tcp_bpf *timing;	       /* owned; programs of call times over skel's maps, or NULL */
-	struct sonde_plan timing_plan; /* … what was chosen for them */
+	struct sonde_plan timing_plan; /* … what was chosen for them; kept while a task asks */
+	bool timing_asked;
 	uint32_t cell_limit, other_limit;
 	struct sonde_table cells, rtt, handshake, age, calls, coarse, open, ended;
 	uint64_t ended_before;	     /* sonde_ring_head when the snapshot began */

@@ -230,6 +230,7 @@ static int start(struct tcp_state *s)
 		tcp_timing_stop(s);
 		return r;
 	}
+	s->timing_asked = true;
 	s->syscall_ns_x1000 = sonde_calibrate_syscall();
 	s->syscall_ns_x1000 -=
 		s->syscall_ns_x1000 < bare_ns_x1000 ? s->syscall_ns_x1000 : bare_ns_x1000;
@@ -245,6 +246,7 @@ void tcp_timing_stop(struct tcp_state *s)
 	}
 	tcp_bpf__destroy(TAKE_PTR(s->timing));
 	sonde_plan_done(&s->timing_plan);
+	s->timing_asked = false;
 }
 
 /* The records of the programs that cost every system call carry what that was measured to be here. */
@@ -276,15 +278,15 @@ int tcp_set_options(void *state, uint32_t options, struct sonde_collect_sink sin
 
 	assert(s);
 
-	if (wanted && !s->timing)
-		r = start(s);
-	else if (!wanted && s->timing)
-		tcp_timing_stop(s);
-	else
+	if (wanted == s->timing_asked)
 		return 0;
+	if (wanted)
+		r = start(s);
+	else
+		tcp_timing_stop(s);
 	if (r < 0)
 		return r;
 	measured.syscall_ns_x1000 = s->timing ? s->syscall_ns_x1000 : 0;
-	return sonde_plan_tell(s->timing ? &s->timing_plan : &s->plan,
+	return sonde_plan_tell(wanted ? &s->timing_plan : &s->plan,
 			       (struct sonde_collect_sink){emit_measured, &measured});
 }
