@@ -173,6 +173,13 @@ bool truth_has_best(const struct fixture *f, const char *metric, const char *met
 	return add_absence(metric, metrics, !feature_best_is_here(metrics), probe, probe->less);
 }
 
+const char *truth_probe(const struct fixture *f, const char *metrics)
+{
+	const struct sonde_probe_probe *probe = find_probe(f, metrics);
+
+	return probe && probe->state == SONDE_PROBE_ATTACHED ? probe->name : "";
+}
+
 void truth_begin(const char *scene)
 {
 	scene_name = scene;

@@ -56,6 +56,9 @@ bool truth_has(const struct fixture *f, const char *metric, const char *metrics)
 /* The same, by the first of the plan's alternatives: nothing of @metrics is missing. */
 bool truth_has_best(const struct fixture *f, const char *metric, const char *metrics);
 
+/* The name of the alternative that measures @metrics on this kernel; "" when none does. */
+const char *truth_probe(const struct fixture *f, const char *metrics);
+
 /* Around a scene's body; the end fails the test when a row of the scene is not right. */
 void truth_begin(const char *scene);
 void truth_end(void);
