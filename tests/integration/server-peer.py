@@ -253,6 +253,16 @@ class Tasks(WithServer):
         self.assertEqual(agent.report(task, 2).status, OK)  # late, but there
         self.assertTrue(self.server.get(f"/tasks/{task}/ledger")["complete"])
 
+    def test_many_idle_connections_are_a_report_like_any_other(self):
+        agent, task = self.with_task()
+        agent.query()
+        ones = dict.fromkeys([f"f{n}" for n in (2, 4, 7, 8, 10, 11, *range(17, 27))], 1)
+        flow = [b"\x09" + n.to_bytes(8, "little") + message(f5=b"\x0a" * 4, f6=b"\x0a" * 4, f9=6, **ones)
+                for n in range(1, 2561)]
+        flows = message(f1=message(f1=7, f2="p" * 64, f3="redis"), f2=flow)
+        self.assertEqual(agent.report(task, 1, states=["running"], f20=flows).status, OK)
+        self.assertEqual(self.server.get(f"/tasks/{task}")["state"], "running")
+
     def test_an_agent_that_was_started_anew_ends_its_task(self):
         agent, task = self.with_task()
         agent.query()
