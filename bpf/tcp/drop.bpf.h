@@ -9,32 +9,34 @@
 
 #define IPV4_FRAGMENT_OFFSET 0x1fff
 
+#define IPV4_HEADER_MAX 60
+#define IPV6_HEADER 40
+
 /*
- * Addresses and ports by the network header: before the transport header was found
- * too. Only of TCP without extension headers; a later fragment has no ports.
+ * Ports by the network header, read at once: before the transport header was found too.
+ * Only of TCP without extension headers; a later fragment has no ports. False: none, or
+ * surely not those of a tagged connection.
  */
-static __always_inline bool read_packet(const struct sk_buff *skb, struct packet *packet)
+static __always_inline bool read_known_ports(const struct sk_buff *skb, struct packet *packet)
 {
-	const unsigned char *ip = skb->head + skb->network_header, *tcp = ip + 40;
-	__be16 ports[2];
-	__u8 head[10];
+	const unsigned char *ip = skb->head + skb->network_header;
+	__u8 head[IPV4_HEADER_MAX + 4]; /* an skb's buffer never ends so soon */
+	__u32 length = IPV6_HEADER;
 
 	if (skb->network_header == (__u16)~0U || bpf_probe_read_kernel(head, sizeof(head), ip))
 		return false;
 	if (head[0] >> 4 == 4) {
 		__u16 fragment = head[6] << 8 | head[7];
 
+		length = (head[0] & 0xf) * 4;
 		if (head[9] != IPPROTO_TCP || fragment & IPV4_FRAGMENT_OFFSET)
 			return false;
-		tcp = ip + (head[0] & 0xf) * 4;
 	} else if (head[0] >> 4 != 6 || head[6] != IPPROTO_TCP) {
 		return false;
 	}
-	if (!read_packet_addresses(skb, packet) || bpf_probe_read_kernel(ports, sizeof(ports), tcp))
-		return false;
-	packet->source = bpf_ntohs(ports[0]);
-	packet->dest = bpf_ntohs(ports[1]);
-	return true;
+	packet->source = head[length] << 8 | head[length + 1];
+	packet->dest = head[length + 2] << 8 | head[length + 3];
+	return *port_pair(packet->source, packet->dest) > 0;
 }
 
 /* What is known of a drop before its connection is. */
@@ -129,7 +131,7 @@ static __noinline int elsewhere_drop(const struct drop *d)
 	struct sonde_tcp_tuple sender = {}, receiver = {};
 	struct packet packet = {};
 
-	if (!read_packet(d->skb, &packet))
+	if (!read_known_ports(d->skb, &packet) || !read_packet_addresses(d->skb, &packet))
 		return 0;
 	__builtin_memcpy(sender.laddr, packet.raddr, 16);
 	__builtin_memcpy(sender.raddr, packet.laddr, 16);

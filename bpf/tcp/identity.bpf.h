@@ -23,6 +23,17 @@ static __always_inline void tuple_of(const struct sonde_tag *tag, struct sonde_t
 	tuple->netns = is_loopback(tag->laddr) ? tag->netns : 0;
 }
 
+/*
+ * How many entered connections have ports like these: most packets that nobody asked
+ * for end at one look here. Both directions of a connection share a slot.
+ */
+__u32 sonde_port_pairs[SONDE_TCP_PORT_PAIRS];
+
+static __always_inline __u32 *port_pair(__u16 a, __u16 b)
+{
+	return &sonde_port_pairs[(a ^ b) & (SONDE_TCP_PORT_PAIRS - 1)];
+}
+
 SHARED int tuple_enter(struct sonde_tag *tag)
 {
 	struct sonde_tcp_tuple tuple = {};
@@ -39,7 +50,8 @@ SHARED int tuple_enter(struct sonde_tag *tag)
 		lose(SONDE_TCP_LOSS_TUPLE_FULL, 1);
 		return 0;
 	}
-	__sync_fetch_and_or(&tag->flags, TAG_IN_TUPLES);
+	if (!(__sync_fetch_and_or(&tag->flags, TAG_IN_TUPLES) & TAG_IN_TUPLES))
+		__sync_fetch_and_add(port_pair(tag->lport, tag->rport), 1);
 	return 0;
 }
 
@@ -52,6 +64,7 @@ SHARED int tuple_leave(struct sonde_tag *tag)
 		return 0;
 	tuple_of(tag, &tuple, false);
 	bpf_map_delete_elem(&sonde_tuples, &tuple);
+	__sync_fetch_and_add(port_pair(tag->lport, tag->rport), -1);
 	return 0;
 }
 

@@ -45,6 +45,7 @@ static __always_inline void learn(struct sock *sk, __u32 pid)
 	write_identity(pair, &sk->__sk_common);
 	pair->pid = pid;
 	pair->role = SONDE_TCP_ROLE_UNKNOWN; /* a listener's was here */
+	pair->flags = TAG_IN_TUPLES;	     /* counted when its socket is tagged */
 	tuple_enter(pair);
 }
 

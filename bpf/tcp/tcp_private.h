@@ -35,6 +35,8 @@ struct sonde_tcp_end {
 	__u32 pad;
 };
 
+#define SONDE_TCP_PORT_PAIRS 8192 /* a power of two */
+
 /* One counter of drops, with the name of its call site. */
 #define SONDE_TCP_SITE_MAX 48
 struct sonde_tcp_drop_slot {
