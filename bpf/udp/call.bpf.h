@@ -110,7 +110,7 @@ static __always_inline void on_send(struct sock *sk, int ret)
 {
 	struct sonde_udp_cell *cell;
 	struct call call = {};
-	__u64 datagrams;
+	__u64 datagrams, took_ns;
 
 	if (!is_udp(sk) || !begin_call(sk, SONDE_TCP_ROLE_CLIENT, &call))
 		return;
@@ -127,6 +127,11 @@ static __always_inline void on_send(struct sock *sk, int ret)
 	if (call.peer.known)
 		enter_end(sk, call.tag, call.peer.addr);
 	add(&cell->write_calls, 1);
+	took_ns = call_ns();
+	if (took_ns) {
+		add(&cell->write_timed_calls, 1);
+		add(&cell->write_time_ns, took_ns);
+	}
 	add(&cell->sent_bytes, ret);
 	datagrams = count_out(sk, call.tag, ret);
 	add(&cell->sent_datagrams, datagrams);
@@ -149,6 +154,7 @@ static __always_inline void on_recv(struct sock *sk, int ret, int flags)
 {
 	struct sonde_udp_cell *cell;
 	struct call call = {};
+	__u64 took_ns;
 
 	if (!is_udp(sk) || is_no_read(sk, ret, flags) ||
 	    !begin_call(sk, SONDE_TCP_ROLE_SERVER, &call))
@@ -161,6 +167,11 @@ static __always_inline void on_recv(struct sock *sk, int ret, int flags)
 		return;
 	}
 	add(&cell->read_calls, 1);
+	took_ns = call_ns();
+	if (took_ns) {
+		add(&cell->read_timed_calls, 1);
+		add(&cell->read_time_ns, took_ns);
+	}
 	add(&cell->received_datagrams, 1);
 	add(&cell->received_bytes, ret);
 	flow_received(sk, call.tag, call.pid, &call.peer, ret);

@@ -14,7 +14,8 @@ struct udp_peer {
 };
 
 struct udp_named {
-	__u64 sk; /* compared, never followed; 0 = taken */
+	__u64 sk;	/* compared, never followed; 0 = taken */
+	__u64 since_ns; /* when the call began; 0 = not seen */
 	struct udp_peer peer;
 	__u32 pad;
 };
@@ -37,6 +38,38 @@ static __always_inline struct udp_named *my_entry(void)
 		return named;
 	bpf_map_update_elem(&sonde_named, &thread, &fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&sonde_named, &thread);
+}
+
+/* While calls are timed: since when; 0 = they are not. What is older is of an earlier time. Set by user space. */
+__u64 sonde_timed_since_ns;
+
+static __always_inline void on_enter(void)
+{
+	struct udp_named *named;
+
+	if (!current_target())
+		return;
+	named = my_entry();
+	if (named)
+		named->since_ns = bpf_ktime_get_ns();
+}
+
+/* How long the call took that ends here; 0 = its begin was not seen. The next message of a batch begins now. */
+static __always_inline __u64 call_ns(void)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+	struct udp_named *named;
+	__u64 since, now;
+
+	if (!sonde_timed_since_ns)
+		return 0;
+	named = bpf_map_lookup_elem(&sonde_named, &thread);
+	if (!named || named->since_ns < sonde_timed_since_ns)
+		return 0;
+	now = bpf_ktime_get_ns();
+	since = named->since_ns;
+	named->since_ns = now;
+	return now - since;
 }
 
 static __always_inline void on_address(struct bpf_sock_addr *ctx, bool v6)

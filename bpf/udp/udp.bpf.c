@@ -98,6 +98,38 @@ int BPF_PROG(sonde_udp_taken, struct sock *sk, struct sk_buff *skb)
 	return COUNTED(SONDE_UDP_PROGRAM_TAKEN, on_taken(sk, skb));
 }
 
+/* Where a call begins, while calls are timed: at the functions, or at each system call of the machine. */
+
+SEC("fentry/udp_sendmsg")
+int BPF_PROG(sonde_udp_enter_s4, struct sock *sk)
+{
+	return COUNTED(SONDE_UDP_PROGRAM_ENTER_SEND4, on_enter());
+}
+
+SEC("fentry/udpv6_sendmsg")
+int BPF_PROG(sonde_udp_enter_s6, struct sock *sk)
+{
+	return COUNTED(SONDE_UDP_PROGRAM_ENTER_SEND6, on_enter());
+}
+
+SEC("fentry/udp_recvmsg")
+int BPF_PROG(sonde_udp_enter_r4, struct sock *sk)
+{
+	return COUNTED(SONDE_UDP_PROGRAM_ENTER_READ4, on_enter());
+}
+
+SEC("fentry/udpv6_recvmsg")
+int BPF_PROG(sonde_udp_enter_r6, struct sock *sk)
+{
+	return COUNTED(SONDE_UDP_PROGRAM_ENTER_READ6, on_enter());
+}
+
+SEC("tp_btf/sys_enter")
+int BPF_PROG(sonde_udp_syscall, struct pt_regs *regs)
+{
+	return COUNTED(SONDE_UDP_PROGRAM_SYSCALL, on_enter());
+}
+
 /* The cgroup programs return 1: the call goes on as it is. */
 
 SEC("cgroup/sendmsg4")

@@ -36,6 +36,11 @@ struct sonde_udp_cell {
 	__u64 read_calls;
 	__u64 send_errors[SONDE_UDP_ERROR_MAX];
 	__u64 receive_errors[SONDE_UDP_ERROR_MAX];
+	/* of the calls, those that were timed, waiting included; only while a task asks for that */
+	__u64 write_timed_calls;
+	__u64 write_time_ns;
+	__u64 read_timed_calls;
+	__u64 read_time_ns;
 	/* datagrams for which there was no room in the receive buffer, or no memory for UDP at all */
 	__u64 buffer_dropped_datagrams;
 	__u64 buffer_dropped_bytes; /* of payload */

@@ -5,6 +5,7 @@
 
 #include "export/skywalking.h"
 #include "export/sonde-net.h"
+#include "model/meters.h"
 #include "wire/message.h"
 
 void sonde_task_list_targets(const struct sonde_task *t, struct sonde_task_lists *l)
@@ -91,12 +92,21 @@ static void add_absent_times(const struct sonde_task *t, struct sonde_task_lists
 }
 
 /* What no kernel gives by the way that UDP is counted here. */
-static void add_absent_udp(struct sonde_task_lists *l)
+static void add_absent_udp(const struct sonde_task *t, struct sonde_task_lists *l)
 {
+	static const enum sonde_meter times[] = {
+		SONDE_METER_UDP_WRITE_TIMED_CALLS,
+		SONDE_METER_UDP_WRITE_TIME_SUM,
+		SONDE_METER_UDP_READ_TIMED_CALLS,
+		SONDE_METER_UDP_READ_TIME_SUM,
+	};
+	const char *why = why_no_time(t, SONDE_PROBE_METRICS_UDP_TIMES);
+
 	add_absent(l, "UDP datagrams on the wire of UDP_SEGMENT and UDP_GRO",
 		   "a segmented send and a coalesced read are one datagram each, as the kernel's "
 		   "own UdpOutDatagrams and UdpInDatagrams count");
-	add_absent(l, "UDP call times", "not measured");
+	for (size_t i = 0; why && i < ELEMENTS_OF(times); i++)
+		add_absent(l, sonde_meter_info(times[i])->name, why);
 }
 
 void sonde_task_list_absent(const struct sonde_task *t, struct sonde_task_lists *l)
@@ -104,7 +114,7 @@ void sonde_task_list_absent(const struct sonde_task *t, struct sonde_task_lists 
 	if (t->spec.collectors & SONDE_PROBE_COLLECT_TCP)
 		add_absent_times(t, l);
 	if (t->spec.collectors & SONDE_PROBE_COLLECT_UDP)
-		add_absent_udp(l);
+		add_absent_udp(t, l);
 	for (size_t i = 0; i < t->n_probes; i++) {
 		const struct sonde_probe_probe *probe = &t->probes[i], *best = best_of(t, i);
 

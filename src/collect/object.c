@@ -319,6 +319,34 @@ int sonde_object_start(struct sonde_object *o, const uint32_t *order, size_t n,
 	return calibrate(o); /* the task need not wait for it */
 }
 
+int sonde_object_attach(struct sonde_object *o, const uint32_t *programs, size_t n)
+{
+	int r;
+
+	assert(o && programs);
+
+	r = raise_for_programs(o);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n && r == 0; i++) {
+		r = attach_program(o, programs[i]);
+		if (r == -EAGAIN) /* its alternative is not loaded: the plan has it as absent */
+			r = 0;
+	}
+	o->config.drop(o->config.ctx);
+	return r;
+}
+
+void sonde_object_detach(struct sonde_object *o, const uint32_t *programs, size_t n)
+{
+	assert(o && programs);
+
+	for (size_t i = 0; i < n; i++) {
+		(void)bpf_link__destroy(TAKE_PTR(o->links[programs[i]]));
+		o->plan.attached &= ~SONDE_PLAN_BIT(programs[i]);
+	}
+}
+
 int sonde_object_iterate(struct sonde_object *o, uint32_t program)
 {
 	_cleanup_close_ int fd = -1;

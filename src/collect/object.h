@@ -66,6 +66,10 @@ int sonde_object_start(struct sonde_object *o, const uint32_t *order, size_t n,
  */
 void sonde_object_try(struct sonde_object *o);
 
+/* Attaches programs of an option behind the start, and takes them off again. Return: 0 (also refused), -errno. */
+int sonde_object_attach(struct sonde_object *o, const uint32_t *programs, size_t n) _must_check_;
+void sonde_object_detach(struct sonde_object *o, const uint32_t *programs, size_t n);
+
 /* Runs an iterator to its end. Return: 0, -EOPNOTSUPP (not attached), -errno. */
 int sonde_object_iterate(struct sonde_object *o, uint32_t program) _must_check_;
 

@@ -335,6 +335,10 @@ static int emit_udp(struct out *o)
 		{SONDE_METER_UDP_RECEIVED_BYTES, u->received_bytes},
 		{SONDE_METER_UDP_WRITE_CALLS, u->write_calls},
 		{SONDE_METER_UDP_READ_CALLS, u->read_calls},
+		{SONDE_METER_UDP_WRITE_TIMED_CALLS, u->write_timed_calls},
+		{SONDE_METER_UDP_WRITE_TIME_SUM, u->write_time_ns},
+		{SONDE_METER_UDP_READ_TIMED_CALLS, u->read_timed_calls},
+		{SONDE_METER_UDP_READ_TIME_SUM, u->read_time_ns},
 		{SONDE_METER_UDP_BUFFER_DROPPED, u->buffer_dropped_datagrams},
 		{SONDE_METER_UDP_BUFFER_DROPPED_BYTES, u->buffer_dropped_bytes},
 	};

@@ -112,6 +112,7 @@ _Static_assert(sizeof(struct sonde_probe_request) == 128, "request layout");
 #define SONDE_PROBE_METRICS_ACCEPT "accept(2) calls, time in the accept queue"
 #define SONDE_PROBE_METRICS_LOCAL_CONNECT "connects that fail before a SYN"
 #define SONDE_PROBE_METRICS_CLOSE_TIME "execution time of close"
+#define SONDE_PROBE_METRICS_UDP_TIMES "execution time of UDP sends and reads"
 
 enum sonde_probe_reply_type {
 	SONDE_PROBE_HELLO = 1,

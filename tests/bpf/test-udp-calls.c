@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 static const int families[] = {AF_INET, AF_INET6};
 
 /* datagrams and bytes sent, then received, of one role and port */
@@ -471,6 +473,57 @@ static void a_server_knows_its_client_while_that_lives(void **state)
 	(void)close(server);
 }
 
+/* Only while it is asked for; the time that a read waited is in it. */
+static void calls_are_timed_on_demand(void **state)
+{
+	struct udp_fixture *f = *state;
+	const uint32_t option = SONDE_PROBE_OPTION_EXECUTION_TIME;
+	struct sonde_udp_cell c;
+	char room[8];
+	uint64_t wrote_ns, read_ns, since;
+	uint16_t port;
+	int server = udp_bound(AF_INET, &port), client = udp_connected(AF_INET, port);
+	struct timeval wait = {.tv_usec = 30000};
+	pid_t later;
+
+	udp_send(client, 5);
+	(void)udp_receive(server, 5);
+	assert_ok(udp_fixture_set_options(f, option));
+	since = sonde_mono_ns();
+	for (int i = 0; i < 10; i++)
+		udp_send(client, 5);
+	wrote_ns = sonde_mono_ns() - since;
+	for (int i = 0; i < 10; i++)
+		(void)udp_receive(server, 5);
+	later = fork();
+	if (later == 0) {
+		usleep(50000);
+		udp_send(client, 5);
+		_exit(0);
+	}
+	assert_ok(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)));
+	assert_int_equal(recv(server, room, sizeof(room), 0), -1); /* timed out: no call */
+	wait.tv_usec = 0;
+	assert_ok(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)));
+	since = sonde_mono_ns();
+	(void)udp_receive_at_once(server, 5);
+	read_ns = sonde_mono_ns() - since;
+	assert_int_equal(waitpid(later, NULL, 0), later);
+	assert_ok(udp_fixture_set_options(f, 0));
+	udp_send(client, 5);
+	udp_fixture_snapshot(f);
+	c = udp_fixture_sum(f, getpid(), UDP_CLIENT, port);
+	assert_int_equal(c.write_calls, 12);
+	assert_int_equal(c.write_timed_calls, 10);
+	assert_in_range(c.write_time_ns, 1, wrote_ns);
+	c = udp_fixture_sum(f, getpid(), UDP_SERVER, port);
+	assert_int_equal(c.read_timed_calls, 11);
+	assert_true(c.read_time_ns + 1000000 > read_ns);
+	assert_true(c.read_time_ns < read_ns + 10 * wrote_ns + 100000000);
+	(void)close(client);
+	(void)close(server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -489,6 +542,7 @@ int main(void)
 		cmocka_unit_test(a_shared_socket_is_counted_by_caller),
 		cmocka_unit_test(a_socket_connected_from_a_served_port_serves),
 		cmocka_unit_test(a_server_knows_its_client_while_that_lives),
+		cmocka_unit_test(calls_are_timed_on_demand),
 	};
 
 	return udp_fixture_main(tests);

@@ -163,7 +163,8 @@ int main(void)
 		cmocka_unit_test(a_connected_client_and_its_server),
 		cmocka_unit_test(an_unconnected_socket_has_a_flow_a_peer),
 		cmocka_unit_test(drops_are_the_flows),
-		cmocka_unit_test(what_finds_no_room_is_summed), /* fills the shared one's tables too */
+		cmocka_unit_test(
+			what_finds_no_room_is_summed), /* fills the shared one's tables too */
 	};
 
 	return udp_fixture_main(tests);

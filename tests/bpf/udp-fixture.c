@@ -151,6 +151,12 @@ int udp_fixture_main_(const char *name, const struct CMUnitTest *tests, size_t n
 	return _cmocka_run_group_tests(name, tests, n, setup, teardown);
 }
 
+int udp_fixture_set_options(struct udp_fixture *f, uint32_t options)
+{
+	return sonde_collector_udp.set_options(f->state, options,
+					       (struct sonde_collect_sink){.emit = keep, .ctx = f});
+}
+
 void udp_fixture_target(struct udp_fixture *f, pid_t pid, uint64_t task_mask)
 {
 	assert_ok(sonde_collector_udp.target_add(f->state, (uint32_t)pid, task_mask));
@@ -307,16 +313,22 @@ void udp_send(int fd, size_t n)
 	assert_int_equal(send(fd, bytes, n, 0), n);
 }
 
-uint16_t udp_receive(int fd, size_t n)
+uint16_t udp_receive_at_once(int fd, size_t n)
 {
 	static char room[65536];
-	struct pollfd p = {.fd = fd, .events = POLLIN};
 	struct sockaddr_storage a = {0};
 	socklen_t size = sizeof(a);
 
-	assert_int_equal(poll(&p, 1, 1000), 1);
 	assert_int_equal(recvfrom(fd, room, sizeof(room), 0, (struct sockaddr *)&a, &size), n);
 	return port_in(&a);
+}
+
+uint16_t udp_receive(int fd, size_t n)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	assert_int_equal(poll(&p, 1, 1000), 1);
+	return udp_receive_at_once(fd, n);
 }
 
 /* Two lines a group: names, then numbers in the same order. */

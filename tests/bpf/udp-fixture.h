@@ -57,6 +57,7 @@ int udp_fixture_main_(const char *name, const struct CMUnitTest *tests, size_t n
 /* Whether a PROBE record says so of the hook of this name. */
 bool udp_fixture_attached(const struct udp_fixture *f, const char *name);
 
+int udp_fixture_set_options(struct udp_fixture *f, uint32_t options);
 void udp_fixture_target(struct udp_fixture *f, pid_t pid, uint64_t task_mask);
 void udp_fixture_seed(struct udp_fixture *f);
 void udp_fixture_snapshot(struct udp_fixture *f);
@@ -86,6 +87,8 @@ void udp_send_to(int fd, int family, uint16_t port, size_t n);
 void udp_send(int fd, size_t n);
 /* recvfrom() with the sender's address, within a second; returns its port. @n: what must come. */
 uint16_t udp_receive(int fd, size_t n);
+/* The same in the one call, however long it takes. */
+uint16_t udp_receive_at_once(int fd, size_t n);
 
 /* One number of /proc/net/snmp ("Udp", "InDatagrams") or, with @group "Udp6", of snmp6. */
 uint64_t udp_nstat(const char *group, const char *name);

@@ -90,8 +90,9 @@ static void read_clock(void *ctx, uint64_t *ret_ns, uint64_t *ret_runs)
 	*ret_runs = s->skel->bss->sonde_clock_runs;
 }
 
-/* Everything before the kernel is asked to change. */
-static int new_state(const struct sonde_collect_config *config, struct udp_state **ret)
+/* Everything before the kernel is asked to change. @forced: options that are planned for, whoever asks later. */
+static int new_state(const struct sonde_collect_config *config, uint32_t forced,
+		     struct udp_state **ret)
 {
 	_cleanup_(udp_stopp) struct udp_state *s = calloc(1, sizeof(*s));
 	struct sonde_collect_config bounded = *config;
@@ -99,6 +100,7 @@ static int new_state(const struct sonde_collect_config *config, struct udp_state
 
 	if (!s)
 		return -ENOMEM;
+	bounded.options |= forced;
 	bounded.max_targets = clamp(config->max_targets, 1, TARGETS_MAX);
 	s->cell_limit = clamp(config->max_cells, CELLS_MIN, CELLS_MAX);
 	s->other_limit = clamp(2 * bounded.max_targets, 2, OTHERS_MAX);
@@ -133,7 +135,7 @@ static int udp_start(const struct sonde_collect_config *config, struct sonde_col
 
 	assert(config && ret_state);
 
-	r = new_state(config, &s);
+	r = new_state(config, SONDE_PROBE_OPTION_EXECUTION_TIME, &s);
 	if (r < 0)
 		return r;
 	if (timing)
@@ -158,7 +160,7 @@ static int udp_plan(const struct sonde_collect_config *config, struct sonde_coll
 
 	assert(config);
 
-	r = new_state(config, &s);
+	r = new_state(config, 0, &s);
 	if (r < 0)
 		return r;
 	if (config->trial)
@@ -174,7 +176,7 @@ static int udp_memory(const struct sonde_collect_config *config, struct sonde_co
 
 	assert(config && sum);
 
-	r = new_state(config, &s);
+	r = new_state(config, 0, &s);
 	if (r == 0)
 		r = open_skeleton(s, 0, &object);
 	return r < 0 ? r : sonde_plan_memory(object, sum);
@@ -261,6 +263,30 @@ static int udp_seed(void *state, struct sonde_collect_timing *timing)
 	return r;
 }
 
+/* Loaded from the start, as a later task may ask; attached while one does. */
+static int udp_set_options(void *state, uint32_t options, struct sonde_collect_sink sink)
+{
+	static const uint32_t programs[] = {
+		SONDE_UDP_PROGRAM_ENTER_SEND4, SONDE_UDP_PROGRAM_ENTER_SEND6,
+		SONDE_UDP_PROGRAM_ENTER_READ4, SONDE_UDP_PROGRAM_ENTER_READ6,
+		SONDE_UDP_PROGRAM_SYSCALL,
+	};
+	struct udp_state *s = state;
+	bool wanted = options & SONDE_PROBE_OPTION_EXECUTION_TIME;
+	int r;
+
+	if (wanted == (s->skel->bss->sonde_timed_since_ns != 0))
+		return 0;
+	if (!wanted) {
+		s->skel->bss->sonde_timed_since_ns = 0;
+		sonde_object_detach(&s->object, programs, ELEMENTS_OF(programs));
+		return 0;
+	}
+	s->skel->bss->sonde_timed_since_ns = sonde_mono_ns();
+	r = sonde_object_attach(&s->object, programs, ELEMENTS_OF(programs));
+	return r < 0 ? r : sonde_plan_tell(&s->object.plan, sink);
+}
+
 const struct sonde_collector sonde_collector_udp = {
 	.name = "udp",
 	.bit = SONDE_PROBE_COLLECT_UDP,
@@ -271,6 +297,7 @@ const struct sonde_collector sonde_collector_udp = {
 	.target_add = udp_target_add,
 	.target_remove = udp_target_remove,
 	.task_remove = udp_task_remove,
+	.set_options = udp_set_options,
 	.seed = udp_seed,
 	.snapshot = udp_snapshot,
 };
