@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 
 #define WRITE SONDE_TCP_CALL_WRITE
@@ -115,7 +116,7 @@ static void by_family(struct fixture *f, bool timed)
 	fixture_wait_acked(p.client);
 	read_ns = call_all(p.server, READ);
 	fixture_snapshot(f);
-	truth_case(timed ? "with times" : "without times");
+	truth_case("%s", timed ? truth_probe(f, SONDE_PROBE_METRICS_CALL_TIME) : "without times");
 	if (truth_has(f, "write calls", "write calls"))
 		compare_calls(f, CLIENT, p.port, WRITE, whole);
 	if (truth_has(f, "read calls", "read calls"))
@@ -270,6 +271,30 @@ static void closes(struct fixture *f)
 	fixture_pair_done(&p);
 }
 
+/* Each further way that this kernel has to time calls, over the same traffic as the first. */
+static void by_every_way(struct fixture *f)
+{
+	static const char *const no_trampoline[] = {"fentry", "fexit", NULL};
+	static const char *const no_function[] = {"fentry", "fexit", "kprobe.multi",
+						  "kretprobe.multi", NULL};
+	static const char *const *const without[] = {no_trampoline, no_function};
+	static struct fixture other; /* large */
+	char last[sizeof(f->probes[0].name)], way[sizeof(last)];
+
+	(void)snprintf(last, sizeof(last), "%s", truth_probe(f, SONDE_PROBE_METRICS_CALL_TIME));
+	for (size_t i = 0; i < ELEMENTS_OF(without); i++) {
+		assert_ok(fixture_open(&other, &(struct fixture_options){.without = without[i]}));
+		fixture_target(&other, getpid(), 1);
+		fixture_set_options(&other, SONDE_PROBE_OPTION_EXECUTION_TIME);
+		(void)snprintf(way, sizeof(way), "%s",
+			       truth_probe(&other, SONDE_PROBE_METRICS_CALL_TIME));
+		if (way[0] && strcmp(way, last) != 0)
+			by_family(&other, true);
+		memcpy(last, way, sizeof(last));
+		fixture_close(&other);
+	}
+}
+
 TRUTH_SCENE(calls)
 {
 	by_family(f, false);
@@ -279,5 +304,6 @@ TRUTH_SCENE(calls)
 	an_accept_that_comes_late(f);
 	connects_without_a_route(f);
 	closes(f);
+	by_every_way(f);
 	fixture_set_options(f, 0);
 }
