@@ -34,8 +34,8 @@ struct sonde_worker_config {
 	pid_t keeper_pid;
 };
 
-/* Runs to the end of the worker's life; borrows everything. Returns the exit status. */
-int sonde_worker_run(const struct sonde_worker_config *config);
+/* Runs to the end of the worker's life; copies @given, borrows what it points to. Returns the exit status. */
+int sonde_worker_run(const struct sonde_worker_config *given);
 
 /* The part behind the filter: HELLO, then requests. @policy is borrowed. For tests, which have no capabilities to give up. */
 struct sonde_serve;

@@ -73,13 +73,19 @@ static const struct sonde_collect_config config = {
 	.drop = drop_nothing,
 };
 
+static bool says(const char *text, const char *words)
+{
+	return text && strstr(text, words);
+}
+
 /* Descriptors of BPF objects that this process holds. */
 static size_t count_bpf_fds(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
 	size_t n = 0;
 
-	assert_non_null(dir);
+	if (!dir)
+		return SIZE_MAX;
 	for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
 		char link[64];
 		ssize_t len = readlinkat(dirfd(dir), e->d_name, link, sizeof(link) - 1);
@@ -175,10 +181,10 @@ static void trampolines_and_kprobes_are_there_if_the_kernel_says_so(void **state
 	assert_ok(sonde_plan_init(&p, &table, &config));
 	assert_int_equal(p.refused[FENTRY] == NULL, trampoline == 0);
 	if (trampoline < 0)
-		assert_non_null(strstr(p.refused[FENTRY], strerror(-trampoline)));
+		assert_true(says(p.refused[FENTRY], strerror(-trampoline)));
 	assert_int_equal(p.refused[KPROBE] == NULL, kprobes);
 	if (!kprobes)
-		assert_non_null(strstr(p.refused[KPROBE], "no kprobes"));
+		assert_true(says(p.refused[KPROBE], "no kprobes"));
 	sonde_plan_done(&p);
 }
 
@@ -284,8 +290,7 @@ static void expect(const struct sonde_kernel_btf_files *btf, struct sonde_plan_t
 	*own = table;
 	assert_ok(sonde_plan_init(&p, own, &c));
 	if (why) {
-		assert_non_null(p.refused[FITS]);
-		assert_non_null(strstr(p.refused[FITS], why));
+		assert_true(says(p.refused[FITS], why));
 		assert_int_equal(p.chosen[0], -1);
 	} else {
 		assert_null(p.refused[FITS]);
