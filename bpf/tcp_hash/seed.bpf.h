@@ -72,6 +72,8 @@ static __noinline int seed_connected(__u64 sk, __u32 pid, __u32 state)
 	s.base.acked_seq = now.snd_una;
 	s.base.received_seq = now.copied_seq;
 	s.base.arrived_seq = now.rcv_nxt - now.fin_arrived;
+	if (now.fin_arrived && (__s32)(s.base.received_seq - s.base.arrived_seq) > 0)
+		s.base.received_seq = s.base.arrived_seq;
 	s.base.segments_out = now.segments_out;
 	s.base.segments_in = now.segments_in;
 	s.base.retrans = now.retrans;
@@ -79,6 +81,8 @@ static __noinline int seed_connected(__u64 sk, __u32 pid, __u32 state)
 	if (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) {
 		s.base.sent_end = now.write_seq - 1;
 		s.base.sent_seq = s.base.sent_end;
+		if ((__s32)(s.base.acked_seq - s.base.sent_end) > 0) /* the FIN, too */
+			s.base.acked_seq = s.base.sent_end;
 		s.flags |= SONDE_HASH_FIN_SENT | SONDE_HASH_HALF_COUNTED;
 		s.closer = SONDE_TCP_CLOSE_LOCAL_FIN + 1;
 	}

@@ -270,8 +270,8 @@ static int hash_seed(void *state, struct sonde_collect_timing *timing)
 		r = run_seed_pass(s, SONDE_HASH_SEED_ENTER);
 	drop(s);
 	if (timing) {
-		timing->seed_ns += sonde_mono_ns() - start;
-		timing->seeded_sockets += s->skel->bss->sonde_seeded - before;
+		timing->seed_ns = sonde_mono_ns() - start;
+		timing->seeded_sockets = s->skel->bss->sonde_seeded - before;
 	}
 	return r;
 }
