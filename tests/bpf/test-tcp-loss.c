@@ -43,6 +43,10 @@ static void assert_drops(const struct fixture *f, enum sonde_tcp_role role, uint
 	uint64_t ours = drops(f, role, port, "NETFILTER_DROP", direction);
 
 	assert_true(nft > 0);
+	if (!fixture_measures(f, "drops by reason", NULL)) {
+		assert_int_equal(f->n_drops, 0);
+		return;
+	}
 	assert_true(ours <= nft);
 	assert_true(nft - ours <= fixture_loss(f, SONDE_TCP_LOSS_SKIPPED_RUNS));
 }
@@ -155,8 +159,11 @@ static void a_drop_on_the_way_out_is_the_senders(void **state)
 	end_and_assert_all_have_a_kind(f, &p);
 }
 
-/* Connects while the rule is there for its first 300 ms; the kernel tries again after a second. */
-static int connect_slowly(uint16_t port, enum veth_side side, const char *rule)
+/*
+ * Connects while the rule is there for its first 300 ms; the kernel tries again after a second.
+ * *@ret_lost: how many it dropped: one, or more on a machine that is slow to take it away.
+ */
+static int connect_slowly(uint16_t port, enum veth_side side, const char *rule, uint64_t *ret_lost)
 {
 	struct pollfd writable = {.events = POLLOUT};
 	socklen_t len = sizeof(int);
@@ -166,9 +173,10 @@ static int connect_slowly(uint16_t port, enum veth_side side, const char *rule)
 		veth_run(&veth, side, "nft add rule inet sonde_test input %s counter drop", rule));
 	fd = veth_connect(&veth, AF_INET, port, SOCK_NONBLOCK);
 	fixture_wait_ms(300);
-	assert_int_equal(veth_end_chain(&veth, side, "input"), 1);
+	*ret_lost = veth_end_chain(&veth, side, "input");
+	assert_true(*ret_lost >= 1);
 	writable.fd = fd;
-	assert_int_equal(poll(&writable, 1, 5000), 1);
+	assert_int_equal(poll(&writable, 1, 30000), 1);
 	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
 	assert_int_equal(error, 0);
 	return fd;
@@ -179,18 +187,19 @@ static void a_lost_syn_is_a_syn_retransmit_and_a_slow_handshake(void **state)
 	struct fixture *f = *state;
 	struct fixture_pair p = {0};
 	struct sonde_tcp_cell c;
+	uint64_t lost;
 	char rule[64];
 
 	p.listener = veth_listen(&veth, AF_INET, 16, &p.port);
 	(void)snprintf(rule, sizeof(rule), "tcp dport %u tcp flags syn / syn,ack", p.port);
-	p.client = connect_slowly(p.port, VETH_SERVER, rule);
+	p.client = connect_slowly(p.port, VETH_SERVER, rule, &lost);
 	p.server = fixture_accept(p.listener);
 	fixture_snapshot(f);
 	c = fixture_sum(f, 0, CLIENT, p.port);
-	assert_int_equal(c.retransmit[SONDE_TCP_RETRANSMIT_SYN], 1);
-	assert_int_equal(c.retransmitted_segments, 1);
+	assert_int_equal(c.retransmit[SONDE_TCP_RETRANSMIT_SYN], lost);
+	assert_int_equal(c.retransmitted_segments, lost);
 	assert_int_equal(c.opened, 1);
-	assert_true(c.handshake_sum_us > 900000 && c.handshake_sum_us < 5000000);
+	assert_true(c.handshake_sum_us > 900000);
 	assert_retransmits_are_the_kernels(f, &p);
 	fixture_pair_done(&p);
 }
@@ -201,11 +210,12 @@ static void a_lost_syn_ack_is_counted_once(void **state)
 	struct fixture *f = *state;
 	struct fixture_pair p = {0};
 	struct sonde_tcp_cell c;
+	uint64_t lost;
 	char rule[64];
 
 	p.listener = veth_listen(&veth, AF_INET, 16, &p.port);
 	(void)snprintf(rule, sizeof(rule), "tcp sport %u tcp flags syn,ack / syn,ack", p.port);
-	p.client = connect_slowly(p.port, VETH_CLIENT, rule);
+	p.client = connect_slowly(p.port, VETH_CLIENT, rule, &lost);
 	p.server = fixture_accept(p.listener);
 	fixture_send(p.client, 10);
 	fixture_recv(p.server, 10);
@@ -241,7 +251,9 @@ static void a_full_accept_queue_is_the_listeners_drop_by_its_name(void **state)
 		clients[i] = veth_connect(&veth, AF_INET, port, SOCK_NONBLOCK);
 	fixture_wait_ms(100);
 	assert_int_equal(listen(listener, 0), 0);
-	assert_int_equal(veth_end_chain(&veth, VETH_SERVER, "input"), CROWD);
+	assert_true(veth_end_chain(&veth, VETH_SERVER, "input") >= CROWD);
+	if (!fixture_measures(f, "drops by reason", NULL))
+		goto out;
 	for (int i = 0; i < 60 && overflows == 0; i++) {
 		fixture_wait_ms(50);
 		fixture_snapshot(f);
@@ -252,6 +264,7 @@ static void a_full_accept_queue_is_the_listeners_drop_by_its_name(void **state)
 		if (strcmp(f->drops[i].reason, "TCP_LISTEN_OVERFLOW") == 0)
 			assert_int_equal(f->drops[i].key.where, SONDE_TCP_WHERE_LISTENER);
 	}
+out:
 	for (int i = 0; i < CROWD; i++)
 		(void)close(clients[i]);
 	(void)close(listener);

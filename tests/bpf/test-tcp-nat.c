@@ -166,5 +166,9 @@ int main(void)
 		cmocka_unit_test(without_the_capability_it_says_so),
 	};
 
+	/* A flow's other address stands in its record. */
+	if (geteuid() == 0 && !fixture_bpf_is_refused() &&
+	    !fixture_is_measured("last values of connections that end", "records"))
+		return fixture_tell_absent("last values of connections that end", "records");
 	return fixture_main(tests);
 }

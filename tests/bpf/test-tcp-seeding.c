@@ -246,7 +246,13 @@ int main(void)
 		cmocka_unit_test(
 			sockets_that_end_while_they_are_seeded_are_closed_once_or_never_open),
 	};
-	int r = fixture_main(tests);
+	int r;
 
+	/* These write into the tags of the first tier. */
+	if (geteuid() == 0 && !fixture_bpf_is_refused() &&
+	    !fixture_is_measured("last values of connections that end", "records"))
+		r = fixture_tell_absent("last values of connections that end", "records");
+	else
+		r = fixture_main(tests);
 	return r ? r : cmocka_run_group_tests(alone, NULL, NULL);
 }
