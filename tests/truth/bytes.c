@@ -147,6 +147,21 @@ static void read_after_reset(struct fixture *f)
 	fixture_pair_done(&p);
 }
 
+/* Until nothing more was acknowledged for two probes of the closed window. */
+static void wait_until_stuck(int fd)
+{
+	uint64_t before, now = words_tcp_info(fd).tcpi_bytes_acked;
+
+	for (int i = 0; i < 20; i++) {
+		before = now;
+		fixture_wait_ms(500);
+		now = words_tcp_info(fd).tcpi_bytes_acked;
+		if (now == before)
+			return;
+	}
+	fail_msg("the window never closed");
+}
+
 /* Nobody reads: what the kernel took beyond the peer's window was sent and is not acknowledged. */
 static void queued_at_the_end(struct fixture *f)
 {
@@ -158,7 +173,7 @@ static void queued_at_the_end(struct fixture *f)
 
 	while ((n = send(p.client, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
 		sent += (uint64_t)n;
-	fixture_wait_ms(100);
+	wait_until_stuck(p.client);
 	server = words_tcp_info(p.server);
 	client = words_tcp_info(p.client);
 	assert_true(client.tcpi_bytes_acked - 1 < sent);
