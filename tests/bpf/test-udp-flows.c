@@ -150,9 +150,18 @@ static void drops_are_the_flows(void **state)
 	udp_fixture_snapshot(f);
 	cell = udp_fixture_sum(f, getpid(), UDP_SERVER, port);
 	flow = find(f, UDP_SERVER, port, udp_port_of(client));
-	assert_non_null(flow);
-	assert_true(flow->drops > 0);
-	assert_int_equal(flow->drops, cell.buffer_dropped_datagrams);
+	assert_true(cell.buffer_dropped_datagrams > 0);
+	if (udp_fixture_attached(f, "tp_btf/udp_fail_queue_rcv_skb with skb")) {
+		assert_non_null(flow);
+		assert_int_equal(flow->drops, cell.buffer_dropped_datagrams);
+	} else { /* nobody names the sender: it is in no flow, but in the sum */
+		uint64_t drops = 0;
+
+		for (size_t i = 0; i < f->n_rests; i++)
+			drops += f->rests[i].rest.drops;
+		assert_null(flow);
+		assert_int_equal(drops, cell.buffer_dropped_datagrams);
+	}
 	(void)close(client);
 	(void)close(server);
 }
