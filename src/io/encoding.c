@@ -14,6 +14,8 @@
  * over 500 MB/s, zstd 6 15.5 and 19.5 at 80 to 150, gzip 6 15.1 and 17.2 at 180. Time on the target's machine is
  * dearer than the last sixth of the bytes. Of a few peers (real reports, 12 kB a message) level 3 gives 6.1 : 1 in
  * 20 us, 6 gives 6.4 in 76, 12 gives 6.5 in 409, 19 gives 6.7 in 8,046: there a few us are nothing.
+ * Tried on messages of three edges, where level 6 gives 7.3: meters sorted by name 7.2, histograms behind the others
+ * 7.3, three-byte matches by an optimal parser 7.7 at eight times the time, a dictionary of all meters' names 8.0.
  */
 #define ZSTD_LEVEL 3
 #define ZSTD_LEVEL_SMALL 6
