@@ -74,3 +74,15 @@ bool feature_best_is_here(const char *metrics)
 		return feature_tracepoint_has("kfree_skb", 3, "sock");
 	return feature_is_here(metrics);
 }
+
+bool feature_has_function(const char *name)
+{
+	_cleanup_(btf_freep) struct btf *btf = btf__load_vmlinux_btf();
+	int id = btf ? btf__find_by_name_kind(btf, "bpf_func_id", BTF_KIND_ENUM) : -1;
+	const struct btf_type *t = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
+
+	for (uint32_t i = 0; t && i < btf_vlen(t); i++)
+		if (strcmp(btf__name_by_offset(btf, btf_enum(t)[i].name_off), name) == 0)
+			return true;
+	return false;
+}

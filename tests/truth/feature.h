@@ -19,3 +19,5 @@ bool feature_best_is_here(const char *metrics);
 bool feature_has_tracepoint(const char *name);
 /* Whether that tracepoint has an argument of that type ("struct sock *" is "sock"), counted from 0. */
 bool feature_tracepoint_has(const char *name, unsigned int argument, const char *type);
+/* Whether BPF programs of the running kernel have that helper (enum bpf_func_id). */
+bool feature_has_function(const char *name);

@@ -180,6 +180,22 @@ const char *truth_probe(const struct fixture *f, const char *metrics)
 	return probe && probe->state == SONDE_PROBE_ATTACHED ? probe->name : "";
 }
 
+bool truth_is_whole(const struct fixture *f, const char *scene)
+{
+	static const char core[] = "payload, segments, gauges";
+	static const char *const of_both_tiers[] = {"bytes", "connections", "connect_failures",
+						    "handshakes"};
+	const struct sonde_probe_probe *probe = find_probe(f, core);
+
+	if (probe && probe->state == SONDE_PROBE_ATTACHED && probe->less[0] == 0)
+		return true;
+	for (size_t i = 0; i < ELEMENTS_OF(of_both_tiers); i++)
+		if (strcmp(scene, of_both_tiers[i]) == 0)
+			return true;
+	return add_absence(scene, core, !feature_has_function("BPF_FUNC_loop"), probe,
+			   probe ? probe->less : "");
+}
+
 void truth_begin(const char *scene)
 {
 	scene_name = scene;
