@@ -90,6 +90,11 @@ static __noinline int seed_connected(__u64 sk, __u32 pid, __u32 state)
 		s.closer = SONDE_TCP_CLOSE_REMOTE_FIN + 1;
 	if (!enter_sock(sk, &s))
 		return 0;
+	/* It ended before it was entered: no hook will see that again. */
+	if (!is_connected(state_of(sk))) {
+		forget_sock(sk);
+		return 0;
+	}
 	cell = cell_of(&s.key);
 	if (cell)
 		add(&cell->cell.seeded, 1);
