@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/num.h"
 #include "model/hist.h"
 
 #define CLIENT SONDE_TCP_ROLE_CLIENT
@@ -50,7 +51,7 @@ static uint64_t netstat(enum veth_side side, const char *name)
 			v = strtok_r(NULL, " \n", &next_value);
 		}
 		if (n && v)
-			found = strtoull(v, NULL, 10);
+			assert_int_equal(sonde_parse_u64(v, 0, UINT64_MAX - 1, &found), 0);
 	}
 	(void)fclose(f);
 	veth_enter(&veth, VETH_CLIENT);
