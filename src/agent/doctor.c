@@ -210,6 +210,34 @@ static void print_ns(uint32_t ns)
 	(void)printf("  %8s", text);
 }
 
+/* Nothing is attached by asking. */
+static const char *plan_state(const struct sonde_probe_probe *p)
+{
+	return p->state == SONDE_PROBE_ATTACHED ? "chosen" : sonde_probe_probe_state_name(p->state);
+}
+
+static void print_verdict(const struct doctor *d, bool ok)
+{
+	const char *before = "";
+
+	if (ok) {
+		(void)printf("Every core metric has a probe.\n");
+		return;
+	}
+	(void)printf("A core metric has no probe here; tasks that need it are refused: ");
+	for (size_t i = 0; i < d->n; i++) {
+		const struct sonde_probe_probe *p = &d->probes[i];
+
+		if (!p->core || p->state != SONDE_PROBE_ABSENT)
+			continue;
+		if (i > 0 && strcmp(p->metrics, d->probes[i - 1].metrics) == 0)
+			continue; /* another alternative of the same */
+		(void)printf("%s%s", before, p->metrics);
+		before = "; ";
+	}
+	(void)printf("%s.\n", *before ? "" : "all");
+}
+
 static void print_plan(const struct doctor *d, bool ok)
 {
 	int metrics = wider(0, "METRIC"), name = wider(0, "PROBE"), per = wider(0, "PER");
@@ -227,8 +255,7 @@ static void print_plan(const struct doctor *d, bool ok)
 		/* A better one measures it: nothing is to be done. */
 		if (p->state == SONDE_PROBE_SPARE)
 			continue;
-		(void)printf("%-*s  %-*s  %-8s", metrics, p->metrics, name, p->name,
-			     sonde_probe_probe_state_name(p->state));
+		(void)printf("%-*s  %-*s  %-8s", metrics, p->metrics, name, p->name, plan_state(p));
 		print_ns(p->target_ns);
 		print_ns(p->other_ns);
 		(void)printf("  %-*s  %s%s%s%s\n", per, p->per, p->reason,
@@ -242,8 +269,7 @@ static void print_plan(const struct doctor *d, bool ok)
 			     (double)d->map_bytes / 1e6, (double)d->map_bytes_full / 1e6);
 	if (d->refused[0])
 		(void)printf("No plan can be made: %s\n", d->refused);
-	(void)printf("%s\n",
-		     ok ? "Every core metric has a probe." : "A core metric has no probe here.");
+	print_verdict(d, ok);
 }
 
 int sonde_doctor_run(struct sonde_probe_client *probe, bool json)

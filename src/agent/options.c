@@ -53,7 +53,7 @@ static const struct sonde_option options[] = {
 		"which processes are reported and under which names; the first match wins"),
 	SONDE_OPTION_UINT(C, "report.queue_reports", queue_reports, "256", "1", "100000",
 			  "reports kept in memory while the backend is away"),
-	SONDE_OPTION_BYTES(C, "report.queue_bytes", queue_bytes, "8MiB", "64KiB", "1GiB",
+	SONDE_OPTION_BYTES(C, "report.queue_bytes", queue_bytes, "32MiB", "64KiB", "1GiB",
 			   "their bytes together"),
 	SONDE_OPTION_ENUM(C, "report.on_unknown", on_unknown, "drop", on_unknown,
 			  "a report that an OAP may have taken: drop it, or send it again"),
