@@ -149,10 +149,30 @@ static __noinline int elsewhere_drop(const struct drop *d)
 	return 0;
 }
 
+/*
+ * Before "inet_defrag: prevent sk release while still in use" (6.9, and its backports)
+ * a fragment that waits for the others has its offset where the socket stands, with
+ * nothing above it: no address of the kernel. Followed, it would be a fault in softirq.
+ */
+struct sk_buff___defrag {
+	int ip_defrag_offset;
+} __attribute__((preserve_access_index));
+
+static __always_inline struct sock *skb_socket(const struct sk_buff *skb)
+{
+	struct sk_buff___defrag *fragment = NULL;
+	__u64 address = 0;
+
+	if (bpf_core_field_exists(fragment->ip_defrag_offset) &&
+	    (bpf_probe_read_kernel(&address, sizeof(address), &skb->sk) || !(address >> 32)))
+		return NULL;
+	return skb->sk;
+}
+
 static __always_inline void on_drop(const struct sk_buff *skb, struct sock *rx_sk, __u32 reason,
 				    void *location)
 {
-	struct sock *sk = rx_sk ?: skb->sk;
+	struct sock *sk = rx_sk ?: skb_socket(skb);
 	struct drop d = {.skb = skb, .sk = sk, .site = (__u64)location, .reason = reason};
 	struct sonde_tag *tag = NULL;
 

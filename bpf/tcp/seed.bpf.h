@@ -42,6 +42,8 @@ static __always_inline void learn(struct sock *sk, __u32 pid)
 	}
 	if (!pid || !is_connected(sk->__sk_common.skc_state))
 		return;
+	if (bpf_sk_storage_get(&sonde_tags, sk, NULL, 0))
+		return; /* an earlier seed's, or met since: its entry says more than ours would */
 	write_identity(pair, &sk->__sk_common);
 	pair->pid = pid;
 	pair->role = SONDE_TCP_ROLE_UNKNOWN; /* a listener's was here */

@@ -226,7 +226,7 @@ static int parse_options(const json_t *o, struct sonde_spec *s, char words[SONDE
 		return invalid(words, "options.executionTime: true or false was expected");
 	if (flows && !json_is_boolean(flows))
 		return invalid(words, "options.withoutFlows: true or false was expected");
-	s->without_flows = flows && json_is_true(flows);
+	s->without_flows = json_is_true(flows);
 	s->execution_time = v ? json_is_true(v) : strcmp(s->preset, "network-calls") == 0;
 	return parse_limits(limits, &s->limits, words);
 }

@@ -71,6 +71,7 @@ static uint64_t packets_of_client(const struct link *l)
 	struct sonde_test_capture c;
 	_cleanup_free_ struct sonde_test_packet *packets = capture(l, &c);
 
+	assert_ptr_equal(c.packet, packets);
 	return sonde_test_capture_count(&c, SONDE_TEST_CLIENT, 0, 0, -1);
 }
 
