@@ -243,9 +243,9 @@ static void a_syn_cookie_has_no_handshake_time(void **state)
 	struct fixture_pair p;
 	struct sonde_tcp_cell c;
 
-	assert_true(veth_run(&veth, VETH_SERVER, "sysctl -qw net.ipv4.tcp_syncookies=2"));
+	assert_true(veth_run(&veth, VETH_SERVER, "echo 2 >/proc/sys/net/ipv4/tcp_syncookies"));
 	p = veth_pair(&veth, AF_INET);
-	assert_true(veth_run(&veth, VETH_SERVER, "sysctl -qw net.ipv4.tcp_syncookies=1"));
+	assert_true(veth_run(&veth, VETH_SERVER, "echo 1 >/proc/sys/net/ipv4/tcp_syncookies"));
 	fixture_send(p.client, 1000);
 	fixture_recv(p.server, 1000);
 	fixture_wait_acked(p.client);
