@@ -97,7 +97,7 @@ void truth_seen(const char *metric, uint64_t truth, const char *source, uint64_t
 		uint64_t ledger)
 {
 	const uint64_t runs = words_runs_of_process_1() - scene_runs_of_1;
-	const uint64_t unseen = runs > 0 ? (truth + 99) / 100 : 0;
+	const uint64_t unseen = runs > 0 ? truth / 100 : 0;
 	char why[TRUTH_TEXT_MAX] = "";
 
 	if (ledger > 0)
