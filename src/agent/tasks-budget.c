@@ -35,7 +35,7 @@ static void stop(struct sonde_task *t, const char *fmt, ...)
 	tasks_finish(t, SONDE_TASK_STOPPED, "budget: %s", words);
 }
 
-/* Cells of its processes; the `other` cells are none of a peer's. */
+/* Cells that the task's reports have; the `other` cells are none of a peer's. */
 static size_t count_peers(const struct sonde_task *t)
 {
 	const struct sonde_snapshot *s = &t->tasks->snapshot;
@@ -44,8 +44,7 @@ static size_t count_peers(const struct sonde_task *t)
 	for (size_t i = 0; i < s->n_cells; i++) {
 		const struct sonde_cell_state *c = s->cells[i];
 
-		n += c && !(c->key.flags & SONDE_TCP_CELL_OTHER) &&
-		     sonde_view_has(&t->view, c->key.pid);
+		n += sonde_view_counts(&t->view, s, i) && !(c->key.flags & SONDE_TCP_CELL_OTHER);
 	}
 	return n;
 }

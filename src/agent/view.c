@@ -10,7 +10,9 @@ static void forget_all(struct sonde_view *v)
 	for (size_t i = 0; i < v->n_last; i++)
 		(void)sonde_cell_state_unref(v->last[i]);
 	free(v->last);
+	free(v->as_joined);
 	v->last = NULL;
+	v->as_joined = NULL;
 	v->n_last = 0;
 }
 
@@ -59,13 +61,19 @@ bool sonde_view_has(const struct sonde_view *v, uint32_t pid)
 static int grow(struct sonde_view *v, size_t n)
 {
 	struct sonde_cell_state **last;
+	bool *as_joined;
 
 	if (n <= v->n_last)
 		return 0;
+	as_joined = reallocarray(v->as_joined, n, sizeof(*as_joined));
+	if (!as_joined)
+		return -ENOMEM;
+	v->as_joined = as_joined;
 	last = reallocarray(v->last, n, sizeof(void *));
 	if (!last)
 		return -ENOMEM;
 	memset(last + v->n_last, 0, (n - v->n_last) * sizeof(void *));
+	memset(as_joined + v->n_last, 0, (n - v->n_last) * sizeof(*as_joined));
 	v->last = last;
 	v->n_last = n;
 	return 0;
@@ -75,6 +83,8 @@ static void set_last(struct sonde_view *v, size_t i, struct sonde_cell_state *st
 {
 	struct sonde_cell_state *old = v->last[i];
 
+	if (old != state)
+		v->as_joined[i] = false;
 	v->last[i] = sonde_cell_state_ref(state);
 	(void)sonde_cell_state_unref(old);
 }
@@ -101,8 +111,10 @@ int sonde_view_add(struct sonde_view *v, uint32_t pid, const struct sonde_snapsh
 	pids[at] = pid;
 	v->n_pids++;
 	for (size_t i = 0; since && i < since->n_cells; i++) {
-		if (since->cells[i] && since->cells[i]->key.pid == pid)
-			set_last(v, i, since->cells[i]);
+		if (!since->cells[i] || since->cells[i]->key.pid != pid)
+			continue;
+		set_last(v, i, since->cells[i]);
+		v->as_joined[i] = true;
 	}
 	return 0;
 }
@@ -223,6 +235,17 @@ static bool sees(const struct sonde_view *v, const struct sonde_tcp_cell_key *ke
 		key->protocol == IPPROTO_UDP ? SONDE_PROBE_COLLECT_UDP : SONDE_PROBE_COLLECT_TCP;
 
 	return (!v->collectors || v->collectors & collector) && sonde_view_has(v, key->pid);
+}
+
+bool sonde_view_counts(const struct sonde_view *v, const struct sonde_snapshot *s, size_t i)
+{
+	const struct sonde_cell_state *now = s->cells[i];
+
+	assert(v && i < s->n_cells);
+
+	if (!now || !sees(v, &now->key))
+		return false;
+	return now->cell.open || i >= v->n_last || now != v->last[i] || !v->as_joined[i];
 }
 
 int sonde_view_difference(struct sonde_view *v, const struct sonde_snapshot *s,

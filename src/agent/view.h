@@ -18,6 +18,7 @@
 
 struct sonde_view {
 	struct sonde_cell_state **last; /* what was reported up to; NULL = nothing */
+	bool *as_joined; /* owned; by cell: @last is still its state when the pid joined */
 	size_t n_last;
 	uint32_t collectors; /* SONDE_PROBE_COLLECT_*: whose cells it sees; 0 = everybody's */
 	uint32_t *pids;	     /* ascending */
@@ -34,6 +35,9 @@ int sonde_view_add(struct sonde_view *v, uint32_t pid,
 		   const struct sonde_snapshot *since) _must_check_;
 void sonde_view_remove(struct sonde_view *v, uint32_t pid);
 bool sonde_view_has(const struct sonde_view *v, uint32_t pid);
+
+/* Whether a difference has, or had, an edge for cell @i: it changed since its pid joined, or has open connections. */
+bool sonde_view_counts(const struct sonde_view *v, const struct sonde_snapshot *s, size_t i);
 
 /* The probe's worker began anew: cells count from 0 again. The pids stay. */
 void sonde_view_rebase(struct sonde_view *v);

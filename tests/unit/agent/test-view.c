@@ -116,6 +116,26 @@ static uint64_t sent(struct stage *t, struct sonde_view *v)
 	return n;
 }
 
+static void what_is_of_before_counts_once_it_changes(void **state)
+{
+	_cleanup_(sonde_view_done) struct sonde_view v = {0};
+	struct stage *t = *state;
+
+	begin(t);
+	tell_cell(t, 0, 1, 100, 0);
+	tell_cell(t, 1, 1, 100, 1);
+	end(t);
+	assert_ok(sonde_view_add(&v, 1, &t->s));
+	assert_false(sonde_view_counts(&v, &t->s, 0));
+	assert_true(sonde_view_counts(&v, &t->s, sonde_snapshot_place(0, 1))); /* open */
+	begin(t);
+	tell_cell(t, 0, 1, 101, 0);
+	end(t);
+	assert_true(sonde_view_counts(&v, &t->s, 0));
+	assert_int_equal(sent(t, &v), 1);
+	assert_true(sonde_view_counts(&v, &t->s, 0)); /* of the task still, though it is told */
+}
+
 static void overlapping_views_are_each_exact(void **state)
 {
 	_cleanup_(sonde_view_done) struct sonde_view a = {0}, b = {0};
@@ -288,6 +308,7 @@ static void records_out_of_range_are_refused_and_counted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(what_is_of_before_counts_once_it_changes),
 		TEST(overlapping_views_are_each_exact),
 		TEST(a_worker_that_begins_anew_counts_from_zero),
 		TEST(a_histogram_count_may_wrap),
