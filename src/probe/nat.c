@@ -16,19 +16,21 @@
 #define DESTINATIONS_KNOWN 1024
 #define PLAIN_FOR_NS (10 * SONDE_NS_PER_S)
 
-/* A flow that is translated. */
+/* A flow that is translated, or not tracked: then the port is 0. */
 struct known_flow {
 	uint64_t id; /* 0 = free */
 	uint8_t backend[16];
 	uint16_t port;
 };
 
-/* Where a service is asked for that was not translated the last time. */
+/* Where a service is asked for of which conntrack said that it was not translated the last time. */
 struct plain {
+	uint64_t netns; /* its rules, and perhaps its addresses, are its own */
 	uint8_t addr[16];
 	uint16_t port;
 	uint8_t protocol;
 	uint8_t role;
+	uint8_t pad[4];
 	uint64_t until_ns; /* 0 = free */
 };
 
@@ -37,7 +39,7 @@ struct sonde_nat {
 	bool off;
 	uint64_t now_ns;
 	uint32_t questions;
-	struct known_flow *flows; /* owned; NULL until the first that is translated */
+	struct known_flow *flows; /* owned; NULL until the first that is known */
 	struct plain plain[DESTINATIONS_KNOWN];
 };
 
@@ -104,8 +106,10 @@ static uint32_t hash(const void *data, size_t len)
 static struct plain *find_plain(struct sonde_nat *n, const struct sonde_flow *f, bool *ret_known)
 {
 	bool client = f->role == SONDE_TCP_ROLE_CLIENT;
-	struct plain want = {
-		.port = client ? f->rport : 0, .protocol = f->protocol, .role = f->role};
+	struct plain want = {.netns = f->netns,
+			     .port = client ? f->rport : 0,
+			     .protocol = f->protocol,
+			     .role = f->role};
 	struct plain *p;
 
 	memcpy(want.addr, f->raddr, sizeof(want.addr));
@@ -124,13 +128,23 @@ static struct known_flow *find_known(struct sonde_nat *n, uint64_t id)
 	return n->flows ? &n->flows[hash(&id, sizeof(id)) & (FLOWS_KNOWN - 1)] : NULL;
 }
 
+static void keep_known(struct sonde_nat *n, uint64_t id, const uint8_t backend[16], uint16_t port)
+{
+	struct known_flow *known = find_known(n, id);
+
+	if (!known)
+		return;
+	known->id = id;
+	known->port = port;
+	memcpy(known->backend, backend, sizeof(known->backend));
+}
+
 void sonde_nat_ask(struct sonde_nat *n, struct sonde_flow *flow)
 {
 	struct sonde_conntrack_tuple own = {
 		.from_port = flow->lport, .to_port = flow->rport, .protocol = flow->protocol};
-	struct known_flow *known;
 	struct plain *plain;
-	uint8_t addr[16];
+	uint8_t addr[16] = {0};
 	uint16_t port;
 	bool is_plain;
 	int r;
@@ -146,19 +160,17 @@ void sonde_nat_ask(struct sonde_nat *n, struct sonde_flow *flow)
 		n->off = true;
 		return;
 	}
-	if (r < 0 || (port == flow->rport && memcmp(addr, flow->raddr, sizeof(addr)) == 0)) {
+	if (r == -ENOENT) /* of this flow alone: another one to there may be tracked */
+		keep_known(n, flow->id, addr, 0);
+	if (r < 0)
+		return;
+	if (port == flow->rport && memcmp(addr, flow->raddr, sizeof(addr)) == 0) {
 		plain->until_ns = n->now_ns + PLAIN_FOR_NS;
 		return;
 	}
-	plain->until_ns = 0;
 	memcpy(flow->backend, addr, sizeof(addr));
 	flow->backend_port = port;
-	known = find_known(n, flow->id);
-	if (!known)
-		return;
-	known->id = flow->id;
-	memcpy(known->backend, addr, sizeof(addr));
-	known->port = port;
+	keep_known(n, flow->id, addr, port);
 }
 
 bool sonde_nat_look_up(struct sonde_nat *n, struct sonde_flow *flow)

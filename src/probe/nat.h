@@ -3,8 +3,9 @@
 
 /*
  * NAT: fills in who is really at the other end of flows whose address is
- * translated. Asks conntrack at most once a flow, and for destinations that are
- * not translated once in a while instead of for each flow. Bounded in memory and
+ * translated. Asks conntrack at most once a flow that it can tell of, and for
+ * destinations of which it says that they are not translated once in a while
+ * instead of for each flow. Bounded in memory and
  * in questions a snapshot; a flow that is not asked about has no backend. One thread.
  */
 
