@@ -26,8 +26,9 @@ static __always_inline void on_full(struct sock *sk, const struct sk_buff *skb)
 	cell = udp_cell(sk, tag, tag->pid, &peer);
 	if (!cell)
 		return;
-	add(&cell->buffer_dropped_datagrams, skb ? segments_of(skb) : 1);
-	flow_dropped(sk, tag, &peer, skb ? segments_of(skb) : 1);
+	/* One, as UdpRcvbufErrors has it, though GRO may have joined several: a read would have had them as one. */
+	add(&cell->buffer_dropped_datagrams, 1);
+	flow_dropped(sk, tag, &peer);
 	if (skb)
 		add(&cell->buffer_dropped_bytes, skb->len);
 	if (!peer.known)

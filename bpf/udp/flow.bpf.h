@@ -51,6 +51,7 @@ static __always_inline void begin_flow(struct sock *sk, const struct sonde_udp_t
 	__u8 raddr[16];
 
 	flow->start_ns = bpf_ktime_get_ns();
+	fresh->last_ns = flow->start_ns; /* a snapshot may see it before its first datagram is added */
 	flow->id = flow_id(key, flow->start_ns);
 	flow->netns = netns_cookie(&sk->__sk_common);
 	flow->pid = key->pid;
@@ -96,6 +97,8 @@ static __always_inline struct sonde_flow_rest *rest_of(const struct sonde_udp_ta
 
 		bpf_map_update_elem(&sonde_flow_rests, &key, &zero, BPF_NOEXIST);
 		rest = bpf_map_lookup_elem(&sonde_flow_rests, &key);
+		if (!rest)
+			lose(SONDE_UDP_LOSS_FLOW_FULL, 1);
 	}
 	return rest;
 }
@@ -164,7 +167,7 @@ static __always_inline void flow_released(struct bpf_sock *ctx)
 }
 
 static __always_inline void flow_dropped(struct sock *sk, const struct sonde_udp_tag *tag,
-					 const struct udp_peer *peer, __u32 datagrams)
+					 const struct udp_peer *peer)
 {
 	struct sonde_udp_flow *flow;
 	struct sonde_flow_rest *rest;
@@ -173,11 +176,11 @@ static __always_inline void flow_dropped(struct sock *sk, const struct sonde_udp
 		return;
 	flow = flow_of(sk, tag, tag->pid, peer);
 	if (flow) {
-		__sync_fetch_and_add(&flow->flow.drops, datagrams);
+		__sync_fetch_and_add(&flow->flow.drops, 1);
 		flow->last_ns = bpf_ktime_get_ns();
 		return;
 	}
 	rest = rest_of(tag, tag->pid);
 	if (rest)
-		add(&rest->drops, datagrams);
+		add(&rest->drops, 1);
 }

@@ -57,5 +57,6 @@ enum sonde_udp_loss {
 	SONDE_UDP_LOSS_BUSY = 5,
 	SONDE_UDP_LOSS_SKIPPED_RUNS =
 		6, /* the kernel skips a program that it interrupts on the same CPU */
-	SONDE_UDP_LOSS_MAX = 7,
+	SONDE_UDP_LOSS_FLOW_FULL = 7, /* neither a flow nor a sum of its process: in the cells only */
+	SONDE_UDP_LOSS_MAX = 8,
 };
