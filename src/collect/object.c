@@ -372,7 +372,8 @@ uint64_t sonde_object_skipped_runs(const struct sonde_object *o)
 		struct bpf_prog_info info = {0};
 		uint32_t size = sizeof(info);
 
-		if (o->links[i] &&
+		/* Also what is detached by now: the kernel counts by program, and what was told must not fall. */
+		if (bpf_program__fd(find_program(o, i)) >= 0 &&
 		    bpf_obj_get_info_by_fd(bpf_program__fd(find_program(o, i)), &info, &size) == 0)
 			skipped += info.recursion_misses;
 	}

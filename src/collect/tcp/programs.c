@@ -367,7 +367,7 @@ int tcp_programs_run_iterator(struct tcp_state *s, uint32_t program)
 	return n < 0 ? -errno : 0;
 }
 
-uint64_t tcp_programs_skipped_runs(const struct tcp_state *s)
+static uint64_t skipped_runs(const struct tcp_state *s, uint64_t programs)
 {
 	uint64_t skipped = 0;
 
@@ -375,9 +375,19 @@ uint64_t tcp_programs_skipped_runs(const struct tcp_state *s)
 		struct bpf_prog_info info = {0};
 		uint32_t size = sizeof(info);
 
-		if (s->links[i] &&
+		if (programs & SONDE_PLAN_BIT(i) && s->links[i] &&
 		    bpf_obj_get_info_by_fd(bpf_program__fd(find_program(s, i)), &info, &size) == 0)
 			skipped += info.recursion_misses;
 	}
 	return skipped;
+}
+
+void tcp_programs_keep_skipped(struct tcp_state *s)
+{
+	s->timing_skipped += skipped_runs(s, TCP_TIMING_PROGRAMS);
+}
+
+uint64_t tcp_programs_skipped_runs(const struct tcp_state *s)
+{
+	return s->timing_skipped + skipped_runs(s, ~0ULL);
 }

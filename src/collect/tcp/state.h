@@ -37,6 +37,7 @@ struct tcp_state {
 	struct tcp_bpf *timing;	       /* owned; programs of call times over skel's maps, or NULL */
 	struct sonde_plan timing_plan; /* … what was chosen for them; kept while a task asks */
 	bool timing_asked;
+	uint64_t timing_skipped; /* runs skipped of programs of call times that are detached */
 	uint32_t cell_limit, other_limit;
 	struct sonde_table cells, rtt, handshake, age, calls, coarse, open, ended;
 	uint64_t ended_before;	     /* sonde_ring_head when the snapshot began */
@@ -97,6 +98,8 @@ int tcp_programs_attach_probe(struct tcp_state *s) _must_check_;
 int tcp_programs_attach_wanted(struct tcp_state *s) _must_check_;
 /* Runs that the kernel refused since the load, because the program was running on that CPU already. */
 uint64_t tcp_programs_skipped_runs(const struct tcp_state *s);
+/* The programs of call times are about to be detached, and later unloaded: keeps what they have of those. */
+void tcp_programs_keep_skipped(struct tcp_state *s);
 /* Notes the ids of what is loaded. */
 void tcp_programs_note(const struct tcp_state *s, const struct tcp_bpf *skel);
 /* Attaches a loaded program of s->timing. */

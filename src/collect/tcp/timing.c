@@ -115,6 +115,7 @@ static void detach(struct tcp_state *s)
 	int r;
 
 	s->skel->bss->sonde_timing = 0;
+	tcp_programs_keep_skipped(s);
 	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++) {
 		if (i != SONDE_TCP_PROGRAM_THREADS && TCP_TIMING_PROGRAMS & SONDE_PLAN_BIT(i))
 			(void)bpf_link__destroy(TAKE_PTR(s->links[i]));
