@@ -145,15 +145,19 @@ static const struct sonde_plan_program programs[SONDE_TCP_PROGRAM_MAX] = {
 					 .target_ns = (cost),                                      \
 					 .other_ns = 40,                                           \
 					 .per = (what)}
-/* What it needs beside, only a kernel with CONFIG_FPROBE has; no arguments are asked for, the first two are pointers. */
+/*
+ * What it needs beside, only a kernel with CONFIG_FPROBE has; no arguments are asked for, the first two are pointers.
+ * And an allocator of hashes that is safe in any context (6.1): without it the kernel warns of a program of this type
+ * whose hashes are not preallocated.
+ */
 #define MULTI(program, kind, in_out, function_name, cost, what)                                    \
-	[SONDE_TCP_PROGRAM_##program] = {                                                          \
-		.function = "sonde_" in_out "_" function_name,                                     \
-		.hook = kind "/" function_name,                                                    \
-		.needs = {"bpf_map_type.BPF_MAP_TYPE_TASK_STORAGE", "bpf_kprobe_multi_link.fp"},   \
-		.target_ns = (cost),                                                               \
-		.other_ns = 60,                                                                    \
-		.per = (what)}
+	[SONDE_TCP_PROGRAM_##program] = {.function = "sonde_" in_out "_" function_name,            \
+					 .hook = kind "/" function_name,                           \
+					 .needs = {"bpf_map_type.BPF_MAP_TYPE_TASK_STORAGE",       \
+						   "bpf_kprobe_multi_link.fp", "bpf_htab.ma"},     \
+					 .target_ns = (cost),                                      \
+					 .other_ns = 60,                                           \
+					 .per = (what)}
 	FUNCTION(FENTRY_SEND, "fentry", "in", "tcp_sendmsg", 90, "write call", "sock*", "msghdr*",
 		 "8"),
 	FUNCTION(FENTRY_RECV, "fentry", "in", "tcp_recvmsg", 90, "read call", "sock*", "msghdr*",
