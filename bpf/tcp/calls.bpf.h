@@ -414,7 +414,12 @@ static __noinline int accepted(__u64 sk)
 	if (waiting) {
 		waited_ns = bpf_ktime_get_ns() - waiting->since_ns;
 		key.peer_pid = waiting->peer_pid;
+		key.port = waiting->lport;
 		bpf_map_delete_elem(&sonde_waiting, &sk);
+	} else if (!key.port) {
+		/* Reset since, and nobody noted where it had come to. */
+		lose(SONDE_TCP_LOSS_CALL_WAITING, 1);
+		return 0;
 	} else {
 		key.peer_pid = peer_of_accepted(&key, rport);
 	}
@@ -635,14 +640,16 @@ static __always_inline void call_closes(const struct sock *sk, struct sonde_tag 
 }
 
 /* Functions of their own for the sake of the stack, which their callers use up on older kernels. */
-static __noinline int waiting_enter(const struct sock *sk, __u32 peer_pid)
+static __noinline int waiting_enter(const struct sock *sk, __u32 peer_pid, __u16 lport)
 {
 	struct sonde_tcp_waiting waiting = {};
 	__u64 key = (__u64)sk;
 
 	waiting.since_ns = bpf_ktime_get_ns();
 	waiting.peer_pid = peer_pid;
-	bpf_map_update_elem(&sonde_waiting, &key, &waiting, BPF_ANY);
+	waiting.lport = lport;
+	if (bpf_map_update_elem(&sonde_waiting, &key, &waiting, BPF_ANY))
+		lose(SONDE_TCP_LOSS_CALL_WAITING, 1);
 	return 0;
 }
 
@@ -658,7 +665,7 @@ static __noinline int waiting_leave(const struct sock *sk)
 static __always_inline void call_waits(const struct sock *sk, const struct sonde_tag *tag)
 {
 	if (sonde_timing && tag->role == SONDE_TCP_ROLE_SERVER)
-		waiting_enter(sk, tag->peer_pid);
+		waiting_enter(sk, tag->peer_pid, tag->lport);
 }
 
 static __always_inline void call_waits_no_more(const struct sock *sk)

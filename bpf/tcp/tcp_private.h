@@ -94,7 +94,8 @@ struct sonde_tcp_coarse {
 struct sonde_tcp_waiting {
 	__u64 since_ns;
 	__u32 peer_pid;
-	__u32 pad;
+	__u16 lport; /* one that is reset while it waits has none */
+	__u16 pad;
 };
 
 /* Programs, as indices of the cost table. */

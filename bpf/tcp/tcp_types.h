@@ -299,7 +299,10 @@ enum sonde_tcp_loss {
 	SONDE_TCP_LOSS_END_UNSEEN =
 		14, /* connections that are gone without an end that a hook saw: their last bytes and close */
 	SONDE_TCP_LOSS_FLOW_FULL = 15, /* connections without a record that no sum had room for */
-	SONDE_TCP_LOSS_MAX = 16,
+	SONDE_TCP_LOSS_LISTENER_FULL = 16, /* listener table full: role of older connections */
+	SONDE_TCP_LOSS_CALL_WAITING =
+		17, /* accepts without the time or the port that was to be kept */
+	SONDE_TCP_LOSS_MAX = 18,
 };
 
 /* Own cost: one slot a program, one value a CPU. */

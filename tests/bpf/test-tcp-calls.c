@@ -551,6 +551,30 @@ static void accept_queue_time_is_that_of_waiting(void **state)
 	assert_non_null(fixture_cell(f, getpid(), SERVER, port));
 }
 
+/* Its own port is gone by the time of accept(2), not from its cell. */
+static void a_connection_that_was_reset_in_the_queue_is_accepted_at_its_port(void **state)
+{
+	struct fixture *f = *state;
+	struct sonde_tcp_calls c;
+	int listener, client, server;
+	uint16_t port;
+
+	fixture_set_options(f, TIME);
+	listener = fixture_listen(AF_INET, 16, &port);
+	client = fixture_connect(AF_INET, port);
+	fixture_abort_on_close(client);
+	(void)close(client);
+	server = fixture_accept(listener);
+	fixture_snapshot(f);
+	c = fixture_calls(f, getpid(), SERVER, port);
+	assert_int_equal(c.accepts, 1);
+	assert_int_equal(c.accept_queue_count, 1);
+	assert_int_equal(fixture_calls(f, getpid(), SERVER, 0).accepts, 0);
+	assert_int_equal(fixture_loss(f, SONDE_TCP_LOSS_CALL_WAITING), 0);
+	(void)close(server);
+	(void)close(listener);
+}
+
 static int try_connect(const char *address, uint16_t port, int flags)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -783,6 +807,7 @@ int main(void)
 		cmocka_unit_test(calls_that_do_not_wait_take_what_they_take),
 		cmocka_unit_test(every_thread_of_a_target_is_timed),
 		cmocka_unit_test(accept_queue_time_is_that_of_waiting),
+		cmocka_unit_test(a_connection_that_was_reset_in_the_queue_is_accepted_at_its_port),
 		cmocka_unit_test(connects_that_fail_before_a_syn_have_their_errno),
 		cmocka_unit_test(a_close_that_lingers_takes_that_long),
 		cmocka_unit_test(each_close_has_its_time),
