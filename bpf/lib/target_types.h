@@ -16,4 +16,6 @@ struct sonde_tcp_target {
 	__u64 task_mask;
 	__u32 root_pid;
 	__u32 state;
+	__u32 seeded; /* generation of the first seed that met it or its parent; 0 = none yet */
+	__u32 pad;
 };

@@ -28,6 +28,18 @@ static __always_inline __u32 current_target(void)
 	return is_target(pid) ? pid : 0;
 }
 
+/* No seed before this one met the target: what it only counts of descriptors was counted by none. */
+static __always_inline bool is_first_seed(__u32 pid, __u32 generation)
+{
+	struct sonde_tcp_target *target = bpf_map_lookup_elem(&sonde_targets, &pid);
+
+	if (!target)
+		return false;
+	if (!target->seeded)
+		target->seeded = generation;
+	return target->seeded == generation;
+}
+
 /*
  * A new process under the number of an entry: that one's process has ended. Its end
  * was not seen when it came before the entry, which user space can't know in time.
@@ -57,6 +69,7 @@ static __always_inline bool on_fork(struct task_struct *parent, struct task_stru
 	entry.task_mask = of_parent->task_mask;
 	entry.root_pid = of_parent->root_pid;
 	entry.state = SONDE_TCP_TARGET_FORKED;
+	entry.seeded = of_parent->seeded;
 	pid = task_pid(child);
 	if (!pid || bpf_map_update_elem(&sonde_targets, &pid, &entry, BPF_ANY)) {
 		lose(SONDE_LOSS_TARGET_FULL, 1);

@@ -118,9 +118,11 @@ static __noinline int server_established(__u64 sk)
 	s.key.role = SONDE_TCP_ROLE_SERVER;
 	write_key(sk, &s.key);
 	l = listener_of(&s, s.key.port);
-	if (!l || !l->pid)
+	if (!l)
 		return 0;
 	s.key.pid = l->pid;
+	if (!is_target(s.key.pid))
+		return 0;
 	s.id = bpf_ktime_get_ns();
 	read_socket(sk, &now);
 	set_base(&s, &now);
@@ -148,21 +150,35 @@ static __noinline int begin_connect(__u64 sk)
 	return 0;
 }
 
+/* Once a socket: leave_listeners() takes it off again. */
+static __noinline int join_listeners(__u64 sk, __u32 pid)
+{
+	struct sonde_hash_listener fresh = {.pid = pid, .members = 1};
+	struct sonde_hash_listener_key key = {};
+	struct sonde_hash_listener *l;
+
+	listener_key(sk, &key);
+	if (bpf_map_update_elem(&sonde_listeners, &key, &fresh, BPF_NOEXIST) == 0)
+		return 0;
+	l = bpf_map_lookup_elem(&sonde_listeners, &key);
+	if (!l)
+		return lose(SONDE_TCP_LOSS_LISTENER_FULL, 1);
+	l->pid = pid;
+	add(&l->members, 1);
+	return 0;
+}
+
 static __noinline int begin_listen(__u64 sk, __u32 pid)
 {
 	struct sonde_hash_sock s = {.kind = SONDE_HASH_LISTENER};
-	struct sonde_hash_listener_key key = {};
-	struct sonde_hash_listener l = {.pid = pid};
 
 	s.key.pid = pid;
 	s.key.role = SONDE_TCP_ROLE_SERVER;
 	write_key(sk, &s.key);
 	s.lport = s.key.port;
 	s.id = bpf_ktime_get_ns();
-	listener_key(sk, &key);
-	if (bpf_map_update_elem(&sonde_listeners, &key, &l, BPF_ANY))
-		lose(SONDE_TCP_LOSS_TUPLE_FULL, 1);
-	enter_sock(sk, &s);
+	if (enter_sock(sk, &s))
+		join_listeners(sk, pid);
 	return 0;
 }
 
@@ -288,7 +304,8 @@ static __noinline int connection_state(__u64 sk, struct sonde_hash_sock *s, int 
 	return 0;
 }
 
-static __always_inline void stop_listening(__u64 sk, const struct sonde_hash_sock *s)
+/* The last member that goes takes the entry with it. */
+static __always_inline void leave_listeners(__u64 sk, const struct sonde_hash_sock *s)
 {
 	struct sonde_hash_listener_key key = {};
 	struct sonde_hash_listener *l;
@@ -296,14 +313,18 @@ static __always_inline void stop_listening(__u64 sk, const struct sonde_hash_soc
 	listener_key(sk, &key);
 	key.port = s->lport; /* the socket's own is gone by now */
 	l = bpf_map_lookup_elem(&sonde_listeners, &key);
-	if (l && l->pid == s->key.pid)
+	if (!l)
+		return;
+	if (l->members)
+		add(&l->members, -1);
+	if (!*(volatile __u64 *)&l->members)
 		bpf_map_delete_elem(&sonde_listeners, &key);
 }
 
 static __always_inline void end_sock(__u64 sk, struct sonde_hash_sock *s)
 {
 	if (s->kind == SONDE_HASH_LISTENER) {
-		stop_listening(sk, s);
+		leave_listeners(sk, s);
 	} else if (s->flags & SONDE_HASH_CLOSED) {
 		fold_rest(sk, s);
 	} else {

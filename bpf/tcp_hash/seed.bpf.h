@@ -40,11 +40,14 @@ static __noinline int learn(__u64 sk, __u32 pid)
 	struct sonde_hash_listener *known;
 
 	listener_key(sk, &key);
+	if (bpf_map_update_elem(&sonde_listeners, &key, &l, BPF_NOEXIST) == 0)
+		return 0;
 	known = bpf_map_lookup_elem(&sonde_listeners, &key);
-	if (known && known->pid && !pid) /* a group: a target's share stays a target's */
-		l.pid = known->pid;
-	if (bpf_map_update_elem(&sonde_listeners, &key, &l, BPF_ANY))
-		lose(SONDE_TCP_LOSS_TUPLE_FULL, 1);
+	if (!known)
+		return lose(SONDE_TCP_LOSS_LISTENER_FULL, 1);
+	known->generation = sonde_seed_generation;
+	if (pid) /* a group: a target's share stays a target's */
+		known->pid = pid;
 	return 0;
 }
 
@@ -132,7 +135,11 @@ static __always_inline void on_file(struct task_struct *task, const struct file 
 {
 	__u64 sk = sock_of(file);
 	__u32 pid, protocol, state;
+	bool first = false;
 
+	/* With any file: a first socket may come later. */
+	if (sonde_seed_pass == SONDE_HASH_SEED_ENTER)
+		first = is_first_seed(task_pid(task), sonde_seed_generation);
 	if (!sk)
 		return;
 	protocol = protocol_of(sk);
@@ -145,7 +152,7 @@ static __always_inline void on_file(struct task_struct *task, const struct file 
 	if (!is_target(pid))
 		pid = 0;
 	if (protocol == PROTOCOL_MPTCP) {
-		if (pid && sonde_seed_pass == SONDE_HASH_SEED_ENTER)
+		if (pid && first)
 			lose(SONDE_TCP_LOSS_UNTRACKED_MPTCP, 1);
 		return;
 	}

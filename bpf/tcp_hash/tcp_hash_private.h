@@ -108,7 +108,8 @@ struct sonde_hash_listener_key {
 	__u8 addr[16];
 };
 struct sonde_hash_listener {
-	__u32 pid; /* the target that owns it, or 0 */
+	__u64 members; /* sockets of targets that listen there: one, or a group (SO_REUSEPORT) */
+	__u32 pid;     /* the target that owns it, of a group's the last; or 0 */
 	__u32 generation;
 };
 

@@ -438,6 +438,31 @@ static void a_reuseport_groups_connections_are_of_their_own_listener(void **stat
 	(void)close(ready[1]);
 }
 
+/* Listeners of one process on one port: the others listen on. */
+static void a_reuseport_groups_member_that_closes_takes_no_other_with_it(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_in at;
+	socklen_t size = sizeof(at);
+	int first = listen_in_group(0), second, client, server;
+	uint16_t port;
+
+	assert_int_equal(getsockname(first, (struct sockaddr *)&at, &size), 0);
+	port = ntohs(at.sin_port);
+	second = listen_in_group(port);
+	(void)close(first);
+	client = fixture_connect(AF_INET, port);
+	server = fixture_accept(second);
+	fixture_send(client, 3);
+	fixture_recv(server, 3);
+	fixture_snapshot(f);
+	assert_int_equal(fixture_sum(f, getpid(), SERVER, port).accepted, 1);
+	assert_moved(f, SERVER, port, 0, 3);
+	(void)close(client);
+	(void)close(server);
+	(void)close(second);
+}
+
 /* Its bytes are of the process that connected, whoever writes; closed once, by the last of them. */
 static void a_socket_that_is_shared_by_fork_is_its_makers(void **state)
 {
@@ -510,6 +535,7 @@ int main(void)
 		cmocka_unit_test(close_range_and_exit_close_each_once),
 		cmocka_unit_test(a_descriptor_that_is_used_again_at_once_is_another_connection),
 		cmocka_unit_test(a_reuseport_groups_connections_are_of_their_own_listener),
+		cmocka_unit_test(a_reuseport_groups_member_that_closes_takes_no_other_with_it),
 		cmocka_unit_test(a_socket_that_is_shared_by_fork_is_its_makers),
 		cmocka_unit_test(a_mapped_address_is_the_ipv4_one),
 	};

@@ -252,6 +252,24 @@ static int run_seed_pass(struct tcp_hash_state *s, enum sonde_hash_seed_pass pas
 	return sonde_object_iterate(&s->object, SONDE_HASH_PROGRAM_SEED);
 }
 
+/* Where the last seeds met a listener and this one did not; those that we saw begin we see end. */
+static void forget_listeners(const struct tcp_hash_state *s)
+{
+	int fd = bpf_map__fd(s->skel->maps.sonde_listeners), r;
+	uint32_t turns = 2 * bpf_map__max_entries(s->skel->maps.sonde_listeners);
+	struct sonde_hash_listener_key at, next;
+	struct sonde_hash_listener l;
+
+	r = bpf_map_get_next_key(fd, NULL, &next);
+	for (uint32_t i = 0; i < turns && r == 0; i++) {
+		at = next;
+		r = bpf_map_get_next_key(fd, &at, &next); /* while it is there */
+		if (bpf_map_lookup_elem(fd, &at, &l) == 0 && l.members == 0 &&
+		    l.generation != s->skel->bss->sonde_seed_generation)
+			(void)bpf_map_delete_elem(fd, &at);
+	}
+}
+
 static int hash_seed(void *state, struct sonde_collect_timing *timing)
 {
 	struct tcp_hash_state *s = state;
@@ -266,8 +284,10 @@ static int hash_seed(void *state, struct sonde_collect_timing *timing)
 		return r;
 	s->skel->bss->sonde_seed_generation++;
 	r = run_seed_pass(s, SONDE_HASH_SEED_LEARN);
-	if (r == 0)
+	if (r == 0) {
+		forget_listeners(s);
 		r = run_seed_pass(s, SONDE_HASH_SEED_ENTER);
+	}
 	drop(s);
 	if (timing) {
 		timing->seed_ns = sonde_mono_ns() - start;
