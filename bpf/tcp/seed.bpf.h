@@ -11,6 +11,7 @@
 
 struct task_struct *sonde_seed_task;	/* compared, never followed */
 __u32 sonde_seed_pid;			/* of that task if it is a target, else 0 */
+bool sonde_seed_first;			/* no earlier seed met that target */
 static struct sonde_tag sonde_seed_tag; /* too large for the stack */
 
 static __always_inline __u32 seed_target(struct task_struct *task)
@@ -22,6 +23,7 @@ static __always_inline __u32 seed_target(struct task_struct *task)
 	pid = task_pid(task);
 	sonde_seed_task = task;
 	sonde_seed_pid = is_target(pid) ? pid : 0;
+	sonde_seed_first = sonde_seed_pid && is_first_seed(pid, sonde_seed_generation);
 	if (sonde_seed_pid)
 		mark_tgid(task->tgid);
 	return sonde_seed_pid;
@@ -37,7 +39,7 @@ static __always_inline void learn(struct sock *sk, __u32 pid)
 		key.netns = netns_cookie(&sk->__sk_common);
 		key.port = sk->__sk_common.skc_num;
 		if (bpf_map_update_elem(&sonde_listeners, &key, &generation, BPF_ANY))
-			lose(SONDE_TCP_LOSS_TUPLE_FULL, 1);
+			lose(SONDE_TCP_LOSS_LISTENER_FULL, 1);
 		return;
 	}
 	if (!pid || !is_connected(sk->__sk_common.skc_state))
@@ -94,7 +96,8 @@ static __always_inline void tag_accept_queue(struct sock *listener, __u32 pid)
 	walk.port = listener->__sk_common.skc_num;
 	bpf_loop(SONDE_TCP_ACCEPT_WALK_MAX, tag_waiting, &walk, 0);
 	queued = listener->sk_ack_backlog;
-	if (walk.next && queued > SONDE_TCP_ACCEPT_WALK_MAX)
+	/* At a later seed these are children of a listener with a tag. */
+	if (sonde_seed_first && walk.next && queued > SONDE_TCP_ACCEPT_WALK_MAX)
 		lose(SONDE_TCP_LOSS_ACCEPT_QUEUE, queued - SONDE_TCP_ACCEPT_WALK_MAX);
 }
 
@@ -127,7 +130,7 @@ static __always_inline void on_file(struct task_struct *task, struct file *file)
 		return;
 	if (sk->sk_protocol != PROTOCOL_TCP) {
 		if (sk->sk_protocol == PROTOCOL_MPTCP && sonde_seed_pass == SONDE_TCP_SEED_TAG &&
-		    pid)
+		    pid && sonde_seed_first)
 			lose(SONDE_TCP_LOSS_UNTRACKED_MPTCP, 1);
 		return;
 	}

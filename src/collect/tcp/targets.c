@@ -83,6 +83,43 @@ static int run_seed_pass(struct tcp_state *s, enum sonde_tcp_seed_pass pass)
 	return tcp_programs_run_iterator(s, SONDE_TCP_PROGRAM_SEED);
 }
 
+/* Where the last seeds met a listener and this one did not. Nothing but LEARN enters any. */
+static void forget_listeners(const struct tcp_state *s)
+{
+	int fd = bpf_map__fd(s->skel->maps.sonde_listeners), r;
+	struct sonde_tcp_listener_key at, next;
+	uint32_t generation;
+
+	r = bpf_map_get_next_key(fd, NULL, &next);
+	while (r == 0) {
+		at = next;
+		r = bpf_map_get_next_key(fd, &at, &next); /* while it is there */
+		if (bpf_map_lookup_elem(fd, &at, &generation) == 0 &&
+		    generation != s->skel->bss->sonde_seed_generation)
+			(void)bpf_map_delete_elem(fd, &at);
+	}
+}
+
+/*
+ * LEARN's entries that no socket of TAG's has taken over: it was closed in between, and
+ * nobody else takes them off. Others come and go meanwhile, so a walk may start over.
+ */
+static void forget_untagged(const struct tcp_state *s)
+{
+	int fd = bpf_map__fd(s->skel->maps.sonde_tuples), r;
+	uint32_t turns = 2 * bpf_map__max_entries(s->skel->maps.sonde_tuples);
+	struct sonde_tcp_tuple at, next;
+	struct sonde_tcp_end end;
+
+	r = bpf_map_get_next_key(fd, NULL, &next);
+	for (uint32_t i = 0; i < turns && r == 0; i++) {
+		at = next;
+		r = bpf_map_get_next_key(fd, &at, &next);
+		if (bpf_map_lookup_elem(fd, &at, &end) == 0 && end.role == SONDE_TCP_ROLE_UNKNOWN)
+			(void)bpf_map_delete_elem(fd, &at);
+	}
+}
+
 int tcp_seed(void *state, struct sonde_collect_timing *timing)
 {
 	struct tcp_state *s = state;
@@ -102,8 +139,12 @@ int tcp_seed(void *state, struct sonde_collect_timing *timing)
 	before = s->skel->bss->sonde_seeded;
 	s->skel->bss->sonde_seed_generation++;
 	r = run_seed_pass(s, SONDE_TCP_SEED_LEARN);
-	if (r == 0)
+	if (r == 0) {
+		forget_listeners(s);
 		r = run_seed_pass(s, SONDE_TCP_SEED_TAG);
+	}
+	if (r == 0)
+		forget_untagged(s);
 	s->config.drop(s->config.ctx);
 	if (r == 0)
 		r = tcp_programs_attach_wanted(s);
