@@ -18,7 +18,10 @@ static __always_inline bool is_server_side(const struct sonde_tag *tag)
 	return generation && *generation == sonde_seed_generation;
 }
 
-/* Everything but the kind. What an event wrote of our FIN stays: it knows its place. */
+/*
+ * Everything but the kind. What an event wrote of our FIN stays: it knows its place.
+ * So do the addresses under which an earlier turn entered the pair: it leaves by them.
+ */
 static __noinline int fill_found(struct sock *sk, struct sonde_tag *tag, __u32 flags, __u32 state,
 				 int moved)
 {
@@ -27,9 +30,10 @@ static __noinline int fill_found(struct sock *sk, struct sonde_tag *tag, __u32 f
 
 	if (!tp)
 		return 0;
-	write_identity(tag, &sk->__sk_common);
+	if (!(tag->flags & TAG_IN_TUPLES))
+		write_identity(tag, &sk->__sk_common);
 	tag->closer = 0;
-	__sync_fetch_and_and(&tag->flags, TAG_FIN_SENT | TAG_CLAIMED);
+	__sync_fetch_and_and(&tag->flags, TAG_FIN_SENT | TAG_CLAIMED | TAG_IN_TUPLES);
 	if (state == TCP_SYN_SENT) {
 		/* Nothing of it was counted yet: `opened` and its bytes follow. */
 		tag->role = SONDE_TCP_ROLE_CLIENT;

@@ -3,6 +3,7 @@
 #include "fixture.h"
 
 #include <bpf/bpf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -211,6 +212,17 @@ static void assert_closed_once(const struct fixture *f, const struct storm *stor
 	*found += c.seeded;
 }
 
+/* Nothing of the storm is open: no address pair of it may be left behind. */
+static void assert_no_pairs(const struct fixture *f)
+{
+	int fd = fixture_map(f, "sonde_tuples");
+	struct sonde_tcp_tuple tuple;
+
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_map_get_next_key(fd, NULL, &tuple), -ENOENT);
+	(void)close(fd);
+}
+
 static void sockets_that_end_while_they_are_seeded_are_closed_once_or_never_open(void **state)
 {
 	uint64_t found = 0;
@@ -229,6 +241,8 @@ static void sockets_that_end_while_they_are_seeded_are_closed_once_or_never_open
 		assert_closed_once(&f, &storm, CLIENT, &found);
 		assert_closed_once(&f, &storm, SERVER, &found);
 		assert_int_equal(fixture_loss(&f, SONDE_TCP_LOSS_BUSY), 0);
+		if (fixture_measures(&f, "last values of connections that end", "records"))
+			assert_no_pairs(&f);
 		end_storm(&storm);
 		fixture_close(&f);
 	}
