@@ -245,6 +245,7 @@ int sonde_policy_load(const char *path, struct sonde_policy **ret, char **ret_er
 {
 	_cleanup_free_ char *text = NULL;
 	_cleanup_close_ int fd = -1;
+	bool named = path != NULL;
 	size_t len = 0;
 	int r;
 
@@ -254,8 +255,12 @@ int sonde_policy_load(const char *path, struct sonde_policy **ret, char **ret_er
 		path = SONDE_POLICY_FILE;
 	/* O_NONBLOCK: a fifo in its place must not hold the probe up before it is refused. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (fd < 0 && errno == ENOENT)
+	/* A name that was mistyped must not open the node. */
+	if (fd < 0 && errno == ENOENT && !named)
 		return sonde_policy_parse("", 0, "built-in policy", PASSWD_FILE, ret, ret_error);
+	if (fd < 0 && errno == ENOENT)
+		return asprintf(ret_error, "%s: there is no such policy file", path) < 0 ? -ENOMEM
+											 : -ENOENT;
 	if (fd < 0)
 		return -errno;
 	r = sonde_policy_check_file(fd, path, ret_error);

@@ -30,9 +30,9 @@ struct sonde_config_spec;
 const struct sonde_config_spec *sonde_policy_spec(void);
 
 /*
- * @path: NULL = SONDE_POLICY_FILE. A file that does not exist is the built-in policy (all defaults of the
+ * @path: NULL = SONDE_POLICY_FILE; where that does not exist, the built-in policy holds (all defaults of the
  * option table, no rule). @ret_error: "FILE:LINE: …" on -EINVAL, words on the others; to be freed.
- * Return: 0, -EINVAL (text), -EPERM (owner, mode or kind of the file), -ENOMEM, -errno of reading.
+ * Return: 0, -EINVAL (text), -ENOENT (a named file), -EPERM (owner, mode or kind of the file), -ENOMEM, -errno of reading.
  */
 int sonde_policy_load(const char *path, struct sonde_policy **ret, char **ret_error) _must_check_;
 

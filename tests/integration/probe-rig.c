@@ -87,7 +87,7 @@ int rig_start_only(struct rig *rig, const char *policy)
 	rig->records = calloc(RIG_RECORDS_MAX, sizeof(*rig->records));
 	assert_non_null(rig->records);
 	rig_dir_make(rig, policy);
-	config.policy = rig->policy;
+	config.policy = policy ? rig->policy : NULL;
 	config.state_dir = rig->dir;
 	config.verbose = getenv("SONDE_TEST_VERBOSE") ? 1 : 0;
 	assert_ok(sd_event_new(&rig->event));
