@@ -289,7 +289,7 @@ int sonde_flows_take(struct sonde_flows *f, const struct sonde_snapshot *s,
 	for (size_t i = 0; i < s->n_flows; i++) {
 		struct sonde_flow flow = s->flows[i];
 
-		if (!sonde_view_has(v, flow.pid))
+		if (!sonde_view_sees(v, flow.pid, flow.protocol))
 			continue;
 		e = sonde_services_take(&f->services, &flow);
 		r = e < 0 ? e : r;
@@ -300,7 +300,7 @@ int sonde_flows_take(struct sonde_flows *f, const struct sonde_snapshot *s,
 	for (size_t i = 0; i < s->n_flow_rests; i++) {
 		const struct sonde_probe_flow_rest *rest = &s->flow_rests[i];
 
-		e = take_rest(f, rest, sonde_view_has(v, rest->key.pid));
+		e = take_rest(f, rest, sonde_view_sees(v, rest->key.pid, rest->key.protocol));
 		r = e < 0 ? e : r;
 	}
 	qsort(f->open, f->n_open, sizeof(f->open[0]), by_bytes);

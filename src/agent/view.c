@@ -229,12 +229,12 @@ static int add_edge(struct sonde_edges *edges, const struct sonde_cell_state *no
 	return 0;
 }
 
-static bool sees(const struct sonde_view *v, const struct sonde_tcp_cell_key *key)
+bool sonde_view_sees(const struct sonde_view *v, uint32_t pid, uint32_t protocol)
 {
 	uint32_t collector =
-		key->protocol == IPPROTO_UDP ? SONDE_PROBE_COLLECT_UDP : SONDE_PROBE_COLLECT_TCP;
+		protocol == IPPROTO_UDP ? SONDE_PROBE_COLLECT_UDP : SONDE_PROBE_COLLECT_TCP;
 
-	return (!v->collectors || v->collectors & collector) && sonde_view_has(v, key->pid);
+	return (!v->collectors || v->collectors & collector) && sonde_view_has(v, pid);
 }
 
 bool sonde_view_counts(const struct sonde_view *v, const struct sonde_snapshot *s, size_t i)
@@ -243,7 +243,7 @@ bool sonde_view_counts(const struct sonde_view *v, const struct sonde_snapshot *
 
 	assert(v && i < s->n_cells);
 
-	if (!now || !sees(v, &now->key))
+	if (!now || !sonde_view_sees(v, now->key.pid, now->key.protocol))
 		return false;
 	return now->cell.open || i >= v->n_last || now != v->last[i] || !v->as_joined[i];
 }
@@ -262,7 +262,7 @@ int sonde_view_difference(struct sonde_view *v, const struct sonde_snapshot *s,
 		struct sonde_cell_state *now = s->cells[i];
 		struct sonde_process *self;
 
-		if (!now || !sees(v, &now->key))
+		if (!now || !sonde_view_sees(v, now->key.pid, now->key.protocol))
 			continue;
 		if (now == v->last[i] && !now->cell.open)
 			continue;

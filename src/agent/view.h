@@ -35,6 +35,8 @@ int sonde_view_add(struct sonde_view *v, uint32_t pid,
 		   const struct sonde_snapshot *since) _must_check_;
 void sonde_view_remove(struct sonde_view *v, uint32_t pid);
 bool sonde_view_has(const struct sonde_view *v, uint32_t pid);
+/* The same, and @protocol (IPPROTO_*) is of a collector that the task asked for: another task may ask for more. */
+bool sonde_view_sees(const struct sonde_view *v, uint32_t pid, uint32_t protocol);
 
 /* Whether a difference has, or had, an edge for cell @i: it changed since its pid joined, or has open connections. */
 bool sonde_view_counts(const struct sonde_view *v, const struct sonde_snapshot *s, size_t i);

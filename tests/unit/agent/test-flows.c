@@ -284,6 +284,23 @@ static void what_another_task_measured_before_is_not_counted(void **state)
 	assert_total(t, 3, 56);
 }
 
+static void those_of_a_collector_that_another_task_asked_for_are_not_its_own(void **state)
+{
+	struct stage *t = *state;
+
+	t->view.collectors = SONDE_PROBE_COLLECT_UDP;
+	begin(t);
+	tell(t, 1, 7, 100, true);
+	tell(t, 1, 8, 100, false);
+	tell_rest(t, 1, true, 3, 30);
+	tell_rest(t, 1, false, 4, 40);
+	take(t);
+	assert_int_equal(t->flows.n_ended, 0);
+	assert_int_equal(t->flows.n_open, 0);
+	assert_int_equal(t->flows.open_rest.connections, 0);
+	assert_int_equal(t->flows.ended_rest.connections, 0);
+}
+
 static void without_them_nothing_is_kept(void **state)
 {
 	struct stage *t = *state;
@@ -305,6 +322,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_lost_report_is_made_up_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_another_task_measured_before_is_not_counted,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			those_of_a_collector_that_another_task_asked_for_are_not_its_own, set_up,
+			tear_down),
 		cmocka_unit_test_setup_teardown(without_them_nothing_is_kept, set_up, tear_down),
 	};
 
