@@ -113,12 +113,22 @@ int sonde_view_probes(struct sonde_cli *cli, const json_t *task)
 	return sonde_view_table(cli, t);
 }
 
+static bool is_unasked(const json_t *row)
+{
+	const char *reason = json_string_value(json_object_get(row, "reason"));
+
+	return reason && strcmp(reason, "not requested") == 0;
+}
+
 int sonde_view_absent(struct sonde_cli *cli, const json_t *task)
 {
 	static const struct sonde_column columns[] = {
 		{"ABSENT METER", false, false}, {"REASON", false, true}, {NULL}};
 	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
 	const json_t *absent = json_object_get(task, "absent");
+	bool fold = sonde_cli_output(cli) != SONDE_CLI_WIDE;
+	char words[64];
+	size_t unasked = 0;
 	int status;
 
 	if (json_array_size(absent) == 0)
@@ -130,8 +140,18 @@ int sonde_view_absent(struct sonde_cli *cli, const json_t *task)
 	for (size_t i = 0; i < json_array_size(absent); i++) {
 		const json_t *row = json_array_get(absent, i);
 
+		if (fold && is_unasked(row)) {
+			unasked++;
+			continue;
+		}
 		sonde_cell_text(t, row, "meter");
 		sonde_cell_text(t, row, "reason");
+	}
+	if (unasked > 0) {
+		(void)snprintf(words, sizeof(words), "%zu meters of other presets", unasked);
+		sonde_table_add(t, words);
+		sonde_table_add(
+			t, "not requested (network-calls and udp have them; -o wide names them)");
 	}
 	return sonde_view_table(cli, t);
 }

@@ -177,6 +177,11 @@ int sonde_wait_verdict(struct sonde_cli *cli, const json_t *task)
 				 ? SONDE_CLI_UNSUPPORTED
 				 : SONDE_CLI_INTERNAL;
 		break;
+	case SONDE_TASK_STOPPED: /* by a person: as asked; by a limit: not the whole answer */
+		if (!code || strcmp(code, SONDE_TASK_CODE_BUDGET) != 0)
+			return 0;
+		status = SONDE_CLI_NO;
+		break;
 	default:
 		return 0;
 	}

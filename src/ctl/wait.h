@@ -35,7 +35,7 @@ void sonde_wait_done(struct sonde_wait *w);
 	.task = SONDE_REST_ANSWER_INIT, .topology = SONDE_REST_ANSWER_INIT,                        \
 	.ledger = SONDE_REST_ANSWER_INIT
 
-/* Exit status of a task that has ended: done and stopped 0, refused 4, expired 6, failed 8 or 9. */
+/* Exit status of a task that has ended: done and stopped 0, stopped by a limit 1, refused 4, expired 6, failed 8 or 9. */
 int sonde_wait_verdict(struct sonde_cli *cli, const json_t *task);
 
 /* --max-loss of the command against the ledger. Return: 0, SONDE_CLI_LOSS, SONDE_CLI_USAGE. */
