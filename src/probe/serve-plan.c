@@ -96,11 +96,13 @@ int serve_plan(struct sonde_serve *s, const struct sonde_probe_request *q, uint6
 		serve_collect_config(s, doctor ? 0 : q->max_peers, doctor ? UINT32_MAX : q->options,
 				     cgroup_fd < 0 ? -1 : cgroup_fd);
 	for (const struct sonde_collector *const *c = s->config.collectors; *c; c++) {
+		struct sonde_collect_config own = config; /* made to fit for this one alone */
+
 		if (!doctor && !((*c)->bit & q->collectors))
 			continue;
-		r = serve_fit_maps(*c, doctor ? 0 : q->max_map_bytes, &config, &map_bytes, a);
+		r = serve_fit_maps(*c, doctor ? 0 : q->max_map_bytes, &own, &map_bytes, a);
 		if (r == 0)
-			r = plan_collector(*c, &config, a, &memory);
+			r = plan_collector(*c, &own, a, &memory);
 		if (r < 0)
 			return r;
 	}
