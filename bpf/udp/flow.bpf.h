@@ -51,7 +51,7 @@ static __always_inline void begin_flow(struct sock *sk, const struct sonde_udp_t
 	__u8 raddr[16];
 
 	flow->start_ns = bpf_ktime_get_ns();
-	fresh->last_ns = flow->start_ns; /* a snapshot may see it before its first datagram is added */
+	fresh->last_ns = flow->start_ns; /* else it looks quiet until its first datagram is added */
 	flow->id = flow_id(key, flow->start_ns);
 	flow->netns = netns_cookie(&sk->__sk_common);
 	flow->pid = key->pid;

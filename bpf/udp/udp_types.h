@@ -41,7 +41,7 @@ struct sonde_udp_cell {
 	__u64 write_time_ns;
 	__u64 read_timed_calls;
 	__u64 read_time_ns;
-	/* datagrams for which there was no room in the receive buffer, or no memory for UDP at all */
+	/* for which there was no room in the receive buffer, or no memory for UDP at all: UdpRcvbufErrors, UdpMemErrors */
 	__u64 buffer_dropped_datagrams;
 	__u64 buffer_dropped_bytes; /* of payload */
 };
@@ -57,6 +57,6 @@ enum sonde_udp_loss {
 	SONDE_UDP_LOSS_BUSY = 5,
 	SONDE_UDP_LOSS_SKIPPED_RUNS =
 		6, /* the kernel skips a program that it interrupts on the same CPU */
-	SONDE_UDP_LOSS_FLOW_FULL = 7, /* neither a flow nor a sum of its process: in the cells only */
+	SONDE_UDP_LOSS_FLOW_FULL = 7, /* in no flow and no sum of them: in the cells only */
 	SONDE_UDP_LOSS_MAX = 8,
 };

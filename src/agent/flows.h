@@ -7,7 +7,9 @@
  * both only the largest are told one by one, within the limits below, and the
  * others are summed, so that what the server has adds up to the task's totals.
  * Numbers of connections that another task measured before count from this
- * task's start. Loop thread only.
+ * task's start; but what the probe itself sums (open ones beyond those that it
+ * tells, and ended ones that found no room) has in it what such connections had
+ * before. Loop thread only.
  */
 
 #include <stdbool.h>

@@ -473,6 +473,16 @@ static void a_server_knows_its_client_while_that_lives(void **state)
 	(void)close(server);
 }
 
+static bool says_timed(const struct udp_fixture *f)
+{
+	for (size_t i = 0; i < f->n_probes; i++) {
+		if (strcmp(f->probes[i].metrics, SONDE_PROBE_METRICS_UDP_TIMES) == 0 &&
+		    f->probes[i].state == SONDE_PROBE_ATTACHED)
+			return true;
+	}
+	return false;
+}
+
 /* Only while it is asked for; the time that a read waited is in it. */
 static void calls_are_timed_on_demand(void **state)
 {
@@ -488,7 +498,9 @@ static void calls_are_timed_on_demand(void **state)
 
 	udp_send(client, 5);
 	(void)udp_receive(server, 5);
+	assert_false(says_timed(f));
 	assert_ok(udp_fixture_set_options(f, option));
+	assert_true(says_timed(f));
 	since = sonde_mono_ns();
 	for (int i = 0; i < 10; i++)
 		udp_send(client, 5);
@@ -510,6 +522,7 @@ static void calls_are_timed_on_demand(void **state)
 	read_ns = sonde_mono_ns() - since;
 	assert_int_equal(waitpid(later, NULL, 0), later);
 	assert_ok(udp_fixture_set_options(f, 0));
+	assert_false(says_timed(f));
 	udp_send(client, 5);
 	udp_fixture_snapshot(f);
 	c = udp_fixture_sum(f, getpid(), UDP_CLIENT, port);

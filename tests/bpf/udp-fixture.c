@@ -25,6 +25,21 @@ static void drop_nothing(void *ctx)
 {
 }
 
+/* The last word on each. */
+static void keep_probe(struct udp_fixture *f, const struct sonde_probe_probe *probe)
+{
+	size_t i = 0;
+
+	while (i < f->n_probes && (strcmp(f->probes[i].name, probe->name) != 0 ||
+				   strcmp(f->probes[i].metrics, probe->metrics) != 0))
+		i++;
+	if (i == UDP_PROBES_MAX)
+		return;
+	f->probes[i] = *probe;
+	if (i == f->n_probes)
+		f->n_probes++;
+}
+
 static int keep(void *ctx, struct sonde_probe_reply *reply)
 {
 	struct udp_fixture *f = ctx;
@@ -58,8 +73,7 @@ static int keep(void *ctx, struct sonde_probe_reply *reply)
 			f->costs[f->n_costs++] = reply->cost;
 		return 0;
 	case SONDE_PROBE_PROBE:
-		if (f->n_probes < UDP_PROBES_MAX)
-			f->probes[f->n_probes++] = reply->probe;
+		keep_probe(f, &reply->probe);
 		return 0;
 	default:
 		return -EINVAL;

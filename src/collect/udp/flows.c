@@ -97,10 +97,16 @@ static bool has_ended(const struct sonde_udp_flow *f, uint64_t now_ns)
 static int tell_ended(const struct udp_state *s, struct sonde_flow_tell *t,
 		      const struct flow_key *key)
 {
+	int fd = bpf_map__fd(s->skel->maps.sonde_flows);
 	struct sonde_udp_flow last;
 
-	if (bpf_map_lookup_and_delete_elem(bpf_map__fd(s->skel->maps.sonde_flows), key, &last) < 0)
-		return 0;
+	/* In one step, so that no datagram is missed between the two; before 5.14 no hash has that. */
+	if (bpf_map_lookup_and_delete_elem(fd, key, &last) < 0) {
+		if (errno == ENOENT)
+			return 0;
+		if (bpf_map_lookup_elem(fd, key, &last) < 0 || bpf_map_delete_elem(fd, key) < 0)
+			return -errno;
+	}
 	if (!last.flow.end_ns)
 		last.flow.end_ns = last.last_ns;
 	last.flow.final = 1;

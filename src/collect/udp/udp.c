@@ -116,6 +116,19 @@ static int new_state(const struct sonde_collect_config *config, uint32_t forced,
 	return 0;
 }
 
+/* Loaded are the programs of every option; the records say what is asked for now. */
+static int tell(struct udp_state *s, bool timed, struct sonde_collect_sink sink)
+{
+	uint32_t loaded = s->object.plan.options;
+	int r;
+
+	if (!timed)
+		s->object.plan.options &= ~SONDE_PROBE_OPTION_EXECUTION_TIME;
+	r = sonde_plan_tell(&s->object.plan, sink);
+	s->object.plan.options = loaded;
+	return r;
+}
+
 static int udp_start(const struct sonde_collect_config *config, struct sonde_collect_sink sink,
 		     struct sonde_collect_timing *timing, void **ret_state)
 {
@@ -146,7 +159,7 @@ static int udp_start(const struct sonde_collect_config *config, struct sonde_col
 	s->skel->bss->sonde_ends_kept = s->object.links[SONDE_UDP_PROGRAM_RELEASE] != NULL;
 	sonde_table_init(&s->cells, bpf_map__fd(s->skel->maps.sonde_cells),
 			 sizeof(struct sonde_udp_slot), (size_t)s->cell_limit + s->other_limit);
-	r = sonde_plan_tell(&s->object.plan, sink);
+	r = tell(s, false, sink);
 	if (r < 0)
 		return r;
 	*ret_state = TAKE_PTR(s);
@@ -263,14 +276,35 @@ static int udp_seed(void *state, struct sonde_collect_timing *timing)
 	return r;
 }
 
-/* Loaded from the start, as a later task may ask; attached while one does. */
+static const uint32_t timing_programs[] = {
+	SONDE_UDP_PROGRAM_ENTER_SEND4, SONDE_UDP_PROGRAM_ENTER_SEND6, SONDE_UDP_PROGRAM_ENTER_READ4,
+	SONDE_UDP_PROGRAM_ENTER_READ6, SONDE_UDP_PROGRAM_SYSCALL,
+};
+
+static void end_timing(struct udp_state *s)
+{
+	s->skel->bss->sonde_timed_since_ns = 0;
+	sonde_object_detach(&s->object, timing_programs, ELEMENTS_OF(timing_programs));
+}
+
+/* What the plan has chosen is attached, and nothing else. */
+static bool is_timing(const struct udp_state *s)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < ELEMENTS_OF(timing_programs); i++) {
+		bool linked = s->object.links[timing_programs[i]] != NULL;
+
+		if (linked != sonde_plan_wants(&s->object.plan, timing_programs[i]))
+			return false;
+		any |= linked;
+	}
+	return any;
+}
+
+/* Loaded from the start, as a later task may ask; attached while one does. All of an alternative, or nothing. */
 static int udp_set_options(void *state, uint32_t options, struct sonde_collect_sink sink)
 {
-	static const uint32_t programs[] = {
-		SONDE_UDP_PROGRAM_ENTER_SEND4, SONDE_UDP_PROGRAM_ENTER_SEND6,
-		SONDE_UDP_PROGRAM_ENTER_READ4, SONDE_UDP_PROGRAM_ENTER_READ6,
-		SONDE_UDP_PROGRAM_SYSCALL,
-	};
 	struct udp_state *s = state;
 	bool wanted = options & SONDE_PROBE_OPTION_EXECUTION_TIME;
 	int r;
@@ -278,13 +312,14 @@ static int udp_set_options(void *state, uint32_t options, struct sonde_collect_s
 	if (wanted == (s->skel->bss->sonde_timed_since_ns != 0))
 		return 0;
 	if (!wanted) {
-		s->skel->bss->sonde_timed_since_ns = 0;
-		sonde_object_detach(&s->object, programs, ELEMENTS_OF(programs));
-		return 0;
+		end_timing(s);
+		return tell(s, false, sink);
 	}
 	s->skel->bss->sonde_timed_since_ns = sonde_mono_ns();
-	r = sonde_object_attach(&s->object, programs, ELEMENTS_OF(programs));
-	return r < 0 ? r : sonde_plan_tell(&s->object.plan, sink);
+	r = sonde_object_attach(&s->object, timing_programs, ELEMENTS_OF(timing_programs));
+	if (r < 0 || !is_timing(s))
+		end_timing(s);
+	return r < 0 ? r : tell(s, true, sink);
 }
 
 const struct sonde_collector sonde_collector_udp = {
