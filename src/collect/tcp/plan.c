@@ -256,8 +256,8 @@ static const struct sonde_plan_metric metrics[] = {
 	{.metrics = "drops by reason",
 	 .alternatives = {{BIT(DROP), .name = "tp_btf/kfree_skb with rx_sk"},
 			  {BIT(DROP_SKB),
-			   .less = "listeners' drops that early demux did not name; what it did "
-				   "not name counts as `elsewhere`, in no flow"}}},
+			   .less = "listeners' drops without early demux; others without "
+				   "it are `elsewhere`, in no flow"}}},
 	{.metrics = "processes that targets fork in mid-task", .alternatives = {{BIT(FORK)}}},
 	{.metrics = "targets that end", .alternatives = {{BIT(EXIT)}}},
 	/* What calls are counted by closes their time too. */
