@@ -119,6 +119,9 @@ static void a_plan_on_trial_loads_once_and_leaves_nothing(void **state)
 	struct sonde_collect_config c = config;
 	size_t told = 0;
 
+	/* The second tier of the collector is not put on trial. */
+	if (!fixture_is_measured("last values of connections that end", "records"))
+		skip();
 	c.note_id = count_id;
 	c.options = SONDE_PROBE_OPTION_EXECUTION_TIME;
 	assert_ok(sonde_collector_tcp.plan(&c, (struct sonde_collect_sink){count_probe, &told}));
