@@ -31,6 +31,25 @@ static struct sonde_namespace *find(struct sonde_namespaces *s, uint64_t id)
 	return NULL;
 }
 
+static struct sonde_namespace *find_gone(struct sonde_namespaces *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		if (s->list[i].gone && !s->list[i].host)
+			return &s->list[i];
+	}
+	return NULL;
+}
+
+/* A namespace that took over the number of one that is gone: its counters began anew. */
+static bool went_back(const struct sonde_net_counters *now, const struct sonde_net_counters *then)
+{
+	for (size_t c = 0; c < _SONDE_NET_COUNTER_MAX; c++) {
+		if (now->known[c] && then->known[c] && now->value[c] < then->value[c])
+			return true;
+	}
+	return false;
+}
+
 struct look {
 	int proc_fd;
 	bool seen[SONDE_NAMESPACES_MAX];
@@ -52,7 +71,7 @@ static struct sonde_namespace *look_at(struct sonde_namespaces *s, struct look *
 	ns = find(s, id);
 	if (ns && look->seen[ns - s->list])
 		return ns;
-	if (!ns && s->n == SONDE_NAMESPACES_MAX) {
+	if (!ns && s->n == SONDE_NAMESPACES_MAX && !find_gone(s)) {
 		s->beyond++;
 		return NULL;
 	}
@@ -61,14 +80,18 @@ static struct sonde_namespace *look_at(struct sonde_namespaces *s, struct look *
 		s->error = r == -ESRCH ? s->error : r;
 		return NULL;
 	}
-	if (!ns) {
-		ns = &s->list[s->n++];
-		*ns = (struct sonde_namespace){.id = id, .base = now, .now = now};
+	if (!ns)
+		ns = s->n < SONDE_NAMESPACES_MAX ? &s->list[s->n++] : find_gone(s);
+	if (ns->id != id || (ns->gone && went_back(&now, &ns->now))) {
+		bool host = ns->host && ns->id == id;
+
+		*ns = (struct sonde_namespace){.id = id, .host = host, .base = now, .now = now};
 	}
 	ns->before = ns->now;
 	ns->now = now;
 	ns->n_pids = 0;
 	ns->n_targets = 0;
+	ns->gone = false;
 	look->seen[ns - s->list] = true;
 	return ns;
 }
@@ -98,7 +121,8 @@ int sonde_namespaces_look(struct sonde_namespaces *s, int proc_fd, uint32_t own_
 			ns->pids[ns->n_pids++] = pids[i];
 	}
 	for (size_t i = 0; i < s->n; i++) {
-		if (!look.seen[i])
+		s->list[i].gone = !look.seen[i];
+		if (s->list[i].gone)
 			s->list[i].before = s->list[i].now; /* nobody of it is left to ask */
 	}
 	return 0;

@@ -20,7 +20,8 @@
 
 struct sonde_namespace {
 	uint64_t id;
-	bool host;				  /* the agent's own */
+	bool host; /* the agent's own */
+	bool gone; /* none of its processes was met at the last look: makes room for another */
 	uint32_t pids[SONDE_NAMESPACES_PIDS_MAX]; /* targets in it, as of the last look */
 	size_t n_pids;
 	size_t n_targets; /* with those beyond */
@@ -40,11 +41,11 @@ void sonde_namespaces_done(struct sonde_namespaces *s);
 
 /*
  * Reads all of them; one that is new counts from now. @own_pid: the agent. Of a namespace whose targets have all ended
- * the last numbers stay. Return: 0, -ENOMEM; what cannot be read is in @s->error.
+ * the last numbers stay, as long as no other needs its room. Return: 0, -ENOMEM; what cannot be read is in @s->error.
  */
 int sonde_namespaces_look(struct sonde_namespaces *s, int proc_fd, uint32_t own_pid,
 			  const uint32_t *pids, size_t n) _must_check_;
 
-/* Growth since @then; 0 where it is not known or went back. */
+/* Growth since @then; 0 where it is not known or went back, of which a report then says nothing. */
 uint64_t sonde_namespace_growth(const struct sonde_net_counters *now,
 				const struct sonde_net_counters *then, enum sonde_net_counter c);
