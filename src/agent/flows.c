@@ -303,7 +303,8 @@ int sonde_flows_take(struct sonde_flows *f, const struct sonde_snapshot *s,
 		e = take_rest(f, rest, sonde_view_sees(v, rest->key.pid, rest->key.protocol));
 		r = e < 0 ? e : r;
 	}
-	qsort(f->open, f->n_open, sizeof(f->open[0]), by_bytes);
+	if (f->n_open > 1)
+		qsort(f->open, f->n_open, sizeof(f->open[0]), by_bytes);
 	while (f->n_open > SONDE_FLOWS_OPEN_MAX)
 		add_flow(&f->open_rest, &f->open[--f->n_open]);
 	return r;
