@@ -106,12 +106,13 @@ static uint32_t hash(const void *data, size_t len)
 static struct plain *find_plain(struct sonde_nat *n, const struct sonde_flow *f, bool *ret_known)
 {
 	bool client = f->role == SONDE_TCP_ROLE_CLIENT;
-	struct plain want = {.netns = f->netns,
-			     .port = client ? f->rport : 0,
-			     .protocol = f->protocol,
-			     .role = f->role};
-	struct plain *p;
+	struct plain want, *p;
 
+	memset(&want, 0, sizeof(want)); /* its padding is hashed and compared, too */
+	want.netns = f->netns;
+	want.port = client ? f->rport : 0;
+	want.protocol = f->protocol;
+	want.role = f->role;
 	memcpy(want.addr, f->raddr, sizeof(want.addr));
 	p = &n->plain[hash(&want, offsetof(struct plain, until_ns)) & (DESTINATIONS_KNOWN - 1)];
 	*ret_known =

@@ -43,7 +43,7 @@ static void raw_start(struct raw *raw)
 
 	*raw = (struct raw){.sock = -1};
 	rig_dir_make(&raw->rig, NULL);
-	config.policy = raw->rig.policy;
+	config.policy = NULL;
 	config.state_dir = raw->rig.dir;
 	assert_ok(sonde_probe_spawn(&config, &raw->sock, &raw->child));
 	assert_int_equal(next(raw, &reply), sizeof(reply));

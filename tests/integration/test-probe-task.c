@@ -306,7 +306,7 @@ static void garbage_in_mid_task_detaches_everything(void **state)
 	int sock;
 
 	rig_dir_make(&rig, NULL);
-	config.policy = rig.policy;
+	config.policy = NULL;
 	config.state_dir = rig.dir;
 	assert_ok(sonde_probe_spawn(&config, &sock, &child));
 	assert_ok(fcntl(sock, F_SETFL, 0)); /* waits */
