@@ -673,7 +673,8 @@ void fixture_wait_acked(int fd)
 {
 	int queued = 0;
 
-	for (int i = 0; i < 5000; i++) {
+	/* Long: a few retransmission time-outs in a row, each twice as long, are half a minute. */
+	for (int i = 0; i < 60000; i++) {
 		assert_int_equal(ioctl(fd, SIOCOUTQ, &queued), 0);
 		if (queued == 0)
 			return;
