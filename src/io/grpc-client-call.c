@@ -65,11 +65,13 @@ void sonde_grpc_client_call_finish(struct sonde_grpc_client_call *call,
 }
 
 void sonde_grpc_client_call_fail_soon(struct sonde_grpc_client_call *call,
-				      enum sonde_grpc_status status, const char *message)
+				      enum sonde_grpc_status status, enum sonde_grpc_cause cause,
+				      const char *message)
 {
 	assert(call && !call->done && !call->stream);
 
 	set_result(call, status, message);
+	call->result.cause = cause;
 	call->result.not_processed = true;
 	call->failed = true;
 	(void)sd_event_source_set_enabled(call->client->defer, SD_EVENT_ONESHOT);
@@ -89,13 +91,35 @@ static void give_up(struct sonde_grpc_client_call *call, enum sonde_grpc_status 
 void sonde_grpc_client_cancel(struct sonde_grpc_client_call *call)
 {
 	assert(call);
-	if (!call->done)
-		give_up(call, SONDE_GRPC_CANCELLED, NGHTTP2_CANCEL, "cancelled");
+	if (call->done)
+		return;
+	call->result.cause = SONDE_GRPC_CAUSE_LOCAL;
+	give_up(call, SONDE_GRPC_CANCELLED, NGHTTP2_CANCEL, "cancelled");
+}
+
+/* The call went out and its peer's kernel did not even acknowledge it. */
+static bool is_half_open(const struct sonde_grpc_client_call *call)
+{
+	return call->conn && call->conn->io && call->stream &&
+	       sonde_http2_conn_unacknowledged(call->conn->io,
+					       (sonde_mono_ns() - call->sent_ns) / 2);
 }
 
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	give_up(userdata, SONDE_GRPC_DEADLINE_EXCEEDED, NGHTTP2_CANCEL, "no answer in time");
+	struct sonde_grpc_client_call *call = userdata;
+	struct sonde_grpc_client_conn *half_open = is_half_open(call) ? call->conn : NULL;
+
+	if (half_open)
+		call->result.cause = SONDE_GRPC_CAUSE_HALF_OPEN;
+	else if (call->conn)
+		call->result.cause = SONDE_GRPC_CAUSE_DEADLINE;
+	else
+		call->result.cause = SONDE_GRPC_CAUSE_CONNECT;
+	give_up(call, SONDE_GRPC_DEADLINE_EXCEEDED, NGHTTP2_CANCEL, "no answer in time");
+	/* What comes next would wait for as long on the same connection. */
+	if (half_open)
+		sonde_grpc_client_conn_drop(half_open, -ETIMEDOUT);
 	return 0;
 }
 
@@ -218,6 +242,7 @@ int sonde_grpc_client_call(struct sonde_grpc_client *c, const char *path,
 
 	if (c->n_calls > CALLS_MAX || c->waiting_bytes > REQUEST_BYTES_MAX)
 		sonde_grpc_client_call_fail_soon(call, SONDE_GRPC_RESOURCE_EXHAUSTED,
+						 SONDE_GRPC_CAUSE_LOCAL,
 						 "too many calls wait already");
 	else
 		sonde_grpc_client_dispatch(c, call);
@@ -274,6 +299,7 @@ int sonde_grpc_client_call_start(struct sonde_grpc_client_call *call,
 	if (r < 0)
 		return r;
 	call->conn = conn;
+	call->sent_ns = sonde_mono_ns();
 	if (call->out.len > 0)
 		sonde_http2_stream_take(call->stream, &call->out);
 	r = sonde_http2_stream_end(call->stream, NULL, 0);
@@ -439,6 +465,13 @@ static void on_end(void *ctx, struct sonde_http2_stream *stream)
 		conclude(call, call->result.status, NULL);
 }
 
+static enum sonde_grpc_cause cause_of_loss(const struct sonde_grpc_client_conn *conn)
+{
+	if (conn->half_open)
+		return SONDE_GRPC_CAUSE_HALF_OPEN;
+	return conn->leaving ? SONDE_GRPC_CAUSE_GOAWAY : SONDE_GRPC_CAUSE_LOST;
+}
+
 static void on_close(void *ctx, struct sonde_http2_stream *stream, uint32_t error)
 {
 	struct sonde_grpc_client_call *call = sonde_http2_stream_data(stream);
@@ -448,11 +481,18 @@ static void on_close(void *ctx, struct sonde_http2_stream *stream, uint32_t erro
 		return;
 	if (call->conn->lost) {
 		call->result.not_processed = !sonde_http2_stream_started(stream);
+		call->result.cause = cause_of_loss(call->conn);
 		sonde_grpc_client_call_finish(call, SONDE_GRPC_UNAVAILABLE,
 					      "the connection was lost");
 		return;
 	}
 	call->result.not_processed = error == NGHTTP2_REFUSED_STREAM;
+	if (!call->result.not_processed)
+		call->result.cause = SONDE_GRPC_CAUSE_RESET;
+	else if (call->conn->leaving)
+		call->result.cause = SONDE_GRPC_CAUSE_GOAWAY;
+	else
+		call->result.cause = SONDE_GRPC_CAUSE_REFUSED;
 	(void)snprintf(words, sizeof(words), "the stream was reset: %s",
 		       nghttp2_http2_strerror(error));
 	sonde_grpc_client_call_finish(call, sonde_grpc_status_from_reset(error), words);
@@ -465,7 +505,10 @@ static void on_greet(void *ctx)
 
 static void on_goaway(void *ctx)
 {
-	sonde_grpc_client_conn_retire(ctx);
+	struct sonde_grpc_client_conn *conn = ctx;
+
+	conn->leaving = true;
+	sonde_grpc_client_conn_retire(conn);
 }
 
 static void on_want_pull(void *ctx)

@@ -52,7 +52,9 @@ struct sonde_grpc_client_conn {
 	struct sonde_http2_conn *io; /* NULL: fed by a test */
 	uint64_t started_ns;
 	bool lost;
-	bool answered; /* at least once, in order */
+	bool half_open; /* …: nothing was acknowledged */
+	bool leaving;	/* the peer said GOAWAY */
+	bool answered;	/* at least once, in order */
 	struct sonde_grpc_client_conn *prev, *next;
 };
 
@@ -64,6 +66,7 @@ struct sonde_grpc_client_call {
 	struct sonde_grpc_client_handler handler;
 	struct sonde_grpc_result result;
 	uint64_t deadline_ns; /* 0 = none */
+	uint64_t sent_ns;     /* when its stream was made */
 	sd_event_source *deadline;
 
 	struct sonde_buf metadata; /* ":path\0…\0name\0value\0" … */
@@ -104,7 +107,8 @@ void sonde_grpc_client_call_finish(struct sonde_grpc_client_call *call,
 
 /* Certainly not processed, told from the loop. */
 void sonde_grpc_client_call_fail_soon(struct sonde_grpc_client_call *call,
-				      enum sonde_grpc_status status, const char *message);
+				      enum sonde_grpc_status status, enum sonde_grpc_cause cause,
+				      const char *message);
 
 /* Finds or makes the call's connection, or fails it. */
 void sonde_grpc_client_dispatch(struct sonde_grpc_client *c, struct sonde_grpc_client_call *call);
@@ -114,6 +118,9 @@ extern const struct sonde_http2_handler sonde_grpc_client_call_events;
 
 /* @conn takes the calls that wait: the peer said SETTINGS. */
 void sonde_grpc_client_conn_greet(struct sonde_grpc_client_conn *conn);
+
+/* Gives the connection up with all that is on it. Not from inside an event of the session. */
+void sonde_grpc_client_conn_drop(struct sonde_grpc_client_conn *conn, int error);
 
 /* @conn takes no new calls: the peer said GOAWAY. */
 void sonde_grpc_client_conn_retire(struct sonde_grpc_client_conn *conn);

@@ -118,12 +118,12 @@ void sonde_grpc_client_conn_greet(struct sonde_grpc_client_conn *conn)
 	dispatch_waiting(c);
 }
 
-static void on_lost(void *ctx, int error)
+void sonde_grpc_client_conn_drop(struct sonde_grpc_client_conn *conn, int error)
 {
-	struct sonde_grpc_client_conn *conn = ctx;
 	struct sonde_grpc_client *c = conn->client;
 
 	conn->lost = true;
+	conn->half_open = error == -ETIMEDOUT || error == -EHOSTUNREACH || error == -ENETUNREACH;
 	if (error == 0)
 		error = -ECONNRESET;
 	if (c->greeting == conn) {
@@ -135,6 +135,11 @@ static void on_lost(void *ctx, int error)
 	}
 	sonde_grpc_client_conn_free(conn);
 	dispatch_waiting(c);
+}
+
+static void on_lost(void *ctx, int error)
+{
+	sonde_grpc_client_conn_drop(ctx, error);
 }
 
 /* Takes @fd on success. */
@@ -206,8 +211,12 @@ void sonde_grpc_client_dispatch(struct sonde_grpc_client *c, struct sonde_grpc_c
 		return;
 	(void)snprintf(words, sizeof(words), "not connected: %s",
 		       strerror(r == -EAGAIN ? -c->last_error : -r));
-	sonde_grpc_client_call_fail_soon(
-		call, r == -ENOMEM ? SONDE_GRPC_RESOURCE_EXHAUSTED : SONDE_GRPC_UNAVAILABLE, words);
+	if (r == -ENOMEM)
+		sonde_grpc_client_call_fail_soon(call, SONDE_GRPC_RESOURCE_EXHAUSTED,
+						 SONDE_GRPC_CAUSE_LOCAL, words);
+	else
+		sonde_grpc_client_call_fail_soon(call, SONDE_GRPC_UNAVAILABLE,
+						 SONDE_GRPC_CAUSE_CONNECT, words);
 }
 
 static int on_defer(sd_event_source *source, void *userdata)

@@ -34,9 +34,28 @@ struct sonde_grpc_client_config {
 	uint64_t connect_timeout_ns;
 };
 
+/* What ended a call, where its status does not tell: several mean UNAVAILABLE. */
+enum sonde_grpc_cause {
+	SONDE_GRPC_CAUSE_ANSWER = 0, /* the peer said the status, or what is no answer */
+	SONDE_GRPC_CAUSE_LOCAL,	     /* cancelled, or beyond a limit of this side */
+	SONDE_GRPC_CAUSE_CONNECT,    /* there is no connection */
+	SONDE_GRPC_CAUSE_LOST,	     /* it was lost with the call on it */
+	SONDE_GRPC_CAUSE_GOAWAY,     /* the peer leaves */
+	SONDE_GRPC_CAUSE_REFUSED,    /* the peer takes no more streams */
+	SONDE_GRPC_CAUSE_RESET,	     /* the peer reset the stream */
+	SONDE_GRPC_CAUSE_DEADLINE,   /* the peer's machine is there and did not answer in time */
+	/*
+	 * Nothing is acknowledged any more: machine or path is gone without a word (TCP_INFO at the deadline, or
+	 * the kernel's own time-out). The connection is given up.
+	 */
+	SONDE_GRPC_CAUSE_HALF_OPEN,
+	_SONDE_GRPC_CAUSE_MAX,
+};
+
 struct sonde_grpc_result {
 	enum sonde_grpc_status status;
-	char message[256]; /* grpc-message, percent-decoded, cut */
+	enum sonde_grpc_cause cause; /* of a status other than OK */
+	char message[256];	     /* grpc-message, percent-decoded, cut */
 	/*
 	 * Certainly not processed: connect failed, stream refused, GOAWAY with a lower last-stream-id, or
 	 * refused before any message was sent. Only then may a backend that adds be sent it again.

@@ -349,6 +349,17 @@ struct sonde_http2_conn *sonde_http2_conn_free(struct sonde_http2_conn *c)
 	return NULL;
 }
 
+bool sonde_http2_conn_unacknowledged(const struct sonde_http2_conn *c, uint64_t ns)
+{
+	struct tcp_info info;
+	socklen_t n = sizeof(info);
+
+	assert(c);
+	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0 || n < sizeof(info))
+		return false;
+	return info.tcpi_unacked > 0 && info.tcpi_last_ack_recv * SONDE_NS_PER_MS >= ns;
+}
+
 void sonde_http2_conn_flush_soon(struct sonde_http2_conn *c)
 {
 	assert(c);

@@ -50,5 +50,11 @@ int sonde_http2_conn_new(sd_event *event, int fd, struct sonde_http2 *h2,
 struct sonde_http2_conn *sonde_http2_conn_free(struct sonde_http2_conn *c);
 SONDE_DEFINE_CLEANUP(struct sonde_http2_conn *, sonde_http2_conn_free)
 
+/*
+ * Bytes are out and the peer's kernel has acknowledged nothing for @ns or longer, by TCP_INFO: a half-open connection,
+ * other than a peer that thinks long. False where the kernel does not tell.
+ */
+bool sonde_http2_conn_unacknowledged(const struct sonde_http2_conn *c, uint64_t ns);
+
 /* Send what the session has, in this turn of the loop. */
 void sonde_http2_conn_flush_soon(struct sonde_http2_conn *c);
