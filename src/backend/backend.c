@@ -9,6 +9,7 @@
 #include "backend/http/routes.h"
 #include "backend/services/inquiry.h"
 #include "backend/services/services.h"
+#include "backend/store/lock.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -69,6 +70,23 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *ctx)
 		trim_no_task(b, now_ms);
 	r = sd_event_source_set_time_relative(source, more ? SLICE_US : TICK_US);
 	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int lock_state(struct sonde_backend *b)
+{
+	const char *dir = b->config.state_dir;
+	pid_t holder = 0;
+	int r;
+
+	r = sonde_store_lock(dir, &b->lock, &holder);
+	if (r == -EBUSY)
+		(void)sonde_log_err(0,
+				    "another sonde-server (pid %d) uses the state folder %s: end "
+				    "it, or name another folder with --state",
+				    (int)holder, dir);
+	else if (r < 0)
+		(void)sonde_log_err(r, "cannot lock the state folder %s", dir);
+	return r;
 }
 
 static int open_store(struct sonde_backend *b)
@@ -153,8 +171,8 @@ static int listen_grpc(struct sonde_backend *b)
 
 	r = sonde_grpc_server_new(b->event, &config, sonde_services_methods, b, &b->grpc);
 	if (r < 0)
-		return sonde_log_err(r, "cannot listen for gRPC on %s port %u", config.address,
-				     config.port);
+		return sonde_log_err(r, "cannot listen for gRPC on %s port %u (--grpc-listen)",
+				     config.address, config.port);
 	return 0;
 }
 
@@ -174,8 +192,8 @@ static int listen_http(struct sonde_backend *b)
 
 	r = sonde_httpd_new(b->event, &config, &b->httpd);
 	if (r < 0)
-		return sonde_log_err(r, "cannot listen for HTTP on %s port %u", config.address,
-				     config.port);
+		return sonde_log_err(r, "cannot listen for HTTP on %s port %u (--http-listen)",
+				     config.address, config.port);
 	return 0;
 }
 
@@ -189,7 +207,10 @@ int sonde_backend_new(sd_event *event, const struct sonde_backend_config *config
 		return -ENOMEM;
 	b->event = sd_event_ref(event);
 	b->config = *config;
-	r = open_store(b);
+	b->lock = -1;
+	r = lock_state(b);
+	if (r == 0)
+		r = open_store(b);
 	if (r == 0)
 		r = load_state(b);
 	if (r == 0)
@@ -236,6 +257,7 @@ struct sonde_backend *sonde_backend_free(struct sonde_backend *b)
 	(void)sonde_task_table_free(b->tasks);
 	(void)sonde_registry_free(b->registry);
 	(void)sd_event_unref(b->event);
+	closep(&b->lock);
 	free(b);
 	return NULL;
 }

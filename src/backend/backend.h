@@ -43,6 +43,7 @@ struct sonde_backend_config {
 struct sonde_backend {
 	sd_event *event;		    /* owned reference */
 	struct sonde_backend_config config; /* strings borrowed */
+	int lock;			    /* of the state folder; -1 = not held */
 	struct sonde_store *store;
 	struct sonde_registry *registry;
 	struct sonde_task_table *tasks;
@@ -59,7 +60,10 @@ struct sonde_backend {
 	bool draining;
 };
 
-/* Opens, loads, replays, listens. @config's strings are borrowed for its life. Return: 0, -errno (logged). */
+/*
+ * Locks the state folder, opens, loads, replays, listens. @config's strings are borrowed for its life.
+ * Return: 0, -errno (logged).
+ */
 int sonde_backend_new(sd_event *event, const struct sonde_backend_config *config,
 		      struct sonde_backend **ret) _must_check_;
 
