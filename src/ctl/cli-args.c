@@ -76,21 +76,64 @@ static const struct sonde_cli_command *find_command(int argc, char *const *argv,
 	return NULL;
 }
 
+/* The first word of a command of two words: "task". False: it has one word. */
+static bool group_of(const struct sonde_cli_command *c, char group[static SONDE_HINT_WORD_MAX + 1])
+{
+	size_t n = strcspn(c->name, " ");
+
+	(void)snprintf(group, SONDE_HINT_WORD_MAX + 1, "%.*s", (int)n, c->name);
+	return c->name[n] != '\0';
+}
+
+/* "create, list, get"; false: @word is no group. */
+static bool list_group(const char *word, char *ret, size_t size)
+{
+	char group[SONDE_HINT_WORD_MAX + 1];
+	size_t n = 0;
+
+	for (const struct sonde_cli_command *c = sonde_cli_commands; c->name && n < size; c++) {
+		if (group_of(c, group) && strcmp(group, word) == 0)
+			n += (size_t)snprintf(ret + n, size - n, "%s%s", n > 0 ? ", " : "",
+					      strchr(c->name, ' ') + 1);
+	}
+	return n > 0;
+}
+
+/* The command that may have been meant, else the group; "" if none is near. */
+static void near_command(const char *said, const char *word,
+			 char ret[static SONDE_HINT_WORD_MAX + 1])
+{
+	char group[SONDE_HINT_WORD_MAX + 1];
+	size_t best = SIZE_MAX;
+
+	ret[0] = '\0';
+	for (const struct sonde_cli_command *c = sonde_cli_commands; c->name; c++) {
+		if (sonde_hint_near(strchr(c->name, ' ') ? said : word, c->name, &best))
+			(void)snprintf(ret, SONDE_HINT_WORD_MAX + 1, "%s", c->name);
+	}
+	if (ret[0])
+		return;
+	for (const struct sonde_cli_command *c = sonde_cli_commands; c->name; c++) {
+		if (group_of(c, group) && strcmp(word, group) != 0 &&
+		    sonde_hint_near(word, group, &best))
+			(void)snprintf(ret, SONDE_HINT_WORD_MAX + 1, "%s", group);
+	}
+}
+
 static int no_such_command(struct sonde_cli *cli, const char *const *words, size_t n)
 {
-	const char *near = NULL;
-	size_t best = SIZE_MAX;
-	char said[2 * SONDE_HINT_WORD_MAX + 2];
+	char said[2 * SONDE_HINT_WORD_MAX + 2], near[SONDE_HINT_WORD_MAX + 1], others[256];
 
 	(void)snprintf(said, sizeof(said), "%.64s%s%.64s", words[0], n > 1 ? " " : "",
 		       n > 1 ? words[1] : "");
-	for (const struct sonde_cli_command *c = sonde_cli_commands; c->name; c++) {
-		if (sonde_hint_near(strchr(c->name, ' ') ? said : words[0], c->name, &best))
-			near = c->name;
-	}
-	if (near)
+	near_command(said, words[0], near);
+	if (near[0])
 		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
 				      "'%s' is no command; did you mean '%s'?", said, near);
+	if (list_group(words[0], others, sizeof(others)))
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
+				      "'%s' is no command; behind '%s' expected: %s", said,
+				      words[0], others);
 	return sonde_cli_fail(cli, SONDE_CLI_USAGE, "'%s' is no command; sonde --help lists them",
 			      said);
 }
@@ -172,7 +215,7 @@ static int check_operands(struct sonde_cli *cli)
 {
 	const struct sonde_cli_command *c = cli->command;
 
-	if (sonde_cli_flag(cli, "help"))
+	if (sonde_cli_flag(cli, "help") || sonde_cli_flag(cli, "version"))
 		return 0;
 	if (cli->n_operands < c->min_operands)
 		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "usage: sonde %s %s", c->name,
@@ -184,13 +227,36 @@ static int check_operands(struct sonde_cli *cli)
 	return 0;
 }
 
-static bool asks_help(int argc, char *const *argv)
+static bool has_word(int argc, char *const *argv, const char *word, const char *letter)
 {
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+		if (strcmp(argv[i], word) == 0 || strcmp(argv[i], letter) == 0)
 			return true;
 	}
 	return false;
+}
+
+static const struct sonde_cli_command *version_command(void)
+{
+	const struct sonde_cli_command *c = sonde_cli_commands;
+
+	while (c->run != sonde_cli_version)
+		c++;
+	return c;
+}
+
+/* What to type, for who typed nothing; --help has the rest. */
+static void short_help(FILE *out)
+{
+	const char *before = "";
+
+	(void)fprintf(out, "Usage: sonde COMMAND [FLAG]...\nCommands: ");
+	for (const struct sonde_cli_command *c = sonde_cli_commands; c->name; c++) {
+		(void)fprintf(out, "%s%s", before, c->name);
+		before = ", ";
+	}
+	(void)fprintf(out, "\nTo begin with: sonde targets list; sonde run --duration 30s pid:N. "
+			   "All of it: sonde --help\n");
 }
 
 int sonde_cli_parse(struct sonde_cli *cli, int argc, char *const *argv)
@@ -204,12 +270,16 @@ int sonde_cli_parse(struct sonde_cli *cli, int argc, char *const *argv)
 
 	cli->command = find_command(argc, argv, words, &n_words);
 	if (!cli->command) {
-		if (asks_help(argc, argv) || (n_words == 1 && strcmp(words[0], "help") == 0))
+		if (has_word(argc, argv, "--help", "-h") ||
+		    (n_words == 1 && strcmp(words[0], "help") == 0))
 			return 0;
 		if (n_words > 0)
 			return no_such_command(cli, words, n_words);
-		sonde_cli_help(NULL, cli->err);
-		return SONDE_CLI_USAGE;
+		if (!has_word(argc, argv, "--version", "-V")) {
+			short_help(cli->err);
+			return SONDE_CLI_USAGE;
+		}
+		cli->command = version_command();
 	}
 	skip = matched_words(cli->command->name, words, n_words);
 	for (int i = 1; i < argc; i++) {

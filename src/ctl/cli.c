@@ -218,9 +218,11 @@ static int open_server(struct sonde_cli *cli)
 
 	r = sonde_rest_new(&o, &cli->rest);
 	if (r == -EINVAL)
-		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
-				      "server '%s': expected http://HOST:PORT or https://HOST:PORT",
-				      cli->settings->server);
+		return sonde_cli_fail(
+			cli, SONDE_CLI_USAGE,
+			"server '%s': expected http://HOST:PORT or https://HOST:PORT, "
+			"with a port from 1 to 65535",
+			cli->settings->server);
 	return r < 0 ? sonde_cli_broken(cli, r) : 0;
 }
 
@@ -233,6 +235,8 @@ static int dispatch(struct sonde_cli *cli)
 		return 0;
 	}
 	status = set_up(cli);
+	if (status == 0 && sonde_cli_flag(cli, "version"))
+		return sonde_cli_version(cli);
 	if (status == 0 && !cli->command->offline)
 		status = open_server(cli);
 	if (status != 0)

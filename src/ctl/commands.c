@@ -14,6 +14,7 @@ const struct sonde_cli_flag sonde_cli_global_flags[] = {
 	{"tasks-dir", 0, "PATH", "folder of presets"},
 	{"config", 0, "FILE", "read this file instead of ~/.config/sonde/config.yaml"},
 	{"help", 'h', NULL, "this text"},
+	{"version", 'V', NULL, "the version"},
 	{0},
 };
 

@@ -71,10 +71,40 @@ static int on_progress(void *ctx, curl_off_t dl_total, curl_off_t dl, curl_off_t
 	return rest->interrupted && rest->interrupted(rest->ctx);
 }
 
+/* curl would say of a port that is too large or no number only that it cannot connect. */
+static bool good_port(CURLU *u)
+{
+	char *port = NULL;
+	bool good;
+
+	if (curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK)
+		return false;
+	good = strcmp(port, "0") != 0;
+	curl_free(port);
+	return good;
+}
+
+static bool has_part(CURLU *u, CURLUPart part)
+{
+	char *text = NULL;
+	bool has = curl_url_get(u, part, &text, 0) == CURLUE_OK;
+
+	curl_free(text);
+	return has;
+}
+
 static bool is_http(const char *url)
 {
-	return (strncmp(url, "http://", 7) == 0 && url[7]) ||
-	       (strncmp(url, "https://", 8) == 0 && url[8]);
+	CURLU *u;
+	bool good;
+
+	if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+		return false;
+	u = curl_url();
+	good = u && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK && good_port(u) &&
+	       !has_part(u, CURLUPART_QUERY) && !has_part(u, CURLUPART_FRAGMENT);
+	curl_url_cleanup(u);
+	return good;
 }
 
 static int set_options(struct sonde_rest *rest, uint64_t timeout_ns)
@@ -204,6 +234,10 @@ static int to_errno(struct sonde_rest *rest, CURLcode code)
 	switch (code) {
 	case CURLE_OUT_OF_MEMORY:
 		return -ENOMEM;
+	case CURLE_UNSUPPORTED_PROTOCOL: /* no status line came: the scheme was looked at before */
+		set_error(rest, "what answers there does not speak HTTP/1.1; is it the port for "
+				"agents (gRPC)?");
+		return -EPROTO;
 	case CURLE_COULDNT_RESOLVE_PROXY:
 	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_CONNECT:

@@ -80,13 +80,38 @@ static void no_command_is_a_usage_fault(void **state)
 
 	assert_int_equal(r.status, SONDE_CLI_USAGE);
 	assert_string_equal(r.out, "");
-	assert_non_null(strstr(r.err, "Usage: sonde COMMAND"));
+	assert_ptr_equal(strstr(r.err, "Usage: sonde COMMAND"), r.err);
+	assert_non_null(strstr(r.err, "task extend, doctor, "));
+	assert_null(strstr(r.err, "--no-headers")); /* the long form is --help's */
+}
+
+static void the_version_is_a_flag_too(void **state)
+{
+	_cleanup_run_ struct run word = RUN("version"), flag = RUN("--version"), letter = RUN("-V"),
+				 behind = RUN("topology", "--version"),
+				 json = RUN("--version", "-o", "json");
+
+	assert_string_equal(word.out, "sonde " SONDE_VERSION "\n");
+	assert_string_equal(flag.out, word.out);
+	assert_string_equal(letter.out, word.out);
+	assert_string_equal(behind.out, word.out);
+	assert_string_equal(json.out, "{\"version\":\"" SONDE_VERSION "\"}\n");
+	assert_int_equal(flag.status | letter.status | behind.status | json.status, 0);
 }
 
 static void wrong_words_have_a_hint(void **state)
 {
 	assert_usage(RUN("task", "lst"),
 		     "sonde: 'task lst' is no command; did you mean 'task list'?\n");
+	assert_usage(RUN("task", "crate", "pid:1"),
+		     "sonde: 'task crate' is no command; did you mean 'task create'?\n");
+	assert_usage(RUN("tsak"), "sonde: 'tsak' is no command; did you mean 'task'?\n");
+	assert_usage(RUN("tsak", "list"),
+		     "sonde: 'tsak list' is no command; did you mean 'task list'?\n");
+	assert_usage(RUN("agent"), "sonde: 'agent' is no command; did you mean 'agents'?\n");
+	assert_usage(RUN("task", "frobnicate"),
+		     "sonde: 'task frobnicate' is no command; behind 'task' expected: create, "
+		     "list, get, wait, stop, extend\n");
 	assert_usage(RUN("frobnicate"),
 		     "sonde: 'frobnicate' is no command; sonde --help lists them\n");
 	assert_usage(RUN("run", "--durations", "5s"),
@@ -104,14 +129,26 @@ static void operands_are_counted(void **state)
 
 static void flags_take_what_they_take(void **state)
 {
+	static const char *const bad_servers[] = {
+		"ftp://x",	     "http://",	      "127.0.0.1:12800", "http://h:99999",
+		"http://h:0",	     "http://h:port", "http://[::1",	 "http://h:12800/?a=b",
+		"http://h:12800/#x", "http://h:-1/",  "http://h:70000/x"};
+
 	assert_usage(RUN("run", "--duration"), "sonde: --duration: expected TIME behind it\n");
 	assert_usage(RUN("version", "--quiet=1"), "sonde: --quiet takes no value\n");
 	assert_usage(RUN("-o", "yaml", "version"),
 		     "sonde: --output: expected table, wide, json, dot or mermaid, got 'yaml'\n");
 	assert_usage(RUN("version", "-o", "dot"),
 		     "sonde: -o dot is for topology only; expected table, wide or json\n");
-	assert_usage(RUN("task", "list", "--server", "ftp://x"),
-		     "sonde: server 'ftp://x': expected http://HOST:PORT or https://HOST:PORT\n");
+	for (size_t i = 0; i < ELEMENTS_OF(bad_servers); i++) {
+		_cleanup_free_ char *words = NULL;
+
+		assert_true(asprintf(&words,
+				     "sonde: server '%s': expected http://HOST:PORT or "
+				     "https://HOST:PORT, with a port from 1 to 65535\n",
+				     bad_servers[i]) > 0);
+		assert_usage(RUN("task", "list", "--server", bad_servers[i]), words);
+	}
 	assert_usage(RUN("run", "--max-loss", "few", "pid:1"),
 		     "sonde: --max-loss: expected a whole number, got 'few'\n");
 }
@@ -227,6 +264,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(help_is_data),
 		cmocka_unit_test(no_command_is_a_usage_fault),
+		cmocka_unit_test(the_version_is_a_flag_too),
 		cmocka_unit_test(wrong_words_have_a_hint),
 		cmocka_unit_test(operands_are_counted),
 		cmocka_unit_test(flags_take_what_they_take),
