@@ -15,7 +15,7 @@
 
 /* Requests in the socket at once: so many are lost at most when a worker dies, and none has to wait for our turn. */
 #define SENT_MAX 16
-#define REPLIES_A_TURN 128
+#define PACKETS_A_TURN 8
 #define END_WAIT_MS 1000
 
 struct pending {
@@ -233,28 +233,37 @@ static void dispatch(struct sonde_probe_client *c, const struct sonde_probe_repl
 	end_call(take(c, at), reply->end.error, &reply->end);
 }
 
-/* Return: 1 = one message was handled, 0 = there is none, below 0 = the client gave up. */
+static int refuse(struct sonde_probe_client *c, const char *why)
+{
+	char words[96];
+
+	c->stats.invalid++;
+	(void)snprintf(words, sizeof(words), "sonde-probe sent a bad message (%s)", why);
+	give_up(c, words);
+	return -EBADMSG;
+}
+
+/* Return: 1 = one packet was handled, 0 = there is none, below 0 = the client gave up. */
 static int receive(struct sonde_probe_client *c)
 {
-	struct sonde_probe_reply reply;
+	struct sonde_probe_reply replies[SONDE_PROBE_PACKET_MAX];
 	const char *why;
-	char words[96];
 	ssize_t n;
 
-	n = recv(c->sock, &reply, sizeof(reply), MSG_DONTWAIT | MSG_TRUNC);
+	n = recv(c->sock, replies, sizeof(replies), MSG_DONTWAIT | MSG_TRUNC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n <= 0) {
 		give_up(c, "sonde-probe is gone");
 		return -EPIPE;
 	}
-	if (sonde_probe_reply_check(&reply, (size_t)n, &why) < 0) {
-		c->stats.invalid++;
-		(void)snprintf(words, sizeof(words), "sonde-probe sent a bad message (%s)", why);
-		give_up(c, words);
-		return -EBADMSG;
+	if ((size_t)n > sizeof(replies) || (size_t)n % sizeof(replies[0]) != 0)
+		return refuse(c, "size");
+	for (size_t i = 0; i < (size_t)n / sizeof(replies[0]); i++) {
+		if (sonde_probe_reply_check(&replies[i], sizeof(replies[i]), &why) < 0)
+			return refuse(c, why);
+		dispatch(c, &replies[i]);
 	}
-	dispatch(c, &reply);
 	return 1;
 }
 
@@ -263,7 +272,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 	struct sonde_probe_client *c = ctx;
 	int r = 1;
 
-	for (int i = 0; r > 0 && i < REPLIES_A_TURN; i++)
+	for (int i = 0; r > 0 && i < PACKETS_A_TURN; i++)
 		r = receive(c);
 	if (r < 0)
 		return 0;

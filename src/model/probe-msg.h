@@ -6,7 +6,9 @@
  * other over one SOCK_SEQPACKET pair. Every request is exactly struct
  * sonde_probe_request, every reply exactly struct sonde_probe_reply; any other
  * size, version, type or an id that does not grow ends the worker. Nothing is
- * ever allocated from a length in a message.
+ * ever allocated from a length in a message. A packet is one request, or 1 to
+ * SONDE_PROBE_PACKET_MAX replies: a packet for each record of a thousand cells
+ * was half of what the agent's processes cost.
  *
  * The agent asks, the worker answers in order: 0 or more records (type of the
  * record) and then one SONDE_PROBE_END, all with the request's id. The worker
@@ -32,6 +34,7 @@
 #define SONDE_PROBE_COMM_MAX 17 /* with NUL */
 #define SONDE_PROBE_HIST_CHUNK 112
 #define SONDE_PROBE_FLOW_CHUNK 5
+#define SONDE_PROBE_PACKET_MAX 16 /* replies in a packet */
 
 enum sonde_probe_request_type {
 	/*

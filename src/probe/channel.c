@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -26,18 +27,17 @@ static int wait_for(int sock, short events, uint64_t until_ns, short *ret_revent
 	return n;
 }
 
-int sonde_channel_send(int sock, const struct sonde_probe_reply *reply)
+/* One packet. Return: 0, -EMSGSIZE (larger than the socket's buffer), as sonde_channel_send(). */
+static int send_packet(int sock, const void *data, size_t size)
 {
 	uint64_t until_ns = 0;
 
-	assert(reply);
-
 	for (;;) {
-		ssize_t n = send(sock, reply, sizeof(*reply), MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = send(sock, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
 		short revents;
 		int r;
 
-		if (n == (ssize_t)sizeof(*reply))
+		if (n == (ssize_t)size)
 			return 0;
 		if (n >= 0)
 			return -EIO; /* SOCK_SEQPACKET sends whole messages */
@@ -55,6 +55,37 @@ int sonde_channel_send(int sock, const struct sonde_probe_reply *reply)
 		if (r == 0)
 			return -ETIMEDOUT;
 	}
+}
+
+/* What is held, in one packet; one by one where the machine's administrator has made socket buffers that small. */
+static int flush(struct sonde_channel *c)
+{
+	int r = send_packet(c->sock, c->held, c->n * sizeof(c->held[0]));
+
+	if (r == -EMSGSIZE) {
+		r = 0;
+		for (unsigned int i = 0; r == 0 && i < c->n; i++)
+			r = send_packet(c->sock, &c->held[i], sizeof(c->held[i]));
+	}
+	c->n = 0;
+	return r;
+}
+
+/* A record waits for those behind it: an END always comes. */
+static bool is_record(uint32_t type)
+{
+	return type != SONDE_PROBE_END && type != SONDE_PROBE_HELLO &&
+	       type != SONDE_PROBE_TASK_ENDED;
+}
+
+int sonde_channel_send(struct sonde_channel *c, const struct sonde_probe_reply *reply)
+{
+	assert(c && reply && c->n < SONDE_PROBE_PACKET_MAX);
+
+	c->held[c->n++] = *reply;
+	if (is_record(reply->type) && c->n < SONDE_PROBE_PACKET_MAX)
+		return 0;
+	return flush(c);
 }
 
 int sonde_channel_receive(int sock, int timeout_ms, struct sonde_probe_request *ret, size_t *ret_n)

@@ -3,8 +3,9 @@
 
 /*
  * Channel: the worker's end of the socketpair to the agent. Whole messages of
- * one size each way. A reply waits at most SONDE_CHANNEL_SEND_MAX_NS for room:
- * an agent that does not read must not keep hooks attached.
+ * one size each way. Records are held until a packet is full or the reply that
+ * is no record ends them. A packet waits at most SONDE_CHANNEL_SEND_MAX_NS for
+ * room: an agent that does not read must not keep hooks attached.
  */
 
 #include <stdint.h>
@@ -15,8 +16,17 @@
 #define SONDE_CHANNEL_SEND_MAX_NS 5000000000ULL
 #define SONDE_CHANNEL_STALE_MAX 4096 /* requests dropped by a new worker */
 
-/* Return: 0, -ETIMEDOUT, -EPIPE (the agent is gone), -errno. */
-int sonde_channel_send(int sock, const struct sonde_probe_reply *reply) _must_check_;
+struct sonde_channel {
+	int sock; /* borrowed */
+	unsigned int n;
+	struct sonde_probe_reply held[SONDE_PROBE_PACKET_MAX];
+};
+
+/*
+ * Sends @reply behind what is held, or holds it: END, HELLO and TASK_ENDED are never held.
+ * Return: 0, -ETIMEDOUT, -EPIPE (the agent is gone), -errno.
+ */
+int sonde_channel_send(struct sonde_channel *c, const struct sonde_probe_reply *reply) _must_check_;
 
 /*
  * Waits for a request until @timeout_ms (-1: for ever) have passed.

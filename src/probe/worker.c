@@ -24,9 +24,7 @@
 
 static int send_reply(void *ctx, const struct sonde_probe_reply *reply)
 {
-	const struct sonde_worker_config *config = ctx;
-
-	return sonde_channel_send(config->socket, reply);
+	return sonde_channel_send(ctx, reply);
 }
 
 /* libbpf's words are for who debugs; what failed is told in PROBE records. */
@@ -165,6 +163,7 @@ int sonde_worker_run(const struct sonde_worker_config *given)
 	_cleanup_(sonde_policy_freep) struct sonde_policy *policy = NULL;
 	_cleanup_(sonde_serve_freep) struct sonde_serve *serve = NULL;
 	_cleanup_free_ char *words = NULL;
+	struct sonde_channel channel = {.sock = config->socket};
 	struct sonde_serve_config serve_config;
 	size_t ids;
 	int r;
@@ -201,7 +200,7 @@ int sonde_worker_run(const struct sonde_worker_config *given)
 		.ids_fd = config->ids_fd,
 		.netfilter_fd = config->netfilter_fd,
 		.send = send_reply,
-		.ctx = config,
+		.ctx = &channel,
 	};
 	r = sonde_serve_new(&serve_config, &serve);
 	if (r < 0)

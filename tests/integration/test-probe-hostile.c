@@ -25,15 +25,20 @@ struct raw {
 	int sock;
 };
 
-/* The next reply. Return: bytes, 0 at the end of file. Asserts that one comes within 10 s. */
+/* The last reply of the next packet. Return: its bytes, 0 at the end of file. Asserts that one comes within 10 s. */
 static ssize_t next(const struct raw *raw, struct sonde_probe_reply *reply)
 {
+	struct sonde_probe_reply replies[SONDE_PROBE_PACKET_MAX];
 	struct pollfd p = {.fd = raw->sock, .events = POLLIN};
 	ssize_t n;
 
 	assert_int_equal(poll(&p, 1, 10000), 1);
-	n = recv(raw->sock, reply, sizeof(*reply), 0);
-	return n < 0 && errno == ECONNRESET ? 0 : n;
+	n = recv(raw->sock, replies, sizeof(replies), MSG_TRUNC);
+	if (n <= 0)
+		return n < 0 && errno == ECONNRESET ? 0 : n;
+	assert_in_range(n, sizeof(*reply), sizeof(replies));
+	*reply = replies[(size_t)n / sizeof(*reply) - 1];
+	return (ssize_t)sizeof(*reply);
 }
 
 static void raw_start(struct raw *raw)
