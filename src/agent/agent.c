@@ -15,6 +15,7 @@
 #include "agent/registrar.h"
 #include "agent/rpc.h"
 #include "agent/rules.h"
+#include "agent/task-query.h"
 #include "agent/tasks.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -22,13 +23,11 @@
 #include "host/proc.h"
 #include "io/grpc-client.h"
 #include "io/signals.h"
-#include "skywalking/v3/profile.pb-c.h"
 #include "wire/message.h"
 
 #define DRAIN_NS (2800 * SONDE_NS_PER_MS) /* SIGTERM's 3 s, with room for the exit itself */
 #define RETRY_MIN_NS (250 * SONDE_NS_PER_MS)
 #define RETRY_MAX_NS (15 * SONDE_NS_PER_S)
-#define HINT_MIN_NS (250 * SONDE_NS_PER_MS) /* between two polls that the server asks for */
 
 struct agent {
 	const struct sonde_agent_config *config;
@@ -45,11 +44,8 @@ struct agent {
 	struct sonde_control *control;
 	struct sonde_delivery *delivery;
 	struct sonde_tasks *tasks;
-	sd_event_source *poll, *scan, *retry, *drain;
-	bool polling;	 /* a query is under way */
-	bool poll_again; /* the server asked for another meanwhile */
-	uint64_t asked_ns;
-	bool poll_said;
+	struct sonde_task_query *query;
+	sd_event_source *scan, *retry, *drain;
 	bool draining;
 };
 
@@ -227,74 +223,13 @@ static int on_scan(sd_event_source *source, uint64_t usec, void *userdata)
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* poll */
+/* what the server says */
 
-static void take_command(struct agent *a, const Skywalking__V3__Command *c)
+static void on_answer(void *ctx)
 {
-	_cleanup_(sonde_spec_done) struct sonde_spec spec = {0};
-	char words[SONDE_SPEC_WORDS_MAX] = "";
-	int r;
-
-	r = sonde_spec_from_command(c, &spec, words);
-	if (r == 0)
-		sonde_tasks_accept(a->tasks, &spec);
-	else if (r == -EINVAL)
-		sonde_tasks_refuse(a->tasks, &spec, words);
-	else if (r != -EOPNOTSUPP)
-		(void)sonde_log_warn(r, "a task could not be taken, asking again");
-}
-
-static void poll_soon(struct agent *a)
-{
-	uint64_t now = sonde_mono_ns(), at = a->asked_ns + HINT_MIN_NS;
-
-	a->poll_again = false;
-	(void)sd_event_source_set_time(a->poll, (at > now ? at : now) / SONDE_NS_PER_US);
-	(void)sd_event_source_set_enabled(a->poll, SD_EVENT_ONESHOT);
-}
-
-static void on_commands(void *ctx, const struct sonde_grpc_result *result,
-			const ProtobufCMessage *answer)
-{
-	const Skywalking__V3__Commands *commands = (const void *)answer;
 	struct agent *a = ctx;
 
-	a->polling = false;
-	if (result->status != SONDE_GRPC_OK && result->status != SONDE_GRPC_CANCELLED &&
-	    !a->poll_said)
-		(void)sonde_log_warn(0, "cannot ask for tasks: %s %s, trying again",
-				     sonde_grpc_status_name(result->status), result->message);
-	a->poll_said = result->status != SONDE_GRPC_OK;
-	for (size_t i = 0; commands && i < commands->n_commands; i++)
-		take_command(a, commands->commands[i]);
-	if (commands)
-		sonde_control_keep(a->control);
-	if (a->poll_again)
-		poll_soon(a);
-}
-
-static void query_tasks(struct agent *a)
-{
-	Skywalking__V3__EBPFProfilingTaskQuery q = SKYWALKING__V3__EBPFPROFILING_TASK_QUERY__INIT;
-
-	q.roverinstanceid = a->id;
-	q.latestupdatetime = sonde_tasks_latest_update_ms(a->tasks);
-	a->polling = true;
-	a->asked_ns = sonde_mono_ns();
-	if (sonde_rpc(a->client, "/skywalking.v3.EBPFProfilingService/queryTasks", &q.base,
-		      &skywalking__v3__commands__descriptor, a->config->backend_deadline_ns,
-		      on_commands, a) < 0)
-		a->polling = false;
-}
-
-static int on_poll(sd_event_source *source, uint64_t usec, void *userdata)
-{
-	struct agent *a = userdata;
-
-	if (!a->polling && !a->draining)
-		query_tasks(a);
-	(void)sd_event_source_set_time_relative(source, a->config->poll_ns / SONDE_NS_PER_US);
-	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	sonde_control_keep(a->control);
 }
 
 static void on_stop(void *ctx, const char *task_id, const char *reason)
@@ -315,10 +250,7 @@ static void on_poll_hint(void *ctx)
 {
 	struct agent *a = ctx;
 
-	/* The answer on its way may have been made before the task was. */
-	a->poll_again = a->polling;
-	if (!a->polling)
-		poll_soon(a);
+	sonde_task_query_soon(a->query);
 }
 
 struct question {
@@ -422,6 +354,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 		return sd_event_exit(a->event, 0);
 	a->draining = true;
 	sonde_log_info("signal %u: draining", si->ssi_signo);
+	sonde_task_query_stop(a->query);
 	(void)sd_event_add_time_relative(a->event, &a->drain, CLOCK_MONOTONIC,
 					 DRAIN_NS / SONDE_NS_PER_US, 1000, on_drained_late, a);
 	sonde_tasks_drain(a->tasks);
@@ -510,6 +443,24 @@ static int make_processes(struct agent *a)
 	return r;
 }
 
+static int make_query(struct agent *a)
+{
+	const struct sonde_task_query_config config = {
+		.event = a->event,
+		.client = a->client,
+		.finder = a->finder,
+		.tasks = a->tasks,
+		.agent_id = a->id,
+		.poll_ns = a->config->poll_ns,
+		.deadline_ns = a->config->backend_deadline_ns,
+		.plain_interval_ms = (int64_t)(a->config->report_interval_ns / SONDE_NS_PER_MS),
+		.on_answer = on_answer,
+		.ctx = a,
+	};
+
+	return sonde_task_query_new(&config, &a->query);
+}
+
 static int make_tasks(struct agent *a)
 {
 	const struct sonde_tasks_config tasks = {
@@ -536,7 +487,9 @@ static int make_tasks(struct agent *a)
 	int r;
 
 	r = sonde_tasks_new(&tasks, &a->tasks);
-	return r < 0 ? r : sonde_control_new(&control, &a->control);
+	if (r == 0)
+		r = sonde_control_new(&control, &a->control);
+	return r < 0 ? r : make_query(a);
 }
 
 static int set_up(struct agent *a)
@@ -576,9 +529,6 @@ static int set_up(struct agent *a)
 		r = sonde_probe_client_attach(a->probe, a->event, handlers);
 	if (r >= 0)
 		r = add_timer(a, &a->scan, 0, on_scan);
-	/* The first poll behind the first heartbeat: a server knows the agent then. */
-	if (r >= 0)
-		r = add_timer(a, &a->poll, 200 * SONDE_NS_PER_MS, on_poll);
 	return r < 0 ? r : 0;
 }
 
@@ -588,12 +538,12 @@ static void tear_down(struct agent *a)
 	a->probe = sonde_probe_client_free(a->probe);
 	a->delivery = sonde_delivery_free(a->delivery);
 	a->client = sonde_grpc_client_free(a->client);
+	a->query = sonde_task_query_free(a->query);
 	a->control = sonde_control_free(a->control);
 	a->tasks = sonde_tasks_free(a->tasks);
 	a->registrar = sonde_registrar_free(a->registrar);
 	a->finder = sonde_finder_free(a->finder);
 	a->rules = sonde_rules_free(a->rules);
-	(void)sd_event_source_disable_unref(a->poll);
 	(void)sd_event_source_disable_unref(a->scan);
 	(void)sd_event_source_disable_unref(a->retry);
 	(void)sd_event_source_disable_unref(a->drain);

@@ -57,6 +57,8 @@ static const struct sonde_option options[] = {
 			   "their bytes together"),
 	SONDE_OPTION_ENUM(C, "report.on_unknown", on_unknown, "drop", on_unknown,
 			  "a report that an OAP may have taken: drop it, or send it again"),
+	SONDE_OPTION_DURATION(C, "skywalking.report_interval", report_interval_ns, "2s", "100ms",
+			      "1m", "how often a task that came from an OAP is reported"),
 	SONDE_OPTION_STRING(C, "agent.service", service, "sonde-agent", "70",
 			    "the service that the agent itself is registered under"),
 	SONDE_OPTION_STRING(C, "agent.instance", instance, "{host}", "70",

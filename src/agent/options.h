@@ -39,6 +39,7 @@ struct sonde_agent_config {
 	uint64_t queue_reports;
 	uint64_t queue_bytes;
 	int on_unknown;
+	uint64_t report_interval_ns; /* of an OAP's tasks */
 	char *service, *instance;
 	char *proc;
 	int log_level;

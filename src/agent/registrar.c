@@ -190,6 +190,7 @@ static bool take_id(struct sonde_registrar *r, const Skywalking__V3__EBPFProcess
 	if (!p || !names(m, p) || strcmp(p->id, d->processid) == 0)
 		return false;
 	(void)snprintf(p->id, sizeof(p->id), "%s", d->processid);
+	p->id_mono_ns = sonde_mono_ns();
 	return true;
 }
 

@@ -21,6 +21,7 @@ void sonde_spec_done(struct sonde_spec *s)
 	if (!s)
 		return;
 	free(s->targets);
+	sonde_sampling_done(&s->sampling);
 	s->targets = NULL;
 	s->n_targets = 0;
 }
@@ -315,60 +316,117 @@ static const char *argument(const Skywalking__V3__Command *c, const char *key)
 	return "";
 }
 
-/* "id,id,…": each becomes a target, known or not. */
+static bool has_id(const struct sonde_spec *s, const char *id, size_t len)
+{
+	for (size_t i = 0; i < s->n_targets; i++) {
+		if (strlen(s->targets[i].text) == len && memcmp(s->targets[i].text, id, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void shrink(struct sonde_spec *s)
+{
+	struct sonde_spec_target *p = reallocarray(s->targets, s->n_targets, sizeof(s->targets[0]));
+
+	if (p)
+		s->targets = p;
+}
+
+/* "id,id,…": each becomes a target, known or not; an OAP may name one twice. */
 static int split_ids(const char *list, struct sonde_spec *s, char words[SONDE_SPEC_WORDS_MAX])
 {
-	size_t n = 1;
+	size_t left_out = 0;
 
-	for (const char *p = list; *p; p++)
-		n += *p == ',';
-	if (n > SONDE_TASK_TARGETS_MAX)
-		return invalid(words, "ProcessId: %zu are more than %d", n, SONDE_TASK_TARGETS_MAX);
-	s->targets = calloc(n, sizeof(s->targets[0]));
+	s->targets = calloc(SONDE_TASK_TARGETS_MAX, sizeof(s->targets[0]));
 	if (!s->targets)
 		return -ENOMEM;
 	for (const char *p = list; *p;) {
 		size_t len = strcspn(p, ",");
-		struct sonde_spec_target *t = &s->targets[s->n_targets];
 
-		if (len >= sizeof(t->text))
+		if (len >= sizeof(s->targets[0].text)) {
 			return invalid(words, "ProcessId: an id is longer than %zu bytes",
-				       sizeof(t->text) - 1);
-		if (len) {
-			t->kind = SONDE_SPEC_TARGET_PROCESS_ID;
-			memcpy(t->text, p, len);
-			s->n_targets++;
+				       sizeof(s->targets[0].text) - 1);
+		} else if (len && !has_id(s, p, len)) {
+			if (s->n_targets < SONDE_TASK_TARGETS_MAX)
+				memcpy(s->targets[s->n_targets++].text, p, len);
+			else
+				left_out++;
 		}
 		p += len + (p[len] == ',');
 	}
 	if (s->n_targets == 0)
 		return invalid(words, "ProcessId: at least one is needed");
+	shrink(s);
+	if (left_out)
+		(void)snprintf(s->remark, sizeof(s->remark), "%zu processes beyond %d are left out",
+			       left_out, SONDE_TASK_TARGETS_MAX);
 	return 0;
+}
+
+static int parse_sampling(const char *json, struct sonde_spec *s)
+{
+	char why[SONDE_SAMPLING_WORDS_MAX];
+	int r = sonde_sampling_parse(json, strlen(json), &s->sampling, why);
+
+	if (r > 0 && !s->remark[0])
+		(void)snprintf(s->remark, sizeof(s->remark), "%d sampling rule%s left out: %.100s",
+			       r, r == 1 ? " is" : "s are", why);
+	return r < 0 ? r : 0;
+}
+
+/* Seconds; OAP extends a network task by ten minutes again and again. What is allowed here is the policy's to say. */
+#define COMMAND_SECONDS_MAX (7 * 24 * 3600)
+
+static int parse_times(const Skywalking__V3__Command *c, struct sonde_spec *s,
+		       char words[SONDE_SPEC_WORDS_MAX])
+{
+	int64_t seconds;
+
+	if (sonde_parse_i64(argument(c, "TaskStartTime"), 0, INT64_MAX / 2, &s->start_wall_ms) < 0)
+		return invalid(words, "TaskStartTime: a number of milliseconds was expected");
+	if (sonde_parse_i64(argument(c, "FixedTriggerDuration"), 1, COMMAND_SECONDS_MAX, &seconds) <
+	    0)
+		return invalid(words, "FixedTriggerDuration: 1 to %d seconds were expected",
+			       COMMAND_SECONDS_MAX);
+	s->duration_ms = seconds * 1000;
+	return 0;
+}
+
+/* A kind of task that this agent does not run, in words. */
+static int unsupported(const Skywalking__V3__Command *c, char words[SONDE_SPEC_WORDS_MAX])
+{
+	const char *target = argument(c, "TargetType"), *trigger = argument(c, "TriggerType");
+
+	if (strcmp(target, "NETWORK") != 0)
+		(void)invalid(words,
+			      "TargetType '%.40s' is not done by this agent, only NETWORK is",
+			      target);
+	else if (strcmp(trigger, "FIXED_TIME") != 0)
+		(void)invalid(words, "TriggerType '%.40s' is not known, only FIXED_TIME is",
+			      trigger);
+	else
+		return 0;
+	return -EOPNOTSUPP;
 }
 
 /* A command without our member: what the replaced agent did for it. */
 static int from_plain(const Skywalking__V3__Command *c, struct sonde_spec *s,
 		      char words[SONDE_SPEC_WORDS_MAX])
 {
-	int64_t seconds;
+	int r = unsupported(c, words);
 
-	if (strcmp(argument(c, "TargetType"), "NETWORK") != 0)
-		return -EOPNOTSUPP;
-	if (strcmp(argument(c, "TriggerType"), "FIXED_TIME") != 0)
-		return -EOPNOTSUPP;
+	if (r < 0)
+		return r;
 	s->plain = true;
 	(void)snprintf(s->preset, sizeof(s->preset), "network-calls");
 	s->execution_time = true;
 	s->collectors = SONDE_PROBE_COLLECT_TCP;
 	s->report_interval_ms = SONDE_TASK_REPORT_INTERVAL_DEFAULT_MS;
-	if (sonde_parse_i64(argument(c, "TaskStartTime"), 0, INT64_MAX / 2, &s->start_wall_ms) < 0)
-		return invalid(words, "TaskStartTime: a number of milliseconds was expected");
-	if (sonde_parse_i64(argument(c, "FixedTriggerDuration"), 1,
-			    SONDE_TASK_DURATION_MAX_MS / 1000, &seconds) < 0)
-		return invalid(words, "FixedTriggerDuration: 1 to %d seconds were expected",
-			       SONDE_TASK_DURATION_MAX_MS / 1000);
-	s->duration_ms = seconds * 1000;
-	return split_ids(argument(c, "ProcessId"), s, words);
+	r = parse_times(c, s, words);
+	if (r == 0)
+		r = split_ids(argument(c, "ProcessId"), s, words);
+	return r < 0 ? r : parse_sampling(argument(c, "ExtensionConfigJSON"), s);
 }
 
 int sonde_spec_from_command(const Skywalking__V3__Command *c, struct sonde_spec *ret,
@@ -382,6 +440,7 @@ int sonde_spec_from_command(const Skywalking__V3__Command *c, struct sonde_spec 
 	assert(c && ret && words);
 
 	*ret = (struct sonde_spec){0};
+	words[0] = '\0';
 	if (!c->command || strcmp(c->command, "EBPFProfilingTaskQuery") != 0)
 		return -EOPNOTSUPP;
 	id = argument(c, "TaskId");

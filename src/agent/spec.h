@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/sampling.h"
 #include "base/cleanup.h"
 #include "model/process.h"
 #include "model/task.h"
@@ -52,6 +53,8 @@ struct sonde_spec {
 	struct sonde_task_limits limits;
 	struct sonde_spec_target *targets; /* owned */
 	size_t n_targets;
+	struct sonde_sampling sampling;	   /* of a plain command */
+	char remark[SONDE_SPEC_WORDS_MAX]; /* what was left out of it, "" = nothing */
 };
 
 void sonde_spec_done(struct sonde_spec *s);
@@ -66,9 +69,12 @@ int sonde_spec_parse_json(const char *text, size_t n, struct sonde_spec *ret,
 
 /*
  * sonde_spec_from_command() - one command of queryTasks
- * @ret: with -EINVAL its id and update_ms are filled in as far as they were understood
- * @words: why, on -EINVAL
- * Return: 0, -EOPNOTSUPP (another command, or another kind of task: leave it), -EINVAL, -ENOMEM.
+ * @ret: with an error its id and update_ms are filled in as far as they were understood
+ * @words: why, on -EINVAL, and on -EOPNOTSUPP where it is a task
+ * Return: 0, -EOPNOTSUPP (another command, or a task of another kind: leave it), -EINVAL, -ENOMEM.
+ *
+ * A plain command is taken as far as it can be: ids beyond SONDE_TASK_TARGETS_MAX and sampling rules that are
+ * none are left out and told in the remark; an id that stands twice is one target.
  */
 int sonde_spec_from_command(const Skywalking__V3__Command *c, struct sonde_spec *ret,
 			    char words[SONDE_SPEC_WORDS_MAX]) _must_check_;

@@ -9,6 +9,7 @@
 #define TASKS_FINISHED_MAX 256 /* ids that are remembered, so that no task runs twice */
 #define TASKS_ALL "-"	       /* the report id's task where a report is the union of all */
 
+#define LATE_MAX_MS 30000 /* of a start that poll and attach took: the task is not shorter for it */
 #define TASKS_PLANS_MAX 4 /* questions that are being answered */
 
 struct sonde_tasks {
@@ -24,7 +25,6 @@ struct sonde_tasks {
 	bool extension; /* as it was when the first of the running tasks was accepted */
 	char finished[TASKS_FINISHED_MAX][SONDE_TASK_ID_MAX];
 	size_t finished_at;
-	int64_t latest_update_ms;
 	unsigned plans;
 	bool draining;
 	bool freeing;

@@ -8,8 +8,6 @@
 #include "agent/tasks-internal.h"
 #include "base/clock.h"
 
-#define LATE_MAX_NS (30 * SONDE_NS_PER_S)
-
 static int ask(struct sonde_task *t, const struct sonde_probe_request *q,
 	       void (*on_record)(void *ctx, const struct sonde_probe_reply *reply),
 	       void (*on_end)(void *ctx, int error, const struct sonde_probe_end *end))
@@ -156,7 +154,7 @@ static void start_clock(struct sonde_task *t, uint64_t now)
 		return;
 	t->running_since_ns = now;
 	/* The way through poll and attach is not taken from it; one that an agent finds much later ends when it was to. */
-	if (late_ns < LATE_MAX_NS)
+	if (late_ns < LATE_MAX_MS * SONDE_NS_PER_MS)
 		late_ns = 0;
 	t->end_ns = now + (late_ns < duration_ns ? duration_ns - late_ns : 0);
 	t->next_ns = now + (uint64_t)t->spec.report_interval_ms * SONDE_NS_PER_MS;

@@ -79,13 +79,6 @@ bool sonde_tasks_idle(const struct sonde_tasks *t)
 	return true;
 }
 
-int64_t sonde_tasks_latest_update_ms(const struct sonde_tasks *t)
-{
-	assert(t);
-
-	return t->latest_update_ms;
-}
-
 /* The end report of a task that never got a slot. */
 static void turn_away(struct sonde_tasks *tasks, struct sonde_spec *spec, const char *words)
 {
@@ -106,17 +99,10 @@ static void turn_away(struct sonde_tasks *tasks, struct sonde_spec *spec, const 
 	tasks_report(t, true);
 }
 
-static void note_update(struct sonde_tasks *t, const struct sonde_spec *spec)
-{
-	if (spec->update_ms > t->latest_update_ms)
-		t->latest_update_ms = spec->update_ms;
-}
-
 void sonde_tasks_refuse(struct sonde_tasks *t, struct sonde_spec *spec, const char *words)
 {
 	assert(t && spec && words);
 
-	note_update(t, spec);
 	if (!spec->id[0])
 		(void)sonde_log_warn(0, "task without an id refused: %s", words);
 	else if (!find(t, spec->id) && !was_finished(t, spec->id))
@@ -143,6 +129,21 @@ static uint64_t delay_of(int64_t ms)
 	return (uint64_t)(ms > day ? day : ms) * SONDE_NS_PER_MS;
 }
 
+/*
+ * One that is found long after its start ends when it was to, and asks the policy for no more than what is left.
+ * The way through poll and attach is not taken from it.
+ */
+static void cut_what_is_past(struct sonde_spec *s)
+{
+	const int64_t now_ms = sonde_wall_ms();
+	const int64_t late_ms = s->start_wall_ms ? now_ms - s->start_wall_ms : 0;
+
+	if (!s->plain || late_ms < LATE_MAX_MS)
+		return;
+	s->duration_ms -= late_ms;
+	s->start_wall_ms = now_ms;
+}
+
 static int put(struct sonde_tasks *tasks, struct sonde_spec *spec, int slot)
 {
 	_cleanup_(sonde_task_freep) struct sonde_task *t = NULL;
@@ -152,6 +153,8 @@ static int put(struct sonde_tasks *tasks, struct sonde_spec *spec, int slot)
 	r = sonde_task_new(tasks, spec, &t);
 	if (r < 0)
 		return r;
+	t->asked_ms = t->spec.duration_ms;
+	cut_what_is_past(&t->spec);
 	wait_ms = t->spec.start_wall_ms - sonde_wall_ms();
 	tasks_count_from_now(t);
 	t->slot = (uint32_t)slot;
@@ -194,28 +197,64 @@ static void accept_new(struct sonde_tasks *tasks, struct sonde_spec *spec)
 		sonde_finder_want_listeners(tasks->config.finder, true);
 }
 
+static void merge_sampling(struct sonde_task *t, const struct sonde_sampling *more)
+{
+	int r = sonde_sampling_merge(&t->spec.sampling, more);
+
+	if (r < 0)
+		(void)sonde_log_warn(r, "task %s: cannot keep its new sampling rules, ignoring",
+				     t->spec.id);
+	else if (r > 0)
+		(void)sonde_log_warn(0, "task %s: %d sampling rules beyond %d are left out",
+				     t->spec.id, r, SONDE_SAMPLING_RULES_MAX);
+}
+
+static void extend_to(struct sonde_task *t, uint64_t end_ns);
+
+/* An OAP's way to extend: the same task again, with a longer duration, and with new sampling rules or none. */
+static void extend_plain(struct sonde_task *t, const struct sonde_spec *spec)
+{
+	int64_t more_ms = spec->duration_ms - t->asked_ms;
+
+	if (!t->spec.plain || t->stopping || more_ms <= 0)
+		return;
+	t->asked_ms = spec->duration_ms;
+	merge_sampling(t, &spec->sampling);
+	if (t->state == SONDE_TASK_RUNNING)
+		extend_to(t, t->end_ns + (uint64_t)more_ms * SONDE_NS_PER_MS);
+	else
+		t->spec.duration_ms += more_ms;
+}
+
+/* What an OAP's task asks for and does not get. */
+static void tell_remarks(const struct sonde_spec *spec)
+{
+	if (spec->remark[0])
+		(void)sonde_log_warn(0, "task %s: %s", spec->id, spec->remark);
+	if (spec->sampling.n)
+		sonde_log_info("task %s: no HTTP request is sampled by its %zu rule%s: layer 7 is "
+			       "not observed",
+			       spec->id, spec->sampling.n, spec->sampling.n == 1 ? "" : "s");
+}
+
 void sonde_tasks_accept(struct sonde_tasks *t, struct sonde_spec *spec)
 {
-	const struct sonde_task *known;
-	int64_t end_ms;
+	struct sonde_task *known;
 
 	assert(t && spec);
 
-	note_update(t, spec);
-	end_ms = spec->start_wall_ms + spec->duration_ms;
 	known = find(t, spec->id);
 	if (known) {
-		/* the same task again, with another duration: an OAP's way to extend */
-		if (spec->plain && spec->duration_ms > known->spec.duration_ms)
-			sonde_tasks_extend(t, spec->id, end_ms);
+		if (spec->plain)
+			extend_plain(known, spec);
 	} else if (was_finished(t, spec->id)) {
 		sonde_log_debug("task %s is over already", spec->id);
-	} else if (spec->start_wall_ms && end_ms <= sonde_wall_ms()) {
+	} else if (spec->start_wall_ms &&
+		   spec->start_wall_ms + spec->duration_ms <= sonde_wall_ms()) {
 		remember(t, spec->id);
-		/* An OAP hands out tasks that ended long ago; ours waits for the word. */
-		if (!spec->plain)
-			turn_away(t, spec, "its time was over when it came");
+		turn_away(t, spec, "its time was over when it came");
 	} else {
+		tell_remarks(spec);
 		accept_new(t, spec);
 	}
 	sonde_spec_done(spec);
@@ -251,16 +290,34 @@ static void on_extended(void *ctx, int error, const struct sonde_probe_end *end)
 
 	if (tasks_call_over(t, error) || error == -EPIPE)
 		return;
-	if (error < 0)
-		sonde_task_set_state(t, t->state, "extension refused: %s",
-				     end && end->text[0] ? end->text : strerror(-error));
+	if (error == 0 || t->stopping)
+		return;
+	sonde_task_set_state(t, t->state, "extension refused, it ends when it was to: %s",
+			     end && end->text[0] ? end->text : strerror(-error));
+	t->end_ns = t->end_before_ns;
+	t->spec.duration_ms = (int64_t)((t->end_ns - t->running_since_ns) / SONDE_NS_PER_MS);
+	tasks_arm(t);
+}
+
+/* Of a task that runs. */
+static void extend_to(struct sonde_task *t, uint64_t end_ns)
+{
+	const uint64_t now = sonde_mono_ns();
+
+	if (end_ns <= now || tasks_admit(t, end_ns - t->running_since_ns, on_extended) < 0)
+		return;
+	t->end_before_ns = t->end_ns;
+	t->end_ns = end_ns;
+	t->spec.duration_ms = (int64_t)((end_ns - t->running_since_ns) / SONDE_NS_PER_MS);
+	sonde_task_set_state(t, SONDE_TASK_RUNNING, "ends in %llu ms now",
+			     (unsigned long long)((end_ns - now) / SONDE_NS_PER_MS));
+	tasks_arm(t);
 }
 
 void sonde_tasks_extend(struct sonde_tasks *tasks, const char *id, int64_t end_wall_ms)
 {
 	struct sonde_task *t;
 	int64_t left_ms;
-	uint64_t end_ns;
 
 	assert(tasks && id);
 
@@ -270,17 +327,10 @@ void sonde_tasks_extend(struct sonde_tasks *tasks, const char *id, int64_t end_w
 		return;
 	if (left_ms > SONDE_TASK_DURATION_MAX_MS)
 		left_ms = SONDE_TASK_DURATION_MAX_MS;
-	end_ns = sonde_mono_ns() + (uint64_t)left_ms * SONDE_NS_PER_MS;
-	if (t->state != SONDE_TASK_RUNNING) {
+	if (t->state == SONDE_TASK_RUNNING)
+		extend_to(t, sonde_mono_ns() + (uint64_t)left_ms * SONDE_NS_PER_MS);
+	else
 		t->spec.duration_ms = left_ms;
-		return;
-	}
-	if (tasks_admit(t, end_ns - t->running_since_ns, on_extended) < 0)
-		return;
-	t->end_ns = end_ns;
-	t->spec.duration_ms = (int64_t)((end_ns - t->running_since_ns) / SONDE_NS_PER_MS);
-	sonde_task_set_state(t, SONDE_TASK_RUNNING, "ends in %lld ms now", (long long)left_ms);
-	tasks_arm(t);
 }
 
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata)

@@ -43,7 +43,7 @@ SONDE_DEFINE_CLEANUP(struct sonde_tasks *, sonde_tasks_free)
  * extension. Never fails: a task that cannot run says so in its report.
  */
 void sonde_tasks_accept(struct sonde_tasks *t, struct sonde_spec *spec);
-/* A spec that could not be understood: its end report. @spec: id and update_ms. */
+/* A spec that could not be understood: its end report. @spec: its id. */
 void sonde_tasks_refuse(struct sonde_tasks *t, struct sonde_spec *spec, const char *words);
 
 /* Unknown ids are ignored. */
@@ -73,6 +73,3 @@ void sonde_tasks_probe_ended(struct sonde_tasks *t, const struct sonde_probe_tas
 /* A report is at its end. */
 void sonde_tasks_outcome(struct sonde_tasks *t, const struct sonde_report *report,
 			 enum sonde_delivery_outcome outcome, uint64_t now_ns);
-
-/* For queryTasks: the largest TaskUpdateTime seen. */
-int64_t sonde_tasks_latest_update_ms(const struct sonde_tasks *t);

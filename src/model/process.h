@@ -22,6 +22,7 @@ struct sonde_process {
 	uint32_t pid;
 	uint64_t start_ticks; /* field 22 of stat: with the pid the identity of a process */
 	char id[SONDE_PROCESS_ID_MAX]; /* "" until the server named it */
+	uint64_t id_mono_ns;	       /* when it did */
 	char service[SONDE_PROCESS_NAME_MAX];
 	char instance[SONDE_PROCESS_NAME_MAX];
 	char name[SONDE_PROCESS_NAME_MAX];

@@ -145,8 +145,9 @@ static void fill_command(struct command_parts *p, struct double_command *c)
 	static const char *const keys[] = {
 		"TaskId",     "ProcessId",     "TaskUpdateTime",      "TriggerType",
 		"TargetType", "TaskStartTime", "ExtensionConfigJSON", "FixedTriggerDuration"};
-	char *values[] = {c->id,   c->processes, p->update,    fixed,
-			  network, p->start,	 c->extension, p->duration};
+	char *target = c->target[0] ? c->target : network;
+	char *values[] = {c->id,  c->processes, p->update,    fixed,
+			  target, p->start,	c->extension, p->duration};
 
 	(void)snprintf(p->update, sizeof(p->update), "%lld", (long long)c->update_ms);
 	(void)snprintf(p->start, sizeof(p->start), "%lld", (long long)c->start_ms);

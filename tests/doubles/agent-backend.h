@@ -40,6 +40,7 @@ struct double_command {
 	char id[80];
 	char processes[600]; /* ProcessId */
 	char extension[4000];
+	char target[16]; /* TargetType; "": NETWORK */
 	int64_t update_ms, start_ms;
 	int64_t duration_s;
 };

@@ -168,7 +168,35 @@ static void another_kind_of_task_is_left_alone(void **state)
 	struct sonde_spec s;
 
 	assert_err(command("TargetType", "ON_CPU", &s, words), EOPNOTSUPP);
+	assert_non_null(strstr(words, "ON_CPU"));
+	assert_string_equal(s.id, "abc"); /* so that it is said once */
+	assert_err(command("TargetType", "OFF_CPU", &s, words), EOPNOTSUPP);
 	assert_err(command("TriggerType", "CONTINUOUS_PROFILING", &s, words), EOPNOTSUPP);
+	assert_non_null(strstr(words, "CONTINUOUS_PROFILING"));
+}
+
+static void an_id_that_stands_twice_is_one_target(void **state)
+{
+	_cleanup_(sonde_spec_done) struct sonde_spec s = {0};
+	char words[SONDE_SPEC_WORDS_MAX];
+
+	assert_ok(command("ProcessId", "p1,p2,p1,,p", &s, words));
+	assert_int_equal(s.n_targets, 3);
+	assert_string_equal(s.targets[2].text, "p");
+	assert_string_equal(s.remark, "");
+}
+
+static void bad_sampling_rules_are_left_out_of_a_task_that_runs(void **state)
+{
+	_cleanup_(sonde_spec_done) struct sonde_spec s = {0};
+	char words[SONDE_SPEC_WORDS_MAX];
+
+	assert_ok(command("ExtensionConfigJSON",
+			  "{\"NetworkSamplings\":[{\"When5xx\":true},{\"MinDuration\":\"x\"}]}", &s,
+			  words));
+	assert_int_equal(s.sampling.n, 1);
+	assert_non_null(strstr(s.remark, "1 sampling rule is left out"));
+	assert_non_null(strstr(s.remark, "MinDuration"));
 }
 
 static void a_bad_command_keeps_its_id_and_time(void **state)
@@ -199,6 +227,8 @@ int main(void)
 		cmocka_unit_test(an_extension_without_ours_is_not_ours),
 		cmocka_unit_test(a_plain_command_is_an_oap_task),
 		cmocka_unit_test(another_kind_of_task_is_left_alone),
+		cmocka_unit_test(an_id_that_stands_twice_is_one_target),
+		cmocka_unit_test(bad_sampling_rules_are_left_out_of_a_task_that_runs),
 		cmocka_unit_test(a_bad_command_keeps_its_id_and_time),
 	};
 

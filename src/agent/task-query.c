@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/task-query.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/backend-clock.h"
+#include "agent/rpc.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "skywalking/v3/profile.pb-c.h"
+#include "wire/message.h"
+
+#define FIRST_NS                                                                                   \
+	(200 * SONDE_NS_PER_MS) /* behind the first heartbeat: a server knows the agent then */
+#define SOON_MIN_NS (250 * SONDE_NS_PER_MS) /* between two queries that the server asks for */
+#define TOLD_MAX 256			    /* commands of which was said that they are not run */
+
+/*
+ * An OAP tells what changed later than a time that is asked for, but several OAPs each write their own clock's
+ * time, and a row may be seen later than its time: asked is for ten minutes more, which is what a network task
+ * lasts. What comes again is known by its id.
+ */
+#define OVERLAP_MS (600 * 1000)
+
+/* An OAP knows a process only when its row is stored, 25 s after the report by default. */
+#define STORED_NS (60 * SONDE_NS_PER_S)
+
+struct sonde_task_query {
+	struct sonde_task_query_config config;
+	sd_event_source *timer;
+	struct sonde_backend_clock clock;
+	int64_t latest_ms; /* largest TaskUpdateTime of a command that was judged */
+	int64_t news_ms;   /* the same, of the answers before the one that is being taken */
+	int64_t asked_ms,
+		answered_ms; /* when the last query, and the last that was answered, was sent */
+	uint64_t asked_ns, answered_ns;
+	uint64_t told[TOLD_MAX]; /* hashes */
+	size_t told_at;
+	bool polling; /* a query is under way */
+	bool again;   /* the server asked for another meanwhile */
+	bool said;    /* that the backend does not answer */
+	bool stopped;
+};
+
+/* False: it was said before. */
+static bool tell_once(struct sonde_task_query *q, const char *id)
+{
+	uint64_t h = sonde_hash(id, strlen(id), 0);
+
+	for (size_t i = 0; i < TOLD_MAX; i++) {
+		if (q->told[i] == h)
+			return false;
+	}
+	q->told[q->told_at] = h;
+	q->told_at = (q->told_at + 1) % TOLD_MAX;
+	return true;
+}
+
+/* Would the last answer have told the task, had it been there: did the backend know one of its processes long before? */
+static bool was_due(const struct sonde_task_query *q, const struct sonde_spec *spec)
+{
+	struct sonde_process *p;
+	size_t cursor = 0;
+
+	if (!q->answered_ms || spec->update_ms <= q->news_ms)
+		return false;
+	while ((p = sonde_finder_next(q->config.finder, &cursor))) {
+		if (!p->id[0] || p->id_mono_ns + STORED_NS > q->answered_ns)
+			continue;
+		for (size_t i = 0; i < spec->n_targets; i++) {
+			if (strcmp(spec->targets[i].text, p->id) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* An OAP's times become this machine's. */
+static void set_times(struct sonde_task_query *q, struct sonde_spec *spec, int64_t now_ms)
+{
+	const int64_t before = sonde_backend_clock_ahead_ms(&q->clock);
+	int64_t after;
+
+	sonde_backend_clock_saw(&q->clock, spec->update_ms, was_due(q, spec) ? q->answered_ms : 0,
+				now_ms);
+	after = sonde_backend_clock_ahead_ms(&q->clock);
+	if (after != before && (after > before + 1000 || after < before - 1000))
+		sonde_log_info("the backend's clock is at least %lld ms %s of this machine's: its "
+			       "tasks' times are read so",
+			       (long long)(after < 0 ? -after : after),
+			       after < 0 ? "behind" : "ahead");
+	if (spec->start_wall_ms)
+		spec->start_wall_ms = sonde_backend_clock_local_ms(&q->clock, spec->start_wall_ms);
+}
+
+/* Of an OAP, which hands out all tasks that it still has. */
+static void take_plain(struct sonde_task_query *q, struct sonde_spec *spec, int64_t now_ms,
+		       unsigned *over)
+{
+	spec->report_interval_ms = q->config.plain_interval_ms;
+	set_times(q, spec, now_ms);
+	if (spec->start_wall_ms + spec->duration_ms <= now_ms) {
+		*over += tell_once(q, spec->id);
+		return;
+	}
+	sonde_tasks_accept(q->config.tasks, spec);
+}
+
+static void take_command(struct sonde_task_query *q, const Skywalking__V3__Command *c,
+			 int64_t now_ms, unsigned *over)
+{
+	_cleanup_(sonde_spec_done) struct sonde_spec spec = {0};
+	char words[SONDE_SPEC_WORDS_MAX] = "";
+	int64_t update_ms;
+	int r;
+
+	r = sonde_spec_from_command(c, &spec, words);
+	update_ms = spec.update_ms;
+	if (r == 0 && spec.plain)
+		take_plain(q, &spec, now_ms, over);
+	else if (r == 0)
+		sonde_tasks_accept(q->config.tasks, &spec);
+	else if (r == -EINVAL)
+		sonde_tasks_refuse(q->config.tasks, &spec, words);
+	else if (r == -EOPNOTSUPP && words[0] && tell_once(q, spec.id))
+		(void)sonde_log_warn(0, "task %s is not run: %s", spec.id, words);
+	else if (r != -EOPNOTSUPP)
+		(void)sonde_log_warn(r, "a task could not be taken, asking again");
+	if (r != -ENOMEM && update_ms > q->latest_ms)
+		q->latest_ms = update_ms;
+}
+
+static void take_commands(struct sonde_task_query *q, const Skywalking__V3__Commands *commands)
+{
+	const int64_t now_ms = sonde_wall_ms();
+	unsigned over = 0;
+
+	q->news_ms = q->latest_ms;
+	for (size_t i = 0; i < commands->n_commands; i++)
+		take_command(q, commands->commands[i], now_ms, &over);
+	if (over)
+		sonde_log_info("%u task%s of the backend's %s over before %s came here: not run",
+			       over, over == 1 ? "" : "s", over == 1 ? "was" : "were",
+			       over == 1 ? "it" : "they");
+	q->answered_ms = q->asked_ms;
+	q->answered_ns = q->asked_ns;
+}
+
+void sonde_task_query_soon(struct sonde_task_query *q)
+{
+	uint64_t now = sonde_mono_ns(), at;
+
+	assert(q);
+
+	/* The answer on its way may have been made before the task was. */
+	q->again = q->polling;
+	if (q->polling || q->stopped)
+		return;
+	at = q->asked_ns + SOON_MIN_NS;
+	(void)sd_event_source_set_time(q->timer, (at > now ? at : now) / SONDE_NS_PER_US);
+	(void)sd_event_source_set_enabled(q->timer, SD_EVENT_ONESHOT);
+}
+
+static void on_commands(void *ctx, const struct sonde_grpc_result *result,
+			const ProtobufCMessage *answer)
+{
+	const Skywalking__V3__Commands *commands = (const void *)answer;
+	struct sonde_task_query *q = ctx;
+
+	q->polling = false;
+	if (result->status != SONDE_GRPC_OK && result->status != SONDE_GRPC_CANCELLED && !q->said)
+		(void)sonde_log_warn(0, "cannot ask for tasks: %s %s, trying again",
+				     sonde_grpc_status_name(result->status), result->message);
+	q->said = result->status != SONDE_GRPC_OK;
+	if (commands) {
+		take_commands(q, commands);
+		q->config.on_answer(q->config.ctx);
+	}
+	if (q->again)
+		sonde_task_query_soon(q);
+}
+
+static int64_t since_ms(const struct sonde_task_query *q)
+{
+	int64_t since = q->latest_ms, now = sonde_wall_ms();
+
+	if (sonde_grpc_client_has_extension(q->config.client))
+		return since;
+	if (since > now) /* its clock is ahead, and may be set right */
+		since = now;
+	return since > OVERLAP_MS ? since - OVERLAP_MS : 0;
+}
+
+static void ask(struct sonde_task_query *q)
+{
+	Skywalking__V3__EBPFProfilingTaskQuery m = SKYWALKING__V3__EBPFPROFILING_TASK_QUERY__INIT;
+
+	m.roverinstanceid = sonde_wire_text(q->config.agent_id);
+	m.latestupdatetime = since_ms(q);
+	q->polling = true;
+	q->asked_ns = sonde_mono_ns();
+	q->asked_ms = sonde_wall_ms();
+	if (sonde_rpc(q->config.client, "/skywalking.v3.EBPFProfilingService/queryTasks", &m.base,
+		      &skywalking__v3__commands__descriptor, q->config.deadline_ns, on_commands,
+		      q) < 0)
+		q->polling = false;
+}
+
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct sonde_task_query *q = userdata;
+
+	if (q->stopped)
+		return 0;
+	if (!q->polling)
+		ask(q);
+	(void)sd_event_source_set_time_relative(source, q->config.poll_ns / SONDE_NS_PER_US);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+void sonde_task_query_stop(struct sonde_task_query *q)
+{
+	assert(q);
+
+	q->stopped = true;
+}
+
+int sonde_task_query_new(const struct sonde_task_query_config *config,
+			 struct sonde_task_query **ret)
+{
+	_cleanup_(sonde_task_query_freep) struct sonde_task_query *q = NULL;
+	int r;
+
+	assert(config && config->finder && config->tasks && config->on_answer && ret);
+
+	q = calloc(1, sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	q->config = *config;
+	r = sd_event_add_time_relative(config->event, &q->timer, CLOCK_MONOTONIC,
+				       FIRST_NS / SONDE_NS_PER_US, 0, on_time, q);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(q);
+	return 0;
+}
+
+struct sonde_task_query *sonde_task_query_free(struct sonde_task_query *q)
+{
+	if (!q)
+		return NULL;
+	(void)sd_event_source_disable_unref(q->timer);
+	free(q);
+	return NULL;
+}

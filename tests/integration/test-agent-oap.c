@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent under a backend without our extension: tasks as an OAP gives them, meters as it takes them. */
+#include "agent-rig.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#define WAIT_MS 60000
+
+/* A task of both processes, by their ids. */
+static struct double_command *oap_command(struct rig *r, const char *id, int64_t seconds)
+{
+	struct double_command *c = agent_rig_command(r, id, "null");
+
+	(void)snprintf(c->processes, sizeof(c->processes), "%s,%s",
+		       agent_double_process(&r->backend, (uint32_t)r->server)->id,
+		       agent_double_process(&r->backend, (uint32_t)r->client)->id);
+	c->duration_s = seconds;
+	return c;
+}
+
+static unsigned log_count(const struct rig *r, const char *text)
+{
+	static char log[256 * 1024];
+	unsigned n = 0;
+	FILE *f = fopen(r->log, "re");
+	size_t len;
+
+	assert_non_null(f);
+	len = fread(log, 1, sizeof(log) - 1, f);
+	(void)fclose(f);
+	log[len] = '\0';
+	for (const char *p = log; (p = strstr(p, text)); p++)
+		n++;
+	return n;
+}
+
+struct line {
+	struct rig *r;
+	const char *text;
+};
+
+static bool is_logged(struct agent_double *d, void *arg)
+{
+	const struct line *l = arg;
+
+	return log_count(l->r, l->text) > 0;
+}
+
+static void wait_line(struct rig *r, const char *text)
+{
+	struct line l = {r, text};
+
+	if (!agent_double_run(&r->backend, is_logged, &l, WAIT_MS))
+		fail_msg("the agent does not say: %s", text);
+}
+
+static bool asked_thrice(struct agent_double *d, void *arg)
+{
+	return d->queries >= *(unsigned *)arg;
+}
+
+static void wait_queries(struct rig *r, unsigned n)
+{
+	n += r->backend.queries;
+	assert_true(agent_double_run(&r->backend, asked_thrice, &n, WAIT_MS));
+}
+
+static void unknown_and_repeated_ids_stop_nothing(void **state)
+{
+	struct rig *r = *state;
+	struct double_command *c;
+	char ids[600];
+
+	agent_rig_begin(r, false);
+	c = oap_command(r, "ids", 3);
+	(void)snprintf(ids, sizeof(ids), "dead00,%.130s,%.130s,beef00,dead00", c->processes,
+		       c->processes);
+	memcpy(c->processes, ids, sizeof(ids));
+	wait_line(r, "task ids: planned: preset network-calls, 2 of 4 targets live");
+	wait_line(r, "task ids: running");
+	agent_rig_talk(r, 5);
+	wait_line(r, "task ids is over: done");
+	agent_rig_check_talk(r, "-", 1, 5);
+	assert_int_equal(r->backend.doubled_labels, 0);
+	assert_int_equal(r->backend.misplaced, 0);
+}
+
+static void an_oap_whose_clock_is_ahead_starts_its_tasks_now(void **state)
+{
+	struct rig *r = *state;
+	struct double_command *c;
+
+	agent_rig_begin(r, false);
+	c = oap_command(r, "ahead", 2);
+	c->update_ms += 300 * 1000;
+	c->start_ms += 300 * 1000;
+	wait_line(r, "ms ahead of this machine's");
+	wait_line(r, "task ahead: running");
+	agent_rig_talk(r, 5);
+	wait_line(r, "task ahead is over: done");
+	agent_rig_check_talk(r, "-", 1, 5);
+	/* It is not told again, though it asks for more than what is newer. */
+	wait_queries(r, 3);
+	assert_int_equal(log_count(r, "task ahead: accepted"), 1);
+}
+
+static void what_is_not_run_is_said_once(void **state)
+{
+	struct rig *r = *state;
+	struct double_command *c;
+
+	agent_rig_begin(r, false);
+	c = oap_command(r, "old", 600);
+	c->update_ms -= 3600 * 1000;
+	c->start_ms -= 3600 * 1000;
+	c = oap_command(r, "cpu", 60);
+	(void)snprintf(c->target, sizeof(c->target), "ON_CPU");
+	c = oap_command(r, "off", 60);
+	(void)snprintf(c->target, sizeof(c->target), "OFF_CPU");
+	wait_line(r, "1 task of the backend's was over before it came here: not run");
+	wait_line(r, "task cpu is not run: TargetType 'ON_CPU'");
+	wait_line(r, "task off is not run: TargetType 'OFF_CPU'");
+	wait_queries(r, 5);
+	assert_int_equal(log_count(r, "not run"), 3);
+	assert_int_equal(log_count(r, "accepted"), 0);
+}
+
+/* The same id and start, a longer duration, no rules: what keepEBPFNetworkProfiling makes of a task. */
+static void an_extension_prolongs_a_task_and_keeps_its_rules(void **state)
+{
+	struct rig *r = *state;
+	struct double_command *c;
+	uint64_t began;
+
+	agent_rig_begin(r, false);
+	c = oap_command(r, "keep", 3);
+	(void)snprintf(c->extension, sizeof(c->extension), "%s",
+		       "{\"NetworkSamplings\":[{\"When5xx\":true,\"Settings\":{}}]}");
+	wait_line(r, "no HTTP request is sampled by its 1 rule");
+	wait_line(r, "task keep: running");
+	began = sonde_mono_ns();
+	agent_rig_talk(r, 5);
+	c->duration_s = 5;
+	c->update_ms += 1000;
+	c->extension[0] = '\0';
+	wait_line(r, "task keep: running: ends in");
+	wait_line(r, "task keep is over: done: its time is over");
+	assert_true(sonde_mono_ns() - began > 4 * SONDE_NS_PER_S);
+	assert_int_equal(log_count(r, "task keep: running: ends in"), 1);
+	agent_rig_check_talk(r, "-", 1, 5);
+}
+
+/* Its memory of us and of the task is gone; the task goes on to its end, and nothing is counted twice. */
+static void an_oap_that_restarts_loses_no_task(void **state)
+{
+	struct rig *r = *state;
+	uint16_t port;
+
+	agent_rig_begin(r, false);
+	(void)oap_command(r, "restart", 5);
+	wait_line(r, "task restart: running");
+	agent_rig_talk(r, 5);
+	port = r->backend.port;
+	agent_double_stop(&r->backend);
+	r->backend.n_processes = 0;
+	r->backend.n_commands = 0;
+	agent_rig_pause_ms(r, 500);
+	agent_rig_talk(r, 7);
+	assert_ok(agent_double_start(&r->backend, r->event, false, port));
+	assert_true(agent_double_run(&r->backend, agent_rig_knows_both, r, WAIT_MS));
+	wait_line(r, "task restart is over: done");
+	agent_rig_check_talk(r, "-", 2, 12);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest tests[] = {
+		AGENT_RIG_TEST(unknown_and_repeated_ids_stop_nothing),
+		AGENT_RIG_TEST(an_oap_whose_clock_is_ahead_starts_its_tasks_now),
+		AGENT_RIG_TEST(what_is_not_run_is_said_once),
+		AGENT_RIG_TEST(an_extension_prolongs_a_task_and_keeps_its_rules),
+		AGENT_RIG_TEST(an_oap_that_restarts_loses_no_task),
+	};
+
+	return agent_rig_main(argc, argv, tests);
+}
