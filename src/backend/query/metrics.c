@@ -52,7 +52,13 @@ static const char *kind_of(const struct sonde_series *s)
 		       : "gauge";
 }
 
-/* Labels of the key without the port, which is in the edge; a histogram's bound as `le`. */
+/* The port is in the edge, and what an OAP needs the role for is the side. */
+static bool is_said_elsewhere(const struct sonde_walk_value *v, const char *label)
+{
+	return v->is_edge && (strcmp(label, "server_port") == 0 || strcmp(label, "role") == 0);
+}
+
+/* Labels of the key; a histogram's bound as `le`. */
 static json_t *labels_json(const struct sonde_walk_value *v)
 {
 	_cleanup_json_ json_t *o = json_object();
@@ -61,7 +67,7 @@ static json_t *labels_json(const struct sonde_walk_value *v)
 	for (size_t i = 0; o && i < v->labels->n; i++) {
 		_cleanup_json_ json_t *name = sonde_json_text(v->labels->label[i].name);
 
-		if (v->is_edge && strcmp(v->labels->label[i].name, "server_port") == 0)
+		if (is_said_elsewhere(v, v->labels->label[i].name))
 			continue;
 		if (!name || sonde_json_set(o, json_string_value(name),
 					    sonde_json_text(v->labels->label[i].value)) < 0)

@@ -37,7 +37,7 @@ static void check_labels(const struct sonde_mal_rule *rule, const char *labels)
 	bool udp = strncmp(rule->metric, "sonde_net_udp_", strlen("sonde_net_udp_")) == 0;
 	char want[256], have[256] = "";
 
-	(void)snprintf(want, sizeof(want), "%sserver_port%s%s", udp ? "protocol," : "",
+	(void)snprintf(want, sizeof(want), "role,%sserver_port%s%s", udp ? "protocol," : "",
 		       labels[0] ? "," : "", labels);
 	for (size_t i = 0; i < rule->n_labels; i++) {
 		if (strcmp(rule->labels[i], "le") == 0)
@@ -137,15 +137,21 @@ static void an_address_is_a_node_of_its_own(void **state)
 	test_add(b, "sonde_net_sent_bytes_total",
 		 "service=s,instance=i,side=server,server_process_id=me", 1, 1);
 	test_run(NULL, rules, b, &out);
-	(void)snprintf(want, sizeof(want), " %.8s>me 1.110 {server_port=80}0=7\n", ids[0]);
+	(void)snprintf(want, sizeof(want), " %.8s>me 1.110 {role=server,server_port=80}0=7\n",
+		       ids[0]);
 	assert_non_null(strstr(sonde_buf_str(&out), want));
-	(void)snprintf(want, sizeof(want),
-		       " %.8s>me 1.110 {server_port=80}0=8 {server_port=81}0=9\n", ids[1]);
+	(void)snprintf(
+		want, sizeof(want),
+		" %.8s>me 1.110 {role=server,server_port=80}0=8 {role=server,server_port=81}0=9\n",
+		ids[1]);
 	if (!strstr(sonde_buf_str(&out), want))
-		(void)snprintf(want, sizeof(want),
-			       " %.8s>me 1.110 {server_port=81}0=9 {server_port=80}0=8\n", ids[1]);
+		(void)snprintf(
+			want, sizeof(want),
+			" %.8s>me 1.110 {role=server,server_port=81}0=9 {role=server,server_port=80}0=8\n",
+			ids[1]);
 	assert_non_null(strstr(sonde_buf_str(&out), want));
-	(void)snprintf(want, sizeof(want), " %.8s>me 1.110 {server_port=}0=1\n", ids[2]);
+	(void)snprintf(want, sizeof(want), " %.8s>me 1.110 {role=server,server_port=}0=1\n",
+		       ids[2]);
 	assert_non_null(strstr(sonde_buf_str(&out), want));
 }
 
