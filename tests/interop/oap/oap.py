@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""An unmodified SkyWalking OAP 10.1.0 for tests: its jars, our configuration, ports and a folder of its own.
+
+  oap.py [--storage h2|postgresql]     runs one until Ctrl-C; tells where it listens
+
+The jars come by Debian's Maven, with its own default repository, into $SONDE_OAP_CACHE (/var/cache/sonde-oap; users:
+~/.cache/sonde-oap): 41 s and 190 MB once. Later starts take about 12 s, and ask no network.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+HERE = pathlib.Path(__file__).resolve().parent
+TOP = HERE.parent.parent.parent
+sys.path.insert(0, str(TOP / "tests/tools"))
+import stack  # noqa: E402
+
+VERSION = "10.1.0"
+RULES = ("network-profiling", "sonde-network")  # of mal/, unchanged; the others need a newer OAP
+START_S = 180  # a bound for a machine that is busy, not a measure
+# The quick compiler alone and the serial collector halve start and memory.
+JAVA = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Duser.timezone=UTC"]
+
+
+def cache():
+    base = "/var/cache/sonde-oap" if os.geteuid() == 0 else os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "sonde-oap")
+    return pathlib.Path(os.environ.get("SONDE_OAP_CACHE") or base)
+
+
+def missing():
+    """What has to be installed first, or None."""
+    absent = [tool for tool in ("java", "mvn") if not shutil.which(tool)]
+    return f"{' and '.join(absent)} not installed (deploy/setup)" if absent else None
+
+
+def jars(pom=HERE / "pom.xml"):
+    """The folder of a pom's jars, fetched if this very pom never was."""
+    home = cache()
+    home.mkdir(parents=True, exist_ok=True)
+    folder = home / f"{pom.parent.name}-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
+    with open(home / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.is_dir():
+            return folder
+        part = home / f"{folder.name}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        got = subprocess.run(
+            ["mvn", "-B", "-q", "-ntp", f"-Dmaven.repo.local={home / 'maven'}", "-f", pom, "dependency:copy-dependencies",
+             "-DincludeScope=runtime", f"-DoutputDirectory={part}"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280, check=False)
+        if got.returncode:
+            raise RuntimeError(f"Maven could not get the jars:\n{got.stdout[-2000:]}{got.stderr[-500:]}")
+        part.rename(folder)
+    return folder
+
+
+class Refused(RuntimeError):
+    """GraphQL answered with errors."""
+
+
+class Oap:
+    """Files, logs and the process id are in folder. What is given as settings are OAP's own environment variables."""
+
+    def __init__(self, folder, rules=tuple(TOP / f"mal/{name}.yaml" for name in RULES), **settings):
+        self.dir, self.process = pathlib.Path(folder), None
+        self.grpc, self.rest = stack.free_ports(2)
+        self.settings = {"SW_CORE_GRPC_PORT": self.grpc, "SW_CORE_REST_PORT": self.rest, **settings}
+        self.dir.mkdir(parents=True, exist_ok=True)
+        config = self.dir / "config"
+        shutil.copytree(HERE / "config", config, dirs_exist_ok=True)
+        # Must be there, and have nothing to do.
+        (config / "oal").mkdir(exist_ok=True)
+        for name in ("core", "disable", "ebpf"):
+            (config / "oal" / f"{name}.oal").write_text("// nothing\n", encoding="ascii")
+        self.rules = rules
+        shutil.rmtree(config / "meter-analyzer-config", ignore_errors=True)
+        (config / "meter-analyzer-config").mkdir()
+        for rule in self.rules:
+            shutil.copy(rule, config / "meter-analyzer-config")
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self):
+        """Until it answers."""
+        names = ",".join(r.stem for r in self.rules)
+        environment = {**os.environ, "SW_METER_ANALYZER_ACTIVE_FILES": names,
+                       **{k: str(v) for k, v in self.settings.items()}}
+        with open(self.dir / "oap.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [*JAVA, f"-Djava.io.tmpdir={self.dir}", "-cp", f"{self.dir / 'config'}:{jars()}/*",
+                 "org.apache.skywalking.oap.server.starter.OAPServerStartUp"],
+                cwd=self.dir, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            stack.wait_for("OAP is healthy", START_S, self.healthy, 0.2)
+        except BaseException:
+            self.stop()
+            print(self.log()[-3000:], file=sys.stderr)
+            raise
+
+    def healthy(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"OAP ended with {self.process.returncode}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.rest}/healthcheck", timeout=2) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def stop(self, how=signal.SIGTERM):
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(how)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process = None
+
+    def freeze(self):
+        """It takes connections and bytes, as the kernel does that for it, and answers nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def log(self):
+        return (self.dir / "oap.log").read_text(encoding="utf-8", errors="replace")
+
+    def graphql(self, query, **variables):
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.rest}/graphql", body,
+                                         {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            got = json.load(answer)
+        if got.get("errors"):
+            raise Refused(got["errors"][0]["message"])
+        return got["data"]
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--storage", choices=("h2", "postgresql"), default="h2")
+    a = p.parse_args()
+    folder = tempfile.mkdtemp(prefix="sonde-oap-")
+    began = time.monotonic()
+    try:
+        with Oap(folder) as oap:
+            print(f"OAP {VERSION}, pid {oap.process.pid}, after {time.monotonic() - began:.0f} s: "
+                  f"gRPC 127.0.0.1:{oap.grpc}, GraphQL http://127.0.0.1:{oap.rest}/graphql, log {folder}/oap.log",
+                  flush=True)
+            oap.process.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
