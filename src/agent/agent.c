@@ -79,7 +79,7 @@ static void make_instance(struct agent *a)
 		(void)snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - t), t, a->host, at + 6);
 	else
 		(void)snprintf(text, sizeof(text), "%s", t);
-	sonde_process_set_name(a->instance, sizeof(a->instance), text);
+	(void)sonde_process_set_entity(a->instance, text);
 }
 
 static void end_if_drained(struct agent *a)

@@ -24,7 +24,12 @@ static const struct sonde_option rule_options[] = {
 	SONDE_OPTION_STRING(R, "instance", instance, "{host}", "255", "name of the instance"),
 	SONDE_OPTION_STRING(R, "process_name", process_name, "{exe}", "255",
 			    "name of the process; processes of one name are one to the backend"),
-	SONDE_OPTION_STRING(R, "layer", layer, "GENERAL", "32", "SkyWalking layer"),
+	SONDE_OPTION_STRING(
+		R, "layer", layer, "GENERAL", "32",
+		"SkyWalking layer; one that the backend does not know keeps its processes "
+		"from being kept alive there"),
+	SONDE_OPTION_STRINGS(R, "labels", labels, NULL, "16",
+			     "words by which SkyWalking groups processes of a service"),
 	{0},
 };
 

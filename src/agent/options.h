@@ -24,6 +24,7 @@ struct sonde_agent_rule {
 	uint16_t port;				 /* one that it listens on */
 	char *service, *instance, *process_name; /* templates: {exe} {pid} {host} {port} */
 	char *layer;
+	char **labels; /* NULL-ended; NULL = none */
 };
 
 struct sonde_agent_config {

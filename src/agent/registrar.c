@@ -4,14 +4,14 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "agent/rpc.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "skywalking/v3/management.pb-c.h"
 #include "skywalking/v3/process.pb-c.h"
@@ -20,6 +20,8 @@
 #define FULL_EVERY 10	/* heartbeats */
 #define REQUEST_MAX 500 /* processes of one call */
 #define AGAIN_NS (3 * SONDE_NS_PER_S)
+#define LAYERS_MAX 64 /* more than SkyWalking knows; what is beyond is not kept alive */
+#define TOLD_MAX 64   /* names and layers of which something was said */
 
 struct sonde_registrar {
 	struct sonde_registrar_config config;
@@ -29,27 +31,69 @@ struct sonde_registrar {
 	bool again;    /* something new came while a report was under way */
 	bool full_due; /* the backend may have forgotten us */
 	bool said;     /* the failure was logged */
+	bool full;     /* the report under way is of all */
+	uint64_t pinged_ns;
+	uint64_t told[TOLD_MAX]; /* hashes */
+	size_t told_at;
 	char host_ip[INET6_ADDRSTRLEN];
 };
 
-static void find_host_ip(char dst[INET6_ADDRSTRLEN])
+static bool tell_once(struct sonde_registrar *r, const char *what)
 {
-	struct ifaddrs *list = NULL;
+	uint64_t h = sonde_hash(what, strlen(what), 0);
 
-	(void)snprintf(dst, INET6_ADDRSTRLEN, "127.0.0.1");
-	if (getifaddrs(&list) < 0)
-		return;
-	for (const struct ifaddrs *a = list; a; a = a->ifa_next) {
+	for (size_t i = 0; i < TOLD_MAX; i++) {
+		if (r->told[i] == h)
+			return false;
+	}
+	r->told[r->told_at] = h;
+	r->told_at = (r->told_at + 1) % TOLD_MAX;
+	return true;
+}
+
+/*
+ * The address that a packet to elsewhere would leave with: the kernel's routes say so for a UDP socket that
+ * is connected and never sends. The address asked for is one for documentation (RFC 5737, RFC 3849).
+ */
+static bool route_source(int family, const void *to, socklen_t size, char dst[INET6_ADDRSTRLEN])
+{
+	_cleanup_close_ int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage own = {0};
+	socklen_t n = sizeof(own);
+
+	if (fd < 0 || connect(fd, to, size) < 0 || getsockname(fd, (void *)&own, &n) < 0)
+		return false;
+	if (family == AF_INET) {
 		struct sockaddr_in in;
 
-		if (!a->ifa_addr || a->ifa_addr->sa_family != AF_INET ||
-		    (a->ifa_flags & IFF_LOOPBACK) || !(a->ifa_flags & IFF_UP))
-			continue;
-		memcpy(&in, a->ifa_addr, sizeof(in));
-		(void)inet_ntop(AF_INET, &in.sin_addr, dst, INET6_ADDRSTRLEN);
-		break;
+		memcpy(&in, &own, sizeof(in));
+		return inet_ntop(family, &in.sin_addr, dst, INET6_ADDRSTRLEN) != NULL;
+	} else {
+		struct sockaddr_in6 in6;
+
+		memcpy(&in6, &own, sizeof(in6));
+		return inet_ntop(family, &in6.sin6_addr, dst, INET6_ADDRSTRLEN) != NULL;
 	}
-	freeifaddrs(list);
+}
+
+static void find_host_ip(char dst[INET6_ADDRSTRLEN])
+{
+	const struct sockaddr_in v4 = {
+		.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(0xc0000201)};
+	const struct sockaddr_in6 v6 = {.sin6_family = AF_INET6,
+					.sin6_port = htons(9),
+					.sin6_addr.s6_addr = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}};
+
+	if (!route_source(AF_INET, &v4, sizeof(v4), dst) &&
+	    !route_source(AF_INET6, &v6, sizeof(v6), dst))
+		(void)snprintf(dst, INET6_ADDRSTRLEN, "127.0.0.1");
+}
+
+/* A backend that is away comes back; one that refuses does not change its mind in seconds. */
+static bool may_pass(enum sonde_grpc_status status)
+{
+	return status == SONDE_GRPC_UNAVAILABLE || status == SONDE_GRPC_DEADLINE_EXCEEDED ||
+	       status == SONDE_GRPC_INTERNAL;
 }
 
 static void note_result(struct sonde_registrar *r, const char *what,
@@ -63,7 +107,7 @@ static void note_result(struct sonde_registrar *r, const char *what,
 	}
 	r->full_due = true;
 	/* Sooner than the next heartbeat: without it a server that was away knows no process to give tasks for. */
-	if (r->config.heartbeat_ns > AGAIN_NS && result->status != SONDE_GRPC_CANCELLED)
+	if (r->config.heartbeat_ns > AGAIN_NS && may_pass(result->status))
 		(void)sd_event_source_set_time_relative(r->timer, AGAIN_NS / SONDE_NS_PER_US);
 	if (!r->said && result->status != SONDE_GRPC_CANCELLED)
 		(void)sonde_log_warn(0, "%s failed: %s %s, trying again", what,
@@ -74,7 +118,7 @@ static void note_result(struct sonde_registrar *r, const char *what,
 static void on_plain_done(void *ctx, const struct sonde_grpc_result *result,
 			  const ProtobufCMessage *answer)
 {
-	note_result(ctx, "keep-alive", result);
+	note_result(ctx, "keep-alive of the agent", result);
 }
 
 static void manage(struct sonde_registrar *r, bool full)
@@ -148,6 +192,8 @@ static void fill_row(const struct sonde_registrar *r, const struct sonde_process
 	row->entity.servicename = sonde_wire_text(p->service);
 	row->entity.instancename = sonde_wire_text(p->instance);
 	row->entity.processname = sonde_wire_text(p->name);
+	row->entity.labels = p->labels;
+	row->entity.n_labels = p->n_labels;
 	skywalking__v3__ebpfhost_process_metadata__init(&row->host);
 	row->host.entity = &row->entity;
 	row->host.pid = (int32_t)p->pid;
@@ -194,7 +240,15 @@ static bool take_id(struct sonde_registrar *r, const Skywalking__V3__EBPFProcess
 	return true;
 }
 
+enum which {
+	WHICH_NEW, /* without an id */
+	WHICH_ALL,
+	WHICH_NAMED, /* with one */
+	WHICH_FRESH, /* the same, and not kept alive yet */
+};
+
 static void report(struct sonde_registrar *r, bool all);
+static void keep_alive(struct sonde_registrar *r, enum which which);
 
 static void on_reported(void *ctx, const struct sonde_grpc_result *result,
 			const ProtobufCMessage *answer)
@@ -209,13 +263,19 @@ static void on_reported(void *ctx, const struct sonde_grpc_result *result,
 		any |= take_id(r, down->processes[i]);
 	if (any)
 		r->config.on_ids(r->config.ctx);
-	if (r->in_flight == 0 && r->again && answer) {
+	if (r->in_flight)
+		return;
+	/* An OAP makes service and instance out of a keep-alive alone: not as late as at the next heartbeat. */
+	if (answer && (any || r->full))
+		keep_alive(r, r->full ? WHICH_NAMED : WHICH_FRESH);
+	r->full = false;
+	if (r->again && answer) {
 		r->again = false;
 		report(r, false);
 	}
 }
 
-static int report_rows(struct sonde_registrar *r, struct row *rows, size_t n)
+static int report_rows(struct sonde_registrar *r, const char *layer, struct row *rows, size_t n)
 {
 	Skywalking__V3__EBPFProcessReportList list = SKYWALKING__V3__EBPFPROCESS_REPORT_LIST__INIT;
 	Skywalking__V3__EBPFProcessProperties *pointers[REQUEST_MAX];
@@ -235,31 +295,74 @@ static int report_rows(struct sonde_registrar *r, struct row *rows, size_t n)
 	return e;
 }
 
-static int ping_rows(struct sonde_registrar *r, struct row *rows, size_t n)
+/* One call of keepAlive. */
+struct ping {
+	struct sonde_registrar *r;
+	char layer[SONDE_PROCESS_LAYER_MAX];
+};
+
+static void on_pinged(void *ctx, const struct sonde_grpc_result *result,
+		      const ProtobufCMessage *answer)
+{
+	_cleanup_free_ struct ping *p = ctx;
+
+	/* What an OAP says to a layer that it does not know, and to all processes of that call. */
+	if (result->status != SONDE_GRPC_UNKNOWN)
+		note_result(p->r, "keep-alive of processes", result);
+	else if (tell_once(p->r, p->layer))
+		(void)sonde_log_warn(
+			0,
+			"the backend does not keep the processes of layer %s alive: is it a "
+			"layer that SkyWalking knows? (%s %s)",
+			p->layer, sonde_grpc_status_name(result->status), result->message);
+}
+
+static int ping_rows(struct sonde_registrar *r, const char *layer, struct row *rows, size_t n)
 {
 	Skywalking__V3__EBPFProcessPingPkgList list =
 		SKYWALKING__V3__EBPFPROCESS_PING_PKG_LIST__INIT;
 	Skywalking__V3__EBPFProcessPingPkg *pointers[REQUEST_MAX];
+	struct ping *p;
+	int e;
 
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->r = r;
+	(void)snprintf(p->layer, sizeof(p->layer), "%s", layer);
 	for (size_t i = 0; i < n; i++)
 		pointers[i] = &rows[i].ping;
 	list.n_processes = n;
 	list.processes = pointers;
 	list.ebpfagentid = sonde_wire_text(r->config.agent_id);
-	return sonde_rpc(r->config.client, "/skywalking.v3.EBPFProcessService/keepAlive",
-			 &list.base, &skywalking__v3__commands__descriptor, r->config.deadline_ns,
-			 on_plain_done, r);
+	e = sonde_rpc(r->config.client, "/skywalking.v3.EBPFProcessService/keepAlive", &list.base,
+		      &skywalking__v3__commands__descriptor, r->config.deadline_ns, on_pinged, p);
+	if (e < 0)
+		free(p);
+	return e;
 }
 
-enum which {
-	WHICH_NEW, /* without an id */
-	WHICH_ALL,
-	WHICH_NAMED, /* with one */
-};
+static bool is_one(const struct sonde_registrar *r, const struct sonde_process *p, enum which which,
+		   const char *layer)
+{
+	if (layer && strcmp(p->layer, layer) != 0)
+		return false;
+	switch (which) {
+	case WHICH_NEW:
+		return !p->id[0];
+	case WHICH_ALL:
+		return true;
+	case WHICH_NAMED:
+		return p->id[0];
+	case WHICH_FRESH:
+		return p->id[0] && p->id_mono_ns > r->pinged_ns;
+	}
+	return false;
+}
 
-/* Calls @fn with at most REQUEST_MAX rows at a time. */
-static int each(struct sonde_registrar *r, enum which which,
-		int (*fn)(struct sonde_registrar *r, struct row *rows, size_t n))
+/* Calls @fn with at most REQUEST_MAX rows at a time. @layer: NULL = any. */
+static int each(struct sonde_registrar *r, enum which which, const char *layer,
+		int (*fn)(struct sonde_registrar *r, const char *layer, struct row *rows, size_t n))
 {
 	_cleanup_free_ struct row *rows = NULL;
 	const struct sonde_process *p;
@@ -270,23 +373,77 @@ static int each(struct sonde_registrar *r, enum which which,
 	if (!rows)
 		return -ENOMEM;
 	while (e == 0 && (p = sonde_finder_next(r->config.finder, &cursor))) {
-		if (which != WHICH_ALL && (p->id[0] == '\0') != (which == WHICH_NEW))
+		if (!is_one(r, p, which, layer))
 			continue;
 		fill_row(r, p, &rows[n++]);
 		if (n < REQUEST_MAX)
 			continue;
-		e = fn(r, rows, n);
+		e = fn(r, layer, rows, n);
 		n = 0;
 	}
 	if (e == 0 && n)
-		e = fn(r, rows, n);
+		e = fn(r, layer, rows, n);
 	return e;
+}
+
+/* Layers of all processes, each once. Borrowed until the next scan. */
+static size_t list_layers(const struct sonde_registrar *r, const char *layers[LAYERS_MAX])
+{
+	const struct sonde_process *p;
+	size_t cursor = 0, n = 0;
+
+	while ((p = sonde_finder_next(r->config.finder, &cursor)) && n < LAYERS_MAX) {
+		bool known = false;
+
+		for (size_t i = 0; i < n && !known; i++)
+			known = strcmp(layers[i], p->layer) == 0;
+		if (!known)
+			layers[n++] = p->layer;
+	}
+	return n;
+}
+
+/* A call for each layer: an OAP that does not know one refuses all that is in its call. */
+static void keep_alive(struct sonde_registrar *r, enum which which)
+{
+	const char *layers[LAYERS_MAX];
+	size_t n = list_layers(r, layers);
+	int e = 0;
+
+	for (size_t i = 0; e == 0 && i < n; i++)
+		e = each(r, which, layers[i], ping_rows);
+	if (e < 0)
+		(void)sonde_log_warn(e, "cannot keep processes alive, ignoring");
+	r->pinged_ns = sonde_mono_ns();
+}
+
+static void tell_cut_names(struct sonde_registrar *r)
+{
+	const struct sonde_process *p;
+	size_t cursor = 0;
+
+	while ((p = sonde_finder_next(r->config.finder, &cursor))) {
+		char what[3 * SONDE_PROCESS_NAME_MAX + 8];
+
+		if (!p->cut || p->id[0])
+			continue;
+		(void)snprintf(what, sizeof(what), "%s / %s / %s", p->service, p->instance,
+			       p->name);
+		if (tell_once(r, what))
+			(void)sonde_log_warn(0,
+					     "pid %u: a name is longer than the %d characters that "
+					     "SkyWalking keeps, it is reported as %s",
+					     p->pid, SONDE_PROCESS_NAME_UNITS, what);
+	}
 }
 
 static void report(struct sonde_registrar *r, bool all)
 {
-	int e = each(r, all ? WHICH_ALL : WHICH_NEW, report_rows);
+	int e;
 
+	tell_cut_names(r);
+	r->full = all;
+	e = each(r, all ? WHICH_ALL : WHICH_NEW, NULL, report_rows);
 	if (e < 0)
 		(void)sonde_log_warn(e,
 				     "cannot report processes, trying again at the next heartbeat");
@@ -308,11 +465,13 @@ static int on_beat(sd_event_source *source, uint64_t usec, void *userdata)
 	bool full = r->beats++ % FULL_EVERY == 0 || r->full_due;
 
 	r->full_due = false;
+	if (full)
+		find_host_ip(r->host_ip);
 	manage(r, full);
 	if (r->in_flight == 0)
 		report(r, full);
-	if (!full && each(r, WHICH_NAMED, ping_rows) < 0)
-		(void)sonde_log_warn(-ENOMEM, "cannot keep processes alive, ignoring");
+	if (!full) /* else behind the report's answer */
+		keep_alive(r, WHICH_NAMED);
 	(void)sd_event_source_set_time_relative(source, r->config.heartbeat_ns / SONDE_NS_PER_US);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
@@ -328,7 +487,6 @@ int sonde_registrar_new(const struct sonde_registrar_config *config, struct sond
 	if (!r)
 		return -ENOMEM;
 	r->config = *config;
-	find_host_ip(r->host_ip);
 	e = sd_event_add_time_relative(config->event, &r->timer, CLOCK_MONOTONIC, 0, 0, on_beat, r);
 	if (e < 0)
 		return e;

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
+
 #define MATCH_LIMIT 10000
 #define DEPTH_LIMIT 500
 #define HEAP_LIMIT_KIB 256
@@ -20,6 +22,8 @@ struct rule {
 	pcre2_code *command; /* NULL: any */
 	uint16_t port;
 	char *service, *instance, *process_name, *layer;
+	char **labels;
+	size_t n_labels;
 };
 
 struct sonde_rules {
@@ -114,12 +118,33 @@ struct sonde_rules *sonde_rules_free(struct sonde_rules *r)
 		free(rule->instance);
 		free(rule->process_name);
 		free(rule->layer);
+		for (size_t k = 0; k < rule->n_labels; k++)
+			free(rule->labels[k]);
+		free(rule->labels);
 	}
 	free(r->rules);
 	free(r->host);
 	pcre2_match_context_free(r->context);
 	free(r);
 	return NULL;
+}
+
+static int copy_labels(struct rule *to, char *const *labels)
+{
+	size_t n = 0;
+
+	while (labels && labels[n])
+		n++;
+	to->labels = calloc(n + 1, sizeof(to->labels[0]));
+	if (!to->labels)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		to->labels[i] = strdup(labels[i]);
+		if (!to->labels[i])
+			return -ENOMEM;
+		to->n_labels++;
+	}
+	return 0;
 }
 
 static int copy_rule(struct rule *to, const struct sonde_agent_rule *from)
@@ -135,7 +160,8 @@ static int copy_rule(struct rule *to, const struct sonde_agent_rule *from)
 	to->layer = strdup(from->layer);
 	if (!to->executable || !to->service || !to->instance || !to->process_name || !to->layer)
 		return -ENOMEM;
-	if (from->command[0])
+	r = copy_labels(to, from->labels);
+	if (r == 0 && from->command[0])
 		r = compile(from->command, &to->command, words);
 	return r;
 }
@@ -232,8 +258,9 @@ static void exe_name(const struct sonde_rules_facts *f, char dst[64])
 		dst[n - (sizeof(deleted) - 1)] = '\0';
 }
 
-static void expand(const struct sonde_rules *r, const char *template, uint16_t port,
-		   const struct sonde_rules_facts *f, char *dst, size_t size)
+/* Return: true if the name was cut. */
+static bool expand(const struct sonde_rules *r, const char *template, uint16_t port,
+		   const struct sonde_rules_facts *f, char dst[SONDE_PROCESS_NAME_MAX])
 {
 	char text[NAME_TEXT_MAX] = "", exe[64], number[16];
 	size_t at = 0;
@@ -267,7 +294,7 @@ static void expand(const struct sonde_rules *r, const char *template, uint16_t p
 		p += skip;
 	}
 	text[at] = '\0';
-	sonde_process_set_name(dst, size, text);
+	return sonde_process_set_entity(dst, text);
 }
 
 static void fill(const struct sonde_rules *r, const struct rule *rule,
@@ -275,9 +302,11 @@ static void fill(const struct sonde_rules *r, const struct rule *rule,
 {
 	uint16_t port = rule->port ? rule->port : (f->n_ports ? f->ports[0] : 0);
 
-	expand(r, rule->service, port, f, p->service, sizeof(p->service));
-	expand(r, rule->instance, port, f, p->instance, sizeof(p->instance));
-	expand(r, rule->process_name, port, f, p->name, sizeof(p->name));
+	p->cut = expand(r, rule->service, port, f, p->service);
+	p->cut |= expand(r, rule->instance, port, f, p->instance);
+	p->cut |= expand(r, rule->process_name, port, f, p->name);
+	if (sonde_process_set_labels(p, rule->labels, rule->n_labels) < 0)
+		sonde_log_debug("pid %u: no memory for its labels", f->pid);
 	sonde_process_set_name(p->layer, sizeof(p->layer), rule->layer);
 	if (f->command[0])
 		sonde_process_set_name(p->command, sizeof(p->command), f->command);

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -32,30 +31,40 @@ struct sonde_process *sonde_process_ref(struct sonde_process *p)
 	return p;
 }
 
+static void free_labels(struct sonde_process *p)
+{
+	for (size_t i = 0; i < p->n_labels; i++)
+		free(p->labels[i]);
+	free(p->labels);
+	p->labels = NULL;
+	p->n_labels = 0;
+}
+
 struct sonde_process *sonde_process_unref(struct sonde_process *p)
 {
 	if (!p)
 		return NULL;
 	assert(p->refs);
-	if (--p->refs == 0)
+	if (--p->refs == 0) {
+		free_labels(p);
 		free(p);
+	}
 	return NULL;
 }
 
-void sonde_process_set_name(char *dst, size_t size, const char *src)
+/* Return: what did not fit. */
+static const char *copy_name(char *dst, size_t size, size_t units, const char *src)
 {
-	size_t at = 0, left;
+	size_t at = 0, used = 0, left = strlen(src);
 
-	assert(dst && src && size > 1);
-
-	left = strlen(src);
 	while (left > 0) {
 		size_t n = sonde_utf8_length(src, left);
 		bool bad = n == 0 || (unsigned char)*src < 0x20 || *src == 0x7f;
 
 		if (bad)
 			n = 1;
-		if (at + n >= size)
+		used += n == 4 ? 2 : 1; /* a surrogate pair */
+		if (at + n >= size || used > units)
 			break;
 		if (bad)
 			dst[at] = '_';
@@ -68,4 +77,39 @@ void sonde_process_set_name(char *dst, size_t size, const char *src)
 	if (at == 0)
 		dst[at++] = '_';
 	dst[at] = '\0';
+	return src;
+}
+
+void sonde_process_set_name(char *dst, size_t size, const char *src)
+{
+	assert(dst && src && size > 1);
+
+	(void)copy_name(dst, size, SIZE_MAX, src);
+}
+
+bool sonde_process_set_entity(char dst[SONDE_PROCESS_NAME_MAX], const char *src)
+{
+	assert(dst && src);
+
+	return *copy_name(dst, SONDE_PROCESS_NAME_MAX, SONDE_PROCESS_NAME_UNITS, src) != '\0';
+}
+
+int sonde_process_set_labels(struct sonde_process *p, char *const *labels, size_t n)
+{
+	assert(p && (labels || n == 0));
+
+	if (n > SONDE_PROCESS_LABELS_MAX)
+		return -ENOSPC;
+	free_labels(p);
+	p->labels = calloc(n ? n : 1, sizeof(p->labels[0]));
+	if (!p->labels)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		p->labels[i] = malloc(SONDE_PROCESS_NAME_MAX);
+		if (!p->labels[i])
+			return -ENOMEM;
+		(void)sonde_process_set_entity(p->labels[i], labels[i]);
+		p->n_labels++;
+	}
+	return 0;
 }

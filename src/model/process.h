@@ -8,12 +8,17 @@
  * references. Immutable but for the id, which the server gives later. One thread.
  */
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/cleanup.h"
 
-#define SONDE_PROCESS_ID_MAX 65	  /* with NUL: 64 hex digits */
-#define SONDE_PROCESS_NAME_MAX 71 /* with NUL: OAP cuts service and instance names at 70 */
+#define SONDE_PROCESS_ID_MAX 65 /* with NUL: 64 hex digits */
+/* OAP cuts service and instance names at 70 of Java's characters; what it makes of a longer one is not told. */
+#define SONDE_PROCESS_NAME_UNITS 70				  /* of UTF-16 */
+#define SONDE_PROCESS_NAME_MAX (SONDE_PROCESS_NAME_UNITS * 3 + 1) /* bytes with NUL */
+#define SONDE_PROCESS_LABELS_MAX 16
 #define SONDE_PROCESS_LAYER_MAX 33
 #define SONDE_PROCESS_COMMAND_MAX 256
 
@@ -28,6 +33,9 @@ struct sonde_process {
 	char name[SONDE_PROCESS_NAME_MAX];
 	char layer[SONDE_PROCESS_LAYER_MAX];
 	char command[SONDE_PROCESS_COMMAND_MAX]; /* command line, cut, for people */
+	char **labels;				 /* owned; n_labels */
+	size_t n_labels;
+	bool cut; /* a name was longer than SONDE_PROCESS_NAME_UNITS */
 };
 
 /* One reference. *@ret on success only. Return: 0, -ENOMEM. */
@@ -42,3 +50,12 @@ SONDE_DEFINE_CLEANUP(struct sonde_process *, sonde_process_unref)
  * broken UTF-8 become '_'. Never empty: "" becomes "_".
  */
 void sonde_process_set_name(char *dst, size_t size, const char *src);
+
+/*
+ * The same for service, instance and process names: cut at SONDE_PROCESS_NAME_UNITS of UTF-16, a whole
+ * character. Return: true if it was cut.
+ */
+bool sonde_process_set_entity(char dst[SONDE_PROCESS_NAME_MAX], const char *src);
+
+/* Copies @n labels in the place of the old ones, each made whole as a name is. Return: 0, -ENOSPC, -ENOMEM. */
+int sonde_process_set_labels(struct sonde_process *p, char *const *labels, size_t n) _must_check_;

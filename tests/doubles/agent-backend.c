@@ -41,15 +41,6 @@ static void answer_report(void *ctx, struct sonde_grpc_server_call *call)
 	answer(call, &none.base);
 }
 
-static enum sonde_grpc_status keep_alive(void *ctx, struct sonde_grpc_server_call *call,
-					 const uint8_t *data, size_t n)
-{
-	struct agent_double *d = ctx;
-
-	d->keep_alives++;
-	return SONDE_GRPC_OK;
-}
-
 /* processes */
 
 /* Any function of the names will do, as long as equal names give equal ids. */
@@ -65,6 +56,21 @@ static void make_id(const Skywalking__V3__EBPFProcessEntityMetadata *e, char id[
 	}
 	(void)snprintf(id, 65, "%016" PRIx64 "%016" PRIx64 "%016" PRIx64 "%016" PRIx64, h, ~h,
 		       h * 3, h * 7);
+}
+
+static void note_words(struct double_process *p,
+		       const Skywalking__V3__EBPFHostProcessMetadata *host)
+{
+	size_t at = 0;
+
+	p->labels[0] = '\0';
+	for (size_t i = 0; i < host->entity->n_labels && at < sizeof(p->labels); i++)
+		at += (size_t)snprintf(p->labels + at, sizeof(p->labels) - at, "%s%s", i ? "," : "",
+				       host->entity->labels[i]);
+	at = 0;
+	for (size_t i = 0; i < host->n_properties && at < sizeof(p->properties); i++)
+		at += (size_t)snprintf(p->properties + at, sizeof(p->properties) - at, "%s=%s\n",
+				       host->properties[i]->key, host->properties[i]->value);
 }
 
 static struct double_process *note_process(struct agent_double *d,
@@ -84,8 +90,48 @@ static struct double_process *note_process(struct agent_double *d,
 	(void)snprintf(p->service, sizeof(p->service), "%s", host->entity->servicename);
 	(void)snprintf(p->instance, sizeof(p->instance), "%s", host->entity->instancename);
 	(void)snprintf(p->name, sizeof(p->name), "%s", host->entity->processname);
+	(void)snprintf(p->layer, sizeof(p->layer), "%s", host->entity->layer);
+	(void)snprintf(p->agent_id, sizeof(p->agent_id), "%s", d->agent_id);
 	make_id(host->entity, p->id);
+	note_words(p, host);
+	p->reports++;
 	return p;
+}
+
+static void note_ping(struct agent_double *d, const Skywalking__V3__EBPFProcessEntityMetadata *e)
+{
+	for (size_t i = 0; i < d->n_processes; i++) {
+		struct double_process *p = &d->processes[i];
+
+		p->pings += strcmp(p->service, e->servicename) == 0 &&
+			    strcmp(p->instance, e->instancename) == 0 &&
+			    strcmp(p->name, e->processname) == 0;
+	}
+}
+
+/* Those before an entry of a bad layer are applied, as an OAP does. */
+static enum sonde_grpc_status keep_alive(void *ctx, struct sonde_grpc_server_call *call,
+					 const uint8_t *data, size_t n)
+{
+	struct agent_double *d = ctx;
+	Skywalking__V3__EBPFProcessPingPkgList *list =
+		skywalking__v3__ebpfprocess_ping_pkg_list__unpack(NULL, n, data);
+	enum sonde_grpc_status status = SONDE_GRPC_OK;
+
+	if (!list)
+		return SONDE_GRPC_INVALID_ARGUMENT;
+	d->keep_alives++;
+	for (size_t i = 0; i < list->n_processes && status == SONDE_GRPC_OK; i++) {
+		const Skywalking__V3__EBPFProcessEntityMetadata *e =
+			list->processes[i]->entitymetadata;
+
+		if (d->no_layer && strcmp(e->layer, d->no_layer) == 0)
+			status = SONDE_GRPC_UNKNOWN;
+		else
+			note_ping(d, e);
+	}
+	skywalking__v3__ebpfprocess_ping_pkg_list__free_unpacked(list, NULL);
+	return status;
 }
 
 static enum sonde_grpc_status report_processes(void *ctx, struct sonde_grpc_server_call *call,

@@ -33,7 +33,12 @@ struct double_row {
 
 struct double_process {
 	uint32_t pid;
-	char service[80], instance[80], name[80], id[65];
+	char service[240], instance[240], name[240], id[65];
+	char layer[33];
+	char labels[120];      /* "a,b" */
+	char properties[2000]; /* "key=value\n" each, in the order sent */
+	char agent_id[64];     /* that reported it last */
+	unsigned reports, pings;
 };
 
 struct double_command {
@@ -69,6 +74,8 @@ struct agent_double {
 	unsigned keep_alives, queries;
 	unsigned
 		fail_batches; /* this many collectBatch calls are refused with UNAVAILABLE behind their messages */
+	const char *
+		no_layer; /* keepAlive of this one fails, as an OAP's does of one that it does not know */
 	struct sonde_grpc_server_call *watch;
 	Sonde__V1__Plan *plans[DOUBLE_PLANS_MAX]; /* answers, as they came */
 	size_t n_plans;

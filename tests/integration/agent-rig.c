@@ -187,6 +187,9 @@ void agent_rig_talk(struct rig *r, unsigned n)
 
 void agent_rig_start_agent(struct rig *r, const char *extra)
 {
+	static const char both[] =
+		"    - { command: '(echo|fork)-server$', service: echo, instance: one, process_name: server }\n"
+		"    - { command: 'echo-client [0-9]+$', service: echo, instance: one, process_name: client }\n";
 	char path[128], state[128], probe[512];
 	const char *agent = getenv("SONDE_AGENT");
 	FILE *f;
@@ -199,18 +202,15 @@ void agent_rig_start_agent(struct rig *r, const char *extra)
 	(void)snprintf(probe, sizeof(probe), "--probe=%s", getenv("SONDE_PROBE"));
 	f = fopen(path, "we");
 	assert_non_null(f);
-	(void)fprintf(
-		f,
-		"backend: { port: %u, poll: 200ms, heartbeat: %s, deadline: 3s }\n"
-		"log: { level: info }\n"
-		"processes:\n"
-		"  scan: %s\n"
-		"  rules:\n"
-		"    - { command: '(echo|fork)-server$', service: echo, instance: one, process_name: server }\n"
-		"    - { command: 'echo-client [0-9]+$', service: echo, instance: one, process_name: client }\n"
-		"%s",
-		r->backend.port, r->heartbeat ? r->heartbeat : "1s", r->scan ? r->scan : "500ms",
-		extra);
+	(void)fprintf(f,
+		      "backend: { port: %u, poll: 200ms, heartbeat: %s, deadline: 3s }\n"
+		      "log: { level: info }\n"
+		      "processes:\n"
+		      "  scan: %s\n"
+		      "  rules:\n"
+		      "%s%s",
+		      r->backend.port, r->heartbeat ? r->heartbeat : "1s",
+		      r->scan ? r->scan : "500ms", r->rules ? r->rules : both, extra);
 	assert_int_equal(fclose(f), 0);
 	r->agent = fork();
 	assert_true(r->agent >= 0);

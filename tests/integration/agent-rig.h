@@ -24,6 +24,8 @@ struct rig {
 	int server_in, server_out; /* the server child's words */
 	int client_in, client_out;
 	uint16_t port;
+	const char *
+		rules; /* of the agent's config, as lines of the list; NULL: those of both processes */
 	const char *scan;      /* of the agent's config; NULL: 500ms */
 	const char *heartbeat; /* the same; NULL: 1s */
 	const char *wrapper;   /* text for sh that ends in "$@", or NULL */

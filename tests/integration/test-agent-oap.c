@@ -2,8 +2,12 @@
 /* The agent under a backend without our extension: tasks as an OAP gives them, meters as it takes them. */
 #include "agent-rig.h"
 
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -29,7 +33,8 @@ static unsigned log_count(const struct rig *r, const char *text)
 	FILE *f = fopen(r->log, "re");
 	size_t len;
 
-	assert_non_null(f);
+	if (!f) /* not started yet */
+		return 0;
 	len = fread(log, 1, sizeof(log) - 1, f);
 	(void)fclose(f);
 	log[len] = '\0';
@@ -176,9 +181,153 @@ static void an_oap_that_restarts_loses_no_task(void **state)
 	agent_rig_check_talk(r, "-", 2, 12);
 }
 
+static bool is_alive(struct agent_double *d, void *arg)
+{
+	const struct double_process *p = agent_double_process(d, *(const uint32_t *)arg);
+
+	return p && p->pings;
+}
+
+static void wait_alive(struct rig *r, pid_t pid)
+{
+	uint32_t number = (uint32_t)pid;
+
+	assert_true(agent_double_run(&r->backend, is_alive, &number, WAIT_MS));
+}
+
+static void begin_with(struct rig *r, const char *rules, const char *extra)
+{
+	r->rules = rules;
+	assert_ok(agent_double_start(&r->backend, r->event, false, 0));
+	agent_rig_start_server(r);
+	agent_rig_start_client(r);
+	agent_rig_start_agent(r, extra);
+}
+
+static void a_process_is_reported_with_all_that_an_oap_reads(void **state)
+{
+	struct rig *r = *state;
+	const struct double_process *p;
+	char text[64];
+
+	begin_with(r,
+		   "    - { command: 'echo-server$', service: echo, process_name: server, labels: "
+		   "[blue, eu] }\n",
+		   "");
+	wait_alive(r, r->server); /* behind the answer, not a heartbeat later */
+	p = agent_double_process(&r->backend, (uint32_t)r->server);
+	assert_string_equal(p->labels, "blue,eu");
+	assert_string_equal(p->layer, "GENERAL");
+	assert_non_null(strstr(p->properties, "host_ip="));
+	(void)snprintf(text, sizeof(text), "\npid=%d\n", (int)r->server);
+	assert_non_null(strstr(p->properties, text));
+	assert_non_null(strstr(p->properties, "\ncommand_line=/proc/self/exe echo-server\n"));
+	/* Else an OAP offers CPU profiles of it. */
+	assert_non_null(strstr(p->properties, "\nsupport_ebpf_profiling=false\n"));
+}
+
+static bool reported_twice(struct agent_double *d, void *arg)
+{
+	const struct double_process *p = agent_double_process(d, *(const uint32_t *)arg);
+
+	return p && p->reports >= 2;
+}
+
+static void all_are_reported_again_at_every_tenth_heartbeat(void **state)
+{
+	struct rig *r = *state;
+	uint32_t pid;
+
+	if (!getenv("SONDE_TEST_LONG"))
+		skip();
+	agent_rig_begin(r, false);
+	pid = (uint32_t)r->server;
+	assert_true(agent_double_run(&r->backend, reported_twice, &pid, WAIT_MS));
+	assert_true(agent_double_process(&r->backend, pid)->pings >= 8);
+	assert_int_equal(agent_double_process(&r->backend, pid)->reports, 2);
+}
+
+static void a_layer_that_no_oap_knows_takes_nobody_else_down(void **state)
+{
+	struct rig *r = *state;
+	unsigned before;
+
+	r->backend.no_layer = "NO_SUCH";
+	begin_with(r,
+		   "    - { command: 'echo-client', service: echo, process_name: client, layer: "
+		   "NO_SUCH }\n",
+		   "    - { command: 'echo-server$', service: echo, process_name: server }\n");
+	wait_line(r, "does not keep the processes of layer NO_SUCH alive");
+	wait_alive(r, r->server);
+	before = r->backend.keep_alives;
+	agent_rig_pause_ms(r, 2500);
+	assert_true(r->backend.keep_alives > before);
+	assert_int_equal(log_count(r, "NO_SUCH"), 1);
+	assert_int_equal(agent_double_process(&r->backend, (uint32_t)r->client)->pings, 0);
+}
+
+static void a_long_name_is_cut_and_said(void **state)
+{
+	struct rig *r = *state;
+	char rules[300];
+
+	(void)snprintf(rules, sizeof(rules),
+		       "    - { command: 'echo-server$', service: s%0100d }\n", 7);
+	begin_with(r, rules, "");
+	wait_line(r, "a name is longer than the 70 characters that SkyWalking keeps");
+	wait_alive(r, r->server);
+	assert_int_equal(strlen(agent_double_process(&r->backend, (uint32_t)r->server)->service),
+			 70);
+}
+
+static void remove_files(const char *dir)
+{
+	static const char *const names[] = {"agent.yaml", "bpf-ids"};
+	char path[128];
+
+	for (size_t i = 0; i < 2; i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		(void)unlink(path);
+	}
+	(void)rmdir(dir);
+}
+
+/* Two nodes, each with one process of the service; a task names both. */
+static void two_agents_each_do_their_part_of_a_task(void **state)
+{
+	struct rig *r = *state, second;
+
+	begin_with(r, "    - { command: 'echo-server$', service: echo, instance: one }\n", "");
+	wait_alive(r, r->server);
+	second = *r;
+	second.rules = "    - { command: 'echo-client [0-9]+$', service: echo, instance: two }\n";
+	(void)snprintf(second.dir, sizeof(second.dir), "%.40s/second", r->dir);
+	assert_int_equal(mkdir(second.dir, 0700), 0);
+	(void)snprintf(second.log, sizeof(second.log), "%.40s/agent.log", second.dir);
+	agent_rig_start_agent(&second, "");
+	wait_alive(r, r->client);
+	assert_string_not_equal(agent_double_process(&r->backend, (uint32_t)r->server)->agent_id,
+				agent_double_process(&r->backend, (uint32_t)r->client)->agent_id);
+	(void)oap_command(r, "both", 3);
+	wait_line(r, "task both: running");
+	wait_line(&second, "task both: running");
+	agent_rig_talk(r, 5);
+	wait_line(r, "task both is over: done");
+	wait_line(&second, "task both is over: done");
+	agent_rig_check_talk(r, "-", 1, 5);
+	agent_rig_end_child(&second.agent, SIGTERM);
+	assert_int_equal(unlink(second.log), 0);
+	remove_files(second.dir);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
+		AGENT_RIG_TEST(a_process_is_reported_with_all_that_an_oap_reads),
+		AGENT_RIG_TEST(all_are_reported_again_at_every_tenth_heartbeat),
+		AGENT_RIG_TEST(a_layer_that_no_oap_knows_takes_nobody_else_down),
+		AGENT_RIG_TEST(a_long_name_is_cut_and_said),
+		AGENT_RIG_TEST(two_agents_each_do_their_part_of_a_task),
 		AGENT_RIG_TEST(unknown_and_repeated_ids_stop_nothing),
 		AGENT_RIG_TEST(an_oap_whose_clock_is_ahead_starts_its_tasks_now),
 		AGENT_RIG_TEST(what_is_not_run_is_said_once),

@@ -2,6 +2,7 @@
 #include "sonde-test.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -103,6 +104,46 @@ static void a_name_is_cut_at_a_whole_character(void **state)
 	assert_string_equal(s, "_");
 }
 
+/* OAP cuts at 70 of Java's characters: a name that it would cut has another id there than its meters say. */
+static void an_entity_is_cut_at_seventy_utf16_units(void **state)
+{
+	char long_text[400] = "", name[SONDE_PROCESS_NAME_MAX];
+
+	for (int i = 0; i < 70; i++)
+		(void)strncat(long_text, "\xe4\xb8\xad", 4); /* three bytes, one unit */
+	assert_false(sonde_process_set_entity(name, long_text));
+	assert_string_equal(name, long_text);
+	(void)strncat(long_text, "x", 2);
+	assert_true(sonde_process_set_entity(name, long_text));
+	assert_int_equal(strlen(name), 210);
+	long_text[0] = '\0';
+	for (int i = 0; i < 36; i++)
+		(void)strncat(long_text, "\xf0\x9f\x98\x80", 5); /* four bytes, two units */
+	assert_true(sonde_process_set_entity(name, long_text));
+	assert_int_equal(strlen(name), 140);
+	(void)snprintf(long_text, sizeof(long_text), "%069d\xf0\x9f\x98\x80", 0);
+	assert_true(sonde_process_set_entity(name, long_text)); /* no half of a pair */
+	assert_int_equal(strlen(name), 69);
+}
+
+static void labels_are_owned_and_bounded(void **state)
+{
+	_cleanup_(sonde_process_unrefp) struct sonde_process *p = NULL;
+	char a[] = "blue", b[] = "", *labels[SONDE_PROCESS_LABELS_MAX + 1];
+
+	assert_ok(sonde_process_new(1, 1, &p));
+	for (size_t i = 0; i < ELEMENTS_OF(labels); i++)
+		labels[i] = i ? b : a;
+	assert_ok(sonde_process_set_labels(p, labels, 2));
+	a[0] = 'g';
+	assert_int_equal(p->n_labels, 2);
+	assert_string_equal(p->labels[0], "blue");
+	assert_string_equal(p->labels[1], "_");
+	assert_err(sonde_process_set_labels(p, labels, ELEMENTS_OF(labels)), ENOSPC);
+	assert_ok(sonde_process_set_labels(p, NULL, 0));
+	assert_int_equal(p->n_labels, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -112,6 +153,8 @@ int main(void)
 		cmocka_unit_test(each_meter_has_a_name_of_its_own),
 		cmocka_unit_test(skywalking_bounds_ascend_and_take_their_own_value),
 		cmocka_unit_test(a_name_is_cut_at_a_whole_character),
+		cmocka_unit_test(an_entity_is_cut_at_seventy_utf16_units),
+		cmocka_unit_test(labels_are_owned_and_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
