@@ -16,11 +16,29 @@
 #define SONDE_BATCH_COLLECTION_MAX (1024UL * 1024) /* bytes; then another one begins */
 #define SONDE_BATCH_COLLECTIONS_MAX 64
 #define SONDE_BATCH_LABELS_MAX 8
+#define SONDE_BATCH_LABELS_BYTES 1024
 
-struct sonde_batch_label {
-	const char *name;
-	const char *value;
+/*
+ * The labels of a meter, as they stand in its message: an edge's dozens of meters carry the same ones,
+ * which are serialised once. {0} is no label.
+ */
+struct sonde_batch_labels {
+	size_t n;
+	struct {
+		const char *name; /* borrowed */
+		size_t end;	  /* of its bytes */
+	} label[SONDE_BATCH_LABELS_MAX];
+	uint8_t bytes[SONDE_BATCH_LABELS_BYTES];
 };
+
+/*
+ * One label behind the others; @name is borrowed. Return: 0, -EINVAL (the name stands already: it would cost
+ * the whole collection at an OAP), -ENOSPC (SONDE_BATCH_LABELS_MAX or _BYTES).
+ */
+int sonde_batch_labels_add(struct sonde_batch_labels *l, const char *name,
+			   const char *value) _must_check_;
+/* The first @n stay. */
+void sonde_batch_labels_cut(struct sonde_batch_labels *l, size_t n);
 
 struct sonde_batch_bucket {
 	double lower; /* bound */
@@ -48,15 +66,11 @@ void sonde_batch_done(struct sonde_batch *b);
  */
 void sonde_batch_begin(struct sonde_batch *b, const char *service, const char *instance);
 
-/*
- * One meter. Labels are written in the order given. Return: 0, -EINVAL (a label's name stands twice),
- * -ENOSPC (SONDE_BATCH_COLLECTIONS_MAX are full), -ENOMEM.
- */
+/* One meter. Return: 0, -ENOSPC (SONDE_BATCH_COLLECTIONS_MAX are full), -ENOMEM. */
 int sonde_batch_single(struct sonde_batch *b, const char *name,
-		       const struct sonde_batch_label *labels, size_t n_labels,
-		       double value) _must_check_;
+		       const struct sonde_batch_labels *labels, double value) _must_check_;
 int sonde_batch_histogram(struct sonde_batch *b, const char *name,
-			  const struct sonde_batch_label *labels, size_t n_labels,
+			  const struct sonde_batch_labels *labels,
 			  const struct sonde_batch_bucket *buckets, size_t n_buckets) _must_check_;
 
 /* @sum / @n to a sixteenth, 0 for an @n of 0: a long fraction does not compress, and MAL keeps whole numbers. */

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -108,39 +109,51 @@ static int compare(const void *va, const void *vb)
 	return r ? r : (int)a->port - (int)b->port;
 }
 
-static void make_labels(const struct member *m, char port[8], struct sonde_group_labels *ret)
+/* @port: "" where the rule does not tell ports apart. */
+static int make_labels(const struct member *m, const char *port, struct sonde_batch_labels *l)
 {
 	bool server = m->edge->role == SONDE_TCP_ROLE_SERVER;
-	size_t n = 0;
+	int r;
 
-	ret->label[n++] = (struct sonde_batch_label){peer_label_names[server][PEER_PROCESS_ID],
-						     m->edge->self->id};
-	ret->label[n++] = (struct sonde_batch_label){peer_label_names[!server][m->label], m->value};
-	if (port[0])
-		ret->label[n++] = (struct sonde_batch_label){"server_port", port};
-	ret->label[n++] = (struct sonde_batch_label){"side", server ? "server" : "client"};
-	ret->n = n;
+	r = sonde_batch_labels_add(l, peer_label_names[server][PEER_PROCESS_ID], m->edge->self->id);
+	if (r == 0)
+		r = sonde_batch_labels_add(l, peer_label_names[!server][m->label], m->value);
+	if (r == 0 && port[0])
+		r = sonde_batch_labels_add(l, "server_port", port);
+	if (r == 0)
+		r = sonde_batch_labels_add(l, "side", server ? "server" : "client");
+	return r;
+}
+
+static int emit_edge(struct sonde_batch *b, const struct member *m, const struct sonde_edge *merged,
+		     enum sonde_group_rule rule, sonde_group_emit_fn emit)
+{
+	struct sonde_batch_labels labels = {0};
+	char port[8] = "";
+	int r;
+
+	if (!merged->changed)
+		return 0;
+	if (rule == SONDE_GROUP_SONDE)
+		(void)snprintf(port, sizeof(port), "%u", m->port);
+	r = make_labels(m, port, &labels);
+	return r < 0 ? r : emit(b, merged, &labels);
 }
 
 static int emit_run(struct sonde_batch *b, const struct member *members, size_t n,
 		    enum sonde_group_rule rule, sonde_group_emit_fn emit)
 {
 	_cleanup_(sonde_edge_done) struct sonde_edge merged = {0};
-	struct sonde_group_labels labels;
-	char port[8] = "";
 	int r = 0;
 
+	/* Mostly a peer has one edge, which needs no copy. */
+	if (n == 1)
+		return emit_edge(b, members, members[0].edge, rule, emit);
 	merged.role = members[0].edge->role;
 	merged.protocol = members[0].edge->protocol;
-	merged.port = members[0].port;
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = sonde_edge_merge(&merged, members[i].edge);
-	if (r < 0 || !merged.changed)
-		return r;
-	if (rule == SONDE_GROUP_SONDE)
-		(void)snprintf(port, sizeof(port), "%u", merged.port);
-	make_labels(&members[0], port, &labels);
-	return emit(b, &merged, &labels);
+	return r < 0 ? r : emit_edge(b, members, &merged, rule, emit);
 }
 
 int sonde_group_emit(struct sonde_batch *b, const struct sonde_edges *edges,

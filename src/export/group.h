@@ -22,17 +22,12 @@ enum sonde_group_rule {
 
 #define SONDE_GROUP_VALUE_MAX 72
 
-struct sonde_group_labels {
-	struct sonde_batch_label label[SONDE_BATCH_LABELS_MAX];
-	size_t n;
-};
-
 /*
- * Writes the meters of one merged edge. @labels: own and peer labels, then `side`; it may append
- * more and must leave n as it found it.
+ * Writes the meters of one merged edge. @labels: own and peer labels, then `side`; it may add
+ * more and must cut them off again.
  */
 typedef int (*sonde_group_emit_fn)(struct sonde_batch *b, const struct sonde_edge *merged,
-				   struct sonde_group_labels *labels);
+				   struct sonde_batch_labels *labels);
 
 /* Merges and writes every group in which anything changed. Return: 0, -ENOMEM, -ENOSPC, -EINVAL. */
 int sonde_group_emit(struct sonde_batch *b, const struct sonde_edges *edges,

@@ -2,21 +2,24 @@
 #include "export/skywalking.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "export/group.h"
 #include "model/hist.h"
 #include "model/probe-msg.h"
 
-#define NAME_MAX_ 80
+/* Both of a meter's names: "rover_net_p_client_write_counts_counter". */
+struct name {
+	const char *client, *server;
+};
+#define NAME(rest)                                                                                 \
+	{                                                                                          \
+		"rover_net_p_client_" rest, "rover_net_p_server_" rest                             \
+	}
 
-/* "rover_net_p_client_write_counts_counter" */
-static const char *meter_name(char dst[NAME_MAX_], uint8_t role, const char *rest)
+static const char *meter_name(const struct name *n, uint8_t role)
 {
-	(void)snprintf(dst, NAME_MAX_, "rover_net_p_%s_%s",
-		       role == SONDE_TCP_ROLE_CLIENT ? "client" : "server", rest);
-	return dst;
+	return role == SONDE_TCP_ROLE_CLIENT ? n->client : n->server;
 }
 
 uint64_t sonde_skywalking_fold(const struct sonde_sparse_hist *h,
@@ -38,23 +41,20 @@ uint64_t sonde_skywalking_fold(const struct sonde_sparse_hist *h,
 
 /* A counter that is 0 is not sent. */
 static int counter(struct sonde_batch *b, const struct sonde_edge *e,
-		   const struct sonde_group_labels *l, const char *rest, double value)
+		   const struct sonde_batch_labels *l, const struct name *name, double value)
 {
-	char name[NAME_MAX_];
-
 	if (value == 0)
 		return 0;
-	return sonde_batch_single(b, meter_name(name, e->role, rest), l->label, l->n, value);
+	return sonde_batch_single(b, meter_name(name, e->role), l, value);
 }
 
 /* All buckets, zeros too, when any is not 0. @unit: bounds are microseconds times this. */
 static int histogram(struct sonde_batch *b, const struct sonde_edge *e,
-		     const struct sonde_group_labels *l, const char *rest,
+		     const struct sonde_batch_labels *l, const struct name *name,
 		     const struct sonde_sparse_hist *h, double unit)
 {
 	struct sonde_batch_bucket buckets[SONDE_SKYWALKING_BOUNDS];
 	uint64_t folded[SONDE_SKYWALKING_BOUNDS];
-	char name[NAME_MAX_];
 
 	if (sonde_skywalking_fold(h, folded) == 0)
 		return 0;
@@ -62,7 +62,7 @@ static int histogram(struct sonde_batch *b, const struct sonde_edge *e,
 		buckets[i].lower = sonde_skywalking_bounds_us[i] * unit;
 		buckets[i].count = (int64_t)folded[i];
 	}
-	return sonde_batch_histogram(b, meter_name(name, e->role, rest), l->label, l->n, buckets,
+	return sonde_batch_histogram(b, meter_name(name, e->role), l, buckets,
 				     SONDE_SKYWALKING_BOUNDS);
 }
 
@@ -104,65 +104,67 @@ static double mean_time(const struct sonde_edge *e, enum sonde_tcp_call_directio
 }
 
 static int emit_times(struct sonde_batch *b, const struct sonde_edge *e,
-		      const struct sonde_group_labels *l)
+		      const struct sonde_batch_labels *l)
 {
 	static const struct {
-		const char *rest;
+		struct name name;
 		enum sonde_tcp_call_hist which;
 	} rows[] = {
-		{"write_exe_time_histogram", SONDE_TCP_CALL_HIST_WRITE_TIME},
-		{"read_exe_time_histogram", SONDE_TCP_CALL_HIST_READ_TIME},
-		{"close_exe_time_histogram", SONDE_TCP_CALL_HIST_CLOSE_TIME},
+		{NAME("write_exe_time_histogram"), SONDE_TCP_CALL_HIST_WRITE_TIME},
+		{NAME("read_exe_time_histogram"), SONDE_TCP_CALL_HIST_READ_TIME},
+		{NAME("close_exe_time_histogram"), SONDE_TCP_CALL_HIST_CLOSE_TIME},
 	};
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(rows); i++)
-		r = histogram(b, e, l, rows[i].rest,
+		r = histogram(b, e, l, &rows[i].name,
 			      &e->hists[SONDE_PROBE_HIST_CALL + rows[i].which], 1000); /* ns */
 	return r;
 }
 
-static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_group_labels *l)
+static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_batch_labels *l)
 {
 	const struct sonde_tcp_cell *c = &e->cell;
 	bool client = e->role == SONDE_TCP_ROLE_CLIENT;
+	static const struct name rtt = NAME("write_rtt_histogram");
+	static const struct name handshake = NAME("connect_exe_time_histogram");
 	const struct {
-		const char *rest;
+		struct name name;
 		double value;
 	} rows[] = {
-		{"write_counts_counter", (double)calls(e, SONDE_TCP_CALL_WRITE)},
-		{"write_bytes_counter", (double)c->sent_bytes},
-		{"read_counts_counter", (double)calls(e, SONDE_TCP_CALL_READ)},
-		{"read_bytes_counter", (double)c->received_bytes},
-		{"write_exe_time_counter", mean_time(e, SONDE_TCP_CALL_WRITE)}, /* ns */
-		{"read_exe_time_counter", mean_time(e, SONDE_TCP_CALL_READ)},
-		{"write_rtt_counts_counter", (double)c->rtt_count},
-		{"write_rtt_exe_time_counter",
+		{NAME("write_counts_counter"), (double)calls(e, SONDE_TCP_CALL_WRITE)},
+		{NAME("write_bytes_counter"), (double)c->sent_bytes},
+		{NAME("read_counts_counter"), (double)calls(e, SONDE_TCP_CALL_READ)},
+		{NAME("read_bytes_counter"), (double)c->received_bytes},
+		{NAME("write_exe_time_counter"), mean_time(e, SONDE_TCP_CALL_WRITE)}, /* ns */
+		{NAME("read_exe_time_counter"), mean_time(e, SONDE_TCP_CALL_READ)},
+		{NAME("write_rtt_counts_counter"), (double)c->rtt_count},
+		{NAME("write_rtt_exe_time_counter"),
 		 sonde_batch_mean(c->rtt_sum_us, c->rtt_count)}, /* us */
-		{"connect_counts_counter", (double)(client ? c->opened : c->accepted)},
-		{"connect_exe_time_counter", /* ns: the handshake, not the call */
+		{NAME("connect_counts_counter"), (double)(client ? c->opened : c->accepted)},
+		{NAME("connect_exe_time_counter"), /* ns: the handshake, not the call */
 		 sonde_batch_mean(c->handshake_sum_us, c->handshake_count) * 1000},
-		{"close_counts_counter", (double)closes(c)},
-		{"close_exe_time_counter",
+		{NAME("close_counts_counter"), (double)closes(c)},
+		{NAME("close_exe_time_counter"),
 		 sonde_batch_mean(e->calls.close_sum_ns, e->calls.close_count)},
-		{"retransmit_counts_counter", (double)c->retransmitted_segments},
-		{"drop_counts_counter", (double)lost_packets(e)},
+		{NAME("retransmit_counts_counter"), (double)c->retransmitted_segments},
+		{NAME("drop_counts_counter"), (double)lost_packets(e)},
 	};
 	size_t n = l->n;
-	int r = 0;
+	int r;
 
-	l->label[l->n++] = (struct sonde_batch_label){"protocol", "unknown"};
-	l->label[l->n++] = (struct sonde_batch_label){"is_ssl", "false"};
+	r = sonde_batch_labels_add(l, "protocol", "unknown");
+	if (r == 0)
+		r = sonde_batch_labels_add(l, "is_ssl", "false");
 	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(rows); i++)
-		r = counter(b, e, l, rows[i].rest, rows[i].value);
+		r = counter(b, e, l, &rows[i].name, rows[i].value);
 	if (r == 0)
-		r = histogram(b, e, l, "write_rtt_histogram", &e->hists[SONDE_PROBE_HIST_RTT], 1);
+		r = histogram(b, e, l, &rtt, &e->hists[SONDE_PROBE_HIST_RTT], 1);
 	if (r == 0)
-		r = histogram(b, e, l, "connect_exe_time_histogram",
-			      &e->hists[SONDE_PROBE_HIST_HANDSHAKE], 1000);
+		r = histogram(b, e, l, &handshake, &e->hists[SONDE_PROBE_HIST_HANDSHAKE], 1000);
 	if (r == 0)
 		r = emit_times(b, e, l);
-	l->n = n;
+	sonde_batch_labels_cut(l, n);
 	return r;
 }
 

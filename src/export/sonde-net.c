@@ -14,7 +14,7 @@
 struct out {
 	struct sonde_batch *b;
 	const struct sonde_edge *e;
-	struct sonde_group_labels *l;
+	struct sonde_batch_labels *l;
 };
 
 /* Counters that are one field of the cell. */
@@ -87,7 +87,7 @@ static uint64_t field(const void *counters, size_t offset)
 
 static int gauge(struct out *o, enum sonde_meter m, double value)
 {
-	return sonde_batch_single(o->b, sonde_meter_info(m)->name, o->l->label, o->l->n, value);
+	return sonde_batch_single(o->b, sonde_meter_info(m)->name, o->l, value);
 }
 
 /* A counter of 0 is not sent. */
@@ -96,26 +96,31 @@ static int counter(struct out *o, enum sonde_meter m, uint64_t value)
 	return value ? gauge(o, m, (double)value) : 0;
 }
 
-/* The same with labels more, as many as there is room for. */
-static int labelled(struct out *o, enum sonde_meter m, uint64_t value,
-		    const struct sonde_batch_label *labels, size_t n_labels)
+struct label {
+	const char *name, *value;
+};
+
+/* The same with labels more. */
+static int labelled(struct out *o, enum sonde_meter m, uint64_t value, const struct label *labels,
+		    size_t n_labels)
 {
 	size_t n = o->l->n;
-	int r;
+	int r = 0;
 
-	assert(n + n_labels <= ELEMENTS_OF(o->l->label));
-
-	for (size_t i = 0; i < n_labels; i++)
-		o->l->label[o->l->n++] = labels[i];
-	r = counter(o, m, value);
-	o->l->n = n;
+	if (value == 0)
+		return 0;
+	for (size_t i = 0; r == 0 && i < n_labels; i++)
+		r = sonde_batch_labels_add(o->l, labels[i].name, labels[i].value);
+	if (r == 0)
+		r = counter(o, m, value);
+	sonde_batch_labels_cut(o->l, n);
 	return r;
 }
 
 static int labelled_one(struct out *o, enum sonde_meter m, uint64_t value, const char *name,
 			const char *label)
 {
-	return labelled(o, m, value, &(struct sonde_batch_label){name, label}, 1);
+	return labelled(o, m, value, &(struct label){name, label}, 1);
 }
 
 /* @lower_of: in which of a report's buckets one of the kernel's goes, by its lower bound. */
@@ -139,8 +144,7 @@ static int histogram_by(struct out *o, enum sonde_meter m, const struct sonde_sp
 	}
 	if (n == 0)
 		return 0;
-	return sonde_batch_histogram(o->b, sonde_meter_info(m)->name, o->l->label, o->l->n, buckets,
-				     n);
+	return sonde_batch_histogram(o->b, sonde_meter_info(m)->name, o->l, buckets, n);
 }
 
 static int histogram(struct out *o, enum sonde_meter m, const struct sonde_sparse_hist *h)
@@ -155,8 +159,8 @@ static int emit_arrays(struct out *o)
 
 	for (unsigned i = 0; r == 0 && i < SONDE_TCP_CLOSE_MAX; i++)
 		r = labelled(o, SONDE_METER_CONNECTIONS_CLOSED, c->closed[i],
-			     (struct sonde_batch_label[]){{"closer", sonde_meter_closer(i)},
-							  {"kind", sonde_meter_close_kind(i)}},
+			     (struct label[]){{"closer", sonde_meter_closer(i)},
+					      {"kind", sonde_meter_close_kind(i)}},
 			     2);
 	for (unsigned i = 0; r == 0 && i < SONDE_TCP_CONNECT_ERROR_MAX; i++)
 		r = labelled_one(o, SONDE_METER_CONNECT_FAILURES, c->connect_failed[i], "errno",
@@ -214,7 +218,7 @@ static int emit_calls(struct out *o)
 
 static int emit_drop(struct out *o, const struct sonde_edge_drop *d)
 {
-	const struct sonde_batch_label labels[] = {
+	const struct label labels[] = {
 		{"kind", sonde_drop_class_name(d->class)},
 		{"reason", d->reason},
 		{"where", sonde_meter_where(d->where)},
@@ -364,7 +368,7 @@ static int emit_idle(struct out *o)
 		       c->active_us > c->busy_us ? c->active_us - c->busy_us : 0);
 }
 
-static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_group_labels *l)
+static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_batch_labels *l)
 {
 	struct out o = {b, e, l};
 	int r = 0;
