@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* File: small files that an operator names (keys, tokens, certificates), read whole. Any thread. */
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+
+/*
+ * Appends the content of the regular file at @path, of at most @out->max bytes. @secret: refuses one that everyone
+ * on the machine may read. Return: 0, -EPERM (@secret, and others may read it), -EINVAL (no regular file),
+ * -EMSGSIZE, -ENOMEM, -errno.
+ */
+int sonde_file_read(const char *path, bool secret, struct sonde_buf *out) _must_check_;
+
+/* The words for what sonde_file_read() returned: strerror(), and what to do about -EPERM of a secret. */
+const char *sonde_file_error(int r, bool secret);
+
+/* Reads a secret of one line; line end and blanks around it go. Return: as above, -EINVAL too for an empty one. */
+int sonde_file_read_line(const char *path, bool secret, size_t max, char **ret) _must_check_;
