@@ -6,12 +6,14 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "io/tls.h"
 
 #define READ_BYTES 16384
 #define READS_A_TURN 8 /* then the other sources of the loop have their turn */
@@ -24,6 +26,7 @@ struct sonde_http2_conn {
 	struct sonde_http2_conn_config config;
 	struct sonde_http2_conn_handler handler;
 	int fd;
+	struct sonde_tls *tls; /* NULL = plain text */
 	sd_event_source *io, *defer, *timer;
 	uint32_t io_events;
 	struct sonde_buf out; /* pulled, not yet taken by the socket */
@@ -35,13 +38,30 @@ struct sonde_http2_conn {
 	uint64_t started_ns;
 	uint64_t frame_mark, frame_since_ns; /* the frame that midway() speaks of */
 	uint64_t sent, sent_mark, sent_since_ns;
+
+	uint64_t heard_ns;
+	int given_up; /* -errno */
+	char words[SONDE_TLS_WORDS_MAX];
 };
+
+static void say(struct sonde_http2_conn *c, const char *words)
+{
+	if (!c->words[0])
+		(void)snprintf(c->words, sizeof(c->words), "%s", words);
+}
+
+static bool handshaking(const struct sonde_http2_conn *c)
+{
+	return c->tls && !sonde_tls_ready(c->tls);
+}
 
 static void lose(struct sonde_http2_conn *c, int error)
 {
 	if (c->lost)
 		return;
 	c->lost = true;
+	if (c->tls)
+		say(c, sonde_tls_words(c->tls));
 	(void)sd_event_source_set_enabled(c->io, SD_EVENT_OFF);
 	(void)sd_event_source_set_enabled(c->defer, SD_EVENT_OFF);
 	(void)sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
@@ -89,6 +109,32 @@ static int keep_ticking(struct sonde_http2_conn *c)
 	return 0;
 }
 
+/* As send(), but -errno. */
+static ssize_t put(struct sonde_http2_conn *c, const void *data, size_t n)
+{
+	ssize_t sent;
+
+	if (c->tls)
+		return sonde_tls_send(c->tls, data, n);
+	do
+		sent = send(c->fd, data, n, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : sent;
+}
+
+/* As recv(), but -errno. */
+static ssize_t get(struct sonde_http2_conn *c, void *data, size_t n)
+{
+	ssize_t got;
+
+	if (c->tls)
+		return sonde_tls_recv(c->tls, data, n);
+	do
+		got = recv(c->fd, data, n, 0);
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : got;
+}
+
 /* Fills the piece for the socket. Return: 0, -errno of the session. */
 static int pull_piece(struct sonde_http2_conn *c)
 {
@@ -129,13 +175,11 @@ static int send_some(struct sonde_http2_conn *c)
 			set_io_events(c, EPOLLIN);
 			return 0;
 		}
-		n = send(c->fd, c->out.data + c->out_at, unsent(c), MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
+		n = put(c, c->out.data + c->out_at, unsent(c));
+		if (n == -EAGAIN)
 			break;
 		if (n < 0)
-			return -errno;
+			return (int)n;
 		c->out_at += (size_t)n;
 		c->sent += (uint64_t)n;
 	}
@@ -147,6 +191,8 @@ static void flush(struct sonde_http2_conn *c)
 {
 	int r;
 
+	if (handshaking(c))
+		return; /* on_io goes on */
 	r = send_some(c);
 	if (r == 0 && unsent(c) == 0 && sonde_http2_over(c->h2)) {
 		lose(c, 0);
@@ -158,31 +204,60 @@ static void flush(struct sonde_http2_conn *c)
 		lose(c, r);
 }
 
-/* Return: 0, -errno; -ECONNRESET where the peer closed with streams open. */
+/*
+ * What comes before the peer has said a word of HTTP/2: one of the two ends may have the other's port for, or
+ * not for, TLS. A record of TLS begins with its type and the version 3.x.
+ */
+static void look_for_tls(struct sonde_http2_conn *c, const uint8_t *data, size_t n)
+{
+	if (c->tls || c->heard_ns > 0 || n < 2 || data[1] != 3)
+		return;
+	if (data[0] == 22)
+		say(c, "the client speaks TLS on a port for plain text");
+	else if (data[0] == 21)
+		say(c, "the server speaks TLS, and plain text was sent");
+}
+
+/* Return: 0, -errno; *@ret_closed where the peer closed. */
 static int read_some(struct sonde_http2_conn *c, bool *ret_closed)
 {
 	uint8_t data[READ_BYTES];
 
 	*ret_closed = false;
-	for (int i = 0; i < READS_A_TURN; i++) {
-		ssize_t n = recv(c->fd, data, sizeof(data), 0);
+	/* A record that is read in part would wait in the session, where no readiness of the socket tells of it. */
+	for (int i = 0; i < READS_A_TURN || (c->tls && sonde_tls_pending(c->tls)); i++) {
+		ssize_t n = get(c, data, sizeof(data));
 		int r;
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
+			return n == -EAGAIN ? 0 : (int)n;
 		if (n == 0) {
 			*ret_closed = true;
 			return 0;
 		}
-		r = sonde_http2_feed(c->h2, data, (size_t)n, sonde_mono_ns());
+		look_for_tls(c, data, (size_t)n);
+		c->heard_ns = sonde_mono_ns();
+		r = sonde_http2_feed(c->h2, data, (size_t)n, c->heard_ns);
 		if (r < 0)
 			return r;
-		if ((size_t)n < sizeof(data))
+		if (!c->tls && (size_t)n < sizeof(data))
 			return 0;
 	}
 	return 0;
+}
+
+/* Return: true when it is done; else it goes on later, or the connection is lost. */
+static bool shake_hands(struct sonde_http2_conn *c)
+{
+	int r = sonde_tls_handshake(c->tls);
+
+	if (r == 0)
+		return true;
+	if (r == -EAGAIN)
+		set_io_events(c, sonde_tls_wants_write(c->tls) ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	else
+		lose(c, r);
+	return false;
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -191,12 +266,19 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 	bool closed = false;
 	int r = 0;
 
+	if (handshaking(c) && !shake_hands(c))
+		return 0;
 	if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		r = read_some(c, &closed);
 	if (r < 0) {
 		(void)send_some(c); /* the GOAWAY that says why, if there is room for it */
 		lose(c, r);
 	} else if (closed) {
+		if (!sonde_http2_greeted(c->h2))
+			say(c,
+			    c->tls ? "the peer closed the connection before it spoke HTTP/2"
+				   : "the peer closed the connection before it spoke HTTP/2: it may "
+				     "ask for TLS");
 		lose(c, sonde_http2_n_streams(c->h2) > 0 ? -ECONNRESET : 0);
 	} else {
 		flush(c);
@@ -206,7 +288,12 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 
 static int on_defer(sd_event_source *source, void *userdata)
 {
-	flush(userdata);
+	struct sonde_http2_conn *c = userdata;
+
+	if (c->given_up)
+		lose(c, c->given_up);
+	else if (!handshaking(c) || shake_hands(c))
+		flush(c);
 	return 0;
 }
 
@@ -215,8 +302,11 @@ static int check_hanging(struct sonde_http2_conn *c, uint64_t now_ns)
 {
 	uint64_t n_frames = sonde_http2_n_frames(c->h2);
 
-	if (!sonde_http2_greeted(c->h2) && now_ns - c->started_ns >= c->config.greet_timeout_ns)
+	if (!sonde_http2_greeted(c->h2) && now_ns - c->started_ns >= c->config.greet_timeout_ns) {
+		say(c, handshaking(c) ? "the peer did not complete the TLS handshake in time"
+				      : "the peer did not speak HTTP/2 in time");
 		return -ETIMEDOUT;
+	}
 
 	if (!sonde_http2_midway(c->h2)) {
 		c->frame_since_ns = 0;
@@ -329,6 +419,11 @@ int sonde_http2_conn_new(sd_event *event, int fd, struct sonde_http2 *h2,
 	if (r < 0)
 		return r;
 	c->ticking = true;
+	if (config->tls) {
+		r = sonde_tls_new(config->tls, fd, config->tls_name, &c->tls);
+		if (r < 0)
+			return r;
+	}
 	set_socket_options(fd);
 	c->fd = fd;
 	*ret = TAKE_PTR(c);
@@ -343,6 +438,7 @@ struct sonde_http2_conn *sonde_http2_conn_free(struct sonde_http2_conn *c)
 	(void)sd_event_source_disable_unref(c->defer);
 	(void)sd_event_source_disable_unref(c->timer);
 	sonde_buf_done(&c->out);
+	c->tls = sonde_tls_free(c->tls);
 	if (c->fd >= 0)
 		(void)close(c->fd);
 	free(c);
@@ -365,4 +461,38 @@ void sonde_http2_conn_flush_soon(struct sonde_http2_conn *c)
 	assert(c);
 	if (!c->lost)
 		(void)sd_event_source_set_enabled(c->defer, SD_EVENT_ONESHOT);
+}
+
+const char *sonde_http2_conn_words(const struct sonde_http2_conn *c)
+{
+	assert(c);
+	return c->words;
+}
+
+void sonde_http2_conn_describe(const struct sonde_http2_conn *c, char *ret, size_t size)
+{
+	char words[SONDE_TLS_WORDS_MAX] = "plain text";
+
+	assert(c && ret);
+
+	if (c->tls)
+		sonde_tls_describe(c->tls, words);
+	(void)snprintf(ret, size, "%s", words);
+}
+
+uint64_t sonde_http2_conn_heard_ns(const struct sonde_http2_conn *c)
+{
+	assert(c);
+	return c->heard_ns;
+}
+
+void sonde_http2_conn_give_up(struct sonde_http2_conn *c, int error, const char *words)
+{
+	assert(c && error < 0 && words);
+
+	if (c->lost || c->given_up)
+		return;
+	say(c, words);
+	c->given_up = error;
+	(void)sd_event_source_set_enabled(c->defer, SD_EVENT_ONESHOT);
 }

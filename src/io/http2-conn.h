@@ -17,11 +17,15 @@
 #include "io/http2.h"
 
 struct sonde_http2_conn;
+struct sonde_tls_context;
 
 struct sonde_http2_conn_config {
-	uint64_t greet_timeout_ns; /* from the start to the peer's SETTINGS */
+	uint64_t
+		greet_timeout_ns; /* from the start to the peer's SETTINGS, TLS handshake included */
 	uint64_t frame_timeout_ns; /* from a frame's first byte to its last */
 	uint64_t stall_timeout_ns; /* output waits and the peer takes none: stream, or connection */
+	struct sonde_tls_context *tls; /* NULL = plain text; else the session's (io/tls.h) */
+	const char *tls_name;	       /* client: whom the certificate must name */
 };
 
 struct sonde_http2_conn_handler {
@@ -58,3 +62,15 @@ bool sonde_http2_conn_unacknowledged(const struct sonde_http2_conn *c, uint64_t 
 
 /* Send what the session has, in this turn of the loop. */
 void sonde_http2_conn_flush_soon(struct sonde_http2_conn *c);
+
+/* Behind on_lost: what to say beside the error; "" = the error says it all. Lives as long as @c. */
+const char *sonde_http2_conn_words(const struct sonde_http2_conn *c);
+
+/* The TLS session as words for a log ("TLSv1.3, CN=oap"); "plain text". */
+void sonde_http2_conn_describe(const struct sonde_http2_conn *c, char *ret, size_t size);
+
+/* CLOCK_MONOTONIC of the last bytes that came; 0 = none came. */
+uint64_t sonde_http2_conn_heard_ns(const struct sonde_http2_conn *c);
+
+/* As if it had been lost with @error and @words: on_lost runs in the next turn of the loop. */
+void sonde_http2_conn_give_up(struct sonde_http2_conn *c, int error, const char *words);
