@@ -17,6 +17,7 @@
 #define CALLS_MAX 512
 #define SMALL_BYTES 64 /* below it no encoding gains */
 #define DEADLINE_ACCURACY_US 1000
+#define SILENT_CALLS_MAX 2
 
 static void free_call(struct sonde_grpc_client_call *call)
 {
@@ -77,14 +78,13 @@ void sonde_grpc_client_call_fail_soon(struct sonde_grpc_client_call *call,
 	(void)sd_event_source_set_enabled(call->client->defer, SD_EVENT_ONESHOT);
 }
 
-/* Ends a call from this side, whatever it is doing. */
-static void give_up(struct sonde_grpc_client_call *call, enum sonde_grpc_status status,
-		    uint32_t reset, const char *message)
+void sonde_grpc_client_call_give_up(struct sonde_grpc_client_call *call,
+				    enum sonde_grpc_status status, const char *message)
 {
 	if (!call->stream || !sonde_http2_stream_started(call->stream))
 		call->result.not_processed = true;
 	if (call->stream)
-		sonde_http2_stream_reset(call->stream, reset);
+		sonde_http2_stream_reset(call->stream, NGHTTP2_CANCEL);
 	sonde_grpc_client_call_finish(call, status, message);
 }
 
@@ -94,7 +94,7 @@ void sonde_grpc_client_cancel(struct sonde_grpc_client_call *call)
 	if (call->done)
 		return;
 	call->result.cause = SONDE_GRPC_CAUSE_LOCAL;
-	give_up(call, SONDE_GRPC_CANCELLED, NGHTTP2_CANCEL, "cancelled");
+	sonde_grpc_client_call_give_up(call, SONDE_GRPC_CANCELLED, "cancelled");
 }
 
 /* The call went out and its peer's kernel did not even acknowledge it. */
@@ -105,21 +105,39 @@ static bool is_half_open(const struct sonde_grpc_client_call *call)
 					       (sonde_mono_ns() - call->sent_ns) / 2);
 }
 
+/*
+ * A slow backend says something now and then, if only to other calls. One that said nothing at all since this call
+ * was sent, and the one before it, hangs: TCP alone would not tell while the peer's kernel still acknowledges.
+ */
+static bool is_silent(const struct sonde_grpc_client_call *call)
+{
+	struct sonde_grpc_client_conn *conn = call->conn;
+
+	if (!conn || !conn->io)
+		return false;
+	if (sonde_http2_conn_heard_ns(conn->io) > call->sent_ns)
+		conn->silent = 0;
+	else
+		conn->silent++;
+	return conn->silent >= SILENT_CALLS_MAX;
+}
+
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct sonde_grpc_client_call *call = userdata;
-	struct sonde_grpc_client_conn *half_open = is_half_open(call) ? call->conn : NULL;
+	struct sonde_grpc_client_conn *conn = call->conn;
+	bool half_open = is_half_open(call), silent = is_silent(call);
 
 	if (half_open)
 		call->result.cause = SONDE_GRPC_CAUSE_HALF_OPEN;
-	else if (call->conn)
-		call->result.cause = SONDE_GRPC_CAUSE_DEADLINE;
 	else
-		call->result.cause = SONDE_GRPC_CAUSE_CONNECT;
-	give_up(call, SONDE_GRPC_DEADLINE_EXCEEDED, NGHTTP2_CANCEL, "no answer in time");
+		call->result.cause = conn ? SONDE_GRPC_CAUSE_DEADLINE : SONDE_GRPC_CAUSE_CONNECT;
+	sonde_grpc_client_call_give_up(call, SONDE_GRPC_DEADLINE_EXCEEDED, "no answer in time");
 	/* What comes next would wait for as long on the same connection. */
 	if (half_open)
-		sonde_grpc_client_conn_drop(half_open, -ETIMEDOUT);
+		sonde_grpc_client_conn_drop(conn, -ETIMEDOUT, "nothing is acknowledged any more");
+	else if (silent)
+		sonde_grpc_client_conn_drop(conn, -ECONNABORTED, "it takes calls and says nothing");
 	return 0;
 }
 
@@ -250,17 +268,19 @@ int sonde_grpc_client_call(struct sonde_grpc_client *c, const char *path,
 }
 
 static size_t request_headers(const struct sonde_grpc_client_call *call,
+			      const struct sonde_grpc_client_conn *conn,
 			      char timeout[static SONDE_GRPC_TIMEOUT_SIZE],
 			      struct sonde_http2_header h[static SONDE_HTTP2_HEADERS_MAX])
 {
 	const struct sonde_grpc_client *c = call->client;
+	const char *authority = c->addresses[conn->at].authority;
 	const char *p = sonde_buf_str(&call->metadata);
 	size_t n = 0;
 
 	h[n++] = (struct sonde_http2_header){":method", "POST"};
-	h[n++] = (struct sonde_http2_header){":scheme", "http"};
+	h[n++] = (struct sonde_http2_header){":scheme", c->tls ? "https" : "http"};
 	h[n++] = (struct sonde_http2_header){p, p + strlen(p) + 1}; /* :path */
-	h[n++] = (struct sonde_http2_header){":authority", c->authority};
+	h[n++] = (struct sonde_http2_header){":authority", authority};
 	h[n++] = (struct sonde_http2_header){"te", "trailers"};
 	h[n++] = (struct sonde_http2_header){"content-type", "application/grpc"};
 	h[n++] = (struct sonde_http2_header){"user-agent", "sonde/" SONDE_VERSION};
@@ -294,7 +314,7 @@ int sonde_grpc_client_call_start(struct sonde_grpc_client_call *call,
 	char timeout[SONDE_GRPC_TIMEOUT_SIZE];
 	int r;
 
-	r = sonde_http2_request(conn->h2, h, request_headers(call, timeout, h), call,
+	r = sonde_http2_request(conn->h2, h, request_headers(call, conn, timeout, h), call,
 				&call->stream);
 	if (r < 0)
 		return r;
@@ -448,6 +468,22 @@ static void learn(struct sonde_grpc_client_call *call)
 		c->encoding = SONDE_ENCODING_IDENTITY;
 }
 
+/* For its token, not for what it asked: OAP gives no words with it, our server these. */
+static void tell_refusal(struct sonde_grpc_client_call *call)
+{
+	char which[SONDE_GRPC_CLIENT_WORDS_MAX] = "";
+
+	if (call->result.status != SONDE_GRPC_UNAUTHENTICATED &&
+	    (call->result.status != SONDE_GRPC_PERMISSION_DENIED ||
+	     (call->result.message[0] &&
+	      strcmp(call->result.message, SONDE_GRPC_TOKEN_REFUSED) != 0)))
+		return;
+	sonde_grpc_client_token_refused(call->conn, which, sizeof(which));
+	if (!call->result.message[0])
+		(void)snprintf(call->result.message, sizeof(call->result.message),
+			       "the token was refused (%s)", which);
+}
+
 static void on_end(void *ctx, struct sonde_http2_stream *stream)
 {
 	struct sonde_grpc_client_call *call = sonde_http2_stream_data(stream);
@@ -459,6 +495,7 @@ static void on_end(void *ctx, struct sonde_http2_stream *stream)
 		return;
 	}
 	learn(call);
+	tell_refusal(call);
 	if (call->result.status == SONDE_GRPC_OK && sonde_grpc_frames_midway(&call->frames))
 		conclude(call, SONDE_GRPC_INTERNAL, "the answer ended inside a message");
 	else
@@ -508,7 +545,7 @@ static void on_goaway(void *ctx)
 	struct sonde_grpc_client_conn *conn = ctx;
 
 	conn->leaving = true;
-	sonde_grpc_client_conn_retire(conn);
+	sonde_grpc_client_conn_leave(conn);
 }
 
 static void on_want_pull(void *ctx)

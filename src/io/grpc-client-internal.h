@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * What grpc-client.c (connection, back-off) and grpc-client-call.c (one call) share.
+ * What grpc-client.c (the client), grpc-client-connect.c (addresses, connections, back-off) and grpc-client-call.c
+ * (one call) share.
  * The fuzz target uses it too: it feeds a connection that has no socket.
  */
 
@@ -20,21 +21,43 @@
 
 struct sonde_grpc_client_conn;
 
+#define SONDE_GRPC_CLIENT_WORDS_MAX 480
+
+/* One of the backend's addresses, and what it looks like elsewhere. */
+struct sonde_grpc_client_address {
+	struct sonde_address address;
+	char text[SONDE_ADDRESS_TEXT_MAX]; /* "host:port" */
+	char authority[SONDE_ADDRESS_TEXT_MAX];
+};
+
 struct sonde_grpc_client {
 	sd_event *event;
-	char *host, *token, *authority;
-	uint16_t port;
+	struct sonde_grpc_client_address *addresses;
+	size_t n_addresses;
+	bool random_order;
+	uint64_t max_age_ns;
+	char *token, *token_file;
+	bool tls;
+	struct sonde_tls_config tls_config; /* its strings owned */
+	char *tls_name;			    /* NULL = the address's */
 	size_t max_message_bytes;
 	uint64_t connect_timeout_ns;
+	void (*on_event)(void *ctx, const struct sonde_grpc_client_event *event);
+	void *ctx;
 
-	struct sonde_connect *connect; /* being made */
+	size_t round[SONDE_GRPC_ADDRESSES_MAX]; /* the order in which addresses are tried */
+	size_t n_tried;				/* of the round */
+	size_t at;				/* being tried, or connected */
+	size_t avoid;				/* lost last; n_addresses = none */
+	struct sonde_connect *connect;		/* of the address that is tried, until it greets */
 	struct sonde_grpc_client_conn
 		*greeting;		     /* connected; has not said yet that it speaks HTTP/2 */
 	struct sonde_grpc_client_conn *conn; /* takes new calls */
 	struct sonde_grpc_client_conn *conns; /* these two, and those that end after GOAWAY */
-	unsigned failures;		      /* in a row, of the connection */
+	sd_event_source *age;		      /* of conn */
+	unsigned failures;		      /* rounds in a row */
 	uint64_t next_try_ns;
-	int last_error; /* why there is no connection, -errno */
+	char last_words[SONDE_GRPC_CLIENT_WORDS_MAX]; /* why there is no connection */
 
 	struct sonde_grpc_client_call *calls; /* all, those without a connection wait for it */
 	unsigned n_calls;
@@ -50,11 +73,14 @@ struct sonde_grpc_client_conn {
 	struct sonde_grpc_client *client;
 	struct sonde_http2 *h2;
 	struct sonde_http2_conn *io; /* NULL: fed by a test */
+	size_t at;		     /* of the client's addresses */
 	uint64_t started_ns;
 	bool lost;
-	bool half_open; /* …: nothing was acknowledged */
-	bool leaving;	/* the peer said GOAWAY */
-	bool answered;	/* at least once, in order */
+	bool half_open;	 /* …: nothing was acknowledged */
+	bool leaving;	 /* the peer said GOAWAY */
+	bool answered;	 /* at least once, in order */
+	bool refused;	 /* a call, for its token: told */
+	unsigned silent; /* calls in a row whose deadline went by without a byte of the peer */
 	struct sonde_grpc_client_conn *prev, *next;
 };
 
@@ -105,6 +131,10 @@ int sonde_grpc_client_call_start(struct sonde_grpc_client_call *call,
 void sonde_grpc_client_call_finish(struct sonde_grpc_client_call *call,
 				   enum sonde_grpc_status status, const char *message);
 
+/* Ends a call from this side, whatever it is doing; RST_STREAM(CANCEL). */
+void sonde_grpc_client_call_give_up(struct sonde_grpc_client_call *call,
+				    enum sonde_grpc_status status, const char *message);
+
 /* Certainly not processed, told from the loop. */
 void sonde_grpc_client_call_fail_soon(struct sonde_grpc_client_call *call,
 				      enum sonde_grpc_status status, enum sonde_grpc_cause cause,
@@ -113,14 +143,40 @@ void sonde_grpc_client_call_fail_soon(struct sonde_grpc_client_call *call,
 /* Finds or makes the call's connection, or fails it. */
 void sonde_grpc_client_dispatch(struct sonde_grpc_client *c, struct sonde_grpc_client_call *call);
 
+/* The same for all calls that wait: now there is a connection, or there will be none. */
+void sonde_grpc_client_dispatch_waiting(struct sonde_grpc_client *c);
+
+/* Ends calls of @conn that have no deadline: it takes no new ones, and would stand for ever. */
+void sonde_grpc_client_end_watches(struct sonde_grpc_client *c,
+				   const struct sonde_grpc_client_conn *conn);
+
+/* A call of @conn was refused for its token. Words for who made the call: which token that was. */
+void sonde_grpc_client_token_refused(struct sonde_grpc_client_conn *conn, char *words, size_t size);
+
+/* Return: 0 when a connection is being made, -EAGAIN when it is too soon, -errno. */
+int sonde_grpc_client_ensure_connecting(struct sonde_grpc_client *c) _must_check_;
+
+/* Nothing more of the sockets: for the client's end. */
+void sonde_grpc_client_stop_connecting(struct sonde_grpc_client *c);
+
+void sonde_grpc_client_tell(const struct sonde_grpc_client *c, size_t at,
+			    enum sonde_grpc_client_event_kind kind, const char *words,
+			    bool insecure);
+
 /* The events of a connection's streams; ctx is the connection. */
 extern const struct sonde_http2_handler sonde_grpc_client_call_events;
 
 /* @conn takes the calls that wait: the peer said SETTINGS. */
 void sonde_grpc_client_conn_greet(struct sonde_grpc_client_conn *conn);
 
-/* Gives the connection up with all that is on it. Not from inside an event of the session. */
-void sonde_grpc_client_conn_drop(struct sonde_grpc_client_conn *conn, int error);
+/*
+ * Gives the connection up with all that is on it; @words: why, NULL = what the connection says. Not from inside an
+ * event of the session.
+ */
+void sonde_grpc_client_conn_drop(struct sonde_grpc_client_conn *conn, int error, const char *words);
 
-/* @conn takes no new calls: the peer said GOAWAY. */
+/* @conn takes no new calls: it ends by itself, with its last one. */
 void sonde_grpc_client_conn_retire(struct sonde_grpc_client_conn *conn);
+
+/* The peer said GOAWAY. */
+void sonde_grpc_client_conn_leave(struct sonde_grpc_client_conn *conn);

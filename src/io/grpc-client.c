@@ -6,85 +6,12 @@
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <utlist.h>
 
-#include "base/clock.h"
 #include "io/grpc-client-internal.h"
 
-#define BACKOFF_MIN_NS SONDE_NS_PER_S
-#define BACKOFF_MAX_NS (60 * SONDE_NS_PER_S)
-#define GREET_TIMEOUT_NS (10 * SONDE_NS_PER_S)
-#define FRAME_TIMEOUT_NS (20 * SONDE_NS_PER_S)
-#define STALL_TIMEOUT_NS (60 * SONDE_NS_PER_S) /* the calls' deadlines are sooner */
-#define CONTROL_BURST 1000
-#define CONTROL_PER_S 100
-
-/* 1 s, 2 s … 60 s, of which a random part between a half and all: agents that lost one backend come back spread. */
-static uint64_t backoff_ns(unsigned failures)
-{
-	uint64_t ns = BACKOFF_MAX_NS, half_ms;
-	uint32_t random = 0;
-
-	if (failures <= 6)
-		ns = BACKOFF_MIN_NS << (failures > 0 ? failures - 1 : 0);
-	if (ns > BACKOFF_MAX_NS)
-		ns = BACKOFF_MAX_NS;
-	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != (ssize_t)sizeof(random))
-		random = (uint32_t)sonde_mono_ns();
-	half_ms = ns / 2 / SONDE_NS_PER_MS;
-	return (half_ms + random % (half_ms + 1)) * SONDE_NS_PER_MS;
-}
-
-void sonde_grpc_client_conn_retire(struct sonde_grpc_client_conn *conn)
-{
-	struct sonde_grpc_client *c = conn->client;
-
-	if (c->greeting == conn)
-		c->greeting = NULL;
-	if (c->conn == conn)
-		c->conn = NULL; /* it ends by itself, with its last stream */
-}
-
-struct sonde_grpc_client_conn *sonde_grpc_client_conn_free(struct sonde_grpc_client_conn *conn)
-{
-	if (!conn)
-		return NULL;
-	sonde_grpc_client_conn_retire(conn);
-	DL_DELETE(conn->client->conns, conn);
-	conn->io = sonde_http2_conn_free(conn->io);
-	conn->h2 = sonde_http2_free(conn->h2); /* ends its calls */
-	free(conn);
-	return NULL;
-}
-
-int sonde_grpc_client_conn_new(struct sonde_grpc_client *c, struct sonde_grpc_client_conn **ret)
-{
-	const struct sonde_http2_config config = {
-		.max_stream_output_bytes = c->max_message_bytes,
-		.control_burst = CONTROL_BURST,
-		.control_per_s = CONTROL_PER_S,
-	};
-	struct sonde_http2_handler events = sonde_grpc_client_call_events;
-	_cleanup_(sonde_grpc_client_conn_freep) struct sonde_grpc_client_conn *conn = NULL;
-	int r;
-
-	conn = calloc(1, sizeof(*conn));
-	if (!conn)
-		return -ENOMEM;
-	conn->client = c;
-	conn->started_ns = sonde_mono_ns();
-	DL_APPEND(c->conns, conn);
-	events.ctx = conn;
-	r = sonde_http2_new(&config, &events, &conn->h2);
-	if (r < 0)
-		return r;
-	*ret = TAKE_PTR(conn);
-	return 0;
-}
-
 /* For each call that waits: now there is a connection, or there will be none. */
-static void dispatch_waiting(struct sonde_grpc_client *c)
+void sonde_grpc_client_dispatch_waiting(struct sonde_grpc_client *c)
 {
 	struct sonde_grpc_client_call *call;
 
@@ -94,109 +21,28 @@ static void dispatch_waiting(struct sonde_grpc_client *c)
 	}
 }
 
-static void back_off(struct sonde_grpc_client *c, int error)
+void sonde_grpc_client_end_watches(struct sonde_grpc_client *c,
+				   const struct sonde_grpc_client_conn *conn)
 {
-	c->last_error = error;
-	c->failures++;
-	c->next_try_ns = sonde_mono_ns() + backoff_ns(c->failures);
-}
+	struct sonde_grpc_client_call *call;
 
-/*
- * Only now are calls sent: what a connection that never greeted has swallowed would else be in doubt, where it
- * is certain that nobody processed it.
- */
-void sonde_grpc_client_conn_greet(struct sonde_grpc_client_conn *conn)
-{
-	struct sonde_grpc_client *c = conn->client;
-
-	if (c->greeting != conn)
-		return;
-	c->greeting = NULL;
-	c->conn = conn;
-	c->failures = 0;
-	c->encoding = SONDE_ENCODING_IDENTITY; /* until this peer says what it reads */
-	dispatch_waiting(c);
-}
-
-void sonde_grpc_client_conn_drop(struct sonde_grpc_client_conn *conn, int error)
-{
-	struct sonde_grpc_client *c = conn->client;
-
-	conn->lost = true;
-	conn->half_open = error == -ETIMEDOUT || error == -EHOSTUNREACH || error == -ENETUNREACH;
-	if (error == 0)
-		error = -ECONNRESET;
-	if (c->greeting == conn) {
-		back_off(c, error);
-	} else if (c->conn ==
-		   conn) { /* one that held longer than the back-off is made anew at once */
-		c->last_error = error;
-		c->next_try_ns = conn->started_ns + backoff_ns(1);
+	for (;;) { /* anew after each: on_done may make and cancel calls */
+		LL_FOREACH (c->calls, call) {
+			if (call->conn == conn && call->stream && call->deadline_ns == 0)
+				break;
+		}
+		if (!call)
+			return;
+		call->result.cause = SONDE_GRPC_CAUSE_LOCAL;
+		sonde_grpc_client_call_give_up(call, SONDE_GRPC_UNAVAILABLE,
+					       "the connection is replaced");
 	}
-	sonde_grpc_client_conn_free(conn);
-	dispatch_waiting(c);
-}
-
-static void on_lost(void *ctx, int error)
-{
-	sonde_grpc_client_conn_drop(ctx, error);
-}
-
-/* Takes @fd on success. */
-static int add_connection(struct sonde_grpc_client *c, int fd)
-{
-	static const struct sonde_http2_conn_config config = {
-		.greet_timeout_ns = GREET_TIMEOUT_NS,
-		.frame_timeout_ns = FRAME_TIMEOUT_NS,
-		.stall_timeout_ns = STALL_TIMEOUT_NS,
-	};
-	struct sonde_http2_conn_handler handler = {.on_lost = on_lost};
-	_cleanup_(sonde_grpc_client_conn_freep) struct sonde_grpc_client_conn *conn = NULL;
-	int r;
-
-	r = sonde_grpc_client_conn_new(c, &conn);
-	if (r < 0)
-		return r;
-	handler.ctx = conn;
-	r = sonde_http2_conn_new(c->event, fd, conn->h2, &config, &handler, &conn->io);
-	if (r < 0)
-		return r;
-	c->greeting = TAKE_PTR(conn);
-	return 0;
-}
-
-static void on_connect(void *ctx, int fd)
-{
-	struct sonde_grpc_client *c = ctx;
-	int r = fd;
-
-	c->connect = sonde_connect_free(c->connect);
-	if (fd >= 0) {
-		r = add_connection(c, fd);
-		if (r < 0)
-			(void)close(fd);
-	}
-	if (r < 0) {
-		back_off(c, r);
-		dispatch_waiting(c);
-	}
-}
-
-/* Return: 0 when a connection is being made, -EAGAIN when it is too soon, -errno. */
-static int ensure_connecting(struct sonde_grpc_client *c)
-{
-	if (c->connect || c->greeting)
-		return 0;
-	if (sonde_mono_ns() < c->next_try_ns)
-		return -EAGAIN;
-	return sonde_connect_new(c->event, c->host, c->port, c->connect_timeout_ns, on_connect, c,
-				 &c->connect);
 }
 
 void sonde_grpc_client_dispatch(struct sonde_grpc_client *c, struct sonde_grpc_client_call *call)
 {
 	int r = -ENOTCONN;
-	char words[128];
+	char words[SONDE_GRPC_CLIENT_WORDS_MAX + 32];
 
 	if (c->conn) {
 		r = sonde_grpc_client_call_start(call, c->conn);
@@ -206,11 +52,11 @@ void sonde_grpc_client_dispatch(struct sonde_grpc_client *c, struct sonde_grpc_c
 			sonde_grpc_client_conn_retire(c->conn);
 	}
 	if (r == -ENOTCONN)
-		r = ensure_connecting(c);
+		r = sonde_grpc_client_ensure_connecting(c);
 	if (r == 0)
 		return;
 	(void)snprintf(words, sizeof(words), "not connected: %s",
-		       strerror(r == -EAGAIN ? -c->last_error : -r));
+		       r == -EAGAIN ? c->last_words : strerror(-r));
 	if (r == -ENOMEM)
 		sonde_grpc_client_call_fail_soon(call, SONDE_GRPC_RESOURCE_EXHAUSTED,
 						 SONDE_GRPC_CAUSE_LOCAL, words);
@@ -235,28 +81,78 @@ static int on_defer(sd_event_source *source, void *userdata)
 	}
 }
 
-/* host:port as it goes into :authority; an IPv6 address in brackets. */
-static int make_authority(struct sonde_grpc_client *c)
+static int take_address(struct sonde_grpc_client *c, const struct sonde_address *address)
 {
-	bool v6 = strchr(c->host, ':');
+	struct sonde_grpc_client_address *a = &c->addresses[c->n_addresses];
+	struct sonde_address named = *address;
 
-	if (asprintf(&c->authority, v6 ? "[%s]:%u" : "%s:%u", c->host, (unsigned)c->port) < 0) {
-		c->authority = NULL;
-		return -ENOMEM;
-	}
-	if (!nghttp2_check_header_value((const uint8_t *)c->authority, strlen(c->authority)))
+	/* Also what no parser has seen: it goes into a header. */
+	if (sonde_address_make(address->host, address->port, &a->address) < 0)
 		return -EINVAL;
+	sonde_address_format(&a->address, a->text);
+	sonde_address_name(&a->address, named.host); /* a scope id means nothing to the peer */
+	sonde_address_format(&named, a->authority);
+	c->n_addresses++;
 	return 0;
 }
 
-static int copy_token(struct sonde_grpc_client *c, const char *token)
+static int take_addresses(struct sonde_grpc_client *c,
+			  const struct sonde_grpc_client_config *config)
 {
-	if (!token)
-		return 0;
-	if (!nghttp2_check_header_value((const uint8_t *)token, strlen(token)))
+	size_t n = config->n_addresses ? config->n_addresses : 1;
+	struct sonde_address one;
+	int r = 0;
+
+	if (n > SONDE_GRPC_ADDRESSES_MAX)
 		return -EINVAL;
-	c->token = strdup(token);
-	return c->token ? 0 : -ENOMEM;
+	c->addresses = calloc(n, sizeof(*c->addresses));
+	if (!c->addresses)
+		return -ENOMEM;
+	if (config->n_addresses == 0) {
+		r = sonde_address_make(config->host, config->port, &one);
+		return r < 0 ? r : take_address(c, &one);
+	}
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = take_address(c, &config->addresses[i]);
+	return r;
+}
+
+/* NULL and "" are none. */
+static int take_text(const char *text, char **ret)
+{
+	if (!text || !*text)
+		return 0;
+	*ret = strdup(text);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int take_security(struct sonde_grpc_client *c, const struct sonde_grpc_client_config *config)
+{
+	const struct sonde_tls_config *tls = config->tls;
+	char *ca = NULL, *cert = NULL, *key = NULL;
+	int r;
+
+	if (config->token &&
+	    !nghttp2_check_header_value((const uint8_t *)config->token, strlen(config->token)))
+		return -EINVAL;
+	r = take_text(config->token, &c->token);
+	if (r == 0)
+		r = take_text(config->token_file, &c->token_file);
+	if (r < 0 || !tls)
+		return r;
+	c->tls = true;
+	c->tls_config.insecure_skip_verify = tls->insecure_skip_verify;
+	r = take_text(config->tls_name, &c->tls_name);
+	if (r == 0)
+		r = take_text(tls->ca_file, &ca);
+	if (r == 0)
+		r = take_text(tls->cert_file, &cert);
+	if (r == 0)
+		r = take_text(tls->key_file, &key);
+	c->tls_config.ca_file = ca;
+	c->tls_config.cert_file = cert;
+	c->tls_config.key_file = key;
+	return r;
 }
 
 int sonde_grpc_client_new(sd_event *event, const struct sonde_grpc_client_config *config,
@@ -265,27 +161,26 @@ int sonde_grpc_client_new(sd_event *event, const struct sonde_grpc_client_config
 	_cleanup_(sonde_grpc_client_freep) struct sonde_grpc_client *c = NULL;
 	int r;
 
-	assert(event && config && config->host && ret);
+	assert(event && config && (config->host || config->n_addresses > 0) && ret);
 
-	if (config->port == 0 || config->max_message_bytes == 0 ||
-	    config->connect_timeout_ns == 0 || config->host[0] == '\0')
+	if (config->max_message_bytes == 0 || config->connect_timeout_ns == 0)
 		return -EINVAL;
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	c->event = sd_event_ref(event);
-	c->port = config->port;
 	c->max_message_bytes = config->max_message_bytes;
 	c->connect_timeout_ns = config->connect_timeout_ns;
-	c->host = strdup(config->host);
-	if (!c->host)
-		return -ENOMEM;
-	r = make_authority(c);
+	c->random_order = config->random_order;
+	c->max_age_ns = config->max_age_ns;
+	c->on_event = config->on_event;
+	c->ctx = config->ctx;
+	r = take_addresses(c, config);
+	if (r == 0)
+		r = take_security(c, config);
 	if (r < 0)
 		return r;
-	r = copy_token(c, config->token);
-	if (r < 0)
-		return r;
+	c->avoid = c->n_addresses;
 	r = sd_event_add_defer(event, &c->defer, on_defer, c);
 	if (r < 0)
 		return r;
@@ -298,25 +193,31 @@ int sonde_grpc_client_new(sd_event *event, const struct sonde_grpc_client_config
 
 struct sonde_grpc_client *sonde_grpc_client_free(struct sonde_grpc_client *c)
 {
-	struct sonde_grpc_client_conn *conn, *tmp;
-
 	if (!c)
 		return NULL;
 	c->closing = true; /* on_done may not call again */
 	while (c->calls)
 		sonde_grpc_client_cancel(c->calls);
-	DL_FOREACH_SAFE (c->conns, conn, tmp)
-		sonde_grpc_client_conn_free(conn);
-	c->connect = sonde_connect_free(c->connect);
+	sonde_grpc_client_stop_connecting(c);
 	(void)sd_event_source_disable_unref(c->defer);
 	sd_event_unref(c->event);
 	if (c->token)
 		explicit_bzero(c->token, strlen(c->token));
 	free(c->token);
-	free(c->authority);
-	free(c->host);
+	free(c->token_file);
+	free(c->tls_name);
+	free((char *)c->tls_config.ca_file);
+	free((char *)c->tls_config.cert_file);
+	free((char *)c->tls_config.key_file);
+	free(c->addresses);
 	free(c);
 	return NULL;
+}
+
+const char *sonde_grpc_client_address(const struct sonde_grpc_client *c)
+{
+	assert(c);
+	return c->addresses[c->conn ? c->conn->at : c->at].text;
 }
 
 bool sonde_grpc_client_has_extension(const struct sonde_grpc_client *c)

@@ -2,12 +2,18 @@
 #pragma once
 
 /*
- * gRPC client: one HTTP/2 connection (prior knowledge) to one backend on the
+ * gRPC client: one HTTP/2 connection (prior knowledge, or TLS) to one backend on the
  * sd-event loop, many calls at a time. It connects when the first call is
- * made, and again after a loss with jittered back-off (1 s to 60 s); calls made meanwhile
+ * made, and again after a loss; calls made meanwhile
  * fail in the next turn of the loop with UNAVAILABLE, not_processed, so that the caller keeps its data.
  * At most 512 calls and 64 MiB of requests at a time; more fails likewise with RESOURCE_EXHAUSTED.
- * Every call has a deadline. Loop thread only.
+ * Every call has a deadline. Loop thread only. No variable of the environment (`https_proxy` …) is looked at.
+ *
+ * A backend may have several addresses. They are tried in order (listed, or random), all that the name of each
+ * stands for, looked up anew; one that was just lost comes last. When none answered, jittered back-off (1 s to 60 s).
+ * Lost is: closed, GOAWAY, TCP's own time-outs, or two calls in a row whose deadline went by without one byte of the
+ * peer. With a longest age, a second connection is made beside the first, and once it stands new calls go there; those
+ * under way end where they are, but those without a deadline end with UNAVAILABLE.
  *
  * Encodings: what the peer advertised in grpc-accept-encoding of its last good
  * answer is remembered for the connection; a request goes out as zstd, else
@@ -20,18 +26,49 @@
 #include <systemd/sd-event.h>
 
 #include "base/buf.h"
+#include "io/address.h"
 #include "io/encoding.h"
 #include "io/grpc.h"
+#include "io/tls.h"
 
 struct sonde_grpc_client;
 struct sonde_grpc_client_call;
 
+#define SONDE_GRPC_ADDRESSES_MAX 16
+
+enum sonde_grpc_client_event_kind {
+	SONDE_GRPC_CLIENT_CONNECTED, /* and the peer speaks HTTP/2; words: how it is secured */
+	SONDE_GRPC_CLIENT_FAILED,    /* this address; words: why */
+	SONDE_GRPC_CLIENT_LOST,	     /* the connection that takes calls; words: why */
+	SONDE_GRPC_CLIENT_REFUSED, /* the first call of a connection that was refused for its token; words: which */
+};
+
+struct sonde_grpc_client_event {
+	enum sonde_grpc_client_event_kind kind;
+	const char *address; /* as configured, "host:port"; borrowed, as words */
+	const char *words;
+	bool insecure; /* CONNECTED: by TLS whose peer was not verified */
+};
+
 struct sonde_grpc_client_config {
 	const char *host; /* name or address */
 	uint16_t port;
-	const char *token;	  /* metadata `authentication`, or NULL; never logged */
-	size_t max_message_bytes; /* largest answer that is accepted, decompressed */
-	uint64_t connect_timeout_ns;
+	const struct sonde_address *addresses; /* instead of host and port */
+	size_t n_addresses;		       /* at most SONDE_GRPC_ADDRESSES_MAX */
+	bool random_order;
+	uint64_t max_age_ns; /* of a connection, a tenth more or less; 0 = any */
+	const char *token;   /* metadata `authentication`, or NULL; never logged */
+	const char *
+		token_file; /* or the file that holds it; read at each connection and refusal; NULL = none */
+	const struct sonde_tls_config
+		*tls; /* NULL = plain text; the files are read at each connection */
+	const char *
+		tls_name; /* whom the certificate must name; NULL or "" = the host of the address */
+	size_t max_message_bytes;    /* largest answer that is accepted, decompressed */
+	uint64_t connect_timeout_ns; /* of each address, and of each look-up */
+	/* For log lines; may make no call and free nothing. May be NULL. */
+	void (*on_event)(void *ctx, const struct sonde_grpc_client_event *event);
+	void *ctx;
 };
 
 /* What ended a call, where its status does not tell: several mean UNAVAILABLE. */
@@ -55,7 +92,7 @@ enum sonde_grpc_cause {
 struct sonde_grpc_result {
 	enum sonde_grpc_status status;
 	enum sonde_grpc_cause cause; /* of a status other than OK */
-	char message[256];	     /* grpc-message, percent-decoded, cut */
+	char message[512];	     /* grpc-message, percent-decoded, cut */
 	/*
 	 * Certainly not processed: connect failed, stream refused, GOAWAY with a lower last-stream-id, or
 	 * refused before any message was sent. Only then may a backend that adds be sent it again.
@@ -78,7 +115,7 @@ struct sonde_grpc_metadata {
 	const char *name, *value;
 };
 
-/* Copies @config's strings. *@ret on success only. Return: 0, -EINVAL (a limit of 0, a text no header may hold), -ENOMEM. */
+/* Copies all that @config points at. *@ret on success only. Return: 0, -EINVAL (a limit of 0, a text no header may hold), -ENOMEM. */
 int sonde_grpc_client_new(sd_event *event, const struct sonde_grpc_client_config *config,
 			  struct sonde_grpc_client **ret) _must_check_;
 
@@ -91,6 +128,9 @@ bool sonde_grpc_client_has_extension(const struct sonde_grpc_client *c);
 
 /* True while a connection stands whose peer speaks HTTP/2. */
 bool sonde_grpc_client_connected(const struct sonde_grpc_client *c);
+
+/* The address that calls go to, or the one that is tried, "host:port". Borrowed until the next event. */
+const char *sonde_grpc_client_address(const struct sonde_grpc_client *c);
 
 /* What the next request would be sent as. */
 enum sonde_encoding sonde_grpc_client_encoding(const struct sonde_grpc_client *c);

@@ -233,8 +233,7 @@ static void accept_call(struct sonde_grpc_server_call *call)
 		return;
 	}
 	if (!may_call(call)) {
-		refuse(call, SONDE_GRPC_PERMISSION_DENIED,
-		       "metadata 'authentication' is missing or wrong");
+		refuse(call, SONDE_GRPC_PERMISSION_DENIED, SONDE_GRPC_TOKEN_REFUSED);
 		return;
 	}
 	method = find_method(call->conn->server, path ? path : "");

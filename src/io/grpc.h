@@ -25,5 +25,8 @@ enum sonde_grpc_status {
 	SONDE_GRPC_UNAUTHENTICATED = 16,
 };
 
+/* What our server says with PERMISSION_DENIED where the token is not the one it was given. */
+#define SONDE_GRPC_TOKEN_REFUSED "metadata 'authentication' is missing or wrong"
+
 /* "OK", "UNAVAILABLE", …; "UNKNOWN" for any other number. */
 const char *sonde_grpc_status_name(uint32_t status);
