@@ -12,6 +12,7 @@
 
 #include "agent/control.h"
 #include "agent/finder.h"
+#include "agent/link.h"
 #include "agent/registrar.h"
 #include "agent/rpc.h"
 #include "agent/rules.h"
@@ -37,7 +38,8 @@ struct agent {
 	int proc_fd;
 	sd_event *event;
 	struct sonde_probe_client *probe;
-	struct sonde_grpc_client *client;
+	struct sonde_link *link;
+	struct sonde_grpc_client *client; /* the link's */
 	struct sonde_rules *rules;
 	struct sonde_finder *finder;
 	struct sonde_registrar *registrar;
@@ -399,15 +401,11 @@ static int make_delivery(struct agent *a)
 
 static int make_client(struct agent *a)
 {
-	const struct sonde_grpc_client_config config = {
-		.host = a->config->backend_host,
-		.port = a->config->backend_port,
-		.token = a->config->backend_token[0] ? a->config->backend_token : NULL,
-		.max_message_bytes = SONDE_RPC_MESSAGE_MAX,
-		.connect_timeout_ns = a->config->backend_connect_timeout_ns,
-	};
+	int r = sonde_link_new(a->event, a->config, &a->link);
 
-	return sonde_grpc_client_new(a->event, &config, &a->client);
+	if (r == 0)
+		a->client = sonde_link_client(a->link);
+	return r;
 }
 
 static int make_processes(struct agent *a)
@@ -537,7 +535,7 @@ static void tear_down(struct agent *a)
 {
 	a->probe = sonde_probe_client_free(a->probe);
 	a->delivery = sonde_delivery_free(a->delivery);
-	a->client = sonde_grpc_client_free(a->client);
+	a->link = sonde_link_free(a->link);
 	a->query = sonde_task_query_free(a->query);
 	a->control = sonde_control_free(a->control);
 	a->tasks = sonde_tasks_free(a->tasks);
@@ -563,8 +561,7 @@ int sonde_agent_run(const struct sonde_agent_config *config, struct sonde_probe_
 	if (r < 0)
 		(void)sonde_log_err(r, "cannot start");
 	else
-		sonde_log_info("agent %s for %s:%u", a.id, config->backend_host,
-			       config->backend_port);
+		sonde_log_info("agent %s for %s", a.id, sonde_grpc_client_address(a.client));
 	(void)malloc_trim(0);
 	if (r == 0) {
 		r = sd_event_loop(a.event);

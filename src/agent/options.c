@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/link.h"
 #include "agent/rules.h"
 
 #define C struct sonde_agent_config
 #define R struct sonde_agent_rule
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const char *const orders[] = {"listed", "random", NULL};
 static const char *const on_unknown[] = {"drop", "resend", NULL};
 
 static const struct sonde_option rule_options[] = {
@@ -37,11 +39,40 @@ static const struct sonde_option options[] = {
 	SONDE_OPTION_STRING(C, "backend.host", backend_host, "127.0.0.1", "255",
 			    "name or address of sonde-server or of an OAP"),
 	SONDE_OPTION_PORT(C, "backend.port", backend_port, "11800", "1", "its gRPC port"),
-	SONDE_OPTION_STRING(C, "backend.token", backend_token, "", "1024",
+	SONDE_OPTION_STRINGS(C, "backend.addresses", backend_addresses, "", "16",
+			     "several, instead of host and port: HOST:PORT each, an IPv6 address "
+			     "in brackets; the next one is tried when one fails"),
+	SONDE_OPTION_ENUM(C, "backend.order", backend_order, "listed", orders,
+			  "which address is tried first: that listed first, or any"),
+	SONDE_OPTION_DURATION(
+		C, "backend.max_age", backend_max_age_ns, "0s", "0s", "168h",
+		"after it a connection is made anew, beginning with the address that is "
+		"tried first, and calls move there; 0s = never"),
+	SONDE_OPTION_STRING(C, "backend.authentication", backend_authentication, "", "1024",
 			    "sent as metadata `authentication` with every call",
 			    .flags = SONDE_OPTION_SECRET),
-	SONDE_OPTION_DURATION(C, "backend.connect_timeout", backend_connect_timeout_ns, "5s",
-			      "100ms", "1m", "how long a connection may take"),
+	SONDE_OPTION_PATH(
+		C, "backend.authentication_file", backend_authentication_file, "",
+		"file that holds it instead, read anew at each connection and refusal; may not "
+		"be everyone's to read"),
+	SONDE_OPTION_BOOL(C, "backend.tls.enabled", tls_enabled, "false",
+			  "TLS 1.2 or 1.3; the peer must offer HTTP/2 by ALPN"),
+	SONDE_OPTION_PATH(C, "backend.tls.ca_file", tls_ca_file, "",
+			  "PEM file of the roots that are trusted; empty = the system's"),
+	SONDE_OPTION_PATH(C, "backend.tls.cert_file", tls_cert_file, "",
+			  "PEM file of our certificate and its chain, for mutual TLS; read anew at "
+			  "each connection, as the other two"),
+	SONDE_OPTION_PATH(
+		C, "backend.tls.key_file", tls_key_file, "",
+		"PEM file of its key, without a passphrase; may not be everyone's to read"),
+	SONDE_OPTION_STRING(
+		C, "backend.tls.server_name", tls_server_name, "", "255",
+		"name that the peer's certificate must be for; empty = the host of the address"),
+	SONDE_OPTION_BOOL(C, "backend.tls.insecure_skip_verify", tls_insecure_skip_verify, "false",
+			  "take whoever answers for the backend; warned of at each connection"),
+	SONDE_OPTION_DURATION(
+		C, "backend.connect_timeout", backend_connect_timeout_ns, "5s", "100ms", "1m",
+		"how long a connection to one address, and a look-up of names, may take"),
 	SONDE_OPTION_DURATION(C, "backend.deadline", backend_deadline_ns, "10s", "100ms", "5m",
 			      "how long a call may take"),
 	SONDE_OPTION_DURATION(C, "backend.poll", poll_ns, "10s", "100ms", "5m",
@@ -99,7 +130,7 @@ static int check(const void *vc, char **ret_error)
 			*ret_error = NULL;
 		return -EINVAL;
 	}
-	return 0;
+	return sonde_link_check(c, ret_error);
 }
 
 const struct sonde_config_spec sonde_agent_config_spec = {

@@ -7,6 +7,7 @@
  * before any file is read.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,11 @@
 enum sonde_agent_on_unknown {
 	SONDE_AGENT_ON_UNKNOWN_DROP = 0,
 	SONDE_AGENT_ON_UNKNOWN_RESEND,
+};
+
+enum sonde_agent_order {
+	SONDE_AGENT_ORDER_LISTED = 0,
+	SONDE_AGENT_ORDER_RANDOM,
 };
 
 /* One row of processes.rules. Empty text and port 0 match anything; at least one must be given. */
@@ -30,7 +36,12 @@ struct sonde_agent_rule {
 struct sonde_agent_config {
 	char *backend_host;
 	uint16_t backend_port;
-	char *backend_token;
+	char **backend_addresses; /* NULL-ended; NULL: host and port are meant */
+	int backend_order;
+	uint64_t backend_max_age_ns;
+	char *backend_authentication, *backend_authentication_file;
+	bool tls_enabled, tls_insecure_skip_verify;
+	char *tls_ca_file, *tls_cert_file, *tls_key_file, *tls_server_name;
 	uint64_t backend_connect_timeout_ns;
 	uint64_t backend_deadline_ns;
 	uint64_t poll_ns;

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/link.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/rpc.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+
+#define TOKEN_MAX 1024
+#define SAY_AGAIN_NS (10 * 60 * SONDE_NS_PER_S) /* the same failure of the same address */
+
+struct sonde_link {
+	struct sonde_grpc_client *client;
+	char said[1024]; /* the last warning; the same one is not said again and again */
+	uint64_t said_ns;
+};
+
+/* The check */
+
+_printf_(2, 3) static int refuse(char **ret_error, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(ret_error, fmt, ap);
+	va_end(ap);
+	if (n >= 0)
+		return -EINVAL;
+	*ret_error = NULL;
+	return -ENOMEM;
+}
+
+static size_t n_addresses(const struct sonde_agent_config *c)
+{
+	size_t n = 0;
+
+	while (c->backend_addresses && c->backend_addresses[n])
+		n++;
+	return n;
+}
+
+static int check_addresses(const struct sonde_agent_config *c, char **ret_error)
+{
+	struct sonde_address a;
+
+	for (size_t i = 0; i < n_addresses(c); i++) {
+		if (sonde_address_parse(c->backend_addresses[i], 0, &a) < 0)
+			return refuse(
+				ret_error,
+				"backend.addresses[%zu]: HOST:PORT was expected, an IPv6 address "
+				"in brackets, got '%.64s'",
+				i, c->backend_addresses[i]);
+	}
+	if (sonde_address_make(c->backend_host, c->backend_port, &a) < 0)
+		return refuse(ret_error,
+			      "backend.host: a name or an address was expected, got '%.64s'",
+			      c->backend_host);
+	return 0;
+}
+
+static bool is_header_text(const char *text)
+{
+	for (; *text; text++) {
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+static int check_token(const struct sonde_agent_config *c, char **ret_error)
+{
+	const char *path = c->backend_authentication_file;
+	char *token = NULL;
+	bool good;
+	int r;
+
+	if (!is_header_text(c->backend_authentication))
+		return refuse(ret_error, "backend.authentication: it holds what no header may");
+	if (!path[0])
+		return 0;
+	if (c->backend_authentication[0])
+		return refuse(
+			ret_error,
+			"backend.authentication and backend.authentication_file are both set");
+	r = sonde_file_read_line(path, true, TOKEN_MAX, &token);
+	if (r < 0)
+		return refuse(ret_error, "backend.authentication_file: cannot read '%s': %s", path,
+			      sonde_file_error(r, true));
+	good = is_header_text(token);
+	explicit_bzero(token, strlen(token));
+	free(token);
+	return good ? 0
+		    : refuse(ret_error,
+			     "backend.authentication_file: '%s' holds what no header may", path);
+}
+
+static struct sonde_tls_config tls_config(const struct sonde_agent_config *c)
+{
+	return (struct sonde_tls_config){
+		.ca_file = c->tls_ca_file,
+		.cert_file = c->tls_cert_file,
+		.key_file = c->tls_key_file,
+		.insecure_skip_verify = c->tls_insecure_skip_verify,
+	};
+}
+
+static int check_tls(const struct sonde_agent_config *c, char **ret_error)
+{
+	const struct sonde_tls_config config = tls_config(c);
+	struct sonde_tls_context *tls = NULL;
+	char words[SONDE_TLS_WORDS_MAX];
+	int r;
+
+	if (!c->tls_enabled) {
+		if (!c->tls_ca_file[0] && !c->tls_cert_file[0] && !c->tls_key_file[0] &&
+		    !c->tls_server_name[0] && !c->tls_insecure_skip_verify)
+			return 0;
+		return refuse(ret_error,
+			      "backend.tls: keys are set, and backend.tls.enabled is false");
+	}
+	r = sonde_tls_context_new(&config, &tls, words);
+	(void)sonde_tls_context_unref(tls);
+	if (r < 0 && words[0])
+		return refuse(ret_error, "backend.tls: %s", words);
+	return r;
+}
+
+int sonde_link_check(const struct sonde_agent_config *config, char **ret_error)
+{
+	int r;
+
+	assert(config && ret_error);
+
+	r = check_addresses(config, ret_error);
+	if (r == 0)
+		r = check_token(config, ret_error);
+	return r < 0 ? r : check_tls(config, ret_error);
+}
+
+/* The log lines */
+
+static bool said_lately(struct sonde_link *l, const char *line)
+{
+	uint64_t now_ns = sonde_mono_ns();
+
+	if (strcmp(l->said, line) == 0 && now_ns - l->said_ns < SAY_AGAIN_NS)
+		return true;
+	(void)snprintf(l->said, sizeof(l->said), "%s", line);
+	l->said_ns = now_ns;
+	return false;
+}
+
+static void on_event(void *ctx, const struct sonde_grpc_client_event *e)
+{
+	struct sonde_link *l = ctx;
+	char line[sizeof(l->said)];
+
+	switch (e->kind) {
+	case SONDE_GRPC_CLIENT_CONNECTED:
+		l->said[0] = '\0';
+		if (e->insecure)
+			(void)sonde_log_warn(0, "connected to backend %s: %s", e->address,
+					     e->words);
+		else
+			sonde_log_info("connected to backend %s: %s", e->address, e->words);
+		return;
+	case SONDE_GRPC_CLIENT_FAILED:
+		(void)snprintf(line, sizeof(line), "cannot connect to backend %s: %s", e->address,
+			       e->words);
+		break;
+	case SONDE_GRPC_CLIENT_LOST:
+		(void)snprintf(line, sizeof(line), "backend %s is lost: %s", e->address, e->words);
+		break;
+	case SONDE_GRPC_CLIENT_REFUSED:
+		(void)snprintf(line, sizeof(line),
+			       "backend %s refused the token (%s): set backend.authentication",
+			       e->address, e->words);
+		break;
+	}
+	if (!said_lately(l, line))
+		(void)sonde_log_warn(0, "%s", line);
+}
+
+/* The client */
+
+int sonde_link_new(sd_event *event, const struct sonde_agent_config *c, struct sonde_link **ret)
+{
+	_cleanup_(sonde_link_freep) struct sonde_link *l = NULL;
+	struct sonde_address addresses[SONDE_GRPC_ADDRESSES_MAX];
+	const struct sonde_tls_config tls = tls_config(c);
+	struct sonde_grpc_client_config config = {
+		.host = c->backend_host,
+		.port = c->backend_port,
+		.addresses = addresses,
+		.n_addresses = n_addresses(c),
+		.random_order = c->backend_order == SONDE_AGENT_ORDER_RANDOM,
+		.max_age_ns = c->backend_max_age_ns,
+		.token = c->backend_authentication,
+		.token_file = c->backend_authentication_file,
+		.tls = c->tls_enabled ? &tls : NULL,
+		.tls_name = c->tls_server_name,
+		.max_message_bytes = SONDE_RPC_MESSAGE_MAX,
+		.connect_timeout_ns = c->backend_connect_timeout_ns,
+		.on_event = on_event,
+	};
+	int r;
+
+	assert(event && c && ret);
+
+	if (config.n_addresses > SONDE_GRPC_ADDRESSES_MAX)
+		return -EINVAL;
+	for (size_t i = 0; i < config.n_addresses; i++) {
+		r = sonde_address_parse(c->backend_addresses[i], 0, &addresses[i]);
+		if (r < 0)
+			return r;
+	}
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	config.ctx = l;
+	r = sonde_grpc_client_new(event, &config, &l->client);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(l);
+	return 0;
+}
+
+struct sonde_link *sonde_link_free(struct sonde_link *l)
+{
+	if (!l)
+		return NULL;
+	(void)sonde_grpc_client_free(l->client);
+	free(l);
+	return NULL;
+}
+
+struct sonde_grpc_client *sonde_link_client(const struct sonde_link *l)
+{
+	assert(l);
+	return l->client;
+}
