@@ -15,8 +15,7 @@
 #include "agent/probe-client.h"
 #include "base/log.h"
 #include "host/privilege.h"
-
-#define STATE_DIR "/var/lib/sonde" /* as sonde-probe has it */
+#include "model/probe-msg.h"
 
 /* --NAME VALUE or --NAME=VALUE, before the config's own reading of argv, which checks it again. */
 static const char *flag_value(int argc, char *const *argv, const char *name)
@@ -88,7 +87,7 @@ static int exec_idle_proof(int argc, char *const *argv, bool json)
 	int r;
 
 	if (!state)
-		state = STATE_DIR;
+		state = SONDE_PROBE_STATE_DIR;
 	r = check_state_dir(state);
 	if (r < 0)
 		return r;
@@ -111,6 +110,19 @@ static int exec_idle_proof(int argc, char *const *argv, bool json)
 	return sonde_log_err(-errno, "cannot run '%s'", path);
 }
 
+/* Without it no id is noted, and there is nothing that a proof could ask for. A folder that is named is the caller's. */
+static void make_state_dir(int argc, char *const *argv)
+{
+	if (flag_value(argc, argv, "state-dir") || has_flag(argc, argv, "doctor") ||
+	    has_flag(argc, argv, "check-bpf"))
+		return;
+	if (mkdir(SONDE_PROBE_STATE_DIR, 0700) < 0 && errno != EEXIST)
+		(void)sonde_log_warn(-errno,
+				     "cannot make the state folder %s (see --state-dir): ids are "
+				     "not noted, so that --idle-proof has nothing to ask for",
+				     SONDE_PROBE_STATE_DIR);
+}
+
 static int start_probe(int argc, char *const *argv, struct sonde_probe_client **ret)
 {
 	const struct sonde_probe_client_config config = {
@@ -120,6 +132,7 @@ static int start_probe(int argc, char *const *argv, struct sonde_probe_client **
 	};
 	int r;
 
+	make_state_dir(argc, argv);
 	r = sonde_probe_client_start(&config, ret);
 	return r < 0 ? sonde_log_err(r, "cannot start sonde-probe") : 0;
 }

@@ -7,6 +7,7 @@
 
 #include "agent/link.h"
 #include "agent/rules.h"
+#include "model/probe-msg.h"
 
 #define C struct sonde_agent_config
 #define R struct sonde_agent_rule
@@ -107,7 +108,8 @@ static const struct sonde_option options[] = {
 static const struct sonde_config_action actions[] = {
 	{"probe", "FILE", "the sonde-probe to start (default: beside this program)"},
 	{"policy", "FILE", "the node's policy file, for the probe (default: its own)"},
-	{"state-dir", "DIR", "where the probe notes the ids of what it loads"},
+	{"state-dir", "DIR",
+	 "where the probe notes the ids of what it loads (default: " SONDE_PROBE_STATE_DIR ")"},
 	{"doctor", NULL, "say which metric has which probe on this kernel, and why not"},
 	{"idle-proof", NULL, "ask the kernel whether anything of ours is left loaded"},
 	{"check-bpf", NULL, "say whether BPF may be used; exit status 8 if not"},

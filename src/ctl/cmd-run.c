@@ -83,7 +83,7 @@ static int print_summary(struct sonde_cli *cli, const struct summary *s)
 	if (status == 0)
 		status = sonde_view_cost(cli, json_object_get(s->task.json, "cost"));
 	if (status == 0)
-		status = sonde_view_idle_proof(cli, json_object_get(s->task.json, "idle_proof"));
+		status = sonde_view_idle_proof(cli, s->task.json);
 	return status == 0 ? sonde_view_absent(cli, s->task.json) : status;
 }
 

@@ -48,7 +48,7 @@ static int print_ledger(struct sonde_cli *cli, const json_t *ledger, const json_
 	if (status == 0)
 		status = sonde_view_cost(cli, json_object_get(ledger, "cost"));
 	if (status == 0)
-		status = sonde_view_idle_proof(cli, json_object_get(ledger, "idle_proof"));
+		status = sonde_view_idle_proof(cli, task);
 	return status;
 }
 

@@ -232,28 +232,81 @@ static json_int_t whole(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
-int sonde_view_idle_proof(struct sonde_cli *cli, const json_t *proof)
+static void print_proof(struct sonde_cli *cli, const json_t *proof)
 {
-	bool asked = json_is_true(json_object_get(proof, "ids_asked"));
 	char wait[SONDE_UNIT_MAX];
 
-	if (!json_is_object(proof) || json_object_size(proof) == 0)
-		return 0;
-	sonde_view_heading(cli, "Idle proof");
 	(void)fprintf(cli->out,
 		      "loaded %" JSON_INTEGER_FORMAT " programs, %" JSON_INTEGER_FORMAT
 		      " maps, %" JSON_INTEGER_FORMAT " links; left: %" JSON_INTEGER_FORMAT
 		      " BPF descriptors",
 		      whole(proof, "programs"), whole(proof, "maps"), whole(proof, "links"),
 		      whole(proof, "bpf_fds_left"));
-	if (!asked) {
+	if (!json_is_true(json_object_get(proof, "ids_asked")))
 		(void)fprintf(cli->out,
-			      "; ids not asked (needs CAP_SYS_ADMIN: sonde-agent --idle-proof)\n");
-		return 0;
+			      "; ids not asked (needs CAP_SYS_ADMIN: on the node, sudo "
+			      "sonde-agent --idle-proof, with the agent's --state-dir)\n");
+	else
+		(void)fprintf(cli->out,
+			      ", %" JSON_INTEGER_FORMAT " ids alive (the last went after %s)\n",
+			      whole(proof, "ids_alive"),
+			      sonde_unit_ns((double)whole(proof, "wait_ns"), wait));
+}
+
+/* Why this agent of a task that ran and ended sent none. */
+static const char *no_proof_words(const json_t *task, const json_t *agent)
+{
+	const char *state = json_string_value(json_object_get(task, "state"));
+	enum sonde_task_state s;
+
+	if (json_is_false(json_object_get(agent, "ended")))
+		return "it sent no last report: whether anything is left is not known";
+	if (state && sonde_task_state_from_name(state, &s) == 0 && s == SONDE_TASK_FAILED)
+		return "its probe could not make one";
+	return "another task of it still ran, so its probes stayed attached; the last task to end "
+	       "has the proof";
+}
+
+static void print_no_proof(struct sonde_cli *cli, const json_t *task, const json_t *agent)
+{
+	const char *id = json_string_value(json_object_get(agent, "agent_id"));
+
+	(void)fputs("none of agent ", cli->out);
+	sonde_view_text(cli, id ? id : "?");
+	(void)fprintf(cli->out, ": %s\n", no_proof_words(task, agent));
+}
+
+static bool is_over(const json_t *task)
+{
+	const char *state = json_string_value(json_object_get(task, "state"));
+	enum sonde_task_state s;
+
+	return state && sonde_task_state_from_name(state, &s) == 0 && sonde_task_state_final(s);
+}
+
+int sonde_view_idle_proof(struct sonde_cli *cli, const json_t *task)
+{
+	const json_t *proof = json_object_get(task, "idle_proof");
+	const json_t *agents = json_object_get(task, "agents");
+	bool over = is_over(task) && !sonde_view_never_ran(task);
+	size_t without = 0;
+
+	for (size_t i = 0; over && i < json_array_size(agents); i++) {
+		const json_t *agent = json_array_get(agents, i);
+
+		without += json_is_false(json_object_get(agent, "idle_proof"));
 	}
-	(void)fprintf(cli->out, ", %" JSON_INTEGER_FORMAT " ids alive (the last went after %s)\n",
-		      whole(proof, "ids_alive"),
-		      sonde_unit_ns((double)whole(proof, "wait_ns"), wait));
+	if (json_object_size(proof) == 0 && without == 0)
+		return 0;
+	sonde_view_heading(cli, "Idle proof");
+	if (json_object_size(proof) > 0)
+		print_proof(cli, proof);
+	for (size_t i = 0; without > 0 && i < json_array_size(agents); i++) {
+		const json_t *agent = json_array_get(agents, i);
+
+		if (json_is_false(json_object_get(agent, "idle_proof")))
+			print_no_proof(cli, task, agent);
+	}
 	return 0;
 }
 

@@ -43,7 +43,8 @@ int sonde_view_targets(struct sonde_cli *cli, const json_t *task);
 int sonde_view_probes(struct sonde_cli *cli, const json_t *task);
 int sonde_view_absent(struct sonde_cli *cli, const json_t *task);
 int sonde_view_cost(struct sonde_cli *cli, const json_t *cost);
-int sonde_view_idle_proof(struct sonde_cli *cli, const json_t *proof);
+/* Also that there is none, and why: nothing before the end, or of a task that never ran. */
+int sonde_view_idle_proof(struct sonde_cli *cli, const json_t *task);
 
 /* Of one agent's answer to a question: of GET /agents/{id}/doctor, or (@task) one of POST /plan. */
 int sonde_view_plan(struct sonde_cli *cli, const json_t *plan, bool task);

@@ -28,6 +28,8 @@
 #include "bpf/udp/udp_types.h"
 
 #define SONDE_PROBE_VERSION 1
+#define SONDE_PROBE_STATE_DIR                                                                      \
+	"/var/lib/sonde-agent" /* where ids are noted, if no other folder is named */
 #define SONDE_PROBE_TASKS_MAX 32
 #define SONDE_PROBE_PATH_MAX 256 /* with NUL: paths of at most 255 bytes */
 #define SONDE_PROBE_TEXT_MAX 128

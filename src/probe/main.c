@@ -19,7 +19,6 @@
 #include "probe/worker.h"
 
 #define AGENT_FD 3
-#define STATE_DIR "/var/lib/sonde"
 
 struct arguments {
 	const char *policy;
@@ -38,7 +37,7 @@ static const char usage[] =
 	"      --policy FILE        the node's policy (" SONDE_POLICY_FILE
 	"); root's, not writable by others\n"
 	"      --state DIR          folder of '" SONDE_BPF_IDS_FILE
-	"', where ids of loaded BPF objects are noted (" STATE_DIR ", if it exists)\n"
+	"', where ids of loaded BPF objects are noted (" SONDE_PROBE_STATE_DIR ", if it exists)\n"
 	"      --agent-pid PID      end at once unless this is the parent\n"
 	"  -v, --verbose            debug lines on stderr\n"
 	"      --idle-proof         ask the kernel (as root) for every noted id, print the answer; 0 = none is left\n"
@@ -190,7 +189,7 @@ static int idle_proof(const char *state, bool json)
 	int r;
 
 	if (!state)
-		state = STATE_DIR;
+		state = SONDE_PROBE_STATE_DIR;
 	dir_fd = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir_fd < 0) {
 		(void)sonde_log_err(-errno, "cannot open the state folder '%s', see --state",
@@ -247,8 +246,8 @@ int main(int argc, char **argv)
 	keeper.agent_pid = (pid_t)a.agent_pid;
 	keeper.policy = a.policy;
 	keeper.state_dir = a.state;
-	if (!keeper.state_dir && access(STATE_DIR, F_OK) == 0)
-		keeper.state_dir = STATE_DIR;
+	if (!keeper.state_dir && access(SONDE_PROBE_STATE_DIR, F_OK) == 0)
+		keeper.state_dir = SONDE_PROBE_STATE_DIR;
 	/* There is nothing to flush, and what libraries do at exit(3) is not made for the filter. */
 	_exit(sonde_keeper_run(&keeper));
 }

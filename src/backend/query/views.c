@@ -161,9 +161,10 @@ static json_t *agents_json(const struct sonde_task *t)
 
 	for (size_t i = 0; list && i < t->n_agents; i++) {
 		const struct sonde_task_agent *a = t->agents[i];
-		json_t *row = json_pack("{s:s, s:s, s:o, s:b, s:o, s:o, s:I, s:I}", "agent_id",
+		json_t *row = json_pack("{s:s, s:s, s:o, s:b, s:b, s:o, s:o, s:I, s:I}", "agent_id",
 					a->id, "state", sonde_task_state_name(a->state), "words",
 					sonde_json_text(a->words), "ended", (int)a->ended,
+					"idle_proof", (int)(json_object_size(a->idle_proof) > 0),
 					"started", sonde_json_time(a->started_ms), "last_report",
 					sonde_json_time(a->last_report_ms), "reports",
 					(json_int_t)a->sequences.received, "missing",

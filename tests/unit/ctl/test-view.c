@@ -224,14 +224,45 @@ static void an_idle_proof_says_what_was_asked(void **state)
 				  "links", 9, "bpf_fds_left", 0, "ids_alive", 0, "ids_asked", 1,
 				  "wait_ns", 12000000);
 	json_t *not_asked = json_pack("{s:i, s:b}", "programs", 9, "ids_asked", 0);
-	_cleanup_free_ char *a = shown(sonde_view_idle_proof, asked, SONDE_CLI_TABLE);
-	_cleanup_free_ char *b = shown(sonde_view_idle_proof, not_asked, SONDE_CLI_TABLE);
+	json_t *first = json_pack("{s:o}", "idle_proof", asked);
+	json_t *second = json_pack("{s:o}", "idle_proof", not_asked);
+	_cleanup_free_ char *a = shown(sonde_view_idle_proof, first, SONDE_CLI_TABLE);
+	_cleanup_free_ char *b = shown(sonde_view_idle_proof, second, SONDE_CLI_TABLE);
 
 	assert_string_equal(a, "\nIdle proof\nloaded 9 programs, 7 maps, 9 links; left: 0 BPF "
 			       "descriptors, 0 ids alive (the last went after 12ms)\n");
 	assert_non_null(strstr(b, "ids not asked (needs CAP_SYS_ADMIN"));
-	json_decref(asked);
-	json_decref(not_asked);
+	assert_non_null(strstr(b, "--state-dir"));
+	json_decref(first);
+	json_decref(second);
+}
+
+static char *without_proof(const char *state, const char *before, bool ended)
+{
+	json_t *task = json_pack("{s:s, s:[{s:s}, {s:s}], s:n, s:[{s:s, s:b, s:b}]}", "state",
+				 state, "states", "state", before, "state", state, "idle_proof",
+				 "agents", "agent_id", "a1", "ended", (int)ended, "idle_proof", 0);
+	char *text = shown(sonde_view_idle_proof, task, SONDE_CLI_TABLE);
+
+	json_decref(task);
+	return text;
+}
+
+static void a_missing_idle_proof_has_its_reason(void **state)
+{
+	_cleanup_free_ char *shared = without_proof("done", "running", true);
+	_cleanup_free_ char *silent = without_proof("failed", "running", false);
+	_cleanup_free_ char *failed = without_proof("failed", "running", true);
+	_cleanup_free_ char *early = without_proof("refused", "accepted", true);
+	_cleanup_free_ char *running = without_proof("running", "accepted", false);
+
+	assert_string_equal(shared, "\nIdle proof\nnone of agent a1: another task of it still ran, "
+				    "so its probes stayed attached; the last task to end has the "
+				    "proof\n");
+	assert_non_null(strstr(silent, "none of agent a1: it sent no last report"));
+	assert_non_null(strstr(failed, "none of agent a1: its probe could not make one"));
+	assert_string_equal(early, "");
+	assert_string_equal(running, "");
 }
 
 static void odd_answers_are_dashes(void **state)
@@ -400,6 +431,7 @@ int main(void)
 		cmocka_unit_test(an_edge_with_loss_has_a_verdict),
 		cmocka_unit_test(a_time_line_shows_time_and_words),
 		cmocka_unit_test(an_idle_proof_says_what_was_asked),
+		cmocka_unit_test(a_missing_idle_proof_has_its_reason),
 		cmocka_unit_test(odd_answers_are_dashes),
 		cmocka_unit_test(totals_count_each_edge_once),
 		cmocka_unit_test(sums_of_hostile_numbers_do_not_wrap),
