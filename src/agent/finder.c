@@ -25,9 +25,10 @@ struct entry {
 	uint64_t start_ticks;
 	uint64_t command_hash; /* with the comm: changes at an exec */
 	char comm[SONDE_PROC_COMM_MAX];
-	bool hidden;		       /* by hidepid: what is known comes from the probe */
-	bool judged;		       /* the rules have seen it */
-	bool adopted;		       /* named by a task: stays named whatever the rules say */
+	bool hidden;   /* by hidepid: what is known comes from the probe */
+	bool judged;   /* the rules have seen it */
+	bool adopted;  /* named by a task: stays named, after its program if by no rule */
+	bool executed; /* it runs another program than at the last scan */
 	struct sonde_process *process; /* one reference; NULL = no rule names it */
 };
 
@@ -135,7 +136,8 @@ static bool same_names(const struct sonde_process *a, const struct sonde_process
 /* Puts @p in the place of what the process was named before, if that was different. */
 static void name_entry(struct sonde_finder *f, struct entry *e, struct sonde_process **p)
 {
-	if (*p && e->process && same_names(*p, e->process))
+	/* Another program has another command line to be reported, under whatever name. */
+	if (*p && e->process && same_names(*p, e->process) && !e->executed)
 		return;
 	if (!*p && !e->process)
 		return;
@@ -157,6 +159,16 @@ static void read_facts(const struct sonde_finder *f, const struct entry *e, cons
 	ret->n_ports = ports_of(f, e->pid, ports);
 }
 
+/* After its comm, as when a task first named it: its path is not known then. */
+static void adopt_by_comm(const struct sonde_finder *f, const struct sonde_rules_facts *facts,
+			  struct sonde_process *p)
+{
+	struct sonde_rules_facts by_comm = *facts;
+
+	by_comm.executable = "";
+	sonde_rules_adopt(f->config.rules, &by_comm, p);
+}
+
 static void judge(struct sonde_finder *f, struct entry *e, const char *path)
 {
 	_cleanup_(sonde_process_unrefp) struct sonde_process *p = NULL;
@@ -165,13 +177,18 @@ static void judge(struct sonde_finder *f, struct entry *e, const char *path)
 	uint16_t ports[PORTS_MAX];
 
 	e->judged = true;
-	if (e->adopted || sonde_process_new(e->pid, e->start_ticks, &p) < 0)
+	if ((e->adopted && !e->executed) || sonde_process_new(e->pid, e->start_ticks, &p) < 0)
 		return;
 	read_facts(f, e, path, command, ports, &facts);
 	if (!(f->config.name && f->config.name(f->config.ctx, e->pid, p)) &&
-	    !sonde_rules_apply(f->config.rules, &facts, p))
-		p = sonde_process_unref(p);
+	    !sonde_rules_apply(f->config.rules, &facts, p)) {
+		if (e->adopted)
+			adopt_by_comm(f, &facts, p);
+		else
+			p = sonde_process_unref(p);
+	}
 	name_entry(f, e, &p);
+	e->executed = false;
 }
 
 static void go_on(struct sonde_finder *f);
@@ -195,6 +212,7 @@ static void reveal(struct sonde_finder *f, struct entry *e, const struct exe_cal
 		e->adopted = false;
 		f->changed = true;
 	}
+	e->executed = e->executed || (e->comm[0] && strcmp(e->comm, c->comm) != 0);
 	e->start_ticks = c->start_ticks;
 	(void)snprintf(e->comm, sizeof(e->comm), "%s", c->comm);
 }
@@ -304,12 +322,15 @@ static void carry_over(struct sonde_finder *f, struct entry *e, bool judge_again
 
 	if (old && e->hidden) { /* is it the same one? the probe will say: reveal() */
 		e->start_ticks = old->start_ticks;
+		memcpy(e->comm, old->comm, sizeof(e->comm));
 		judge_again = true;
 	}
 	if (!old || old->start_ticks != e->start_ticks)
 		return;
 	e->process = TAKE_PTR(old->process);
 	e->adopted = old->adopted;
+	/* A program may write its own command line; the comm is what an exec sets. */
+	e->executed = old->executed || strcmp(old->comm, e->comm) != 0;
 	e->judged = old->judged && old->command_hash == e->command_hash && !judge_again;
 }
 
@@ -570,8 +591,7 @@ int sonde_finder_adopt(struct sonde_finder *f, uint32_t pid, struct sonde_proces
 		if (r < 0)
 			return r;
 		read_facts(f, e, "", command, ports, &facts);
-		/* Its path is the probe's to read; the comm names it as well. */
-		sonde_rules_adopt(f->config.rules, &facts, p);
+		adopt_by_comm(f, &facts, p);
 		name_entry(f, e, &p);
 		e->adopted = true;
 	}

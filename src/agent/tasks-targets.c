@@ -253,6 +253,26 @@ static bool take_new(struct sonde_task *t, struct sonde_process *p)
 	return add_process(t, p, SONDE_TARGET_FOUND, reason) == 0;
 }
 
+/*
+ * What a wrapper's exec made of a target has another name, if the finder gave it one. Until the server has an id for
+ * that, the target keeps the old one: a process without an id has no numbers.
+ */
+static void follow_name(const struct sonde_task *t, struct sonde_task_target *target)
+{
+	struct sonde_process *p = sonde_finder_by_pid(t->tasks->config.finder, target->pid);
+	char reason[SONDE_PROBE_TEXT_MAX];
+
+	if (!p || p == target->process || !p->id[0] || p->start_ticks != target->start_ticks)
+		return;
+	if (target->process && !same_name(target->process, p)) {
+		(void)snprintf(reason, sizeof(reason), "was %.80s before its exec",
+			       target->process->name);
+		sonde_target_set(target, target->state, reason);
+	}
+	(void)sonde_process_unref(target->process);
+	target->process = sonde_process_ref(p);
+}
+
 size_t tasks_look_again(struct sonde_task *t)
 {
 	struct sonde_process *p;
@@ -261,8 +281,12 @@ size_t tasks_look_again(struct sonde_task *t)
 	for (size_t i = 0; i < t->n_targets; i++) {
 		struct sonde_task_target *target = &t->targets[i];
 
-		if (!sonde_target_lives(target) || !is_gone(t->tasks, target))
+		if (!sonde_target_lives(target))
 			continue;
+		if (!is_gone(t->tasks, target)) {
+			follow_name(t, target);
+			continue;
+		}
 		sonde_target_set(target, SONDE_TARGET_GONE, "ended");
 		target->in_probe = false;
 	}

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "host/proc.h"
+#include "wire/message.h"
 
 /* The children: this program again, so that their command lines name them. */
 
@@ -362,6 +363,22 @@ void agent_rig_wait_end(struct rig *r, const char *task)
 	} u = {.in = task};
 
 	assert_true(agent_double_run(&r->backend, agent_rig_ended, u.out, 15000));
+}
+
+void agent_rig_stop_task(struct rig *r, const char *task, const char *why)
+{
+	Sonde__V1__Control control = SONDE__V1__CONTROL__INIT;
+	Sonde__V1__Stop stop = SONDE__V1__STOP__INIT;
+	uint8_t buf[128];
+
+	assert_non_null(r->backend.watch);
+	stop.task_id = sonde_wire_text(task);
+	stop.reason = sonde_wire_text(why);
+	control.action_case = SONDE__V1__CONTROL__ACTION_STOP;
+	control.stop = &stop;
+	assert_true(sonde__v1__control__get_packed_size(&control) <= sizeof(buf));
+	assert_ok(sonde_grpc_server_call_send(r->backend.watch, buf,
+					      sonde__v1__control__pack(&control, buf)));
 }
 
 void agent_rig_assert_sum(const struct rig *r, const char *task, const char *name,

@@ -74,6 +74,8 @@ struct double_command *agent_rig_command(struct rig *r, const char *id, const ch
 /* Within 15 s. */
 void agent_rig_wait_state(struct rig *r, const char *task, const char *state);
 void agent_rig_wait_end(struct rig *r, const char *task);
+/* Told by the watch that the agent holds. */
+void agent_rig_stop_task(struct rig *r, const char *task, const char *why);
 
 void agent_rig_assert_sum(const struct rig *r, const char *task, const char *name,
 			  const char *label, double want);

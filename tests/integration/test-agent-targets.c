@@ -173,6 +173,72 @@ static void a_pid_that_no_rule_names_is_told_before_the_next_scan(void **state)
 	check_unnamed(r, "short", 10);
 }
 
+/* A wrapper that a task names by its pid, and that then gives its place to the program. */
+
+static void start_wrapped_client(struct rig *r)
+{
+	static const char script[] = "read go; exec \"$0\" \"$@\"";
+	char self[256], port[8];
+	const char *const argv[] = {"/bin/sh",	   "-c", script,    self,
+				    "echo-client", port, "unnamed", NULL};
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	assert_true(n > 0);
+	self[n] = '\0';
+	(void)snprintf(port, sizeof(port), "%u", r->port);
+	r->client = agent_rig_spawn(argv, &r->client_in, &r->client_out);
+}
+
+static const Sonde__V1__TargetState *only_target(const struct agent_double *d, const char *task)
+{
+	const Sonde__V1__TaskReport *report = agent_double_report(d, task);
+
+	return report && report->n_targets == 1 ? report->targets[0] : NULL;
+}
+
+static bool has_followed(struct agent_double *d, void *arg)
+{
+	const Sonde__V1__TargetState *t = only_target(d, arg);
+
+	return t && strcmp(t->reason, "was sh before its exec") == 0;
+}
+
+static void a_target_that_execs_is_named_after_what_it_runs(void **state)
+{
+	const struct double_process *known;
+	const Sonde__V1__TargetState *target;
+	struct rig *r = *state;
+	char task[] = "exec", spec[200];
+
+	r->scan = "500ms";
+	r->heartbeat = "60s";
+	assert_ok(agent_double_start(&r->backend, r->event, true, 0));
+	agent_rig_start_server(r);
+	start_wrapped_client(r);
+	agent_rig_start_agent(r, "");
+	(void)snprintf(spec, sizeof(spec), SPEC(60000, "{\"pid\":%d}"), r->client);
+	(void)agent_rig_command(r, task, spec);
+	agent_rig_wait_state(r, task, "running");
+	assert_true(agent_double_run(&r->backend, knows_client, r, 60000));
+	assert_string_equal(agent_double_process(&r->backend, (uint32_t)r->client)->name, "sh");
+	assert_string_equal(only_target(&r->backend, task)->name, "sh");
+
+	assert_int_equal(write(r->client_in, "go\n", 3), 3);
+	assert_true(agent_double_run(&r->backend, has_followed, task, 50000));
+	known = agent_double_process(&r->backend, (uint32_t)r->client);
+	target = only_target(&r->backend, task);
+	assert_string_equal(known->name, "test-agent-targ"); /* a comm has 15 letters */
+	assert_string_equal(target->name, known->name);
+	assert_string_equal(target->process_id, known->id);
+	assert_string_equal(target->state, "found");
+	agent_rig_talk(r, 10);
+	agent_rig_stop_task(r, task, "seen enough");
+	agent_rig_wait_end(r, task);
+	agent_rig_assert_sum(r, task, "sonde_net_connections_opened_total", "side=client", 1);
+	agent_rig_assert_sum(r, task, "sonde_net_sent_bytes_total", "side=client", 10.0 * MESSAGE);
+	agent_rig_assert_weakened_by_nothing(r, task);
+}
+
 /* nginx, one master and two workers, reloaded in mid-task. */
 
 struct nginx {
@@ -338,6 +404,7 @@ int main(int argc, char **argv)
 		AGENT_RIG_TEST(one_that_comes_back_under_its_name_takes_the_others_place),
 		AGENT_RIG_TEST(a_pid_that_no_rule_names_has_its_edge),
 		AGENT_RIG_TEST(a_pid_that_no_rule_names_is_told_before_the_next_scan),
+		AGENT_RIG_TEST(a_target_that_execs_is_named_after_what_it_runs),
 		AGENT_RIG_TEST(requests_through_replaced_workers_all_count),
 	};
 

@@ -154,23 +154,12 @@ static void a_bad_spec_is_refused_in_words(void **state)
 static void a_stop_ends_it_early(void **state)
 {
 	struct rig *r = *state;
-	Sonde__V1__Control control = SONDE__V1__CONTROL__INIT;
-	Sonde__V1__Stop stop = SONDE__V1__STOP__INIT;
-	static char id[] = "long", why[] = "enough seen";
-	uint8_t buf[128];
-	size_t n;
 
 	agent_rig_begin(r, true);
 	(void)agent_rig_command(r, "long", SPEC(60000, "{\"service\":\"echo\"}"));
 	agent_rig_wait_state(r, "long", "running");
 	agent_rig_talk(r, 6);
-	assert_non_null(r->backend.watch);
-	stop.task_id = id;
-	stop.reason = why;
-	control.action_case = SONDE__V1__CONTROL__ACTION_STOP;
-	control.stop = &stop;
-	n = sonde__v1__control__pack(&control, buf);
-	assert_ok(sonde_grpc_server_call_send(r->backend.watch, buf, n));
+	agent_rig_stop_task(r, "long", "enough seen");
 	agent_rig_wait_end(r, "long");
 	assert_string_equal(agent_double_report(&r->backend, "long")->result, "stopped");
 	assert_string_equal(agent_double_report(&r->backend, "long")->reason, "enough seen");
