@@ -85,9 +85,9 @@ def entity(service, name, instance="i", layer="GENERAL"):
     return message(f1=layer, f2=service, f3=instance, f4=name)
 
 
-def process_report(agent, *processes):
+def process_report(agent, *processes, instance="i"):
     """processes: (service, name, pid)."""
-    return message(f1=[message(f1=message(f1=entity(s, n), f2=pid, f3=message(f1="command_line", f2=f"/bin/{n}")))
+    return message(f1=[message(f1=message(f1=entity(s, n, instance), f2=pid, f3=message(f1="command_line", f2=f"/bin/{n}")))
                        for s, n, pid in processes], f2=agent)
 
 
@@ -215,8 +215,9 @@ class Agent:
     def call(self, path, *messages, **options):
         return self.finish(self.start(path, messages, **options))
 
-    def report_processes(self, *processes):
-        return self.call("/skywalking.v3.EBPFProcessService/reportProcesses", process_report(self.name, *processes))
+    def report_processes(self, *processes, instance="i"):
+        return self.call("/skywalking.v3.EBPFProcessService/reportProcesses",
+                         process_report(self.name, *processes, instance=instance))
 
     def query(self, latest_ms=0):
         """[{key: value}] of each command, in the order of the arguments."""

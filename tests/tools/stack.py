@@ -5,6 +5,7 @@ Rig makes the namespaces, nginx, redis (deploy/lib/rig.bash) and a Stack: server
 Everything runs from one folder and ends with the `with`.
 """
 
+import datetime
 import json
 import os
 import pathlib
@@ -30,6 +31,11 @@ def wait_for(what, seconds, predicate, step=0.1):
         if time.monotonic() > end:
             raise RuntimeError(f"not within {seconds} s: {what}")
         time.sleep(step)
+
+
+def milliseconds(text):
+    """Of a time as the REST interface writes it."""
+    return round(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
 
 
 def free_ports(n):

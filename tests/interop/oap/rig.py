@@ -21,7 +21,10 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent.parent
-sys.path[:0] = [str(TOP / "tests/tools"), str(TOP / "tests/e2e")]
+sys.path[:0] = [str(TOP / "tests" / folder) for folder in ("tools", "e2e", "integration")]
+# Their folders are known only at run time; the tests take them from here.
+import e2e  # noqa: E402,F401
+import server_rig  # noqa: E402,F401
 import stack  # noqa: E402
 
 SERVICE, INSTANCE, DELAY_MS = "shop", "lab", 10
@@ -146,13 +149,12 @@ class Rig:
         self.peers.append(Peer(self, name, self.netns["ab".index(side)]))
         return self.peers[-1]
 
-    def nft(self, side, rules):
-        subprocess.run(["ip", "netns", "exec", self.netns["ab".index(side)], "nft", "-f", "-"], input=rules, text=True,
-                       check=True)
+    def inside(self, side, *command, text=None):
+        return subprocess.run(["ip", "netns", "exec", self.netns["ab".index(side)], *command], input=text, text=True,
+                              stdout=subprocess.PIPE, check=True, timeout=60).stdout
 
     def nft_counter(self, side, name):
-        out = subprocess.run(["ip", "netns", "exec", self.netns["ab".index(side)], "nft", "-j", "list", "counter", "inet",
-                              "sonde", name], capture_output=True, text=True, check=True).stdout
+        out = self.inside(side, "nft", "-j", "list", "counter", "inet", "sonde", name)
         return next(o["counter"]["packets"] for o in json.loads(out)["nftables"] if "counter" in o)
 
 
