@@ -459,6 +459,14 @@ static int make_query(struct agent *a)
 	return sonde_task_query_new(&config, &a->query);
 }
 
+/* The variable stands in every container of a pod. */
+static bool unknown_peers(const struct agent *a)
+{
+	if (a->config->peers == SONDE_AGENT_PEERS_AUTO)
+		return !getenv("KUBERNETES_SERVICE_HOST");
+	return a->config->peers == SONDE_AGENT_PEERS_UNKNOWN;
+}
+
 static int make_tasks(struct agent *a)
 {
 	const struct sonde_tasks_config tasks = {
@@ -468,6 +476,7 @@ static int make_tasks(struct agent *a)
 		.delivery = a->delivery,
 		.agent_id = a->id,
 		.proc_fd = a->proc_fd,
+		.unknown_peers = unknown_peers(a),
 		.has_extension = has_extension,
 		.on_idle = on_tasks_idle,
 		.on_adopted = on_adopted,

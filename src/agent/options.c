@@ -14,6 +14,7 @@
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
 static const char *const orders[] = {"listed", "random", NULL};
+static const char *const peers[] = {"auto", "address", "unknown", NULL};
 static const char *const on_unknown[] = {"drop", "resend", NULL};
 
 static const struct sonde_option rule_options[] = {
@@ -96,6 +97,10 @@ static const struct sonde_option options[] = {
 			  "a report that an OAP may have taken: drop it, or send it again"),
 	SONDE_OPTION_DURATION(C, "skywalking.report_interval", report_interval_ns, "2s", "100ms",
 			      "1m", "how often a task that came from an OAP is reported"),
+	SONDE_OPTION_ENUM(C, "skywalking.peers", peers, "auto", peers,
+			  "how an OAP is told of a peer outside the instance: by its address, for "
+			  "which its rules need the Kubernetes API, or as unknown; auto = by its "
+			  "address in a Kubernetes pod, else unknown"),
 	SONDE_OPTION_STRING(C, "agent.service", service, "sonde-agent", "70",
 			    "the service that the agent itself is registered under"),
 	SONDE_OPTION_STRING(C, "agent.instance", instance, "{host}", "70",

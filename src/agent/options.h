@@ -23,6 +23,13 @@ enum sonde_agent_order {
 	SONDE_AGENT_ORDER_RANDOM,
 };
 
+/* How an OAP is told of a peer that is no process of the same instance. */
+enum sonde_agent_peers {
+	SONDE_AGENT_PEERS_AUTO = 0, /* address where this runs in a Kubernetes pod, else unknown */
+	SONDE_AGENT_PEERS_ADDRESS,
+	SONDE_AGENT_PEERS_UNKNOWN,
+};
+
 /* One row of processes.rules. Empty text and port 0 match anything; at least one must be given. */
 struct sonde_agent_rule {
 	char *executable;			 /* glob over the executable's whole path */
@@ -52,6 +59,7 @@ struct sonde_agent_config {
 	uint64_t queue_bytes;
 	int on_unknown;
 	uint64_t report_interval_ns; /* of an OAP's tasks */
+	int peers;		     /* enum sonde_agent_peers */
 	char *service, *instance;
 	char *proc;
 	int log_level;

@@ -138,11 +138,19 @@ void tasks_worker_died(struct sonde_task *t)
 		t->targets[i].in_probe = false;
 }
 
-static int make_batch(struct sonde_batch *b, const struct sonde_edges *edges)
+/* Our own server looks no address up. */
+static enum sonde_skywalking_peers peers_form(const struct sonde_tasks *tasks)
+{
+	return !tasks->extension && tasks->config.unknown_peers ? SONDE_SKYWALKING_PEERS_UNKNOWN
+								: SONDE_SKYWALKING_PEERS_ADDRESS;
+}
+
+static int make_batch(const struct sonde_tasks *tasks, struct sonde_batch *b,
+		      const struct sonde_edges *edges)
 {
 	int r;
 
-	r = sonde_skywalking_emit(b, edges);
+	r = sonde_skywalking_emit(b, edges, peers_form(tasks));
 	if (r == 0)
 		r = sonde_net_emit(b, edges);
 	return r;
@@ -162,7 +170,7 @@ static size_t meters(struct sonde_tasks *tasks, struct sonde_view *v, bool times
 		(*refused)++;
 	if (!times)
 		sonde_edges_drop_times(&edges);
-	r = make_batch(b, &edges);
+	r = make_batch(tasks, b, &edges);
 	if (r < 0) {
 		(*refused)++;
 		(void)sonde_log_warn(r, "meters of an interval do not fit their report");

@@ -27,6 +27,7 @@ struct sonde_tasks_config {
 	struct sonde_delivery *delivery;  /* borrowed */
 	const char *agent_id;		  /* borrowed */
 	int proc_fd;			  /* borrowed */
+	bool unknown_peers;		  /* what an OAP is told: see sonde_skywalking_peers */
 	bool (*has_extension)(void *ctx); /* of the server: one batch a task, and TaskReports */
 	void (*on_idle)(void *ctx);	  /* the last task is over */
 	void (*on_adopted)(

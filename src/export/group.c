@@ -44,7 +44,7 @@ static bool same_instance(const struct sonde_process *a, const struct sonde_proc
 	return strcmp(a->service, b->service) == 0 && strcmp(a->instance, b->instance) == 0;
 }
 
-static void label_skywalking(struct member *m)
+static void label_skywalking(struct member *m, bool unknown)
 {
 	const struct sonde_edge *e = m->edge;
 	char text[SONDE_ADDRESS_TEXT_MAX];
@@ -52,7 +52,7 @@ static void label_skywalking(struct member *m)
 	if (e->other && same_instance(e->self, e->other)) {
 		m->label = PEER_PROCESS_ID;
 		(void)snprintf(m->value, sizeof(m->value), "%s", e->other->id);
-	} else if (e->peer.local) {
+	} else if (e->peer.local || unknown) {
 		m->label = PEER_LOCAL;
 		(void)snprintf(m->value, sizeof(m->value), "true");
 	} else {
@@ -180,7 +180,7 @@ int sonde_group_emit(struct sonde_batch *b, const struct sonde_edges *edges,
 		else if (is_udp(m->edge))
 			continue;
 		else
-			label_skywalking(m);
+			label_skywalking(m, rule == SONDE_GROUP_SKYWALKING_UNKNOWN);
 		n++;
 	}
 	qsort(members, n, sizeof(members[0]), compare);

@@ -16,6 +16,8 @@ enum sonde_group_rule {
 	 * ip:port, with port 0 for a server's clients (one peer a client address).
 	 */
 	SONDE_GROUP_SKYWALKING = 0,
+	/* The same with `_local` for every peer that has no process id: one final peer, whoever it is. */
+	SONDE_GROUP_SKYWALKING_UNKNOWN,
 	/* The true process id of any known process, else the address without port; the service port apart. */
 	SONDE_GROUP_SONDE,
 };

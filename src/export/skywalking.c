@@ -168,9 +168,14 @@ static int emit(struct sonde_batch *b, const struct sonde_edge *e, struct sonde_
 	return r;
 }
 
-int sonde_skywalking_emit(struct sonde_batch *b, const struct sonde_edges *edges)
+int sonde_skywalking_emit(struct sonde_batch *b, const struct sonde_edges *edges,
+			  enum sonde_skywalking_peers peers)
 {
-	return sonde_group_emit(b, edges, SONDE_GROUP_SKYWALKING, emit);
+	return sonde_group_emit(b, edges,
+				peers == SONDE_SKYWALKING_PEERS_UNKNOWN
+					? SONDE_GROUP_SKYWALKING_UNKNOWN
+					: SONDE_GROUP_SKYWALKING,
+				emit);
 }
 
 bool sonde_skywalking_needs(size_t i, const char **ret_meter, const char **ret_metrics)

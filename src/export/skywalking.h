@@ -11,8 +11,18 @@
 #include "export/edge.h"
 #include "model/meters.h"
 
+enum sonde_skywalking_peers {
+	SONDE_SKYWALKING_PEERS_ADDRESS = 0,
+	/*
+	 * A peer that is no process of the same instance is told as `_local`, not by its `_address`: for the latter
+	 * OAP's rules ask the Kubernetes API, and where there is none all samples of the meter are lost.
+	 */
+	SONDE_SKYWALKING_PEERS_UNKNOWN,
+};
+
 /* Return: 0, -ENOMEM, -ENOSPC, -EINVAL. */
-int sonde_skywalking_emit(struct sonde_batch *b, const struct sonde_edges *edges) _must_check_;
+int sonde_skywalking_emit(struct sonde_batch *b, const struct sonde_edges *edges,
+			  enum sonde_skywalking_peers peers) _must_check_;
 
 /*
  * Folds the fine histogram of microseconds into SkyWalking's buckets. Every bound is an edge of the fine

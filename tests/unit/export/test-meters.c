@@ -16,6 +16,7 @@ struct cast {
 	struct sonde_process *a, *b, *stranger;
 	struct sonde_edges edges;
 	struct sonde_batch batch;
+	enum sonde_skywalking_peers peers;
 	Skywalking__V3__MeterDataCollection *c[4];
 };
 
@@ -166,7 +167,7 @@ static void the_skywalking_set_has_its_names_and_units(void **state)
 		e, &(struct sonde_edge_drop){.class = SONDE_DROP_TEARDOWN,
 					     .reason = "QUEUE_PURGE",
 					     .drop = {.skbs = 50, .segments = 50}}));
-	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges));
+	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges, t->peers));
 	unpack(t);
 #define P "rover_net_p_client_"
 	assert_true(value(t, P "write_counts_counter", TO_B) == 3);
@@ -217,7 +218,7 @@ static void calls_carry_family_size_and_time(void **state)
 
 	fill_calls(edge(t, t->a, t->b, SONDE_TCP_ROLE_CLIENT, 2, 80));
 	fill_calls(edge(t, t->a, t->b, SONDE_TCP_ROLE_CLIENT, 3, 80)); /* the same peer */
-	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges));
+	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges, t->peers));
 	assert_ok(sonde_net_emit(&t->batch, &t->edges));
 	unpack(t);
 	assert_true(value(t, "rover_net_p_client_write_counts_counter", TO_B) == 8);
@@ -253,7 +254,7 @@ static void a_task_that_did_not_ask_gets_no_times(void **state)
 
 	fill_calls(edge(t, t->a, t->b, SONDE_TCP_ROLE_CLIENT, 2, 80));
 	sonde_edges_drop_times(&t->edges);
-	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges));
+	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges, t->peers));
 	assert_ok(sonde_net_emit(&t->batch, &t->edges));
 	unpack(t);
 	assert_true(value(t, "rover_net_p_client_write_counts_counter", TO_B) == 4);
@@ -274,7 +275,7 @@ static void names_and_time_stand_on_the_first_element_only(void **state)
 	edge(t, t->a, t->b, SONDE_TCP_ROLE_CLIENT, 2, 80)->cell.sent_bytes = 1;
 	edge(t, t->stranger, NULL, SONDE_TCP_ROLE_SERVER, 3, 80)->cell.sent_bytes = 2;
 	edge(t, t->b, t->a, SONDE_TCP_ROLE_SERVER, 1, 80)->cell.sent_bytes = 3;
-	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges));
+	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges, t->peers));
 	assert_ok(sonde_net_emit(&t->batch, &t->edges));
 	unpack(t);
 	assert_int_equal(t->batch.n, 2); /* one a (service, instance), whichever set */
@@ -305,7 +306,7 @@ static void averages_are_made_behind_the_merge(void **state)
 	e->peer.local = true;
 	e->cell.rtt_count = 3;
 	e->cell.rtt_sum_us = 100;
-	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges));
+	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges, t->peers));
 	unpack(t);
 	assert_true(value(t, "rover_net_p_client_write_rtt_exe_time_counter", TO_LOCAL) == 50);
 }
@@ -317,7 +318,7 @@ static void a_servers_clients_are_one_peer_an_address(void **state)
 	edge(t, t->a, NULL, SONDE_TCP_ROLE_SERVER, 9, 80)->cell.received_bytes = 5;
 	edge(t, t->a, NULL, SONDE_TCP_ROLE_SERVER, 9, 443)->cell.received_bytes = 6;
 	edge(t, t->a, NULL, SONDE_TCP_ROLE_CLIENT, 9, 80)->cell.received_bytes = 7;
-	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges));
+	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges, t->peers));
 	assert_ok(sonde_net_emit(&t->batch, &t->edges));
 	unpack(t);
 	assert_true(value(t, "rover_net_p_server_read_bytes_counter", FROM_ADDRESS) == 11);
@@ -334,7 +335,7 @@ static void a_peer_of_another_service_is_named_in_our_set_alone(void **state)
 	struct cast *t = *state;
 
 	edge(t, t->a, t->stranger, SONDE_TCP_ROLE_CLIENT, 9, 80)->cell.sent_bytes = 5;
-	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges));
+	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges, t->peers));
 	assert_ok(sonde_net_emit(&t->batch, &t->edges));
 	unpack(t);
 	assert_true(value(t, "rover_net_p_client_write_bytes_counter", TO_ADDRESS) == 5);
@@ -469,7 +470,7 @@ static void histograms_carry_all_bounds_or_are_absent(void **state)
 
 	assert_ok(sonde_sparse_hist_add(&e->hists[SONDE_PROBE_HIST_RTT], sonde_hist_bucket_of(1250),
 					4));
-	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges));
+	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges, t->peers));
 	unpack(t);
 	m = meter(t, "rover_net_p_client_write_rtt_histogram", TO_B);
 	assert_non_null(m);
