@@ -26,6 +26,7 @@ struct sonde_collect_sink {
 	uint32_t open_flows; /* snapshot: how many open connections are told one by one */
 };
 
+/* What a collector takes is added to what is there already: of others, or of the same before. */
 struct sonde_collect_timing {
 	uint64_t open_ns, load_ns, attach_ns, seed_ns, detach_ns;
 	uint64_t seeded_sockets;
@@ -67,7 +68,7 @@ struct sonde_collector {
 	 */
 	int (*start)(const struct sonde_collect_config *config, struct sonde_collect_sink sink,
 		     struct sonde_collect_timing *timing, void **ret_state);
-	/* Detach and free everything; NULL and half-started are fine. Fills detach_ns when @timing is not NULL. Returns NULL. */
+	/* Detach and free everything; NULL and half-started are fine. Adds to detach_ns when @timing is not NULL. Returns NULL. */
 	void *(*stop)(void *state, struct sonde_collect_timing *timing);
 	/*
 	 * Target table: add (or widen the mask of) a pid. Its sockets are found by the next seed(). The caller looks

@@ -378,7 +378,6 @@ static int emit_probes(struct sonde_serve *s, struct serve_answer *a)
 uint64_t serve_stop_all(struct sonde_serve *s)
 {
 	struct sonde_collect_timing timing = {0};
-	uint64_t ns = 0;
 
 	for (size_t i = 0; i < ELEMENTS_OF(s->running); i++) {
 		struct serve_running *run = &s->running[i];
@@ -387,14 +386,13 @@ uint64_t serve_stop_all(struct sonde_serve *s)
 			continue;
 		run->state = run->collector->stop(run->state, &timing);
 		run->collector = NULL;
-		ns += timing.detach_ns;
 	}
 	serve_flow_stop(s);
 	free(s->probes);
 	s->probes = NULL;
 	s->n_probes = 0;
 	(void)malloc_trim(0); /* the idle process is to be as small as before */
-	return ns;
+	return timing.detach_ns;
 }
 
 static bool any_started(const struct sonde_serve *s)

@@ -194,7 +194,7 @@ int main(void)
 	if (r == 0)
 		r = sonde_collector_tcp.target_add(state, (uint32_t)getpid(), 1);
 	if (r == 0)
-		r = sonde_collector_tcp.seed(state, &timing);
+		r = sonde_collector_tcp.seed(state, NULL);
 	(void)printf("\"snapshots\": [");
 	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(sizes); i++)
 		r = snapshot_times(state, sizes[i], listener, &to);

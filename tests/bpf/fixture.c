@@ -322,6 +322,7 @@ void fixture_target(struct fixture *f, pid_t pid, uint64_t task_mask)
 
 void fixture_seed(struct fixture *f)
 {
+	f->timing.seed_ns = f->timing.seeded_sockets = 0;
 	assert_ok(sonde_collector_tcp.seed(f->state, &f->timing));
 }
 

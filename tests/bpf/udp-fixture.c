@@ -185,6 +185,7 @@ void udp_fixture_target(struct udp_fixture *f, pid_t pid, uint64_t task_mask)
 
 void udp_fixture_seed(struct udp_fixture *f)
 {
+	f->timing.seed_ns = f->timing.seeded_sockets = 0;
 	assert_ok(sonde_collector_udp.seed(f->state, &f->timing));
 }
 
