@@ -34,6 +34,7 @@ int sonde_object_init(struct sonde_object *o, const struct sonde_plan_table *tab
 
 	o->config = *config;
 	o->loader = loader;
+	o->programs = ~0ULL;
 	n = libbpf_num_possible_cpus();
 	if (n < 0)
 		return n;
@@ -56,10 +57,25 @@ void sonde_object_done(struct sonde_object *o)
 	sonde_plan_done(&o->plan);
 }
 
-static int raise_for_programs(const struct sonde_object *o)
+bool sonde_object_wants(const struct sonde_object *o, uint32_t program)
+{
+	return o->programs & SONDE_PLAN_BIT(program) && sonde_plan_wants(&o->plan, program);
+}
+
+int sonde_object_raise(const struct sonde_object *o)
+{
+	return o->config.raise(o->config.ctx, SONDE_CAP(CAP_BPF));
+}
+
+void sonde_object_drop(const struct sonde_object *o)
+{
+	o->config.drop(o->config.ctx);
+}
+
+static int raise_for_programs(const struct sonde_object *o, uint64_t programs)
 {
 	return o->config.raise(o->config.ctx, SONDE_CAP(CAP_BPF) | SONDE_CAP(CAP_PERFMON) |
-						      sonde_plan_caps(&o->plan));
+						      sonde_plan_caps(&o->plan, programs));
 }
 
 /* The programs that only measure what ours cost (bpf/lib/calibrate.bpf.h). */
@@ -88,7 +104,7 @@ static int choose_programs(struct sonde_object *o)
 		r |= bpf_program__set_autoload(p, is_calibration(bpf_program__name(p)) &&
 							  !o->uncalibrated);
 	for (uint32_t i = 0; i < o->plan.table->n_programs; i++)
-		r |= bpf_program__set_autoload(find_program(o, i), sonde_plan_wants(&o->plan, i));
+		r |= bpf_program__set_autoload(find_program(o, i), sonde_object_wants(o, i));
 	return r ? -EINVAL : 0;
 }
 
@@ -104,11 +120,11 @@ static int load_once(void *ctx)
 	if (r == 0)
 		r = choose_programs(o);
 	if (r == 0)
-		r = raise_for_programs(o);
+		r = raise_for_programs(o, o->programs);
 	if (r < 0)
 		return r;
 	r = o->loader.load(o->loader.ctx);
-	o->config.drop(o->config.ctx);
+	sonde_object_drop(o);
 	return r;
 }
 
@@ -151,6 +167,15 @@ static void note_maps(const struct sonde_object *o)
 	}
 }
 
+static void note_loaded(const struct sonde_object *o)
+{
+	if (!o->config.note_id)
+		return;
+	note_programs(o);
+	if (!o->loader.shares_maps)
+		note_maps(o);
+}
+
 static void note_link(const struct sonde_object *o, uint32_t program)
 {
 	struct bpf_link_info info = {0};
@@ -159,11 +184,6 @@ static void note_link(const struct sonde_object *o, uint32_t program)
 	if (o->config.note_id &&
 	    bpf_obj_get_info_by_fd(bpf_link__fd(o->links[program]), &info, &size) == 0)
 		o->config.note_id(o->config.ctx, 'l', info.id, function_of(o, program));
-}
-
-static bool is_cgroup(const char *hook)
-{
-	return strcmp(hook, "sockops") == 0 || strncmp(hook, "cgroup/", strlen("cgroup/")) == 0;
 }
 
 static struct bpf_link *attach_walk(struct bpf_program *p, const struct bpf_map *map)
@@ -179,8 +199,22 @@ static struct bpf_link *attach_walk(struct bpf_program *p, const struct bpf_map 
 	return bpf_program__attach_iter(p, &opts);
 }
 
+/* By name: libbpf would look the function's address up, which kptr_restrict hides. */
+static struct bpf_link *attach_multi(struct bpf_program *p, const char *function, bool ret)
+{
+	struct bpf_kprobe_multi_opts opts;
+
+	memset(&opts, 0, sizeof(opts));
+	opts.sz = sizeof(opts);
+	opts.syms = &function;
+	opts.cnt = 1;
+	opts.retprobe = ret;
+	return bpf_program__attach_kprobe_multi_opts(p, NULL, &opts);
+}
+
 static struct bpf_link *attach(const struct sonde_object *o, uint32_t program)
 {
+	static const char entry[] = "kprobe.multi/", ret[] = "kretprobe.multi/";
 	const char *hook = o->plan.table->programs[program].hook;
 	struct bpf_program *p = find_program(o, program);
 	const struct bpf_map *walked =
@@ -188,18 +222,24 @@ static struct bpf_link *attach(const struct sonde_object *o, uint32_t program)
 
 	if (walked)
 		return attach_walk(p, walked);
-
-	if (is_cgroup(hook))
+	if (strncmp(hook, entry, strlen(entry)) == 0)
+		return attach_multi(p, hook + strlen(entry), false);
+	if (strncmp(hook, ret, strlen(ret)) == 0)
+		return attach_multi(p, hook + strlen(ret), true);
+	if (sonde_plan_is_of_cgroup(hook))
 		return bpf_program__attach_cgroup(p, o->config.cgroup_fd);
 	return bpf_program__attach(p);
 }
 
-/* Return: 0 (also refused, if something else serves), -EAGAIN = something else serves that is not loaded, -errno. */
+/*
+ * Return: 0 (also refused, if something else serves), -EAGAIN = what serves instead is not loaded, or what served
+ * together with it is not wanted any more, -errno.
+ */
 static int attach_program(struct sonde_object *o, uint32_t program)
 {
 	int error, r;
 
-	if (!sonde_plan_wants(&o->plan, program) || o->links[program])
+	if (!sonde_object_wants(o, program) || o->links[program])
 		return 0;
 	o->links[program] = attach(o, program);
 	if (o->links[program]) {
@@ -215,7 +255,8 @@ static int attach_program(struct sonde_object *o, uint32_t program)
 	if (sonde_plan_core_missing(&o->plan))
 		return error;
 	for (uint32_t i = 0; i < o->plan.table->n_programs; i++) {
-		if (sonde_plan_wants(&o->plan, i) && bpf_program__fd(find_program(o, i)) < 0)
+		if (sonde_object_wants(o, i) ? bpf_program__fd(find_program(o, i)) < 0
+					     : o->links[i] != NULL)
 			return -EAGAIN;
 	}
 	return 0;
@@ -224,26 +265,23 @@ static int attach_program(struct sonde_object *o, uint32_t program)
 void sonde_object_try(struct sonde_object *o)
 {
 	/* Which program was refused, and why, the plan knows. */
-	if (sonde_plan_is_tried(&o->plan) || load(o) < 0 || !o->config.note_id)
-		return;
-	note_programs(o);
-	note_maps(o);
+	if (!sonde_plan_is_tried(&o->plan) && load(o) == 0)
+		note_loaded(o);
 }
 
 static int attach_all(struct sonde_object *o, const uint32_t *order, size_t n)
 {
 	int r;
 
-	if (o->config.note_id) {
-		note_programs(o);
-		note_maps(o);
-	}
-	r = raise_for_programs(o);
+	r = raise_for_programs(o, o->programs);
 	if (r < 0)
 		return r;
+	if (o->loader.loaded)
+		o->loader.loaded(o->loader.ctx);
+	note_loaded(o);
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = attach_program(o, order[i]);
-	o->config.drop(o->config.ctx);
+	sonde_object_drop(o);
 	return r;
 }
 
@@ -284,7 +322,7 @@ static int calibrate(struct sonde_object *o)
 		return r;
 	o->hook_ns_x1000 = sonde_calibrate_hook(attach_hook, detach_hook, &empty);
 	r = sonde_calibrate_pass(attach_hook, detach_hook, &clock);
-	o->config.drop(o->config.ctx);
+	sonde_object_drop(o);
 	o->loader.read_clock(o->loader.ctx, &ns, &runs);
 	if (r == 0 && runs > 0)
 		o->clock_ns_x1000 = ns * 1000 / runs;
@@ -319,13 +357,65 @@ int sonde_object_start(struct sonde_object *o, const uint32_t *order, size_t n,
 	return calibrate(o); /* the task need not wait for it */
 }
 
+struct sonde_target_table sonde_object_targets(const struct sonde_object *o,
+					       const struct bpf_map *map)
+{
+	return (struct sonde_target_table){.fd = bpf_map__fd(map),
+					   .entries = o->config.max_targets};
+}
+
+int sonde_object_target_add(const struct sonde_object *o, const struct bpf_map *map, uint32_t pid,
+			    uint64_t task_mask)
+{
+	const struct sonde_target_table t = sonde_object_targets(o, map);
+	int r;
+
+	r = sonde_object_raise(o);
+	if (r < 0)
+		return r;
+	r = sonde_target_table_add(&t, pid, task_mask);
+	sonde_object_drop(o);
+	return r;
+}
+
+int sonde_object_target_remove(const struct sonde_object *o, const struct bpf_map *map,
+			       uint32_t pid, uint64_t task_mask, bool *ret_gone)
+{
+	const struct sonde_target_table t = sonde_object_targets(o, map);
+	int r;
+
+	r = sonde_object_raise(o);
+	if (r < 0)
+		return r;
+	*ret_gone = sonde_target_table_remove(&t, pid, task_mask);
+	sonde_object_drop(o);
+	return 0;
+}
+
+int sonde_object_task_remove(const struct sonde_object *o, const struct bpf_map *map,
+			     uint64_t task_mask, bool *ret_gone)
+{
+	const struct sonde_target_table t = sonde_object_targets(o, map);
+	int r;
+
+	r = sonde_object_raise(o);
+	if (r < 0)
+		return r;
+	r = sonde_target_table_remove_all(&t, task_mask, ret_gone);
+	sonde_object_drop(o);
+	return r;
+}
+
 int sonde_object_attach(struct sonde_object *o, const uint32_t *programs, size_t n)
 {
+	uint64_t mask = 0;
 	int r;
 
 	assert(o && programs);
 
-	r = raise_for_programs(o);
+	for (size_t i = 0; i < n; i++)
+		mask |= SONDE_PLAN_BIT(programs[i]);
+	r = raise_for_programs(o, mask);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n && r == 0; i++) {
@@ -333,7 +423,7 @@ int sonde_object_attach(struct sonde_object *o, const uint32_t *programs, size_t
 		if (r == -EAGAIN) /* its alternative is not loaded: the plan has it as absent */
 			r = 0;
 	}
-	o->config.drop(o->config.ctx);
+	sonde_object_drop(o);
 	return r;
 }
 
@@ -368,7 +458,7 @@ uint64_t sonde_object_skipped_runs(const struct sonde_object *o)
 {
 	uint64_t skipped = 0;
 
-	for (uint32_t i = 0; i < o->plan.table->n_programs; i++) {
+	for (uint32_t i = 0; o->bpf && i < o->plan.table->n_programs; i++) {
 		struct bpf_prog_info info = {0};
 		uint32_t size = sizeof(info);
 
@@ -428,12 +518,12 @@ int sonde_object_emit_costs(const struct sonde_object *o, const struct bpf_map *
 	for (uint32_t i = 0; i < o->plan.table->n_programs && r == 0; i++) {
 		struct sonde_probe_reply reply = {.type = SONDE_PROBE_COST};
 
-		if (!sonde_plan_wants(&o->plan, i))
-			continue;
-
 		if (bpf_map_lookup_elem(bpf_map__fd(map), &i, by_cpu) < 0)
 			return -errno;
 		fill_cost(o, i, by_cpu, &reply.cost);
+		/* Those of an option only once they have run. */
+		if (!sonde_object_wants(o, i) && reply.cost.runs == 0)
+			continue;
 		reply.cost.map_bytes = map_bytes; /* on the first one */
 		map_bytes = 0;
 		r = sink.emit(sink.ctx, &reply);

@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * Object: the BPF object of one collector as its plan wants it: loaded, attached,
+ * Object: a BPF object of a collector as its plan wants it: loaded, attached,
  * calibrated, and what every collector tells of it alike. The collector keeps the
- * skeleton and reads its own maps. Worker's thread only.
+ * skeleton and reads its own maps. What is attached only while a task asks for it
+ * may be a second object over the first one's maps. Worker's thread only.
  */
 
 #include <stdbool.h>
@@ -14,6 +15,7 @@
 #include "base/cleanup.h"
 #include "collect/collector.h"
 #include "collect/plan.h"
+#include "collect/target-table.h"
 
 struct bpf_link;
 struct bpf_map;
@@ -26,11 +28,14 @@ struct sonde_object_loader {
 	 * *@ret: its object, borrowed. Return: 0, -errno.
 	 */
 	int (*open)(void *ctx, uint32_t pidns_inum, struct bpf_object **ret);
-	int (*load)(void *ctx); /* 0, -errno */
-	/* What sonde_clock of bpf/lib/calibrate.bpf.h counted. */
+	int (*load)(void *ctx); /* CAP_BPF and CAP_PERFMON are raised. 0, -errno */
+	/* Loaded, and not attached yet: settings that depend on what the plan has by now. CAP_BPF is raised. May be NULL. */
+	void (*loaded)(void *ctx);
+	/* What sonde_clock of bpf/lib/calibrate.bpf.h counted. NULL only where the object is uncalibrated. */
 	void (*read_clock)(void *ctx, uint64_t *ret_ns, uint64_t *ret_runs);
 	/* The map that an iterator over a map's elements walks; NULL = the program is none such. May be NULL. */
 	struct bpf_map *(*walked)(void *ctx, uint32_t program);
+	bool shares_maps; /* with another object, which has noted them */
 	void *ctx;
 };
 
@@ -38,11 +43,13 @@ struct sonde_object {
 	struct sonde_collect_config config;
 	struct sonde_plan plan;
 	struct sonde_object_loader loader;
-	struct bpf_object *bpf; /* borrowed from the skeleton; NULL until loaded */
+	uint64_t programs; /* of the plan's, which are this object's; all at first */
+	struct bpf_object *
+		bpf; /* borrowed from the skeleton; NULL until opened. Who frees that sets it NULL */
 	struct bpf_link *links[SONDE_PLAN_PROGRAMS_MAX]; /* owned; NULL = not attached */
 	uint32_t n_cpus;
 	uint64_t hook_ns_x1000, clock_ns_x1000;
-	bool uncalibrated; /* the calibrating programs were refused: a hook's cost is the default */
+	bool uncalibrated; /* without the calibrating programs, or refused them: a hook's cost is the default */
 };
 
 /* Makes the plan. Return: 0, -ENOMEM, -errno. sonde_object_done() is fine after a failure and on a zeroed one. */
@@ -66,6 +73,24 @@ int sonde_object_start(struct sonde_object *o, const uint32_t *order, size_t n,
  */
 void sonde_object_try(struct sonde_object *o);
 
+/* Is it of this object, and wanted by the plan? */
+bool sonde_object_wants(const struct sonde_object *o, uint32_t program);
+
+/* For accesses to maps and for iterators, until sonde_object_drop(). Return: 0, -errno. */
+int sonde_object_raise(const struct sonde_object *o) _must_check_;
+void sonde_object_drop(const struct sonde_object *o);
+
+/* The collector's @map of targets, see target-table.h: the capability is raised inside. */
+struct sonde_target_table sonde_object_targets(const struct sonde_object *o,
+					       const struct bpf_map *map);
+int sonde_object_target_add(const struct sonde_object *o, const struct bpf_map *map, uint32_t pid,
+			    uint64_t task_mask) _must_check_;
+/* *@ret_gone: it was the last task of a pid. */
+int sonde_object_target_remove(const struct sonde_object *o, const struct bpf_map *map,
+			       uint32_t pid, uint64_t task_mask, bool *ret_gone) _must_check_;
+int sonde_object_task_remove(const struct sonde_object *o, const struct bpf_map *map,
+			     uint64_t task_mask, bool *ret_gone) _must_check_;
+
 /* Attaches programs of an option behind the start, and takes them off again. Return: 0 (also refused), -errno. */
 int sonde_object_attach(struct sonde_object *o, const uint32_t *programs, size_t n) _must_check_;
 void sonde_object_detach(struct sonde_object *o, const uint32_t *programs, size_t n);
@@ -73,13 +98,13 @@ void sonde_object_detach(struct sonde_object *o, const uint32_t *programs, size_
 /* Runs an iterator to its end. Return: 0, -EOPNOTSUPP (not attached), -errno. */
 int sonde_object_iterate(struct sonde_object *o, uint32_t program) _must_check_;
 
-/* Runs that the kernel refused since the load, because the program was running on that CPU already. */
+/* Runs that the kernel refused since the last load, 0 without one, because the program was running on that CPU already. */
 uint64_t sonde_object_skipped_runs(const struct sonde_object *o);
 
 /* Adds the per-CPU counters of the first @n slots of @map up. Return: 0, -ENOMEM, -errno. */
 int sonde_object_sum(const struct sonde_object *o, const struct bpf_map *map, size_t n,
 		     uint64_t *ret) _must_check_;
 
-/* A COST record for each program, out of the map of bpf/lib/cost.bpf.h. */
+/* A COST record for each program that is wanted or has run, out of the map of bpf/lib/cost.bpf.h. */
 int sonde_object_emit_costs(const struct sonde_object *o, const struct bpf_map *map,
 			    struct sonde_collect_sink sink) _must_check_;

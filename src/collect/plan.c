@@ -78,6 +78,11 @@ int sonde_plan_refuse(struct sonde_plan *p, uint32_t program, const char *fmt, .
 	return r;
 }
 
+bool sonde_plan_is_of_cgroup(const char *hook)
+{
+	return strcmp(hook, "sockops") == 0 || strncmp(hook, "cgroup/", strlen("cgroup/")) == 0;
+}
+
 static const char *capability_name(uint64_t cap)
 {
 	switch (cap) {
@@ -111,12 +116,6 @@ static uint64_t lowest_bit(uint64_t mask)
 }
 
 /* What may change between two plans of one process: capabilities, and what the caller has to attach to. */
-/* Attached to the hierarchy's root. */
-static bool is_of_cgroup(const char *hook)
-{
-	return strcmp(hook, "sockops") == 0 || strncmp(hook, "cgroup/", strlen("cgroup/")) == 0;
-}
-
 static int ask_caller(struct sonde_plan *p, const struct sonde_collect_config *config)
 {
 	uint64_t permitted = UINT64_MAX;
@@ -134,7 +133,7 @@ static int ask_caller(struct sonde_plan *p, const struct sonde_collect_config *c
 					      capability_name(lowest_bit(p->lacking[i])));
 		else if (is_left_out(program->hook, config->without))
 			r = sonde_plan_refuse(p, i, "left out");
-		else if (is_of_cgroup(program->hook) && config->cgroup_fd < 0)
+		else if (sonde_plan_is_of_cgroup(program->hook) && config->cgroup_fd < 0)
 			r = sonde_plan_refuse(p, i, "no cgroup v2 hierarchy to attach to");
 	}
 	return r;
@@ -186,12 +185,12 @@ bool sonde_plan_wants(const struct sonde_plan *p, uint32_t program)
 	return p->wanted & SONDE_PLAN_BIT(program);
 }
 
-uint64_t sonde_plan_caps(const struct sonde_plan *p)
+uint64_t sonde_plan_caps(const struct sonde_plan *p, uint64_t programs)
 {
 	uint64_t caps = 0;
 
 	for (uint32_t i = 0; i < p->table->n_programs; i++) {
-		if (sonde_plan_wants(p, i))
+		if (programs & p->wanted & SONDE_PLAN_BIT(i))
 			caps |= p->table->programs[i].caps;
 	}
 	return caps;

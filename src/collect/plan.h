@@ -115,10 +115,13 @@ int sonde_plan_refuse(struct sonde_plan *p, uint32_t program, const char *fmt, .
 /* All that it wants was loaded by this process before, and the kernel's refusals are known. */
 bool sonde_plan_is_tried(const struct sonde_plan *p);
 
+/* A hook that is attached to the hierarchy's root. */
+bool sonde_plan_is_of_cgroup(const char *hook);
+
 /* Is it one of those to load? */
 bool sonde_plan_wants(const struct sonde_plan *p, uint32_t program);
-/* What the wanted programs need beside CAP_BPF and CAP_PERFMON. */
-uint64_t sonde_plan_caps(const struct sonde_plan *p);
+/* What those of @programs that are wanted need beside CAP_BPF and CAP_PERFMON. */
+uint64_t sonde_plan_caps(const struct sonde_plan *p, uint64_t programs);
 /* The first core metric that nothing can measure here; NULL = all can be. */
 const struct sonde_plan_metric *sonde_plan_core_missing(const struct sonde_plan *p);
 

@@ -132,11 +132,11 @@ static int emit_drop(struct tcp_state *s, const struct sonde_tcp_drop_key *key,
 		       (int)sizeof(slot->site) - 1, slot->site);
 	reply.drop.drop_class = SONDE_DROP_UNCLASSIFIED;
 	if (key->event == SONDE_TCP_EVENT_RESET_SENT) {
-		tcp_reset_reason_name(&s->plan.names[TCP_ENUM_RESET], key->reason,
+		tcp_reset_reason_name(&s->object.plan.names[TCP_ENUM_RESET], key->reason,
 				      reply.drop.reason, sizeof(reply.drop.reason));
 		return sink.emit(sink.ctx, &reply);
 	}
-	tcp_drop_reason_name(&s->plan.names[TCP_ENUM_DROP], key->reason, reply.drop.reason,
+	tcp_drop_reason_name(&s->object.plan.names[TCP_ENUM_DROP], key->reason, reply.drop.reason,
 			     sizeof(reply.drop.reason));
 	reply.drop.drop_class = sonde_drop_class_of(reply.drop.reason);
 	return sink.emit(sink.ctx, &reply);

@@ -17,7 +17,7 @@
 
 bool tcp_flows_wanted(const struct tcp_state *s)
 {
-	return s->config.options & SONDE_PROBE_OPTION_FLOWS;
+	return s->object.config.options & SONDE_PROBE_OPTION_FLOWS;
 }
 
 /* The reasons whose class is loss, by this kernel's numbers. */
@@ -27,7 +27,7 @@ static void set_loss_reasons(struct tcp_state *s)
 	char name[64];
 
 	for (uint32_t i = 0; i < 64 * SONDE_TCP_LOSS_REASON_WORDS; i++) {
-		tcp_drop_reason_name(s->plan.names, i, name, sizeof(name));
+		tcp_drop_reason_name(s->object.plan.names, i, name, sizeof(name));
 		if (sonde_drop_class_of(name) == SONDE_DROP_LOSS)
 			words[i / 64] |= 1ULL << i % 64;
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The plan's table: what each program needs of the kernel, and what measures each metric, the best first. */
-#include <assert.h>
+#include <linux/capability.h>
 
 #include "collect/tcp/state.h"
+#include "host/privilege.h"
 
 static const struct sonde_plan_program programs[SONDE_TCP_PROGRAM_MAX] = {
 	[SONDE_TCP_PROGRAM_STATE] = {.function = "sonde_state",
@@ -32,7 +33,7 @@ static const struct sonde_plan_program programs[SONDE_TCP_PROGRAM_MAX] = {
 				    .per = "read call"},
 	[SONDE_TCP_PROGRAM_SOCKOPS] = {.function = "sonde_sockops",
 				       .hook = "sockops",
-				       .caps = TCP_CAP_NET_ADMIN,
+				       .caps = SONDE_CAP(CAP_NET_ADMIN),
 				       .target_ns = 86,
 				       .other_ns = 60,
 				       .per = "RTT sample or handshake"},
@@ -310,10 +311,4 @@ static const struct sonde_plan_table table = {
 const struct sonde_plan_table *tcp_plan_table(void)
 {
 	return &table;
-}
-
-const char *tcp_program_name(uint32_t program)
-{
-	assert(program < SONDE_TCP_PROGRAM_MAX);
-	return programs[program].hook;
 }

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Snapshot: fold in the kernel, then tell what changed. */
 #include <assert.h>
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "bpf/tcp/tcp_hist.h"
@@ -202,55 +199,18 @@ static int emit_cells(struct tcp_state *s, struct sonde_collect_sink sink)
 
 static int emit_losses(struct tcp_state *s, struct sonde_collect_sink sink)
 {
-	_cleanup_free_ uint64_t *by_cpu = calloc(s->n_cpus, sizeof(*by_cpu));
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_LOSS};
-	int fd = bpf_map__fd(s->skel->maps.sonde_losses);
+	int r;
 
-	if (!by_cpu)
-		return -ENOMEM;
-	for (uint32_t site = 0; site < SONDE_TCP_LOSS_MAX; site++) {
-		if (bpf_map_lookup_elem(fd, &site, by_cpu) < 0)
-			return -errno;
-		for (uint32_t cpu = 0; cpu < s->n_cpus; cpu++)
-			reply.loss.count[site] += by_cpu[cpu];
-	}
-	reply.loss.count[SONDE_TCP_LOSS_SKIPPED_RUNS] = tcp_programs_skipped_runs(s);
+	r = sonde_object_sum(&s->object, s->skel->maps.sonde_losses, SONDE_TCP_LOSS_MAX,
+			     reply.loss.count);
+	if (r < 0)
+		return r;
+	reply.loss.count[SONDE_TCP_LOSS_SKIPPED_RUNS] = sonde_object_skipped_runs(&s->object) +
+							sonde_object_skipped_runs(&s->timing) +
+							s->timing_skipped;
 	reply.loss.count[SONDE_TCP_LOSS_END_UNSEEN] = s->ends_unseen;
 	return sink.emit(sink.ctx, &reply);
-}
-
-static int emit_costs(struct tcp_state *s, struct sonde_collect_sink sink)
-{
-	_cleanup_free_ struct sonde_bpf_cost *by_cpu = calloc(s->n_cpus, sizeof(*by_cpu));
-	int fd = bpf_map__fd(s->skel->maps.sonde_cost), r = 0;
-
-	if (!by_cpu)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX && r == 0; i++) {
-		struct sonde_probe_reply reply = {.type = SONDE_PROBE_COST};
-		uint64_t clock_ns;
-
-		if (bpf_map_lookup_elem(fd, &i, by_cpu) < 0)
-			return -errno;
-		(void)snprintf(reply.cost.name, sizeof(reply.cost.name), "%s", tcp_program_name(i));
-		for (uint32_t cpu = 0; cpu < s->n_cpus; cpu++) {
-			reply.cost.runs += by_cpu[cpu].runs;
-			reply.cost.sampled_runs += by_cpu[cpu].sampled_runs;
-			reply.cost.sampled_ns += by_cpu[cpu].sampled_ns;
-		}
-		/* Those of an option only once they have run. */
-		if (!sonde_plan_wants(&s->plan, i) && reply.cost.runs == 0)
-			continue;
-		/* A timed run holds one reading of the clock that is no part of the others. */
-		clock_ns = reply.cost.sampled_runs * s->clock_ns_x1000 / 1000;
-		reply.cost.sampled_ns -=
-			reply.cost.sampled_ns < clock_ns ? reply.cost.sampled_ns : clock_ns;
-		reply.cost.hook_ns_x1000 = s->hook_ns_x1000;
-		if (i == 0) /* a core program */
-			reply.cost.map_bytes = sonde_plan_map_bytes(s->skel->obj);
-		r = sink.emit(sink.ctx, &reply);
-	}
-	return r;
 }
 
 /*
@@ -269,7 +229,7 @@ static int fold_sockets(struct tcp_state *s)
 	s->skel->bss->sonde_alive = 0;
 	tcp_flows_begin(s);
 	begun = __atomic_load_n(&s->skel->bss->sonde_begun, __ATOMIC_SEQ_CST);
-	r = tcp_programs_run_iterator(s, SONDE_TCP_PROGRAM_SNAPSHOT);
+	r = sonde_object_iterate(&s->object, SONDE_TCP_PROGRAM_SNAPSHOT);
 	if (r < 0)
 		return r;
 	ended = __atomic_load_n(&s->skel->bss->sonde_ended, __ATOMIC_SEQ_CST);
@@ -286,7 +246,7 @@ int tcp_snapshot(void *state, struct sonde_collect_sink sink)
 
 	assert(s);
 
-	r = s->config.raise(s->config.ctx, TCP_CAP_BPF);
+	r = sonde_object_raise(&s->object);
 	if (r < 0)
 		return r;
 	r = fold_sockets(s);
@@ -301,8 +261,8 @@ int tcp_snapshot(void *state, struct sonde_collect_sink sink)
 	if (r == 0)
 		r = emit_losses(s, sink);
 	if (r == 0)
-		r = emit_costs(s, sink);
-	s->config.drop(s->config.ctx);
+		r = sonde_object_emit_costs(&s->object, s->skel->maps.sonde_cost, sink);
+	sonde_object_drop(&s->object);
 	if (r == 0)
 		r = tcp_programs_attach_wanted(s);
 	return r;

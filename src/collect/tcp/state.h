@@ -8,12 +8,10 @@
 #include <stdint.h>
 
 #include "bpf/tcp/tcp_private.h"
-#include "collect/collector.h"
-#include "collect/plan.h"
+#include "collect/object.h"
 #include "collect/table.h"
 #include "collect/tcp/emit.h"
 
-struct bpf_link;
 struct tcp_bpf;
 
 /* What was last told of a drop counter, sorted by key. */
@@ -30,14 +28,13 @@ enum tcp_enum {
 };
 
 struct tcp_state {
-	struct sonde_collect_config config;
-	struct tcp_bpf *skel;			       /* owned */
-	struct bpf_link *links[SONDE_TCP_PROGRAM_MAX]; /* owned; NULL = not attached */
-	struct sonde_plan plan;			       /* its names are of enum skb_drop_reason */
-	struct tcp_bpf *timing;	       /* owned; programs of call times over skel's maps, or NULL */
-	struct sonde_plan timing_plan; /* … what was chosen for them; kept while a task asks */
+	struct sonde_object object; /* its plan's names are as enum tcp_enum says */
+	struct tcp_bpf *skel;	    /* owned; of object */
+	struct sonde_object
+		timing; /* programs of call times over skel's maps; zeroed while no task asks */
+	struct tcp_bpf *timing_skel; /* owned; of timing, NULL = none is loaded */
 	bool timing_asked;
-	uint64_t timing_skipped; /* runs skipped of programs of call times that are detached */
+	uint64_t timing_skipped; /* runs skipped of programs of call times that are unloaded */
 	uint32_t cell_limit, other_limit;
 	struct sonde_table cells, rtt, handshake, age, calls, coarse, open, ended;
 	uint64_t ended_before;	     /* sonde_ring_head when the snapshot began */
@@ -49,63 +46,30 @@ struct tcp_state {
 	size_t n_drops;
 	uint64_t *sites; /* owned; call sites as addresses, by their number - 1 */
 	size_t n_sites;
-	uint32_t n_cpus;
 	uint64_t
 		syscall_ns_x1000; /* what the programs of call times add to each system call here */
-	uint64_t hook_ns_x1000, clock_ns_x1000;
 	uint64_t epoch;
 	uint64_t ends_unseen; /* connections whose end no hook saw; only grows */
-	bool uncalibrated; /* the calibrating programs were refused: a hook's cost is the default */
 };
-
-/* Loaded and attached only while a task asks for call times. */
-#define TCP_TIMING_PROGRAMS                                                                        \
-	(SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_SYS_ENTER) |                                             \
-	 SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_SYS_EXIT) | SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_SWITCH) |   \
-	 SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_THREADS) | TCP_FUNCTION_PROGRAMS)
-/* FENTRY_SEND to KRETPROBE_CONNECT6 */
-#define TCP_FUNCTION_PROGRAMS                                                                      \
-	(SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_FEXIT_SEND) -                                            \
-	 SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_FENTRY_SEND))
 
 /* tcp.c: with socket storage; tier.c chooses between it and collect/tcp_hash.h. */
 extern const struct sonde_collector tcp_storage_collector;
 
-#define TCP_CAP_BPF (1ULL << 39)
-#define TCP_CAP_PERFMON (1ULL << 38)
-#define TCP_CAP_NET_ADMIN (1ULL << 12)
-
 /* plan.c */
 const struct sonde_plan_table *tcp_plan_table(void);
-/* Its hook. */
-const char *tcp_program_name(uint32_t program);
 
 /* programs.c */
 
-/* NULL and errno. */
-struct tcp_bpf *tcp_open(const struct tcp_state *s);
+/* Of object's. Return: 0, -errno. */
+int tcp_open(const struct tcp_state *s, struct tcp_bpf **ret) _must_check_;
+/* Makes object, with what loads it. Return: as sonde_object_init(). */
+int tcp_programs_init(struct tcp_state *s, const struct sonde_collect_config *config) _must_check_;
 /* Opens @s's object, for its maps' sizes alone. */
 int tcp_programs_memory(struct tcp_state *s, struct sonde_collect_memory *sum) _must_check_;
-/* Opens and loads what the plan wants; its core metrics must have a program. The capabilities are raised inside. */
-int tcp_programs_load(struct tcp_state *s, struct sonde_collect_timing *timing) _must_check_;
-/* Loads what the plan wants, unless that was done before, so that the plan knows what the kernel refuses. */
-void tcp_programs_try(struct tcp_state *s);
-/* Where a refused attach lets something be wanted that is not loaded, loads again. */
-int tcp_programs_attach(struct tcp_state *s, struct sonde_collect_timing *timing) _must_check_;
-/* tcp_probe costs every socket of the machine: attached when a tagged one needs it. */
-int tcp_programs_attach_probe(struct tcp_state *s) _must_check_;
-/* The same once the kernel side has met such a socket. */
+/* Loads and attaches. Return: as sonde_object_start(). */
+int tcp_programs_start(struct tcp_state *s, struct sonde_collect_timing *timing) _must_check_;
+/* tcp_probe, once the kernel side has met a socket that needs it. */
 int tcp_programs_attach_wanted(struct tcp_state *s) _must_check_;
-/* Runs that the kernel refused since the load, because the program was running on that CPU already. */
-uint64_t tcp_programs_skipped_runs(const struct tcp_state *s);
-/* The programs of call times are about to be detached, and later unloaded: keeps what they have of those. */
-void tcp_programs_keep_skipped(struct tcp_state *s);
-/* Notes the ids of what is loaded. */
-void tcp_programs_note(const struct tcp_state *s, const struct tcp_bpf *skel);
-/* Attaches a loaded program of s->timing. */
-int tcp_programs_attach_timing(struct tcp_state *s, uint32_t program) _must_check_;
-/* Runs an iterator to its end. */
-int tcp_programs_run_iterator(struct tcp_state *s, uint32_t program) _must_check_;
 
 /* targets.c */
 int tcp_target_add(void *state, uint32_t pid, uint64_t task_mask) _must_check_;

@@ -3,30 +3,18 @@
 #include <assert.h>
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <linux/capability.h>
 
 #include "base/clock.h"
-#include "collect/target-table.h"
 #include "collect/tcp/state.h"
+#include "host/privilege.h"
 #include "tcp.skel.h"
-
-static struct sonde_target_table targets(const struct tcp_state *s)
-{
-	return (struct sonde_target_table){.fd = bpf_map__fd(s->skel->maps.sonde_targets),
-					   .entries = s->config.max_targets};
-}
 
 int tcp_target_add(void *state, uint32_t pid, uint64_t task_mask)
 {
 	const struct tcp_state *s = state;
-	const struct sonde_target_table t = targets(s);
-	int r;
 
-	r = s->config.raise(s->config.ctx, TCP_CAP_BPF);
-	if (r < 0)
-		return r;
-	r = sonde_target_table_add(&t, pid, task_mask);
-	s->config.drop(s->config.ctx);
-	return r;
+	return sonde_object_target_add(&s->object, s->skel->maps.sonde_targets, pid, task_mask);
 }
 
 /* The tags of pids that are no target any more get their last fold and are taken off. */
@@ -35,52 +23,53 @@ static int release_sockets(struct tcp_state *s)
 	int r;
 
 	s->skel->bss->sonde_snapshot_mode = SONDE_TCP_SNAPSHOT_RELEASE;
-	r = tcp_programs_run_iterator(s, SONDE_TCP_PROGRAM_SNAPSHOT);
+	r = sonde_object_iterate(&s->object, SONDE_TCP_PROGRAM_SNAPSHOT);
 	s->skel->bss->sonde_snapshot_mode = SONDE_TCP_SNAPSHOT_FOLD;
+	return r;
+}
+
+/* @gone: some are no target of any task any more. */
+static int release(struct tcp_state *s, bool gone)
+{
+	int r;
+
+	r = sonde_object_raise(&s->object);
+	if (r < 0)
+		return r;
+	if (gone)
+		r = release_sockets(s);
+	if (r == 0)
+		r = tcp_timing_threads(s);
+	sonde_object_drop(&s->object);
 	return r;
 }
 
 int tcp_target_remove(void *state, uint32_t pid, uint64_t task_mask)
 {
 	struct tcp_state *s = state;
-	const struct sonde_target_table t = targets(s);
+	bool gone;
 	int r;
 
-	r = s->config.raise(s->config.ctx, TCP_CAP_BPF);
-	if (r < 0)
-		return r;
-	if (sonde_target_table_remove(&t, pid, task_mask))
-		r = release_sockets(s);
-	if (r == 0)
-		r = tcp_timing_threads(s);
-	s->config.drop(s->config.ctx);
-	return r;
+	r = sonde_object_target_remove(&s->object, s->skel->maps.sonde_targets, pid, task_mask,
+				       &gone);
+	return r < 0 ? r : release(s, gone);
 }
 
 int tcp_task_remove(void *state, uint64_t task_mask)
 {
 	struct tcp_state *s = state;
-	const struct sonde_target_table t = targets(s);
-	bool gone = false;
+	bool gone;
 	int r;
 
-	r = s->config.raise(s->config.ctx, TCP_CAP_BPF);
-	if (r < 0)
-		return r;
-	r = sonde_target_table_remove_all(&t, task_mask, &gone);
-	if (r == 0 && gone)
-		r = release_sockets(s);
-	if (r >= 0)
-		r = tcp_timing_threads(s);
-	s->config.drop(s->config.ctx);
-	return r;
+	r = sonde_object_task_remove(&s->object, s->skel->maps.sonde_targets, task_mask, &gone);
+	return r < 0 ? r : release(s, gone);
 }
 
 static int run_seed_pass(struct tcp_state *s, enum sonde_tcp_seed_pass pass)
 {
 	s->skel->bss->sonde_seed_task = NULL; /* a task's answer may have changed since */
 	s->skel->bss->sonde_seed_pass = pass;
-	return tcp_programs_run_iterator(s, SONDE_TCP_PROGRAM_SEED);
+	return sonde_object_iterate(&s->object, SONDE_TCP_PROGRAM_SEED);
 }
 
 /* Where the last seeds met a listener and this one did not. Nothing but LEARN enters any. */
@@ -128,12 +117,13 @@ int tcp_seed(void *state, struct sonde_collect_timing *timing)
 
 	assert(s);
 
-	r = s->config.raise(s->config.ctx, TCP_CAP_BPF | TCP_CAP_PERFMON);
+	r = s->object.config.raise(s->object.config.ctx,
+				   SONDE_CAP(CAP_BPF) | SONDE_CAP(CAP_PERFMON));
 	if (r < 0)
 		return r;
 	r = tcp_timing_threads(s);
-	if (r < 0 || !s->links[SONDE_TCP_PROGRAM_SEED]) {
-		s->config.drop(s->config.ctx);
+	if (r < 0 || !s->object.links[SONDE_TCP_PROGRAM_SEED]) {
+		sonde_object_drop(&s->object);
 		return r; /* told in its PROBE record: only new connections are seen */
 	}
 	before = s->skel->bss->sonde_seeded;
@@ -145,19 +135,20 @@ int tcp_seed(void *state, struct sonde_collect_timing *timing)
 	}
 	if (r == 0)
 		forget_untagged(s);
-	s->config.drop(s->config.ctx);
+	sonde_object_drop(&s->object);
 	if (r == 0)
 		r = tcp_programs_attach_wanted(s);
 	if (timing) {
-		timing->seed_ns = sonde_mono_ns() - start;
-		timing->seeded_sockets = s->skel->bss->sonde_seeded - before;
+		timing->seed_ns += sonde_mono_ns() - start;
+		timing->seeded_sockets += s->skel->bss->sonde_seeded - before;
 	}
 	return r;
 }
 
 int tcp_emit_processes(struct tcp_state *s, struct sonde_collect_sink sink)
 {
-	const struct sonde_target_table t = targets(s);
+	const struct sonde_target_table t =
+		sonde_object_targets(&s->object, s->skel->maps.sonde_targets);
 
 	return sonde_target_table_emit(&t, sink);
 }

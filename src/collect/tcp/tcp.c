@@ -4,11 +4,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "base/clock.h"
-#include "collect/calibrate.h"
 #include "collect/tcp/state.h"
 #include "tcp.skel.h"
 
@@ -24,10 +21,8 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 
 	if (!s)
 		return NULL;
-	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++)
-		(void)bpf_link__destroy(TAKE_PTR(s->links[i]));
-	tcp_timing_stop(s);
-	sonde_plan_done(&s->plan);
+	tcp_timing_stop(s); /* it uses the other's maps */
+	sonde_object_done(&s->object);
 	sonde_table_done(&s->cells);
 	sonde_table_done(&s->rtt);
 	sonde_table_done(&s->handshake);
@@ -43,7 +38,7 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 	free(s->sites);
 	free(s);
 	if (timing)
-		timing->detach_ns = sonde_mono_ns() - start;
+		timing->detach_ns += sonde_mono_ns() - start;
 	return NULL;
 }
 
@@ -63,16 +58,14 @@ static uint32_t clamp(uint32_t n, uint32_t low, uint32_t high)
 static int new_state(const struct sonde_collect_config *config, struct tcp_state **ret)
 {
 	_cleanup_(tcp_stopp) struct tcp_state *s = calloc(1, sizeof(*s));
-	int n, r;
-
-	assert(config->raise && config->drop);
+	struct sonde_collect_config bounded = *config;
+	int r;
 
 	if (!s)
 		return -ENOMEM;
-	s->config = *config;
-	s->config.max_targets = clamp(config->max_targets, 1, TARGETS_MAX);
+	bounded.max_targets = clamp(config->max_targets, 1, TARGETS_MAX);
 	s->cell_limit = clamp(config->max_cells, CELLS_MIN, CELLS_MAX);
-	s->other_limit = clamp(2 * s->config.max_targets, 2, OTHERS_MAX);
+	s->other_limit = clamp(2 * bounded.max_targets, 2, OTHERS_MAX);
 	sonde_table_done(&s->cells);
 	sonde_table_done(&s->rtt);
 	sonde_table_done(&s->handshake);
@@ -81,57 +74,11 @@ static int new_state(const struct sonde_collect_config *config, struct tcp_state
 	sonde_table_done(&s->calls);
 	sonde_table_done(&s->coarse);
 	sonde_table_done(&s->age);
-	n = libbpf_num_possible_cpus();
-	if (n < 0)
-		return n;
-	s->n_cpus = (uint32_t)n;
-	r = sonde_plan_init(&s->plan, tcp_plan_table(), &s->config);
+	r = tcp_programs_init(s, &bounded);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(s);
 	return 0;
-}
-
-struct empty_hook {
-	struct bpf_program *program;
-	struct bpf_link *link;
-};
-
-static int attach_empty(void *ctx)
-{
-	struct empty_hook *hook = ctx;
-
-	hook->link = bpf_program__attach(hook->program);
-	return hook->link ? 0 : -errno;
-}
-
-static void detach_empty(void *ctx)
-{
-	struct empty_hook *hook = ctx;
-
-	(void)bpf_link__destroy(TAKE_PTR(hook->link));
-}
-
-static int calibrate(struct tcp_state *s)
-{
-	struct empty_hook hook = {.program = s->skel->progs.sonde_empty};
-	struct empty_hook clock = {.program = s->skel->progs.sonde_clock};
-	uint64_t runs;
-	int r;
-
-	s->hook_ns_x1000 = SONDE_HOOK_DEFAULT_NS_X1000;
-	if (s->uncalibrated)
-		return 0;
-	r = s->config.raise(s->config.ctx, TCP_CAP_BPF | TCP_CAP_PERFMON);
-	if (r < 0)
-		return r;
-	s->hook_ns_x1000 = sonde_calibrate_hook(attach_empty, detach_empty, &hook);
-	r = sonde_calibrate_pass(attach_empty, detach_empty, &clock);
-	s->config.drop(s->config.ctx);
-	runs = s->skel->bss->sonde_clock_runs;
-	if (r == 0 && runs > 0)
-		s->clock_ns_x1000 = s->skel->bss->sonde_clock_ns * 1000 / runs;
-	return 0; /* uncalibrated: the clock's time is then part of what is estimated */
 }
 
 static void init_tables(struct tcp_state *s)
@@ -172,21 +119,12 @@ static int tcp_start(const struct sonde_collect_config *config, struct sonde_col
 	if (r < 0)
 		return r;
 	if (timing)
-		timing->open_ns = sonde_mono_ns() - start;
-	r = tcp_programs_load(s, timing);
+		timing->open_ns += sonde_mono_ns() - start;
+	r = tcp_programs_start(s, timing);
 	if (r < 0)
 		return r;
-	start = sonde_mono_ns();
-	r = tcp_programs_attach(s, timing);
-	if (r < 0)
-		return r;
-	if (timing)
-		timing->attach_ns = sonde_mono_ns() - start;
 	init_tables(s);
-	r = calibrate(s); /* the task need not wait for it */
-	if (r < 0)
-		return r;
-	r = sonde_plan_tell(&s->plan, sink);
+	r = sonde_plan_tell(&s->object.plan, sink);
 	if (r < 0)
 		return r;
 	*ret_state = TAKE_PTR(s);
@@ -204,8 +142,8 @@ static int tcp_plan(const struct sonde_collect_config *config, struct sonde_coll
 	if (r < 0)
 		return r;
 	if (config->trial)
-		tcp_programs_try(s);
-	return sonde_plan_tell(&s->plan, sink);
+		sonde_object_try(&s->object);
+	return sonde_plan_tell(&s->object.plan, sink);
 }
 
 static int tcp_memory(const struct sonde_collect_config *config, struct sonde_collect_memory *sum)

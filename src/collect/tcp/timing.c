@@ -15,19 +15,29 @@
 #include "collect/tcp/state.h"
 #include "tcp.skel.h"
 
-static bool wants(const struct tcp_state *s, uint32_t program)
-{
-	return TCP_TIMING_PROGRAMS & SONDE_PLAN_BIT(program) &&
-	       sonde_plan_wants(&s->timing_plan, program);
-}
+/* What ends a call before what begins it; what goes through all threads once all others know of them. */
+static const uint32_t programs[] = {
+	SONDE_TCP_PROGRAM_SWITCH,	   SONDE_TCP_PROGRAM_SYS_EXIT,
+	SONDE_TCP_PROGRAM_FENTRY_SEND,	   SONDE_TCP_PROGRAM_FENTRY_RECV,
+	SONDE_TCP_PROGRAM_FENTRY_SENDPAGE, SONDE_TCP_PROGRAM_FENTRY_CLOSE,
+	SONDE_TCP_PROGRAM_FEXIT_CLOSE,	   SONDE_TCP_PROGRAM_FEXIT_ACCEPT,
+	SONDE_TCP_PROGRAM_FEXIT_ACCEPT_4,  SONDE_TCP_PROGRAM_FENTRY_CONNECT4,
+	SONDE_TCP_PROGRAM_FEXIT_CONNECT4,  SONDE_TCP_PROGRAM_FENTRY_CONNECT6,
+	SONDE_TCP_PROGRAM_FEXIT_CONNECT6,  SONDE_TCP_PROGRAM_KPROBE_SEND,
+	SONDE_TCP_PROGRAM_KPROBE_RECV,	   SONDE_TCP_PROGRAM_KPROBE_CLOSE,
+	SONDE_TCP_PROGRAM_KRETPROBE_CLOSE, SONDE_TCP_PROGRAM_KRETPROBE_ACCEPT,
+	SONDE_TCP_PROGRAM_KPROBE_CONNECT4, SONDE_TCP_PROGRAM_KRETPROBE_CONNECT4,
+	SONDE_TCP_PROGRAM_KPROBE_CONNECT6, SONDE_TCP_PROGRAM_KRETPROBE_CONNECT6,
+	SONDE_TCP_PROGRAM_THREADS,	   SONDE_TCP_PROGRAM_SYS_ENTER,
+};
 
-static bool wants_any(const struct tcp_state *s)
+static uint64_t program_mask(void)
 {
-	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++) {
-		if (wants(s, i))
-			return true;
-	}
-	return false;
+	uint64_t mask = 0;
+
+	for (size_t i = 0; i < ELEMENTS_OF(programs); i++)
+		mask |= SONDE_PLAN_BIT(programs[i]);
+	return mask;
 }
 
 /* Every map is the first object's, its settings with them. */
@@ -38,7 +48,7 @@ static int share_maps(struct tcp_state *s)
 	bpf_object__for_each_map (from, s->skel->obj) {
 		int r;
 
-		to = bpf_object__find_map_by_name(s->timing->obj, bpf_map__name(from));
+		to = bpf_object__find_map_by_name(s->timing_skel->obj, bpf_map__name(from));
 		if (!to)
 			return -ENOENT;
 		r = bpf_map__reuse_fd(to, bpf_map__fd(from));
@@ -48,42 +58,40 @@ static int share_maps(struct tcp_state *s)
 	return 0;
 }
 
-static int choose_programs(struct tcp_state *s)
+/* What they have skipped so far is kept. */
+static void unload(struct tcp_state *s)
 {
-	struct bpf_program *p;
-	int r = 0;
-
-	bpf_object__for_each_program (p, s->timing->obj)
-		r |= bpf_program__set_autoload(p, false);
-	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++) {
-		if (!wants(s, i))
-			continue;
-		p = bpf_object__find_program_by_name(s->timing->obj,
-						     tcp_plan_table()->programs[i].function);
-		r |= bpf_program__set_autoload(p, true);
+	if (!s->timing_skel)
+		return;
+	s->skel->bss->sonde_timing = 0;
+	if (sonde_object_raise(&s->timing) == 0) {
+		s->timing_skipped += sonde_object_skipped_runs(&s->timing);
+		sonde_object_drop(&s->timing);
 	}
-	return r ? -EINVAL : 0;
+	s->timing.bpf = NULL;
+	tcp_bpf__destroy(TAKE_PTR(s->timing_skel));
 }
 
-static int load_once(void *ctx)
+static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret)
 {
 	struct tcp_state *s = ctx;
 	int r;
 
-	tcp_bpf__destroy(TAKE_PTR(s->timing));
-	s->timing = tcp_open(s);
-	if (!s->timing)
-		return -errno;
-	r = s->config.raise(s->config.ctx, TCP_CAP_BPF | TCP_CAP_PERFMON);
+	unload(s);
+	r = tcp_open(s, &s->timing_skel);
 	if (r < 0)
 		return r;
+	*ret = s->timing_skel->obj;
+	return 0;
+}
+
+static int load_skeleton(void *ctx)
+{
+	struct tcp_state *s = ctx;
+	int r;
+
 	r = share_maps(s);
-	if (r == 0)
-		r = choose_programs(s);
-	if (r == 0)
-		r = tcp_bpf__load(s->timing);
-	s->config.drop(s->config.ctx);
-	return r;
+	return r < 0 ? r : tcp_bpf__load(s->timing_skel);
 }
 
 /* Times of an earlier run of the option: their sockets' addresses may be others' by now. */
@@ -102,28 +110,28 @@ int tcp_timing_threads(struct tcp_state *s)
 {
 	int r;
 
-	if (!s->timing || !s->links[SONDE_TCP_PROGRAM_THREADS])
+	if (!s->timing.links[SONDE_TCP_PROGRAM_THREADS])
 		return 0;
 	/* Twice: a thread may be made by one that is itself met only later. */
-	r = tcp_programs_run_iterator(s, SONDE_TCP_PROGRAM_THREADS);
-	return r < 0 ? r : tcp_programs_run_iterator(s, SONDE_TCP_PROGRAM_THREADS);
+	r = sonde_object_iterate(&s->timing, SONDE_TCP_PROGRAM_THREADS);
+	return r < 0 ? r : sonde_object_iterate(&s->timing, SONDE_TCP_PROGRAM_THREADS);
 }
 
 /* CAP_BPF is raised. */
 static void detach(struct tcp_state *s)
 {
+	static const uint32_t threads = SONDE_TCP_PROGRAM_THREADS;
 	int r;
 
 	s->skel->bss->sonde_timing = 0;
-	tcp_programs_keep_skipped(s);
-	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX; i++) {
-		if (i != SONDE_TCP_PROGRAM_THREADS && TCP_TIMING_PROGRAMS & SONDE_PLAN_BIT(i))
-			(void)bpf_link__destroy(TAKE_PTR(s->links[i]));
+	for (size_t i = 0; i < ELEMENTS_OF(programs); i++) {
+		if (programs[i] != threads)
+			sonde_object_detach(&s->timing, &programs[i], 1);
 	}
 	r = tcp_timing_threads(s); /* takes the storage off */
 	if (r < 0)
 		sonde_log_debug("threads keep their storage until they end: %s", strerror(-r));
-	(void)bpf_link__destroy(TAKE_PTR(s->links[SONDE_TCP_PROGRAM_THREADS]));
+	sonde_object_detach(&s->timing, &threads, 1);
 }
 
 /* SONDE_TCP_TIMING_*: what is left to the programs on system calls. */
@@ -138,7 +146,7 @@ static uint32_t timing_of(const struct tcp_state *s)
 		{SONDE_PROBE_METRICS_LOCAL_CONNECT, SONDE_TCP_TIMING_CONNECT},
 		{SONDE_PROBE_METRICS_CLOSE_TIME, SONDE_TCP_TIMING_CLOSE},
 	};
-	const struct sonde_plan *plan = &s->timing_plan;
+	const struct sonde_plan *plan = &s->timing.plan;
 	uint32_t timing = SONDE_TCP_TIMING_ON;
 
 	for (size_t i = 0; i < plan->table->n_metrics; i++) {
@@ -155,78 +163,51 @@ static uint32_t timing_of(const struct tcp_state *s)
 	return timing;
 }
 
-/* Return: 0, 1 = it was refused, and the plan says what serves instead, -errno. */
-static int attach_one(struct tcp_state *s, uint32_t program)
+/* Nothing that was chosen is attached yet. */
+static void on_loaded(void *ctx)
 {
-	int r;
-
-	if (!wants(s, program))
-		return 0;
-	r = tcp_programs_attach_timing(s, program);
-	if (r < 0) {
-		r = sonde_plan_refuse(&s->timing_plan, program,
-				      "the kernel refused to attach it: %s", strerror(-r));
-		return r < 0 ? r : 1;
-	}
-	s->timing_plan.attached |= SONDE_PLAN_BIT(program);
-	return 0;
-}
-
-/* Return: as attach_one(). */
-static int attach_wanted(struct tcp_state *s)
-{
-	/* What ends a call before what begins it; what goes through all threads once all others know of them. */
-	static const uint32_t first[] = {SONDE_TCP_PROGRAM_SWITCH, SONDE_TCP_PROGRAM_SYS_EXIT};
-	static const uint32_t last[] = {SONDE_TCP_PROGRAM_THREADS, SONDE_TCP_PROGRAM_SYS_ENTER};
-	int r = 0;
+	struct tcp_state *s = ctx;
 
 	forget_waiting(s);
 	s->skel->bss->sonde_timing = timing_of(s);
-	for (size_t i = 0; i < ELEMENTS_OF(first) && r == 0; i++)
-		r = attach_one(s, first[i]);
-	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX && r == 0; i++) {
-		if (TCP_FUNCTION_PROGRAMS & SONDE_PLAN_BIT(i))
-			r = attach_one(s, i);
-	}
-	for (size_t i = 0; i < ELEMENTS_OF(last) && r == 0; i++)
-		r = attach_one(s, last[i]);
-	return r == 0 ? tcp_timing_threads(s) : r;
 }
 
 static int load_and_attach(struct tcp_state *s)
 {
-	int r = 1;
+	int r;
 
-	/* Each turn one more program is refused. */
-	for (uint32_t i = 0; i < SONDE_TCP_PROGRAM_MAX && r == 1 && wants_any(s); i++) {
-		r = sonde_plan_load(&s->timing_plan, load_once, NULL, s);
-		if (r < 0)
-			return r;
-		r = s->config.raise(s->config.ctx, TCP_CAP_BPF | TCP_CAP_PERFMON);
-		if (r < 0)
-			return r;
-		tcp_programs_note(s, s->timing);
-		r = attach_wanted(s);
-		if (r != 0)
-			detach(s);
-		s->config.drop(s->config.ctx);
-	}
-	return r < 0 ? r : 0;
+	r = sonde_object_start(&s->timing, programs, ELEMENTS_OF(programs), NULL);
+	if (r == 0)
+		r = sonde_object_raise(&s->timing);
+	if (r < 0)
+		return r;
+	s->skel->bss->sonde_timing = timing_of(s); /* what was refused meanwhile is not in it */
+	r = tcp_timing_threads(s);
+	sonde_object_drop(&s->timing);
+	return r;
 }
 
 /* What the options find missing they do without; what is wrong beside that is the log's. */
 static int start(struct tcp_state *s)
 {
-	struct sonde_collect_config config = s->config;
+	struct sonde_collect_config config = s->object.config;
 	uint64_t bare_ns_x1000;
 	int r;
 
 	config.options |= SONDE_PROBE_OPTION_EXECUTION_TIME;
-	r = sonde_plan_init(&s->timing_plan, tcp_plan_table(), &config);
+	r = sonde_object_init(&s->timing, tcp_plan_table(), &config,
+			      (struct sonde_object_loader){.open = open_skeleton,
+							   .load = load_skeleton,
+							   .loaded = on_loaded,
+							   .shares_maps = true,
+							   .ctx = s});
 	if (r < 0)
 		return r;
+	s->timing.programs = program_mask();
+	s->timing.uncalibrated = true; /* the first object's stand for these, too */
 	bare_ns_x1000 = sonde_calibrate_syscall();
-	r = load_and_attach(s);
+	if (s->timing.plan.wanted & s->timing.programs)
+		r = load_and_attach(s);
 	if (r < 0) {
 		tcp_timing_stop(s);
 		return r;
@@ -240,13 +221,13 @@ static int start(struct tcp_state *s)
 
 void tcp_timing_stop(struct tcp_state *s)
 {
-	if (s->timing && s->links[SONDE_TCP_PROGRAM_THREADS] &&
-	    s->config.raise(s->config.ctx, TCP_CAP_BPF) == 0) {
+	if (s->timing_skel && sonde_object_raise(&s->timing) == 0) {
 		detach(s);
-		s->config.drop(s->config.ctx);
+		sonde_object_drop(&s->timing);
 	}
-	tcp_bpf__destroy(TAKE_PTR(s->timing));
-	sonde_plan_done(&s->timing_plan);
+	unload(s);
+	sonde_object_done(&s->timing);
+	s->timing = (struct sonde_object){0};
 	s->timing_asked = false;
 }
 
@@ -287,7 +268,7 @@ int tcp_set_options(void *state, uint32_t options, struct sonde_collect_sink sin
 		tcp_timing_stop(s);
 	if (r < 0)
 		return r;
-	measured.syscall_ns_x1000 = s->timing ? s->syscall_ns_x1000 : 0;
-	return sonde_plan_tell(wanted ? &s->timing_plan : &s->plan,
+	measured.syscall_ns_x1000 = s->timing_skel ? s->syscall_ns_x1000 : 0;
+	return sonde_plan_tell(wanted ? &s->timing.plan : &s->object.plan,
 			       (struct sonde_collect_sink){emit_measured, &measured});
 }
