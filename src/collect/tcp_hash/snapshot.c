@@ -12,14 +12,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <linux/capability.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "bpf/tcp_hash/payload.h"
 #include "collect/tcp/emit.h"
 #include "collect/tcp_hash/state.h"
-#include "host/privilege.h"
 #include "tcp_hash.skel.h"
 
 #define COUNTERS (offsetof(struct sonde_tcp_cell, epoch) / sizeof(uint64_t))
@@ -215,12 +213,13 @@ static int emit_losses(const struct tcp_hash_state *s, struct sonde_collect_sink
 int tcp_hash_snapshot(void *state, struct sonde_collect_sink sink)
 {
 	struct tcp_hash_state *s = state;
-	const struct sonde_target_table targets = tcp_hash_targets(s);
+	const struct sonde_target_table targets =
+		sonde_object_targets(&s->object, s->skel->maps.sonde_targets);
 	int r;
 
 	assert(s);
 
-	r = s->object.config.raise(s->object.config.ctx, SONDE_CAP(CAP_BPF));
+	r = sonde_object_raise(&s->object);
 	if (r < 0)
 		return r;
 	s->epoch++;
@@ -233,6 +232,6 @@ int tcp_hash_snapshot(void *state, struct sonde_collect_sink sink)
 		r = emit_losses(s, sink);
 	if (r == 0)
 		r = sonde_object_emit_costs(&s->object, s->skel->maps.sonde_cost, sink);
-	s->object.config.drop(s->object.config.ctx);
+	sonde_object_drop(&s->object);
 	return r;
 }

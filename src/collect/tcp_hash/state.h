@@ -8,7 +8,6 @@
 
 #include "bpf/tcp_hash/tcp_hash_private.h"
 #include "collect/object.h"
-#include "collect/target-table.h"
 #include "collect/tcp_hash.h"
 
 struct tcp_hash_bpf;
@@ -38,9 +37,6 @@ struct tcp_hash_state {
 	uint64_t epoch;
 	uint64_t unread; /* live records that found no room: lower bounds, told in the ledger */
 };
-
-/* tcp_hash.c */
-struct sonde_target_table tcp_hash_targets(const struct tcp_hash_state *s);
 
 /* cells.c */
 int tcp_hash_cells_init(struct tcp_hash_state *s) _must_check_;

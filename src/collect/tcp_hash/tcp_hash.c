@@ -186,64 +186,29 @@ static int hash_memory(const struct sonde_collect_config *config, struct sonde_c
 	return r < 0 ? r : sonde_plan_memory(object, sum);
 }
 
-struct sonde_target_table tcp_hash_targets(const struct tcp_hash_state *s)
-{
-	return (struct sonde_target_table){.fd = bpf_map__fd(s->skel->maps.sonde_targets),
-					   .entries = s->object.config.max_targets};
-}
-
-static int raise_for_maps(const struct tcp_hash_state *s)
-{
-	return s->object.config.raise(s->object.config.ctx, SONDE_CAP(CAP_BPF));
-}
-
-static void drop(const struct tcp_hash_state *s)
-{
-	s->object.config.drop(s->object.config.ctx);
-}
-
 static int hash_target_add(void *state, uint32_t pid, uint64_t task_mask)
 {
 	const struct tcp_hash_state *s = state;
-	const struct sonde_target_table t = tcp_hash_targets(s);
-	int r;
 
-	r = raise_for_maps(s);
-	if (r < 0)
-		return r;
-	r = sonde_target_table_add(&t, pid, task_mask);
-	drop(s);
-	return r;
+	return sonde_object_target_add(&s->object, s->skel->maps.sonde_targets, pid, task_mask);
 }
 
 /* Sockets of what is no target any more are counted until they end; nobody asks for their cells. */
 static int hash_target_remove(void *state, uint32_t pid, uint64_t task_mask)
 {
 	const struct tcp_hash_state *s = state;
-	const struct sonde_target_table t = tcp_hash_targets(s);
-	int r;
+	bool gone;
 
-	r = raise_for_maps(s);
-	if (r < 0)
-		return r;
-	(void)sonde_target_table_remove(&t, pid, task_mask);
-	drop(s);
-	return 0;
+	return sonde_object_target_remove(&s->object, s->skel->maps.sonde_targets, pid, task_mask,
+					  &gone);
 }
 
 static int hash_task_remove(void *state, uint64_t task_mask)
 {
 	const struct tcp_hash_state *s = state;
-	const struct sonde_target_table t = tcp_hash_targets(s);
 	bool gone;
-	int r;
 
-	r = raise_for_maps(s);
-	if (r < 0)
-		return r;
-	r = sonde_target_table_remove_all(&t, task_mask, &gone);
-	drop(s);
-	return r;
+	return sonde_object_task_remove(&s->object, s->skel->maps.sonde_targets, task_mask, &gone);
 }
 
 static int run_seed_pass(struct tcp_hash_state *s, enum sonde_hash_seed_pass pass)
@@ -288,10 +253,10 @@ static int hash_seed(void *state, struct sonde_collect_timing *timing)
 		forget_listeners(s);
 		r = run_seed_pass(s, SONDE_HASH_SEED_ENTER);
 	}
-	drop(s);
+	sonde_object_drop(&s->object);
 	if (timing) {
-		timing->seed_ns = sonde_mono_ns() - start;
-		timing->seeded_sockets = s->skel->bss->sonde_seeded - before;
+		timing->seed_ns += sonde_mono_ns() - start;
+		timing->seeded_sockets += s->skel->bss->sonde_seeded - before;
 	}
 	return r;
 }

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Snapshot: tell what changed. Nothing is folded, the kernel side counts at the event. */
 #include <errno.h>
-#include <linux/capability.h>
 #include <string.h>
 
 #include "collect/udp/state.h"
-#include "host/privilege.h"
 #include "udp.skel.h"
 
 /* Room for indices below @n; cells are given out in order, so it grows with use. */
@@ -92,10 +90,11 @@ static int emit_losses(struct udp_state *s, struct sonde_collect_sink sink)
 int udp_snapshot(void *state, struct sonde_collect_sink sink)
 {
 	struct udp_state *s = state;
-	const struct sonde_target_table targets = udp_targets(s);
+	const struct sonde_target_table targets =
+		sonde_object_targets(&s->object, s->skel->maps.sonde_targets);
 	int r;
 
-	r = s->object.config.raise(s->object.config.ctx, SONDE_CAP(CAP_BPF));
+	r = sonde_object_raise(&s->object);
 	if (r < 0)
 		return r;
 	r = emit_cells(s, sink);
@@ -107,6 +106,6 @@ int udp_snapshot(void *state, struct sonde_collect_sink sink)
 		r = emit_losses(s, sink);
 	if (r == 0)
 		r = sonde_object_emit_costs(&s->object, s->skel->maps.sonde_cost, sink);
-	s->object.config.drop(s->object.config.ctx);
+	sonde_object_drop(&s->object);
 	return r;
 }

@@ -10,7 +10,6 @@
 #include "bpf/udp/udp_private.h"
 #include "collect/object.h"
 #include "collect/table.h"
-#include "collect/target-table.h"
 
 struct udp_bpf;
 
@@ -25,9 +24,6 @@ struct udp_state {
 
 /* plan.c */
 const struct sonde_plan_table *udp_plan_table(void);
-
-/* udp.c */
-struct sonde_target_table udp_targets(const struct udp_state *s);
 
 /* flows.c */
 bool udp_flows_wanted(const struct udp_state *s);

@@ -195,64 +195,29 @@ static int udp_memory(const struct sonde_collect_config *config, struct sonde_co
 	return r < 0 ? r : sonde_plan_memory(object, sum);
 }
 
-struct sonde_target_table udp_targets(const struct udp_state *s)
-{
-	return (struct sonde_target_table){.fd = bpf_map__fd(s->skel->maps.sonde_targets),
-					   .entries = s->object.config.max_targets};
-}
-
-static int raise_for_maps(const struct udp_state *s)
-{
-	return s->object.config.raise(s->object.config.ctx, SONDE_CAP(CAP_BPF));
-}
-
-static void drop(const struct udp_state *s)
-{
-	s->object.config.drop(s->object.config.ctx);
-}
-
 static int udp_target_add(void *state, uint32_t pid, uint64_t task_mask)
 {
 	const struct udp_state *s = state;
-	const struct sonde_target_table t = udp_targets(s);
-	int r;
 
-	r = raise_for_maps(s);
-	if (r < 0)
-		return r;
-	r = sonde_target_table_add(&t, pid, task_mask);
-	drop(s);
-	return r;
+	return sonde_object_target_add(&s->object, s->skel->maps.sonde_targets, pid, task_mask);
 }
 
 /* Calls were counted when they returned, so there is nothing to fold; tags of others are not looked at. */
 static int udp_target_remove(void *state, uint32_t pid, uint64_t task_mask)
 {
 	const struct udp_state *s = state;
-	const struct sonde_target_table t = udp_targets(s);
-	int r;
+	bool gone;
 
-	r = raise_for_maps(s);
-	if (r < 0)
-		return r;
-	(void)sonde_target_table_remove(&t, pid, task_mask);
-	drop(s);
-	return 0;
+	return sonde_object_target_remove(&s->object, s->skel->maps.sonde_targets, pid, task_mask,
+					  &gone);
 }
 
 static int udp_task_remove(void *state, uint64_t task_mask)
 {
 	const struct udp_state *s = state;
-	const struct sonde_target_table t = udp_targets(s);
 	bool gone;
-	int r;
 
-	r = raise_for_maps(s);
-	if (r < 0)
-		return r;
-	r = sonde_target_table_remove_all(&t, task_mask, &gone);
-	drop(s);
-	return r;
+	return sonde_object_task_remove(&s->object, s->skel->maps.sonde_targets, task_mask, &gone);
 }
 
 static int udp_seed(void *state, struct sonde_collect_timing *timing)
@@ -268,7 +233,7 @@ static int udp_seed(void *state, struct sonde_collect_timing *timing)
 	if (r < 0)
 		return r;
 	r = sonde_object_iterate(&s->object, SONDE_UDP_PROGRAM_SEED);
-	drop(s);
+	sonde_object_drop(&s->object);
 	if (timing) {
 		timing->seed_ns += sonde_mono_ns() - start;
 		timing->seeded_sockets += s->skel->bss->sonde_seeded - before;
