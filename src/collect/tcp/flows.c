@@ -122,8 +122,10 @@ static int collect_just_ended(struct tcp_state *s, uint64_t **ret, size_t *ret_n
 	for (uint64_t turn = s->ended_before; turn != head; turn++) {
 		const struct sonde_flow *flow = ended_at(s, turn);
 
-		if (!flow)
+		if (!flow) {
+			s->ended_until = turn; /* from here on they are open to this snapshot */
 			break;
+		}
 		ids[n++] = flow->id;
 	}
 	qsort(ids, n, sizeof(*ids), compare_ids);
