@@ -312,6 +312,10 @@ static struct sonde_process *name_child(const struct sonde_task *t,
 	p->refs = 1;
 	p->pid = child->pid;
 	p->start_ticks = 0;
+	p->labels = NULL; /* each process owns its own */
+	p->n_labels = 0;
+	if (sonde_process_set_labels(p, root->process->labels, root->process->n_labels) < 0)
+		return sonde_process_unref(p);
 	if (sonde_proc_read_stat(t->tasks->config.proc_fd, child->pid, &s) == 0)
 		p->start_ticks = s.start_ticks;
 	return p;
