@@ -80,6 +80,8 @@ void tasks_usage(const struct sonde_task *t, struct tasks_usage *ret);
 /* tasks-targets.c */
 /* Fills in the targets from the spec. Return: how many live. */
 size_t tasks_resolve(struct sonde_task *t);
+/* Why nothing lives of what tasks_resolve() looked for. */
+void tasks_say_missing(const struct sonde_task *t, char words[static SONDE_TASK_WORDS_MAX]);
 /* Looks for what left and what came. Return: how many live that the probe does not have. */
 size_t tasks_look_again(struct sonde_task *t);
 /* PROCESS records of the snapshot. */

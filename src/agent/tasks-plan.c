@@ -72,6 +72,19 @@ static bool any_lives(const struct sonde_task *t)
 	return false;
 }
 
+static void say_none(struct plan *p)
+{
+	bool denied = false;
+
+	for (size_t i = 0; i < p->task->n_targets; i++)
+		denied = denied || p->task->targets[i].state == SONDE_TARGET_DENIED;
+	if (denied)
+		(void)snprintf(p->refused, sizeof(p->refused),
+			       "no target lives here or may be profiled");
+	else
+		tasks_say_missing(p->task, p->refused);
+}
+
 /* The first thing that would keep such a task from running. */
 static void judge(struct plan *p)
 {
@@ -83,9 +96,7 @@ static void judge(struct plan *p)
 		(void)snprintf(p->refused, sizeof(p->refused), "no probe for %.60s: %.100s",
 			       core->metrics, core->reason);
 	else if (!p->doctor && !any_lives(p->task))
-		(void)snprintf(p->refused, sizeof(p->refused),
-			       p->task->n_targets ? "no target lives here or may be profiled"
-						  : "no target lives on this machine");
+		say_none(p);
 }
 
 static void answer(struct plan *p)

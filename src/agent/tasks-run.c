@@ -404,7 +404,9 @@ void tasks_begin(struct sonde_task *t)
 		return;
 	}
 	if (live == 0) {
-		fail(t, SONDE_TASK_REFUSED, "no target lives on this machine");
+		tasks_say_missing(t, words);
+		t->reason_code = SONDE_TASK_CODE_NO_TARGET;
+		fail(t, SONDE_TASK_REFUSED, "%s", words);
 		return;
 	}
 	sonde_task_set_state(t, SONDE_TASK_PLANNED, "preset %s, %zu of %zu target%s live",

@@ -113,6 +113,22 @@ static void add_missing(struct sonde_task *t, const struct sonde_spec_target *wa
 	sonde_target_set(target, SONDE_TARGET_GONE, "no such process on this machine");
 }
 
+void tasks_say_missing(const struct sonde_task *t, char words[static SONDE_TASK_WORDS_MAX])
+{
+	const struct sonde_task_target *first = t->n_targets > 0 ? &t->targets[0] : NULL;
+	char what[80] = "", more[48] = "";
+
+	if (first && first->pid)
+		(void)snprintf(what, sizeof(what), ": there is no process %u", first->pid);
+	else if (first)
+		(void)snprintf(what, sizeof(what), ": there is no process of '%.40s'",
+			       first->wanted);
+	if (t->n_targets > 1)
+		(void)snprintf(more, sizeof(more), " (nor the other %zu)", t->n_targets - 1);
+	(void)snprintf(words, SONDE_TASK_WORDS_MAX, "no target lives on this machine%s%s", what,
+		       more);
+}
+
 /* A pid that no rule names is named after its program, for this task's sake. */
 static bool adopt(struct sonde_task *t, const struct sonde_spec_target *want)
 {

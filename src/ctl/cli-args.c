@@ -321,9 +321,10 @@ static void help_command(const struct sonde_cli_command *command, FILE *out)
 		      *command->operands ? " " : "", command->operands,
 		      toupper((unsigned char)command->summary[0]), command->summary + 1);
 	if (strstr(command->operands, "TARGET"))
-		(void)fprintf(out,
-			      "\nTARGET is pid:N, process:NAME, service:NAME, id:PROCESS-ID, or a "
-			      "bare service or\nprocess name. `sonde targets list` shows them.\n");
+		(void)fprintf(
+			out,
+			"\nTARGET is pid:N (or N), process:NAME, service:NAME, id:PROCESS-ID, or "
+			"a bare service or\nprocess name. `sonde targets list` shows them.\n");
 	if (command->flags) {
 		(void)fprintf(out, "\nFlags:\n");
 		help_flags(command->flags, out);

@@ -72,16 +72,17 @@ static int print_summary(struct sonde_cli *cli, const struct summary *s)
 	(void)fputc('\n', cli->out);
 	sonde_view_heading(cli, "Time line");
 	status = sonde_view_timeline(cli, s->task.json);
-	if (status == 0 && !sonde_view_never_ran(s->task.json)) {
-		sonde_view_heading(cli, "Edges");
+	if (sonde_view_never_ran(s->task.json)) /* then there is nothing to count, only why */
+		return status == 0 ? sonde_view_targets(cli, s->task.json) : status;
+	sonde_view_heading(cli, "Edges");
+	if (status == 0)
 		status = sonde_view_edges(cli, s->topology.json);
-		if (status == 0)
-			status = sonde_view_verdicts(cli, s->topology.json);
-	}
+	if (status == 0)
+		status = sonde_view_verdicts(cli, s->topology.json);
 	if (status == 0)
 		status = sonde_view_ledger(cli, s->ledger.json, s->task.json);
 	if (status == 0)
-		status = sonde_view_cost(cli, json_object_get(s->task.json, "cost"));
+		status = sonde_view_cost(cli, s->task.json);
 	if (status == 0)
 		status = sonde_view_idle_proof(cli, s->task.json);
 	return status == 0 ? sonde_view_absent(cli, s->task.json) : status;

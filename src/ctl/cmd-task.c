@@ -126,7 +126,7 @@ static int print_task(struct sonde_cli *cli, const json_t *task)
 	if (status == 0)
 		status = sonde_view_probes(cli, task);
 	if (status == 0)
-		status = sonde_view_cost(cli, json_object_get(task, "cost"));
+		status = sonde_view_cost(cli, task);
 	if (status == 0)
 		status = sonde_view_idle_proof(cli, task);
 	return status == 0 ? sonde_view_absent(cli, task) : status;

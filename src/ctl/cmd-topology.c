@@ -46,7 +46,7 @@ static int print_ledger(struct sonde_cli *cli, const json_t *ledger, const json_
 
 	status = sonde_view_ledger(cli, ledger, task);
 	if (status == 0)
-		status = sonde_view_cost(cli, json_object_get(ledger, "cost"));
+		status = sonde_view_cost(cli, task);
 	if (status == 0)
 		status = sonde_view_idle_proof(cli, task);
 	return status;

@@ -25,7 +25,7 @@ static int parse_pid(const char *text, struct sonde_target *ret, const char **re
 	uint64_t pid;
 
 	if (sonde_parse_u64(text, 1, INT32_MAX, &pid) < 0) {
-		*ret_words = "expected a process id behind pid:, such as pid:1234";
+		*ret_words = "expected a process id from 1 to 2147483647, such as pid:1234";
 		return -EINVAL;
 	}
 	*ret = (struct sonde_target){.kind = SONDE_TARGET_PID, .pid = (int32_t)pid};
@@ -53,7 +53,8 @@ int sonde_target_parse(const char *text, struct sonde_target *ret, const char **
 	while (strncmp(text, kinds[kind].prefix, strlen(kinds[kind].prefix)) != 0)
 		kind++; /* ends at WORD, whose prefix is empty */
 	name = text + strlen(kinds[kind].prefix);
-	if (kind == SONDE_TARGET_PID)
+	if (kind == SONDE_TARGET_PID ||
+	    (kind == SONDE_TARGET_WORD && sonde_parse_u64(name, 0, UINT64_MAX, &number) == 0))
 		return parse_pid(name, ret, ret_words);
 	if (!*name) {
 		*ret_words = "expected a name";
@@ -65,10 +66,6 @@ int sonde_target_parse(const char *text, struct sonde_target *ret, const char **
 	}
 	if (!is_utf8(name)) {
 		*ret_words = "expected UTF-8";
-		return -EINVAL;
-	}
-	if (kind == SONDE_TARGET_WORD && sonde_parse_u64(name, 0, UINT64_MAX, &number) == 0) {
-		*ret_words = "a bare number is no name; a process id is written pid:N";
 		return -EINVAL;
 	}
 	*ret = (struct sonde_target){.kind = kind, .name = name};

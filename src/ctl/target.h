@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Target: what a person writes for a process: pid:1234, process:nginx,
+ * Target: what a person writes for a process: pid:1234 or the bare number, process:nginx,
  * service:shop, id:<process id>, or a bare word that the server's targets explain.
  */
 

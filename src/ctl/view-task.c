@@ -14,6 +14,20 @@ static int new_table(struct sonde_cli *cli, const struct sonde_column *columns,
 	return r < 0 ? sonde_cli_broken(cli, r) : 0;
 }
 
+bool sonde_view_never_ran(const json_t *task)
+{
+	const json_t *states = json_object_get(task, "states");
+
+	for (size_t i = 0; i < json_array_size(states); i++) {
+		const char *s =
+			json_string_value(json_object_get(json_array_get(states, i), "state"));
+
+		if (s && strcmp(s, sonde_task_state_name(SONDE_TASK_RUNNING)) == 0)
+			return false;
+	}
+	return json_is_object(task);
+}
+
 int sonde_view_timeline(struct sonde_cli *cli, const json_t *task)
 {
 	static const struct sonde_column columns[] = {{"AT", false, false},
@@ -212,17 +226,21 @@ static int cost_programs(struct sonde_cli *cli, const json_t *programs)
 	return sonde_view_table(cli, t);
 }
 
-int sonde_view_cost(struct sonde_cli *cli, const json_t *cost)
+int sonde_view_cost(struct sonde_cli *cli, const json_t *task)
 {
-	if (!json_is_object(cost) || json_object_size(cost) == 0)
+	const json_t *cost = json_object_get(task, "cost");
+
+	if (json_object_size(cost) == 0 || sonde_view_never_ran(task))
 		return 0;
-	sonde_view_heading(cli, "Own cost");
+	sonde_view_heading(cli, "Own cost (all of Sonde meanwhile, other tasks' part too)");
 	cost_line(cli, cost, "in the kernel (estimated)", "bpf_estimated_ns", sonde_unit_ns);
 	cost_line(cli, cost, "sonde-agent CPU", "agent_cpu_ns", sonde_unit_ns);
 	cost_line(cli, cost, "sonde-probe CPU", "probe_cpu_ns", sonde_unit_ns);
-	cost_line(cli, cost, "sonde-agent memory", "agent_rss_anon_bytes", sonde_unit_bytes);
-	cost_line(cli, cost, "sonde-probe memory", "probe_rss_anon_bytes", sonde_unit_bytes);
-	cost_line(cli, cost, "BPF maps", "map_bytes", sonde_unit_bytes);
+	cost_line(cli, cost, "sonde-agent anonymous memory", "agent_rss_anon_bytes",
+		  sonde_unit_bytes);
+	cost_line(cli, cost, "sonde-probe anonymous memory", "probe_rss_anon_bytes",
+		  sonde_unit_bytes);
+	cost_line(cli, cost, "BPF maps (kernel memory)", "map_bytes", sonde_unit_bytes);
 	cost_upload(cli, cost);
 	return cost_programs(cli, json_object_get(cost, "programs"));
 }
@@ -352,20 +370,6 @@ static int ledger_entries(struct sonde_cli *cli, const json_t *entries)
 		sonde_cell_text(t, row, "words");
 	}
 	return sonde_view_table(cli, t);
-}
-
-bool sonde_view_never_ran(const json_t *task)
-{
-	const json_t *states = json_object_get(task, "states");
-
-	for (size_t i = 0; i < json_array_size(states); i++) {
-		const char *s =
-			json_string_value(json_object_get(json_array_get(states, i), "state"));
-
-		if (s && strcmp(s, sonde_task_state_name(SONDE_TASK_RUNNING)) == 0)
-			return false;
-	}
-	return json_is_object(task);
 }
 
 /* What the ledger means for the numbers of @task. */

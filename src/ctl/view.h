@@ -42,7 +42,8 @@ int sonde_view_timeline(struct sonde_cli *cli, const json_t *task);
 int sonde_view_targets(struct sonde_cli *cli, const json_t *task);
 int sonde_view_probes(struct sonde_cli *cli, const json_t *task);
 int sonde_view_absent(struct sonde_cli *cli, const json_t *task);
-int sonde_view_cost(struct sonde_cli *cli, const json_t *cost);
+/* Nothing of a task that never ran. */
+int sonde_view_cost(struct sonde_cli *cli, const json_t *task);
 /* Also that there is none, and why: nothing before the end, or of a task that never ran. */
 int sonde_view_idle_proof(struct sonde_cli *cli, const json_t *task);
 

@@ -167,7 +167,8 @@ int sonde_wait_verdict(struct sonde_cli *cli, const json_t *task)
 				      id ? id : "?", state);
 	switch (s) {
 	case SONDE_TASK_REFUSED:
-		status = SONDE_CLI_REFUSED;
+		status = code && strcmp(code, SONDE_TASK_CODE_NO_TARGET) == 0 ? SONDE_CLI_NOT_FOUND
+									      : SONDE_CLI_REFUSED;
 		break;
 	case SONDE_TASK_EXPIRED:
 		status = SONDE_CLI_TIMEOUT;

@@ -27,7 +27,8 @@ bool sonde_task_state_final(enum sonde_task_state s);
 
 /* Why a task ended, for programs: TaskReport.reason_code. What is none of these has words only. */
 #define SONDE_TASK_CODE_BPF_REFUSED "bpf_refused"
-#define SONDE_TASK_CODE_BUDGET "budget" /* stopped: it passed one of its limits */
+#define SONDE_TASK_CODE_BUDGET "budget"	      /* stopped: it passed one of its limits */
+#define SONDE_TASK_CODE_NO_TARGET "no_target" /* refused: no process that it names is there */
 #define SONDE_TASK_CODE_MAX 32
 
 /*

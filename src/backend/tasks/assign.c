@@ -96,9 +96,10 @@ static int nobody(const struct assignment *as, const struct sonde_spec_target *t
 		return sonde_problem_set(as->problem, 404, field,
 					 "%s: no live process belongs to \"%.128s\"", field,
 					 t->service);
-	return sonde_problem_set(as->problem, 404, field,
-				 "%s: no agent has reported pid %d; name the agent with agentId",
-				 field, t->pid);
+	return sonde_problem_set(
+		as->problem, 404, field,
+		"%s: no agent has reported pid %d; name the agent (agentId, --agent)", field,
+		t->pid);
 }
 
 /* A pid means one machine: two agents with the same one are an ambiguity, not a wish for both. */
@@ -116,7 +117,7 @@ static int check_pid(const struct assignment *as, const struct sonde_spec_target
 			(void)snprintf(field, sizeof(field), "targets[%zu].pid", index);
 			return sonde_problem_set(
 				as->problem, 400, field,
-				"%s: pid %d is there on several agents; name one with agentId",
+				"%s: pid %d is there on several agents; name one (agentId, --agent)",
 				field, t->pid);
 		}
 		first = p->agent;

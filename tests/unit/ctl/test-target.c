@@ -30,6 +30,8 @@ static void every_form_is_read(void **state)
 {
 	assert_parsed("pid:1234", SONDE_TARGET_PID, 1234, NULL);
 	assert_parsed("pid:2147483647", SONDE_TARGET_PID, 2147483647, NULL);
+	assert_parsed("1234", SONDE_TARGET_PID, 1234, NULL);
+	assert_parsed("service:1234", SONDE_TARGET_SERVICE, 0, "1234");
 	assert_parsed("process:nginx", SONDE_TARGET_PROCESS, 0, "nginx");
 	assert_parsed("service:shop: a b", SONDE_TARGET_SERVICE, 0, "shop: a b");
 	assert_parsed("id:00ff", SONDE_TARGET_ID, 0, "00ff");
@@ -43,16 +45,17 @@ static void what_is_no_target_says_why(void **state)
 	static const struct {
 		const char *text, *words;
 	} rows[] = {
-		{"pid:", "expected a process id behind pid:, such as pid:1234"},
-		{"pid:0", "expected a process id behind pid:, such as pid:1234"},
-		{"pid:-1", "expected a process id behind pid:, such as pid:1234"},
-		{"pid:2147483648", "expected a process id behind pid:, such as pid:1234"},
-		{"pid:1x", "expected a process id behind pid:, such as pid:1234"},
+		{"pid:", "expected a process id from 1 to 2147483647, such as pid:1234"},
+		{"pid:0", "expected a process id from 1 to 2147483647, such as pid:1234"},
+		{"pid:-1", "expected a process id from 1 to 2147483647, such as pid:1234"},
+		{"pid:2147483648", "expected a process id from 1 to 2147483647, such as pid:1234"},
+		{"pid:1x", "expected a process id from 1 to 2147483647, such as pid:1234"},
 		{"", "expected a name"},
 		{"process:", "expected a name"},
 		{"service:", "expected a name"},
 		{"id:", "expected a name"},
-		{"1234", "a bare number is no name; a process id is written pid:N"},
+		{"0", "expected a process id from 1 to 2147483647, such as pid:1234"},
+		{"2147483648", "expected a process id from 1 to 2147483647, such as pid:1234"},
 		{"service:\xff", "expected UTF-8"},
 	};
 
