@@ -459,13 +459,21 @@ static void learn(struct sonde_grpc_client_call *call)
 
 	if (call->conn != c->conn) /* an old connection's peer may be another one */
 		return;
-	c->extension = call->extension || (call->conn->answered && c->extension);
-	call->conn->answered = true;
-	if (call->result.status == SONDE_GRPC_OK)
-		c->encoding = call->accepts;
-	else if (call->result.status == SONDE_GRPC_UNIMPLEMENTED &&
-		 call->result.encoding != SONDE_ENCODING_IDENTITY)
+	if (call->extension)
+		c->extension = true;
+	if (call->result.status == SONDE_GRPC_OK) {
+		/* One that refuses may be a proxy, or refuse before it says what it is. */
+		c->extension = call->extension || (call->conn->answered && c->extension);
+		c->heard = call->conn->answered = true;
+		if (!call->conn->encoding_refused)
+			c->encoding = call->accepts;
+	}
+	/* What it advertises it does not read, or somebody on the way does not. */
+	if (call->result.status == SONDE_GRPC_UNIMPLEMENTED &&
+	    call->result.encoding != SONDE_ENCODING_IDENTITY) {
+		call->conn->encoding_refused = true;
 		c->encoding = SONDE_ENCODING_IDENTITY;
+	}
 }
 
 /* For its token, not for what it asked: OAP gives no words with it, our server these. */

@@ -66,6 +66,7 @@ struct sonde_grpc_client {
 
 	enum sonde_encoding encoding; /* the best that the peer can read */
 	bool extension;
+	bool heard; /* an answer was OK */
 	bool closing;
 };
 
@@ -81,6 +82,7 @@ struct sonde_grpc_client_conn {
 	bool answered;	 /* at least once, in order */
 	bool refused;	 /* a call, for its token: told */
 	unsigned silent; /* calls in a row whose deadline went by without a byte of the peer */
+	bool encoding_refused; /* one that it had advertised: none is used any more */
 	struct sonde_grpc_client_conn *prev, *next;
 };
 

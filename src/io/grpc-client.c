@@ -226,6 +226,12 @@ bool sonde_grpc_client_has_extension(const struct sonde_grpc_client *c)
 	return c->extension;
 }
 
+bool sonde_grpc_client_heard(const struct sonde_grpc_client *c)
+{
+	assert(c);
+	return c->heard;
+}
+
 bool sonde_grpc_client_connected(const struct sonde_grpc_client *c)
 {
 	assert(c);

@@ -126,6 +126,9 @@ SONDE_DEFINE_CLEANUP(struct sonde_grpc_client *, sonde_grpc_client_free)
 /* True once an answer of this connection carried `sonde-extension: 1`. Kept over a reconnect until the next answer. */
 bool sonde_grpc_client_has_extension(const struct sonde_grpc_client *c);
 
+/* True once any call was answered in order: only then does sonde_grpc_client_has_extension() say no. */
+bool sonde_grpc_client_heard(const struct sonde_grpc_client *c);
+
 /* True while a connection stands whose peer speaks HTTP/2. */
 bool sonde_grpc_client_connected(const struct sonde_grpc_client *c);
 
