@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "export/spool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "export/spool-internal.h"
+
+void sonde_spool_tell(const struct sonde_spool *s, const char *fmt, ...)
+{
+	char words[SONDE_SPOOL_WORDS_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(words, sizeof(words), fmt, ap);
+	va_end(ap);
+	s->handler.on_words(s->handler.ctx, words);
+}
+
+static bool is_writing(const struct sonde_spool *s, size_t i)
+{
+	return s->write_fd >= 0 && i == s->n - 1;
+}
+
+int sonde_spool_write_cursor(struct sonde_spool *s)
+{
+	int r;
+
+	s->cursor.generation++;
+	r = sonde_cursor_write(s->cursor_fd, &s->cursor);
+	if (r == 0 && s->config.fsync == SONDE_SPOOL_FSYNC_ALWAYS && fdatasync(s->cursor_fd) < 0)
+		r = -errno;
+	return r;
+}
+
+void sonde_spool_rewind(struct sonde_spool *s)
+{
+	s->cursor.segment = s->n > 0 ? s->segments[0].number : s->next_number;
+	s->cursor.offset = SONDE_SEGMENT_HEAD_BYTES;
+	s->cursor.flags = 0;
+	s->cursor.has_flags = false;
+	s->head_bytes = 0;
+}
+
+static int end_writing(struct sonde_spool *s)
+{
+	int r = 0;
+
+	if (s->write_fd < 0)
+		return 0;
+	if (s->config.fsync != SONDE_SPOOL_FSYNC_NEVER &&
+	    (fdatasync(s->write_fd) < 0 || fsync(s->dir_fd) < 0))
+		r = -errno;
+	(void)close(TAKE_FD(s->write_fd));
+	return r;
+}
+
+void sonde_spool_remove_first(struct sonde_spool *s)
+{
+	struct sonde_segment *first = &s->segments[0];
+	char name[SONDE_SEGMENT_NAME_MAX];
+
+	assert(s->n > 0);
+
+	if (is_writing(s, 0)) /* nobody will read it: no need to wait for the disk */
+		(void)close(TAKE_FD(s->write_fd));
+	if (s->read_fd >= 0)
+		(void)close(TAKE_FD(s->read_fd));
+	sonde_segment_name(first->number, name);
+	if (unlinkat(s->dir_fd, name, 0) < 0 && errno != ENOENT)
+		sonde_spool_tell(
+			s, "cannot remove '%s/%s' (%s): remove it by hand while the agent is down",
+			s->dir, name, strerror(errno));
+	s->stats.bytes -= first->bytes;
+	s->stats.records -= first->records;
+	s->n--;
+	memmove(&s->segments[0], &s->segments[1], s->n * sizeof(s->segments[0]));
+	sonde_spool_rewind(s);
+}
+
+static void damaged_tail(struct sonde_spool *s, uint64_t at)
+{
+	struct sonde_segment *first = &s->segments[0];
+
+	s->stats.damaged++;
+	sonde_spool_tell(s,
+			 "%016" PRIx64 ".seg in '%s' cannot be read from byte %" PRIu64
+			 " on: up to %" PRIu64 " reports are lost, going on behind it",
+			 first->number, s->dir, at, first->records);
+	s->stats.records -= first->records;
+	first->records = 0;
+	s->cursor.offset = first->bytes;
+}
+
+/* Return: 0 with the oldest segment open for reading, -ENOENT (there is nothing to read). */
+static int open_first(struct sonde_spool *s)
+{
+	uint64_t bytes;
+	int fd;
+
+	while (s->n > 0) {
+		if (s->cursor.offset >= s->segments[0].bytes) {
+			sonde_spool_remove_first(s);
+			continue;
+		}
+		if (s->read_fd >= 0)
+			return 0;
+		fd = sonde_segment_open(s->dir_fd, s->segments[0].number, &bytes);
+		if (fd >= 0) {
+			s->read_fd = fd;
+			return 0;
+		}
+		sonde_spool_tell(s, "%016" PRIx64 ".seg in '%s' cannot be opened (%s)",
+				 s->segments[0].number, s->dir, strerror(-fd));
+		damaged_tail(s, 0);
+	}
+	return -ENOENT;
+}
+
+/*
+ * Head and meta at the cursor. Return: 0, -EBADMSG (nothing behind it in this segment can be found either).
+ */
+static int read_meta(struct sonde_spool *s, struct sonde_spool_head *ret_head,
+		     struct sonde_spool_meta *ret_meta)
+{
+	const uint64_t left = s->segments[0].bytes - s->cursor.offset;
+	uint8_t data[SONDE_SPOOL_HEAD_AND_META_MAX];
+	const size_t n = left < sizeof(data) ? (size_t)left : sizeof(data);
+	struct sonde_spool_head head;
+
+	if (n < SONDE_SPOOL_HEAD_BYTES ||
+	    sonde_pread_all(s->read_fd, data, n, s->cursor.offset) < 0 ||
+	    sonde_spool_record_head(data, &head) < 0 || head.bytes > left ||
+	    sonde_spool_record_meta(data, n, ret_meta) < 0)
+		return -EBADMSG;
+	if (s->cursor.has_flags)
+		ret_meta->flags = s->cursor.flags;
+	else if (s->doubtful == s->segments[0].number)
+		ret_meta->flags |= SONDE_SPOOL_IN_DOUBT;
+	*ret_head = head;
+	return 0;
+}
+
+/* Past the record at the cursor, in memory only. */
+static void step(struct sonde_spool *s, uint64_t bytes)
+{
+	struct sonde_segment *first = &s->segments[0];
+
+	s->cursor.offset += bytes;
+	s->cursor.flags = 0;
+	s->cursor.has_flags = false;
+	s->head_bytes = 0;
+	if (first->records > 0) {
+		first->records--;
+		s->stats.records--;
+	}
+	if (s->cursor.offset >= first->bytes && !is_writing(s, 0))
+		sonde_spool_remove_first(s);
+	while (s->stats.records == 0 && s->n > 0) /* an empty spool takes no room */
+		sonde_spool_remove_first(s);
+}
+
+/* The held record is not told: what it comes to is in other hands. */
+static void drop_first_segment(struct sonde_spool *s)
+{
+	const uint64_t number = s->segments[0].number;
+	struct sonde_spool_head head;
+	struct sonde_spool_meta meta;
+
+	if (is_writing(s, 0))
+		(void)close(TAKE_FD(s->write_fd));
+	if (s->held) {
+		s->held = false;
+		s->detached = true;
+		step(s, s->head_bytes);
+	}
+	while (open_first(s) == 0 && s->segments[0].number == number) {
+		if (read_meta(s, &head, &meta) < 0) {
+			damaged_tail(s, s->cursor.offset);
+			continue;
+		}
+		s->stats.dropped[SONDE_SPOOL_DROP_BYTES]++;
+		s->handler.on_drop(s->handler.ctx, &meta, SONDE_SPOOL_DROP_BYTES);
+		step(s, head.bytes);
+	}
+}
+
+static void make_room(struct sonde_spool *s, uint64_t bytes)
+{
+	const size_t before = s->n;
+
+	while (s->n > 0 &&
+	       (s->stats.bytes + bytes > s->config.max_bytes || s->n >= SONDE_SPOOL_SEGMENTS_MAX))
+		drop_first_segment(s);
+	if (s->n != before)
+		(void)sonde_spool_write_cursor(s);
+}
+
+static int begin_segment(struct sonde_spool *s)
+{
+	struct sonde_segment *more;
+	int fd;
+
+	more = reallocarray(s->segments, s->n + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	s->segments = more;
+	fd = sonde_segment_create(s->dir_fd, s->next_number);
+	if (fd < 0)
+		return fd;
+	if (s->config.fsync == SONDE_SPOOL_FSYNC_ALWAYS)
+		(void)fsync(s->dir_fd); /* its name; what it holds is synced by itself */
+	s->segments[s->n++] = (struct sonde_segment){
+		.number = s->next_number++,
+		.bytes = SONDE_SEGMENT_HEAD_BYTES,
+	};
+	s->stats.bytes += SONDE_SEGMENT_HEAD_BYTES;
+	s->write_fd = fd;
+	if (s->n == 1 && !s->held)
+		sonde_spool_rewind(s);
+	return 0;
+}
+
+/* The last segment has room for @bytes. */
+static int get_segment(struct sonde_spool *s, uint64_t bytes)
+{
+	const struct sonde_segment *last = s->n > 0 ? &s->segments[s->n - 1] : NULL;
+	int r = 0;
+
+	if (s->write_fd >= 0 && last->bytes + bytes > s->segment_bytes &&
+	    last->bytes > SONDE_SEGMENT_HEAD_BYTES)
+		r = end_writing(s);
+	return r == 0 && s->write_fd < 0 ? begin_segment(s) : r;
+}
+
+static int append(struct sonde_spool *s, const struct sonde_buf *record)
+{
+	struct sonde_segment *last = &s->segments[s->n - 1];
+	int r;
+
+	r = sonde_pwrite_all(s->write_fd, record->data, record->len, last->bytes);
+	if (r == 0 && s->config.fsync == SONDE_SPOOL_FSYNC_ALWAYS && fdatasync(s->write_fd) < 0)
+		r = -errno;
+	if (r < 0) {
+		/* Half a record would hide what comes behind it. */
+		if (ftruncate(s->write_fd, (off_t)last->bytes) < 0)
+			(void)close(TAKE_FD(s->write_fd));
+		return r;
+	}
+	last->bytes += record->len;
+	last->records++;
+	s->stats.bytes += record->len;
+	s->stats.records++;
+	return 0;
+}
+
+int sonde_spool_put(struct sonde_spool *s, const struct sonde_report *r, int64_t due_wall_ms,
+		    uint32_t flags, int64_t now_wall_ms)
+{
+	_cleanup_buf_ struct sonde_buf record =
+		SONDE_BUF_INIT(SONDE_SPOOL_HEAD_AND_META_MAX + SONDE_SPOOL_BODY_MAX);
+	struct sonde_spool_meta meta = {
+		.sequence = r->sequence, .due_wall_ms = due_wall_ms, .flags = flags};
+	int e;
+
+	assert(s && r);
+
+	memcpy(meta.task, r->task, sizeof(meta.task));
+	memcpy(meta.id, r->id, sizeof(meta.id));
+	e = sonde_spool_record_encode(r, &meta, &record);
+	if (e == 0 && record.len + SONDE_SEGMENT_HEAD_BYTES > s->config.max_bytes)
+		e = -EMSGSIZE;
+	if (e == 0) {
+		make_room(s, record.len + SONDE_SEGMENT_HEAD_BYTES);
+		e = get_segment(s, record.len);
+	}
+	if (e == 0)
+		e = append(s, &record);
+	if (e < 0) {
+		s->stats.failed++;
+		return e;
+	}
+	s->stats.put++;
+	s->stats.put_bytes += record.len;
+	return 0;
+}
+
+/* One that cannot be taken apart though its head is in order: the next one may be read. */
+static int read_record(struct sonde_spool *s, const struct sonde_spool_head *head,
+		       struct sonde_spool_meta *meta, struct sonde_report **ret)
+{
+	_cleanup_free_ uint8_t *data = malloc(head->bytes);
+	const uint32_t flags = meta->flags;
+	int r;
+
+	if (!data)
+		return -ENOMEM;
+	r = sonde_pread_all(s->read_fd, data, head->bytes, s->cursor.offset);
+	if (r == 0)
+		r = sonde_spool_record_decode(data, head->bytes, meta, ret);
+	meta->flags = flags;
+	return r == 0 || r == -ENOMEM ? r : -EBADMSG;
+}
+
+static bool too_old(const struct sonde_spool *s, const struct sonde_spool_meta *meta,
+		    int64_t now_wall_ms)
+{
+	return now_wall_ms > meta->due_wall_ms &&
+	       (uint64_t)(now_wall_ms - meta->due_wall_ms) > s->config.max_age_ms;
+}
+
+int sonde_spool_next(struct sonde_spool *s, int64_t now_wall_ms, struct sonde_spool_meta *ret_meta,
+		     struct sonde_report **ret)
+{
+	struct sonde_spool_head head;
+	struct sonde_spool_meta meta;
+	bool stepped = false;
+	int r = -ENOENT;
+
+	assert(s && ret_meta && ret && !s->held);
+
+	s->detached = false;
+	while (s->stats.records > 0 && open_first(s) == 0) {
+		if (read_meta(s, &head, &meta) < 0) {
+			damaged_tail(s, s->cursor.offset);
+			continue;
+		}
+		if (too_old(s, &meta, now_wall_ms)) {
+			s->stats.dropped[SONDE_SPOOL_DROP_AGE]++;
+			s->handler.on_drop(s->handler.ctx, &meta, SONDE_SPOOL_DROP_AGE);
+		} else {
+			r = read_record(s, &head, &meta, ret);
+			if (r != -EBADMSG)
+				break;
+			r = -ENOENT;
+			s->stats.damaged++;
+			sonde_spool_tell(s, "report %s in '%s' is damaged, ignoring it", meta.id,
+					 s->dir);
+		}
+		step(s, head.bytes);
+		stepped = true;
+	}
+	if (stepped)
+		(void)sonde_spool_write_cursor(s);
+	if (r < 0)
+		return r;
+	s->head_bytes = head.bytes;
+	*ret_meta = meta;
+	return 0;
+}
+
+void sonde_spool_hold(struct sonde_spool *s)
+{
+	struct sonde_spool_head head;
+	struct sonde_spool_meta meta;
+
+	assert(s && s->stats.records > 0);
+
+	if (s->head_bytes == 0 && open_first(s) == 0 && read_meta(s, &head, &meta) == 0)
+		s->head_bytes = head.bytes;
+	s->held = s->head_bytes > 0;
+	s->detached = !s->held;
+}
+
+int sonde_spool_mark(struct sonde_spool *s, uint32_t flags)
+{
+	assert(s && (s->held || s->detached));
+
+	if (s->detached)
+		return 0;
+	if (s->cursor.has_flags && s->cursor.flags == flags)
+		return 0;
+	s->cursor.flags = flags;
+	s->cursor.has_flags = true;
+	return sonde_spool_write_cursor(s);
+}
+
+int sonde_spool_pop(struct sonde_spool *s)
+{
+	assert(s && (s->held || s->detached));
+
+	s->stats.done++;
+	if (s->detached) {
+		s->detached = false;
+		return 0;
+	}
+	s->held = false;
+	step(s, s->head_bytes);
+	return sonde_spool_write_cursor(s);
+}
+
+struct sonde_spool *sonde_spool_free(struct sonde_spool *s)
+{
+	const int *const fds[] = {&s->read_fd, &s->cursor_fd, &s->lock_fd, &s->dir_fd};
+
+	if (!s)
+		return NULL;
+	(void)end_writing(s);
+	for (size_t i = 0; i < ELEMENTS_OF(fds); i++) {
+		if (*fds[i] >= 0)
+			(void)close(*fds[i]);
+	}
+	free(s->segments);
+	free(s->dir);
+	free(s);
+	return NULL;
+}
+
+void sonde_spool_stats(const struct sonde_spool *s, struct sonde_spool_stats *ret)
+{
+	assert(s && ret);
+
+	*ret = s->stats;
+	ret->segments = s->n;
+}
