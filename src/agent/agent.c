@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,22 +17,21 @@
 #include "agent/registrar.h"
 #include "agent/rpc.h"
 #include "agent/rules.h"
+#include "agent/sender.h"
 #include "agent/task-query.h"
 #include "agent/tasks.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "export/delivery.h"
 #include "host/proc.h"
 #include "io/grpc-client.h"
 #include "io/signals.h"
 #include "wire/message.h"
 
 #define DRAIN_NS (2800 * SONDE_NS_PER_MS) /* SIGTERM's 3 s, with room for the exit itself */
-#define RETRY_MIN_NS (250 * SONDE_NS_PER_MS)
-#define RETRY_MAX_NS (15 * SONDE_NS_PER_S)
 
 struct agent {
 	const struct sonde_agent_config *config;
+	const char *state_dir; /* NULL: none */
 	char id[SONDE_AGENT_ID_MAX];
 	char host[256];
 	char instance[SONDE_PROCESS_NAME_MAX];
@@ -44,10 +44,10 @@ struct agent {
 	struct sonde_finder *finder;
 	struct sonde_registrar *registrar;
 	struct sonde_control *control;
-	struct sonde_delivery *delivery;
+	struct sonde_sender *sender;
 	struct sonde_tasks *tasks;
 	struct sonde_task_query *query;
-	sd_event_source *scan, *retry, *drain;
+	sd_event_source *scan, *drain;
 	bool draining;
 };
 
@@ -86,7 +86,10 @@ static void make_instance(struct agent *a)
 
 static void end_if_drained(struct agent *a)
 {
-	if (a->draining && sonde_tasks_idle(a->tasks) && sonde_delivery_idle(a->delivery))
+	const struct sonde_delivery *d = sonde_sender_delivery(a->sender);
+
+	if (a->draining && sonde_tasks_idle(a->tasks) &&
+	    (sonde_delivery_idle(d) || sonde_delivery_safe(d)))
 		(void)sd_event_exit(a->event, 0);
 }
 
@@ -106,58 +109,6 @@ static void on_tasks_idle(void *ctx)
 
 /* delivery */
 
-struct call {
-	struct agent *a;
-	struct sonde_delivery *d;
-};
-
-static void on_sent(void *ctx, const struct sonde_grpc_result *result)
-{
-	_cleanup_free_ struct call *c = ctx;
-	struct agent *a = c->a;
-	const struct sonde_delivery_result r = {
-		.status = result->status,
-		.not_processed = result->not_processed,
-		.bytes = result->bytes,
-		.bytes_compressed = result->bytes_compressed,
-		.encoding = result->encoding,
-	};
-
-	if (result->status != SONDE_GRPC_OK)
-		sonde_log_debug("report: %s %s", sonde_grpc_status_name(result->status),
-				result->message);
-	if (!a->delivery) /* being freed */
-		return;
-	sonde_delivery_answer(c->d, &r);
-	end_if_drained(a);
-}
-
-static int send_report(void *ctx, struct sonde_delivery *d, const char *path,
-		       const struct sonde_buf *messages, size_t n, const char *report_id)
-{
-	const struct sonde_grpc_metadata metadata = {"sonde-report-id", report_id};
-	struct agent *a = ctx;
-	struct call *c;
-	int r;
-
-	c = calloc(1, sizeof(*c));
-	if (!c)
-		return -ENOMEM;
-	c->a = a;
-	c->d = d;
-	r = sonde_grpc_client_call(a->client, path, messages, n, &metadata, 1,
-				   sonde_mono_ns() + a->config->backend_deadline_ns,
-				   (struct sonde_grpc_client_handler){NULL, on_sent, c}, NULL);
-	if (r < 0)
-		free(c);
-	return r;
-}
-
-static bool backend_adds(void *ctx)
-{
-	return !has_extension(ctx);
-}
-
 static void on_outcome(void *ctx, const struct sonde_report *report,
 		       enum sonde_delivery_outcome outcome)
 {
@@ -165,27 +116,6 @@ static void on_outcome(void *ctx, const struct sonde_report *report,
 
 	if (a->tasks)
 		sonde_tasks_outcome(a->tasks, report, outcome, sonde_mono_ns());
-}
-
-static void retry_in(void *ctx, uint64_t delay_ns)
-{
-	struct agent *a = ctx;
-	uint32_t salt = 0;
-
-	/* A quarter more or less: many agents lost the same server. */
-	if (getrandom(&salt, sizeof(salt), GRND_NONBLOCK) == (ssize_t)sizeof(salt))
-		delay_ns += delay_ns / 4 * (salt % 1000) / 500 - delay_ns / 4;
-	(void)sd_event_source_set_time_relative(a->retry, delay_ns / SONDE_NS_PER_US);
-	(void)sd_event_source_set_enabled(a->retry, SD_EVENT_ONESHOT);
-}
-
-static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
-{
-	struct agent *a = userdata;
-
-	sonde_delivery_kick(a->delivery);
-	end_if_drained(a);
-	return 0;
 }
 
 /* processes */
@@ -343,8 +273,11 @@ static int on_drained_late(sd_event_source *source, uint64_t usec, void *userdat
 	struct agent *a = userdata;
 	struct sonde_delivery_stats s;
 
-	sonde_delivery_stats(a->delivery, &s);
-	(void)sonde_log_warn(0, "ending with %zu reports that were not delivered", s.waiting);
+	sonde_delivery_stats(sonde_sender_delivery(a->sender), &s);
+	(void)sonde_log_warn(0,
+			     "ending with reports that were not delivered: %zu in memory, %" PRIu64
+			     " on disk",
+			     s.waiting, s.spooled);
 	return sd_event_exit(a->event, 0);
 }
 
@@ -360,7 +293,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 	(void)sd_event_add_time_relative(a->event, &a->drain, CLOCK_MONOTONIC,
 					 DRAIN_NS / SONDE_NS_PER_US, 1000, on_drained_late, a);
 	sonde_tasks_drain(a->tasks);
-	sonde_delivery_kick(a->delivery);
+	sonde_delivery_kick(sonde_sender_delivery(a->sender));
 	end_if_drained(a);
 	return 0;
 }
@@ -374,29 +307,19 @@ static int add_timer(struct agent *a, sd_event_source **ret, uint64_t delay_ns,
 					  delay_ns / SONDE_NS_PER_US, 0, fn, a);
 }
 
-static int make_delivery(struct agent *a)
+static int make_sender(struct agent *a)
 {
-	const struct sonde_delivery_config config = {
-		.max_reports = a->config->queue_reports,
-		.max_bytes = a->config->queue_bytes,
-		.retry_min_ns = RETRY_MIN_NS,
-		.retry_max_ns = RETRY_MAX_NS,
-		.resend_unknown = a->config->on_unknown == SONDE_AGENT_ON_UNKNOWN_RESEND,
-	};
-	const struct sonde_delivery_sink sink = {
-		.send = send_report,
-		.adds = backend_adds,
-		.outcome = on_outcome,
-		.retry_in = retry_in,
+	const struct sonde_sender_config config = {
+		.event = a->event,
+		.client = a->client,
+		.config = a->config,
+		.state_dir = a->state_dir,
+		.on_outcome = on_outcome,
+		.on_turn = on_tasks_idle,
 		.ctx = a,
 	};
-	int r;
 
-	r = add_timer(a, &a->retry, RETRY_MAX_NS, on_retry);
-	if (r < 0)
-		return r;
-	(void)sd_event_source_set_enabled(a->retry, SD_EVENT_OFF);
-	return sonde_delivery_new(&config, sink, &a->delivery);
+	return sonde_sender_new(&config, &a->sender);
 }
 
 static int make_client(struct agent *a)
@@ -473,7 +396,7 @@ static int make_tasks(struct agent *a)
 		.event = a->event,
 		.probe = a->probe,
 		.finder = a->finder,
-		.delivery = a->delivery,
+		.delivery = sonde_sender_delivery(a->sender),
 		.agent_id = a->id,
 		.proc_fd = a->proc_fd,
 		.unknown_peers = unknown_peers(a),
@@ -527,7 +450,7 @@ static int set_up(struct agent *a)
 	if (r >= 0)
 		r = make_client(a);
 	if (r >= 0)
-		r = make_delivery(a);
+		r = make_sender(a);
 	if (r >= 0)
 		r = make_processes(a);
 	if (r >= 0)
@@ -543,7 +466,7 @@ static int set_up(struct agent *a)
 static void tear_down(struct agent *a)
 {
 	a->probe = sonde_probe_client_free(a->probe);
-	a->delivery = sonde_delivery_free(a->delivery);
+	a->sender = sonde_sender_free(a->sender);
 	a->link = sonde_link_free(a->link);
 	a->query = sonde_task_query_free(a->query);
 	a->control = sonde_control_free(a->control);
@@ -552,16 +475,16 @@ static void tear_down(struct agent *a)
 	a->finder = sonde_finder_free(a->finder);
 	a->rules = sonde_rules_free(a->rules);
 	(void)sd_event_source_disable_unref(a->scan);
-	(void)sd_event_source_disable_unref(a->retry);
 	(void)sd_event_source_disable_unref(a->drain);
 	(void)sd_event_unref(a->event);
 	if (a->proc_fd >= 0)
 		(void)close(a->proc_fd);
 }
 
-int sonde_agent_run(const struct sonde_agent_config *config, struct sonde_probe_client *probe)
+int sonde_agent_run(const struct sonde_agent_config *config, const char *state_dir,
+		    struct sonde_probe_client *probe)
 {
-	struct agent a = {.config = config, .probe = probe, .proc_fd = -1};
+	struct agent a = {.config = config, .state_dir = state_dir, .probe = probe, .proc_fd = -1};
 	int r;
 
 	assert(config && probe);

@@ -6,5 +6,9 @@
 #include "agent/options.h"
 #include "agent/probe-client.h"
 
-/* @probe: taken, freed at the end. Return: 0, -errno (logged). */
-int sonde_agent_run(const struct sonde_agent_config *config, struct sonde_probe_client *probe);
+/*
+ * @state_dir: where the spool is unless the config names another place; NULL: there is none. @probe: taken, freed at the
+ * end. Return: 0, -errno (logged).
+ */
+int sonde_agent_run(const struct sonde_agent_config *config, const char *state_dir,
+		    struct sonde_probe_client *probe);

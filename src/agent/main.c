@@ -148,13 +148,17 @@ static void set_log_level(const struct sonde_agent_config *c)
 static int run(const struct sonde_agent_config *config, const struct sonde_config_args *args,
 	       struct sonde_probe_client **probe, bool json)
 {
+	const char *state = sonde_config_args_action(args, "state-dir");
+
 	json = json || sonde_config_args_action(args, "json");
 	set_log_level(config);
 	if (sonde_config_args_action(args, "doctor"))
 		return sonde_doctor_run(*probe, json);
 	if (sonde_config_args_action(args, "check-bpf"))
 		return sonde_doctor_check_bpf(*probe, json);
-	return sonde_agent_run(config, TAKE_PTR(*probe)) < 0 ? 1 : 0;
+	if (!state && access(SONDE_PROBE_STATE_DIR, F_OK) == 0)
+		state = SONDE_PROBE_STATE_DIR;
+	return sonde_agent_run(config, state, TAKE_PTR(*probe)) < 0 ? 1 : 0;
 }
 
 /* Takes out "-o json", which is --json as the command line of sonde has it. Return: how many arguments are left. */

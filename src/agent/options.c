@@ -7,6 +7,7 @@
 
 #include "agent/link.h"
 #include "agent/rules.h"
+#include "export/spool.h"
 #include "model/probe-msg.h"
 
 #define C struct sonde_agent_config
@@ -16,6 +17,7 @@ static const char *const log_levels[] = {"error", "warning", "info", "debug", NU
 static const char *const orders[] = {"listed", "random", NULL};
 static const char *const peers[] = {"auto", "address", "unknown", NULL};
 static const char *const on_unknown[] = {"drop", "resend", NULL};
+static const char *const spool_fsyncs[] = {"segment", "always", "never", NULL};
 
 static const struct sonde_option rule_options[] = {
 	SONDE_OPTION_STRING(R, "executable", executable, "", "255",
@@ -101,6 +103,20 @@ static const struct sonde_option options[] = {
 			  "how an OAP is told of a peer outside the instance: by its address, for "
 			  "which its rules need the Kubernetes API, or as unknown; auto = by its "
 			  "address in a Kubernetes pod, else unknown"),
+	SONDE_OPTION_PATH(C, "spool.dir", spool_dir, "",
+			  "folder of reports that wait on disk; empty = spool in the state folder"),
+	SONDE_OPTION_BYTES(C, "spool.max_bytes", spool_max_bytes, "256MiB", "0", "64GiB",
+			   "its bound (1MiB at least), the oldest make room; 0 = no spool"),
+	SONDE_OPTION_DURATION(C, "spool.max_age", spool_max_age_ns, "24h", "1m", "8760h",
+			      "older reports are dropped instead of sent"),
+	SONDE_OPTION_ENUM(
+		C, "spool.fsync", spool_fsync, "segment", spool_fsyncs,
+		"what a power cut may cost: what segment = the last 4 MiB, always = nothing, at a wait "
+		"for the disk per report, never = what the kernel has not written"),
+	SONDE_OPTION_DURATION(
+		C, "spool.after", spool_after_ns, "1s", "0s", "1m",
+		"how long a report waits for its answer before it goes to disk, with all behind it; "
+		"0s = before it is sent, so that a crash of the agent loses none"),
 	SONDE_OPTION_STRING(C, "agent.service", service, "sonde-agent", "70",
 			    "the service that the agent itself is registered under"),
 	SONDE_OPTION_STRING(C, "agent.instance", instance, "{host}", "70",
@@ -114,7 +130,8 @@ static const struct sonde_config_action actions[] = {
 	{"probe", "FILE", "the sonde-probe to start (default: beside this program)"},
 	{"policy", "FILE", "the node's policy file, for the probe (default: its own)"},
 	{"state-dir", "DIR",
-	 "where the probe notes the ids of what it loads (default: " SONDE_PROBE_STATE_DIR ")"},
+	 "where the probe notes the ids of what it loads, and the spool is (default: " SONDE_PROBE_STATE_DIR
+	 ")"},
 	{"doctor", NULL, "say which metric has which probe on this kernel, and why not"},
 	{"idle-proof", NULL, "ask the kernel whether anything of ours is left loaded"},
 	{"check-bpf", NULL, "say whether BPF may be used; exit status 8 if not"},
@@ -127,6 +144,10 @@ static int check(const void *vc, char **ret_error)
 {
 	const C *c = vc;
 
+	if (c->spool_max_bytes && c->spool_max_bytes < SONDE_SPOOL_BYTES_MIN) {
+		*ret_error = strdup("spool.max_bytes: 0 or at least 1MiB");
+		return -EINVAL;
+	}
 	for (size_t i = 0; i < c->n_rules; i++) {
 		const R *r = &c->rules[i];
 		char words[SONDE_RULES_WORDS_MAX] = "";

@@ -58,6 +58,11 @@ struct sonde_agent_config {
 	uint64_t queue_reports;
 	uint64_t queue_bytes;
 	int on_unknown;
+	char *spool_dir; /* "": in the state folder */
+	uint64_t spool_max_bytes;
+	uint64_t spool_max_age_ns;
+	uint64_t spool_after_ns;
+	int spool_fsync;	     /* enum sonde_spool_fsync */
 	uint64_t report_interval_ns; /* of an OAP's tasks */
 	int peers;		     /* enum sonde_agent_peers */
 	char *service, *instance;

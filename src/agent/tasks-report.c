@@ -325,6 +325,7 @@ static int report_task(struct sonde_task *t, bool end)
 	e = new_report(t->spec.id, t->sequence, due_ns(t, end), &b, &r);
 	if (e < 0)
 		return e;
+	r->extension = true;
 	r->task_report = SONDE_BUF_INIT(SONDE_TASK_REPORT_MAX);
 	e = sonde_task_pack_report(t, &m, &r->task_report);
 	if (e < 0)

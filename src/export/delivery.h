@@ -7,9 +7,15 @@
  *
  * To our server, which deduplicates by report id: at least once. To a backend
  * that adds what it gets twice: sent again only when it was certainly not
- * processed; else the outcome is UNKNOWN. Bounded by number and by bytes: what
- * does not fit pushes out the oldest that is not on the wire, never silently.
- * Loop thread only.
+ * processed; else the outcome is UNKNOWN.
+ *
+ * While the backend answers, reports are in memory alone. Once one has failed, or has waited for an answer for longer
+ * than spool_after_ns, it and all behind it go to the spool (spool.h), and from there on every report does until the
+ * spool is empty again: what is on disk is older than what is in memory. What the spool does not take stays in memory,
+ * bounded by number and by bytes: what does not fit pushes out the oldest that is not on the wire, never silently.
+ * A report of a run before this one keeps its id, and what was known of it.
+ *
+ * Loop thread only. Blocks as the spool does.
  */
 
 #include <stdbool.h>
@@ -21,10 +27,20 @@
 #include "io/grpc.h"
 #include "model/task.h"
 
+struct sonde_spool;
+struct sonde_spool_meta;
+
 enum sonde_delivery_outcome {
 	SONDE_DELIVERY_DONE = 0,
-	SONDE_DELIVERY_DROPPED, /* pushed out, or refused by the backend for good */
+	SONDE_DELIVERY_DROPPED, /* pushed out, too old, or refused by the backend for good */
 	SONDE_DELIVERY_UNKNOWN, /* may have been processed; not sent again */
+};
+
+/* What the backend does with a report that it gets twice. */
+enum sonde_delivery_backend {
+	SONDE_DELIVERY_ADDS = 0,     /* a SkyWalking OAP */
+	SONDE_DELIVERY_DEDUPLICATES, /* a server with our extension */
+	SONDE_DELIVERY_UNHEARD,	     /* it has answered nothing yet */
 };
 
 #define SONDE_REPORT_ID_MAX 128
@@ -35,6 +51,7 @@ struct sonde_report {
 	uint64_t sequence;
 	char id[SONDE_REPORT_ID_MAX]; /* sonde-report-id */
 	uint64_t due_ns;	      /* CLOCK_MONOTONIC: end of its interval */
+	bool extension;		      /* made for a server with our extension; no other gets it */
 	struct sonde_buf task_report; /* serialised TaskReport; empty: none goes out */
 	struct sonde_buf *messages;   /* owned: MeterDataCollections; n_messages of them */
 	size_t n_messages;
@@ -43,6 +60,8 @@ struct sonde_report {
 	uint64_t bytes, bytes_compressed;
 	enum sonde_encoding encoding; /* of the last message that was compressed */
 	unsigned attempts;
+	bool in_spool; /* the spool has it too, as its oldest */
+	bool in_doubt; /* sent to a backend that adds, and nothing is known of it */
 	struct sonde_report *next;
 };
 
@@ -67,28 +86,38 @@ struct sonde_delivery_sink {
 	 */
 	int (*send)(void *ctx, struct sonde_delivery *d, const char *path,
 		    const struct sonde_buf *messages, size_t n, const char *report_id);
-	/* Does the backend add a resent report twice? Asked at each failure. */
-	bool (*adds)(void *ctx);
+	/* Asked before each report and at each failure. */
+	enum sonde_delivery_backend (*backend)(void *ctx);
 	/* The report is at its end and is freed behind this. */
 	void (*outcome)(void *ctx, const struct sonde_report *report,
 			enum sonde_delivery_outcome outcome);
+	/* The spool took no report (@error), or takes them again (0). At each change alone. May be NULL. */
+	void (*spool_state)(void *ctx, int error);
 	/* Ask for sonde_delivery_kick() in @delay_ns. */
 	void (*retry_in)(void *ctx, uint64_t delay_ns);
 	void *ctx; /* borrowed; must outlive the delivery */
 };
 
 struct sonde_delivery_config {
-	size_t max_reports;
+	size_t max_reports; /* in memory */
 	size_t max_bytes;
 	uint64_t retry_min_ns, retry_max_ns;
-	bool resend_unknown; /* to a backend that adds: rather twice than never */
+	uint64_t spool_after_ns; /* 0 = each report before it is sent */
+	bool resend_unknown;	 /* to a backend that adds: rather twice than never */
 };
 
 int sonde_delivery_new(const struct sonde_delivery_config *config, struct sonde_delivery_sink sink,
 		       struct sonde_delivery **ret) _must_check_;
-/* Outcomes of what is left are DROPPED. NULL is fine. Returns NULL. */
+/* What is left goes to the spool; of what cannot the outcome is DROPPED. Frees the spool. NULL is fine. Returns NULL. */
 struct sonde_delivery *sonde_delivery_free(struct sonde_delivery *d);
 SONDE_DEFINE_CLEANUP(struct sonde_delivery *, sonde_delivery_free)
+
+/*
+ * Takes @spool, once and before the first report; what is in it goes out first. Its on_drop() is to call
+ * sonde_delivery_spool_dropped().
+ */
+void sonde_delivery_set_spool(struct sonde_delivery *d, struct sonde_spool *spool);
+void sonde_delivery_spool_dropped(struct sonde_delivery *d, const struct sonde_spool_meta *meta);
 
 /*
  * Takes the report (*@report is then NULL), also when it pushes others out or is itself larger than the
@@ -104,9 +133,12 @@ void sonde_delivery_answer(struct sonde_delivery *d, const struct sonde_delivery
 
 /* Nothing waits and nothing is on the wire. */
 bool sonde_delivery_idle(const struct sonde_delivery *d);
+/* Nothing is on the wire, and what waits is on disk: the process may end. */
+bool sonde_delivery_safe(const struct sonde_delivery *d);
 
 struct sonde_delivery_stats {
 	uint64_t delivered, dropped, unknown, retries;
-	size_t waiting, waiting_bytes;
+	size_t waiting, waiting_bytes;	 /* in memory; of the spool's the one that is being sent */
+	uint64_t spooled, spooled_bytes; /* that wait on disk */
 };
 void sonde_delivery_stats(const struct sonde_delivery *d, struct sonde_delivery_stats *ret);

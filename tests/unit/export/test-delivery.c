@@ -12,7 +12,7 @@ struct sink {
 	struct sonde_delivery *d;
 	char sent[64][160]; /* "path-tail id" */
 	size_t n_sent;
-	bool adds;
+	enum sonde_delivery_backend backend;
 	int refuse;	       /* send() fails with it */
 	char outcomes[64][80]; /* "id word" */
 	size_t n_outcomes;
@@ -31,9 +31,9 @@ static int send_it(void *ctx, struct sonde_delivery *d, const char *path,
 	return 0;
 }
 
-static bool adds(void *ctx)
+static enum sonde_delivery_backend backend(void *ctx)
 {
-	return ((struct sink *)ctx)->adds;
+	return ((struct sink *)ctx)->backend;
 }
 
 static void outcome(void *ctx, const struct sonde_report *r, enum sonde_delivery_outcome o)
@@ -57,9 +57,14 @@ static void make(struct sink *s, size_t reports, size_t bytes, struct sonde_deli
 	const struct sonde_delivery_config config = {
 		.max_reports = reports, .max_bytes = bytes, .retry_min_ns = 10, .retry_max_ns = 35};
 
-	*s = (struct sink){.adds = s->adds};
-	assert_ok(sonde_delivery_new(
-		&config, (struct sonde_delivery_sink){send_it, adds, outcome, retry_in, s}, ret));
+	*s = (struct sink){.backend = s->backend};
+	assert_ok(sonde_delivery_new(&config,
+				     (struct sonde_delivery_sink){.send = send_it,
+								  .backend = backend,
+								  .outcome = outcome,
+								  .retry_in = retry_in,
+								  .ctx = s},
+				     ret));
 	s->d = *ret;
 }
 
@@ -92,7 +97,7 @@ static void answer(struct sink *s, enum sonde_grpc_status status, bool not_proce
 
 static void the_task_report_goes_before_its_meters(void **state)
 {
-	struct sink s = {0};
+	struct sink s = {.backend = SONDE_DELIVERY_DEDUPLICATES};
 	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 
 	make(&s, 10, 10000, &d);
@@ -114,7 +119,7 @@ static void the_task_report_goes_before_its_meters(void **state)
 
 static void to_our_server_it_is_sent_until_it_arrived(void **state)
 {
-	struct sink s = {0};
+	struct sink s = {.backend = SONDE_DELIVERY_DEDUPLICATES};
 	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 
 	make(&s, 10, 10000, &d);
@@ -137,7 +142,7 @@ static void to_our_server_it_is_sent_until_it_arrived(void **state)
 
 static void to_one_that_adds_it_goes_again_only_if_surely_not_taken(void **state)
 {
-	struct sink s = {.adds = true};
+	struct sink s = {.backend = SONDE_DELIVERY_ADDS};
 	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 
 	make(&s, 10, 10000, &d);
@@ -155,7 +160,7 @@ static void to_one_that_adds_it_goes_again_only_if_surely_not_taken(void **state
 
 static void what_a_server_refuses_for_good_is_dropped(void **state)
 {
-	struct sink s = {0};
+	struct sink s = {.backend = SONDE_DELIVERY_DEDUPLICATES};
 	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 
 	make(&s, 10, 10000, &d);
@@ -168,7 +173,7 @@ static void what_a_server_refuses_for_good_is_dropped(void **state)
 
 static void the_oldest_gives_way_but_never_the_one_on_the_wire(void **state)
 {
-	struct sink s = {0};
+	struct sink s = {.backend = SONDE_DELIVERY_DEDUPLICATES};
 	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 	struct sonde_delivery_stats stats;
 
@@ -188,7 +193,7 @@ static void the_oldest_gives_way_but_never_the_one_on_the_wire(void **state)
 
 static void bytes_are_a_limit_too(void **state)
 {
-	struct sink s = {0};
+	struct sink s = {.backend = SONDE_DELIVERY_DEDUPLICATES};
 	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 
 	make(&s, 100, 5000, &d);
@@ -203,7 +208,7 @@ static void bytes_are_a_limit_too(void **state)
 
 static void a_failed_send_is_tried_again_later(void **state)
 {
-	struct sink s = {0};
+	struct sink s = {.backend = SONDE_DELIVERY_DEDUPLICATES};
 	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
 
 	make(&s, 100, 60000, &d);
@@ -219,7 +224,7 @@ static void a_failed_send_is_tried_again_later(void **state)
 static void what_is_left_at_the_end_is_told_as_dropped(void **state)
 {
 	struct sonde_delivery *d = NULL;
-	struct sink s = {0};
+	struct sink s = {.backend = SONDE_DELIVERY_DEDUPLICATES};
 
 	make(&s, 100, 60000, &d);
 	add(d, "a", false, 3);

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/sender.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "export/spool.h"
+
+#define RETRY_MIN_NS (250 * SONDE_NS_PER_MS)
+#define RETRY_MAX_NS (15 * SONDE_NS_PER_S)
+#define SAY_AGAIN_NS (60 * SONDE_NS_PER_S)
+#define SLOW_PART 10 /* of the deadline */
+
+struct said {
+	uint64_t count;
+	uint64_t said_count, said_ns;
+};
+
+struct sonde_sender {
+	struct sonde_sender_config config;
+	struct sonde_delivery *delivery;
+	struct sonde_grpc_client_call *call; /* on the wire; NULL: none */
+	sd_event_source *retry;
+	char spool_dir[4096];
+	uint64_t sent_ns;
+	struct said errors[_SONDE_SENDER_ERROR_MAX];
+	bool failing; /* since the last report that arrived */
+	uint64_t longest_answer_ms;
+	uint64_t told_dropped; /* of the spool, in the log */
+};
+
+/* At once where it is new, else once a minute with how often. */
+static void count(struct sonde_sender *s, enum sonde_sender_error e, const char *words)
+{
+	const struct sonde_sender_error_info *info = sonde_sender_error_info(e);
+	struct said *said = &s->errors[e];
+	const uint64_t now_ns = sonde_mono_ns();
+
+	said->count++;
+	if (said->said_ns && now_ns - said->said_ns < SAY_AGAIN_NS)
+		return;
+	(void)sonde_log_warn(0, "delivery: %s%s%s%s: %s (%s=%" PRIu64 ")", info->what,
+			     words[0] ? " (" : "", words, words[0] ? ")" : "", info->advice,
+			     info->name, said->count);
+	said->said_count = said->count;
+	said->said_ns = now_ns;
+}
+
+static void note_slow(struct sonde_sender *s, uint64_t took_ns)
+{
+	const uint64_t took_ms = took_ns / SONDE_NS_PER_MS;
+	char words[64];
+
+	if (took_ms > s->longest_answer_ms)
+		s->longest_answer_ms = took_ms;
+	if (took_ns < s->config.config->backend_deadline_ns / SLOW_PART)
+		return;
+	(void)snprintf(words, sizeof(words), "%" PRIu64 " ms", took_ms);
+	count(s, SONDE_SENDER_SLOW, words);
+}
+
+/* Status and words; PERMISSION_DENIED of an OAP comes without any. */
+static void note_failure(struct sonde_sender *s, const struct sonde_grpc_result *result)
+{
+	char words[sizeof(result->message) + 32];
+
+	(void)snprintf(words, sizeof(words), "%s%s%s", sonde_grpc_status_name(result->status),
+		       result->message[0] ? " " : "", result->message);
+	s->failing = true;
+	count(s, sonde_sender_error_of(result), words);
+}
+
+static void note_success(struct sonde_sender *s)
+{
+	struct sonde_delivery_stats stats;
+
+	if (!s->failing)
+		return;
+	s->failing = false;
+	sonde_delivery_stats(s->delivery, &stats);
+	sonde_log_info("delivery: reports arrive again; %" PRIu64 " (%" PRIu64
+		       " bytes) wait on disk",
+		       stats.spooled, stats.spooled_bytes);
+	/* What comes next is news again. */
+	for (size_t i = 0; i < _SONDE_SENDER_ERROR_MAX; i++) {
+		if (i != SONDE_SENDER_SLOW)
+			s->errors[i].said_ns = 0;
+	}
+}
+
+static void on_sent(void *ctx, const struct sonde_grpc_result *result)
+{
+	struct sonde_sender *s = ctx;
+	const struct sonde_delivery_result r = {
+		.status = result->status,
+		.not_processed = result->not_processed,
+		.bytes = result->bytes,
+		.bytes_compressed = result->bytes_compressed,
+		.encoding = result->encoding,
+	};
+
+	s->call = NULL;
+	if (!s->delivery) /* being freed */
+		return;
+	if (result->status == SONDE_GRPC_OK) {
+		note_slow(s, sonde_mono_ns() - s->sent_ns);
+		note_success(s);
+	} else {
+		note_failure(s, result);
+	}
+	sonde_delivery_answer(s->delivery, &r);
+	if (s->config.on_turn)
+		s->config.on_turn(s->config.ctx);
+}
+
+static int send_report(void *ctx, struct sonde_delivery *d, const char *path,
+		       const struct sonde_buf *messages, size_t n, const char *report_id)
+{
+	const struct sonde_grpc_metadata metadata = {"sonde-report-id", report_id};
+	struct sonde_sender *s = ctx;
+	int r;
+
+	s->sent_ns = sonde_mono_ns();
+	r = sonde_grpc_client_call(s->config.client, path, messages, n, &metadata, 1,
+				   s->sent_ns + s->config.config->backend_deadline_ns,
+				   (struct sonde_grpc_client_handler){NULL, on_sent, s}, &s->call);
+	if (r < 0 && r != -ESHUTDOWN)
+		count(s, SONDE_SENDER_OWN_LIMIT, strerror(-r));
+	return r;
+}
+
+static enum sonde_delivery_backend backend(void *ctx)
+{
+	const struct sonde_sender *s = ctx;
+
+	if (sonde_grpc_client_has_extension(s->config.client))
+		return SONDE_DELIVERY_DEDUPLICATES;
+	return sonde_grpc_client_heard(s->config.client) ? SONDE_DELIVERY_ADDS
+							 : SONDE_DELIVERY_UNHEARD;
+}
+
+static void outcome(void *ctx, const struct sonde_report *report,
+		    enum sonde_delivery_outcome outcome)
+{
+	const struct sonde_sender *s = ctx;
+
+	if (outcome == SONDE_DELIVERY_DONE)
+		sonde_log_debug("report %s delivered", report->id);
+	s->config.on_outcome(s->config.ctx, report, outcome);
+}
+
+static void retry_in(void *ctx, uint64_t delay_ns)
+{
+	struct sonde_sender *s = ctx;
+	uint32_t salt = 0;
+
+	/* A quarter more or less: many agents lost the same server. */
+	if (getrandom(&salt, sizeof(salt), GRND_NONBLOCK) == (ssize_t)sizeof(salt))
+		delay_ns += delay_ns / 4 * (salt % 1000) / 500 - delay_ns / 4;
+	(void)sd_event_source_set_time_relative(s->retry, delay_ns / SONDE_NS_PER_US);
+	(void)sd_event_source_set_enabled(s->retry, SD_EVENT_ONESHOT);
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct sonde_sender *s = userdata;
+
+	sonde_delivery_kick(s->delivery);
+	if (s->config.on_turn)
+		s->config.on_turn(s->config.ctx);
+	return 0;
+}
+
+/* --- the spool --- */
+
+static void spool_state(void *ctx, int error)
+{
+	const struct sonde_sender *s = ctx;
+
+	if (error == 0)
+		sonde_log_info("spool: '%s' takes reports again", s->spool_dir);
+	else if (error == -ENOSPC || error == -EDQUOT)
+		(void)sonde_log_warn(
+			error,
+			"spool: no room on the disk of '%s': make some; reports stay in memory, "
+			"bounded by report.queue_*",
+			s->spool_dir);
+	else if (error == -EROFS)
+		(void)sonde_log_warn(
+			error,
+			"spool: the file system of '%s' has become read-only: mount it "
+			"anew; reports stay in memory, bounded by report.queue_*",
+			s->spool_dir);
+	else
+		(void)sonde_log_warn(error,
+				     "spool: cannot write to '%s'; reports stay in memory, bounded "
+				     "by report.queue_*",
+				     s->spool_dir);
+}
+
+/* Its task is told by on_outcome(), line by line it would be a flood. */
+static void on_drop(void *ctx, const struct sonde_spool_meta *meta, enum sonde_spool_drop why)
+{
+	struct sonde_sender *s = ctx;
+
+	if (s->told_dropped++ % 1000 == 0)
+		(void)sonde_log_warn(
+			0,
+			"spool: '%s' is at %s: the oldest reports are dropped, from %s "
+			"on (%" PRIu64 " so far)",
+			s->spool_dir,
+			why == SONDE_SPOOL_DROP_AGE ? "spool.max_age" : "spool.max_bytes", meta->id,
+			s->told_dropped);
+	sonde_delivery_spool_dropped(s->delivery, meta);
+}
+
+static void on_words(void *ctx, const char *words)
+{
+	(void)sonde_log_warn(0, "spool: %s", words);
+}
+
+static int open_spool(struct sonde_sender *s)
+{
+	const struct sonde_agent_config *c = s->config.config;
+	const struct sonde_spool_config config = {
+		.dir = s->spool_dir,
+		.max_bytes = c->spool_max_bytes,
+		.max_age_ms = c->spool_max_age_ns / SONDE_NS_PER_MS,
+		.fsync = (enum sonde_spool_fsync)c->spool_fsync,
+	};
+	const struct sonde_spool_handler handler = {on_drop, on_words, s};
+	char words[SONDE_SPOOL_WORDS_MAX];
+	struct sonde_spool_stats stats;
+	struct sonde_spool *spool = NULL;
+	int r;
+
+	r = sonde_spool_open(&config, &handler, words, &spool);
+	if (r < 0)
+		return sonde_log_warn(r, "%s; reports that cannot be delivered stay in memory",
+				      words);
+	sonde_spool_stats(spool, &stats);
+	if (stats.records)
+		sonde_log_info("spool: %" PRIu64 " reports (%" PRIu64
+			       " bytes) of an earlier run wait in '%s'",
+			       stats.records, stats.bytes, s->spool_dir);
+	sonde_delivery_set_spool(s->delivery, spool);
+	return 0;
+}
+
+/* Without a state folder of its own, or with spool.max_bytes 0, the agent keeps reports in memory alone. */
+static void set_up_spool(struct sonde_sender *s)
+{
+	const struct sonde_agent_config *c = s->config.config;
+	int n;
+
+	if (c->spool_max_bytes == 0)
+		return;
+	if (c->spool_dir[0])
+		n = snprintf(s->spool_dir, sizeof(s->spool_dir), "%s", c->spool_dir);
+	else if (s->config.state_dir)
+		n = snprintf(s->spool_dir, sizeof(s->spool_dir), "%s/spool", s->config.state_dir);
+	else
+		return;
+	if (n < 0 || (size_t)n >= sizeof(s->spool_dir))
+		(void)sonde_log_warn(-ENAMETOOLONG, "spool: reports stay in memory");
+	else
+		(void)open_spool(s);
+}
+
+/* --- life --- */
+
+int sonde_sender_new(const struct sonde_sender_config *config, struct sonde_sender **ret)
+{
+	_cleanup_(sonde_sender_freep) struct sonde_sender *s = NULL;
+	struct sonde_delivery_sink sink = {
+		.send = send_report,
+		.backend = backend,
+		.outcome = outcome,
+		.spool_state = spool_state,
+		.retry_in = retry_in,
+	};
+	const struct sonde_agent_config *c = config->config;
+	const struct sonde_delivery_config delivery = {
+		.max_reports = c->queue_reports,
+		.max_bytes = c->queue_bytes,
+		.retry_min_ns = RETRY_MIN_NS,
+		.retry_max_ns = RETRY_MAX_NS,
+		.spool_after_ns = c->spool_after_ns,
+		.resend_unknown = c->on_unknown == SONDE_AGENT_ON_UNKNOWN_RESEND,
+	};
+	int r;
+
+	assert(config && config->client && config->on_outcome && ret);
+
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->config = *config;
+	sink.ctx = s;
+	r = sd_event_add_time_relative(config->event, &s->retry, CLOCK_MONOTONIC,
+				       RETRY_MAX_NS / SONDE_NS_PER_US, 0, on_retry, s);
+	if (r < 0)
+		return r;
+	(void)sd_event_source_set_enabled(s->retry, SD_EVENT_OFF);
+	r = sonde_delivery_new(&delivery, sink, &s->delivery);
+	if (r < 0)
+		return r;
+	set_up_spool(s);
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+struct sonde_sender *sonde_sender_free(struct sonde_sender *s)
+{
+	struct sonde_delivery *d;
+
+	if (!s)
+		return NULL;
+	d = s->delivery;
+	(void)sonde_delivery_free(d);
+	s->delivery = NULL;
+	if (s->call)
+		sonde_grpc_client_cancel(s->call);
+	(void)sd_event_source_disable_unref(s->retry);
+	free(s);
+	return NULL;
+}
+
+struct sonde_delivery *sonde_sender_delivery(struct sonde_sender *s)
+{
+	assert(s);
+
+	return s->delivery;
+}
+
+void sonde_sender_stats(const struct sonde_sender *s, struct sonde_sender_stats *ret)
+{
+	assert(s && ret);
+
+	*ret = (struct sonde_sender_stats){.longest_answer_ms = s->longest_answer_ms};
+	sonde_delivery_stats(s->delivery, &ret->delivery);
+	for (size_t i = 0; i < _SONDE_SENDER_ERROR_MAX; i++)
+		ret->errors[i] = s->errors[i].count;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Sender: the delivery's calls on the gRPC client, its spool and its retries, and what went wrong on the way: counted
+ * by kind, and said to the operator at the first time and then once a minute at most, with what to do. Loop thread only.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "agent/options.h"
+#include "agent/sender-errors.h"
+#include "export/delivery.h"
+#include "io/grpc-client.h"
+
+struct sonde_sender;
+
+struct sonde_sender_config {
+	sd_event *event;			 /* borrowed */
+	struct sonde_grpc_client *client;	 /* borrowed; outlives the sender */
+	const struct sonde_agent_config *config; /* borrowed */
+	const char
+		*state_dir; /* of the agent; the spool is in it unless the config names another */
+	void (*on_outcome)(void *ctx, const struct sonde_report *report,
+			   enum sonde_delivery_outcome outcome);
+	/* Something was answered or tried again: maybe all is out. May be NULL. */
+	void (*on_turn)(void *ctx);
+	void *ctx;
+};
+
+/*
+ * A spool that cannot be used is told to the operator, and does without: memory alone. on_outcome() does not run before
+ * this returns. Return: 0, -ENOMEM, -errno of the timer.
+ */
+int sonde_sender_new(const struct sonde_sender_config *config,
+		     struct sonde_sender **ret) _must_check_;
+/* What is left is spooled or DROPPED; on_outcome() and on_turn() run no more. NULL is fine. Returns NULL. */
+struct sonde_sender *sonde_sender_free(struct sonde_sender *s);
+SONDE_DEFINE_CLEANUP(struct sonde_sender *, sonde_sender_free)
+
+/* Borrowed: reports are added to it. */
+struct sonde_delivery *sonde_sender_delivery(struct sonde_sender *s);
+
+struct sonde_sender_stats {
+	struct sonde_delivery_stats delivery;
+	uint64_t errors[_SONDE_SENDER_ERROR_MAX]; /* since the agent was started */
+	uint64_t longest_answer_ms;
+};
+void sonde_sender_stats(const struct sonde_sender *s, struct sonde_sender_stats *ret);
