@@ -228,7 +228,8 @@ static int fill_open(struct sonde_flow_report *r, struct sonde_flows *f,
 {
 	int e = 0;
 
-	qsort(f->open, f->n_open, sizeof(f->open[0]), sonde_flow_compare_id);
+	if (f->n_open > 1)
+		qsort(f->open, f->n_open, sizeof(f->open[0]), sonde_flow_compare_id);
 	for (size_t i = 0; e == 0 && i < f->n_open; i++) {
 		const struct sonde_flow_told *told = find_told(f, f->open[i].id);
 
@@ -239,17 +240,19 @@ static int fill_open(struct sonde_flow_report *r, struct sonde_flows *f,
 	return e;
 }
 
+/* @flows are in the order of their ids. */
+static bool stands(const struct sonde_flow *flows, size_t n, uint64_t id)
+{
+	return n && bsearch(&id, flows, n, sizeof(flows[0]), sonde_flow_compare_id);
+}
+
 /* Told before, and now neither open among the largest nor ended as one of them: it is in a sum. */
 static void fill_folded(struct sonde_flow_report *r, const struct sonde_flows *f)
 {
 	for (size_t i = 0; i < f->n_told; i++) {
 		uint64_t id = f->told[i].id;
-		bool found = f->n_open && bsearch(&id, f->open, f->n_open, sizeof(f->open[0]),
-						  sonde_flow_compare_id);
 
-		for (size_t k = 0; !found && k < f->n_ended; k++)
-			found = f->ended[k].id == id;
-		if (!found)
+		if (!stands(f->open, f->n_open, id) && !stands(f->ended, f->n_ended, id))
 			r->folded[r->report.n_folded++] = id;
 	}
 }
@@ -343,6 +346,9 @@ static int fill(struct sonde_flow_report *r, struct sonde_flows *f,
 {
 	int e;
 
+	/* Those that follow each other in time have much in common: a tenth of the bytes behind zstd. */
+	if (f->n_ended > 1)
+		qsort(f->ended, f->n_ended, sizeof(f->ended[0]), sonde_flow_compare_id);
 	e = fill_open(r, f, m, now);
 	for (size_t i = 0; e == 0 && i < f->n_ended; i++)
 		e = fill_flow(r, m, &f->ended[i]);
