@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backend/http/httpd.h"
+#include "backend/http/https.h"
 #include "backend/http/routes.h"
 #include "backend/services/inquiry.h"
 #include "backend/services/services.h"
@@ -19,6 +20,8 @@
 #define TRIM_EVERY_MS (10LL * 60 * 1000)
 #define NO_TASK_MEMORY_MS (60LL * 60 * 1000) /* buckets of the task "-" in memory */
 #define SILENT_MS 90000
+#define TROUBLE_EVERY_NS (60 * SONDE_NS_PER_S)
+#define TROUBLE_LINES 10 /* about connections that came to nothing, in that time */
 
 static void on_task_end(void *ctx, struct sonde_task *t, bool forget)
 {
@@ -156,6 +159,28 @@ static int load_series(struct sonde_backend *b)
 	return 0;
 }
 
+/* Anyone can cause these: some lines in a while, the rest is counted. */
+static void on_trouble(void *ctx, const char *peer, const char *words)
+{
+	struct sonde_backend *b = ctx;
+	uint64_t now_ns = sonde_mono_ns();
+
+	if (!peer) {
+		(void)sonde_log_warn(0, "grpc.tls: %s%s", words,
+				     b->grpc ? "; what was read before stays" : "");
+		return;
+	}
+	if (now_ns - b->trouble_ns >= TROUBLE_EVERY_NS) {
+		if (b->n_trouble > TROUBLE_LINES)
+			(void)sonde_log_warn(0, "and %u other gRPC connections came to nothing",
+					     b->n_trouble - TROUBLE_LINES);
+		b->trouble_ns = now_ns;
+		b->n_trouble = 0;
+	}
+	if (b->n_trouble++ < TROUBLE_LINES)
+		(void)sonde_log_warn(0, "gRPC connection of %s: %s", peer, words);
+}
+
 static int listen_grpc(struct sonde_backend *b)
 {
 	const struct sonde_grpc_server_config config = {
@@ -166,6 +191,8 @@ static int listen_grpc(struct sonde_backend *b)
 		.max_streams = (unsigned)b->config.max_streams,
 		.token = b->config.token && b->config.token[0] ? b->config.token : NULL,
 		.extension = true,
+		.tls = b->config.grpc_tls,
+		.on_trouble = on_trouble,
 	};
 	int r;
 
@@ -176,6 +203,17 @@ static int listen_grpc(struct sonde_backend *b)
 	return 0;
 }
 
+static int read_certificates(struct sonde_backend *b)
+{
+	char words[SONDE_HTTPS_WORDS_MAX] = "";
+	int r;
+
+	if (!b->config.http_https)
+		return 0;
+	r = sonde_https_new(b->config.http_https, &b->https, words);
+	return r < 0 ? sonde_log_err(r, "http.tls: %s", words) : 0;
+}
+
 static int listen_http(struct sonde_backend *b)
 {
 	const struct sonde_httpd_config config = {
@@ -184,6 +222,7 @@ static int listen_http(struct sonde_backend *b)
 		.max_connections = (unsigned)b->config.max_http_connections,
 		.max_body_bytes = b->config.max_body_bytes,
 		.token = b->config.token,
+		.https = b->https,
 		.handle = sonde_routes_handle,
 		.abandon = sonde_routes_abandon,
 		.ctx = b,
@@ -218,6 +257,8 @@ int sonde_backend_new(sd_event *event, const struct sonde_backend_config *config
 	if (r == 0)
 		r = listen_grpc(b);
 	if (r == 0)
+		r = read_certificates(b);
+	if (r == 0)
 		r = listen_http(b);
 	if (r < 0)
 		return r;
@@ -251,6 +292,7 @@ struct sonde_backend *sonde_backend_free(struct sonde_backend *b)
 	sonde_inquiry_end_all(b);
 	(void)sonde_grpc_server_free(b->grpc);
 	(void)sonde_httpd_free(b->httpd);
+	(void)sonde_https_free(b->https);
 	(void)sonde_store_free(b->store);
 	(void)sonde_series_table_free(b->series);
 	(void)sonde_ingest_free(b->ingest);

@@ -19,6 +19,9 @@
 #include "io/grpc-server.h"
 
 struct sonde_httpd;
+struct sonde_https;
+struct sonde_https_config;
+struct sonde_tls_config;
 struct sonde_inquiry;
 struct sonde_watch;
 
@@ -28,6 +31,9 @@ struct sonde_backend_config {
 	const char *grpc_address, *http_address;
 	uint16_t grpc_port, http_port;
 	const char *token; /* NULL or "": none */
+	const struct sonde_tls_config
+		*grpc_tls; /* NULL = plain text; borrowed for the call that makes it */
+	const struct sonde_https_config *http_https; /* likewise */
 	uint64_t max_message_bytes;
 	uint64_t max_connections, max_streams;
 	uint64_t max_http_connections;
@@ -50,7 +56,10 @@ struct sonde_backend {
 	struct sonde_series_table *series;
 	struct sonde_ingest *ingest;
 	struct sonde_grpc_server *grpc;
+	struct sonde_https *https;
 	struct sonde_httpd *httpd;
+	uint64_t trouble_ns; /* since when connections that came to nothing are counted */
+	unsigned n_trouble;
 	sd_event_source *tick;
 	struct sonde_watch *watches;	 /* list; see services/control.c */
 	struct sonde_inquiry *inquiries; /* list; see services/inquiry.h */

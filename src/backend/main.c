@@ -10,12 +10,15 @@
 #include <systemd/sd-event.h>
 
 #include "backend/backend.h"
+#include "backend/http/https.h"
 #include "backend/options.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "host/privilege.h"
 #include "io/signals.h"
+#include "io/tls.h"
 
 #define DRAIN_US (2 * 1000 * 1000ULL) /* of the three seconds that a stop may take */
 #define DRAIN_LOOK_US (50 * 1000ULL)
@@ -23,6 +26,7 @@
 struct server {
 	sd_event *event;
 	struct sonde_backend *backend;
+	char *token; /* out of its file; NULL = there is none */
 	uint64_t drain_until_us;
 };
 
@@ -30,6 +34,9 @@ static void server_done(struct server *s)
 {
 	(void)sonde_backend_free(s->backend);
 	(void)sd_event_unref(s->event);
+	if (s->token)
+		explicit_bzero(s->token, strlen(s->token));
+	free(s->token);
 }
 
 /* Calls in flight get their answer; then, or when time is up, the loop ends. */
@@ -118,6 +125,29 @@ static int make_state_dir(const char *path)
 	return 0;
 }
 
+/* Both interfaces; what is borrowed of them ends with the call. */
+static int make_backend(struct server *s, const struct sonde_server_options *o,
+			struct sonde_backend_config *config)
+{
+	const struct sonde_tls_config tls = {
+		.server = true,
+		.ca_file = o->grpc_tls.client_ca_file,
+		.cert_file = o->grpc_tls.cert_file,
+		.key_file = o->grpc_tls.key_file,
+		.require_client = o->grpc_tls.require_client,
+	};
+	const struct sonde_https_config https = {
+		.cert_file = o->http_tls.cert_file,
+		.key_file = o->http_tls.key_file,
+		.client_ca_file = o->http_tls.client_ca_file,
+		.require_client = o->http_tls.require_client,
+	};
+
+	config->grpc_tls = o->grpc_tls.cert_file[0] ? &tls : NULL;
+	config->http_https = o->http_tls.cert_file[0] ? &https : NULL;
+	return sonde_backend_new(s->event, config, &s->backend);
+}
+
 static int start(struct server *s, const struct sonde_server_options *o, const char *rules,
 		 struct sonde_listen *grpc, struct sonde_listen *http)
 {
@@ -151,7 +181,13 @@ static int start(struct server *s, const struct sonde_server_options *o, const c
 	r = make_state_dir(o->state);
 	if (r < 0)
 		return sonde_log_err(r, "cannot make the state folder %s", o->state);
-	return sonde_backend_new(s->event, &config, &s->backend);
+	if (o->token_file[0]) {
+		r = sonde_file_read_line(o->token_file, true, SONDE_SERVER_TOKEN_MAX, &s->token);
+		if (r < 0)
+			return sonde_log_err(r, "cannot read the token from '%s'", o->token_file);
+		config.token = s->token;
+	}
+	return make_backend(s, o, &config);
 }
 
 static void say_address(const struct sonde_listen *l, uint16_t port, char *ret, size_t size)

@@ -3,11 +3,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "io/tls.h"
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
 
@@ -21,15 +24,41 @@ static const struct sonde_option options[] = {
 			  "calls of one connection at a time"),
 	SONDE_OPTION_BYTES(S, "grpc.max_message", max_message_bytes, "16MiB", "64KiB", "64MiB",
 			   "largest message, decompressed"),
+	SONDE_OPTION_PATH(
+		S, "grpc.tls.cert_file", grpc_tls.cert_file, "",
+		"PEM file of the certificate and its chain; set, gRPC is TLS 1.2 or 1.3 only; "
+		"read anew when it changed"),
+	SONDE_OPTION_PATH(
+		S, "grpc.tls.key_file", grpc_tls.key_file, "",
+		"PEM file of its key, without a passphrase; may not be everyone's to read"),
+	SONDE_OPTION_PATH(S, "grpc.tls.client_ca_file", grpc_tls.client_ca_file, "",
+			  "PEM file of who signs clients' certificates; empty = none is asked for"),
+	SONDE_OPTION_BOOL(S, "grpc.tls.require_client", grpc_tls.require_client, "true",
+			  "with client_ca_file: refuse a client without a certificate"),
 	SONDE_OPTION_STRING(S, "http.listen", http_listen, "127.0.0.1:12800", "63",
 			    "address and port of the REST interface; port 0 is any free one"),
 	SONDE_OPTION_UINT(S, "http.max_connections", max_http_connections, "256", "1", "65536",
 			  "connections at a time"),
 	SONDE_OPTION_BYTES(S, "http.max_body", max_body_bytes, "256KiB", "1KiB", "16MiB",
 			   "largest request body"),
+	SONDE_OPTION_PATH(
+		S, "http.tls.cert_file", http_tls.cert_file, "",
+		"PEM file of the certificate and its chain; set, the REST interface is TLS 1.2 or 1.3 only; "
+		"read anew when it changed"),
+	SONDE_OPTION_PATH(
+		S, "http.tls.key_file", http_tls.key_file, "",
+		"PEM file of its key, without a passphrase; may not be everyone's to read"),
+	SONDE_OPTION_PATH(
+		S, "http.tls.client_ca_file", http_tls.client_ca_file, "",
+		"PEM file of who signs clients' certificates, read once; empty = none is asked for"),
+	SONDE_OPTION_BOOL(S, "http.tls.require_client", http_tls.require_client, "true",
+			  "with client_ca_file: refuse a client without a certificate"),
 	SONDE_OPTION_STRING(S, "token", token, "", "255",
 			    "what every call and request must carry; empty for none",
 			    .flags = SONDE_OPTION_SECRET),
+	SONDE_OPTION_PATH(
+		S, "token_file", token_file, "",
+		"file that holds it instead, read at start; may not be everyone's to read"),
 	SONDE_OPTION_PATH(S, "state", state, "/var/lib/sonde-server",
 			  "folder of the database; made if it does not exist"),
 	SONDE_OPTION_PATH(
@@ -84,22 +113,79 @@ int sonde_listen_parse(const char *text, struct sonde_listen *ret)
 	return 0;
 }
 
+_printf_(2, 3) static int refuse(char **ret_error, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(ret_error, fmt, ap);
+	va_end(ap);
+	return n < 0 ? -ENOMEM : -EINVAL;
+}
+
+static int check_listen(const char *key, const char *text, char **ret_error)
+{
+	struct sonde_listen l;
+
+	if (sonde_listen_parse(text, &l) == 0)
+		return 0;
+	return refuse(ret_error, "key '%s': ADDRESS:PORT was expected, an IPv6 address in brackets",
+		      key);
+}
+
+/* Both interfaces: OpenSSL's look at the files; GnuTLS, at start, sees no more in them. */
+static int check_tls(const char *key, const struct sonde_server_tls *t, char **ret_error)
+{
+	const struct sonde_tls_config config = {
+		.server = true,
+		.ca_file = t->client_ca_file,
+		.cert_file = t->cert_file,
+		.key_file = t->key_file,
+		.require_client = t->require_client,
+	};
+	struct sonde_tls_context *tls = NULL;
+	char words[SONDE_TLS_WORDS_MAX];
+	int r;
+
+	if (!t->cert_file[0] && !t->key_file[0] && !t->client_ca_file[0])
+		return 0;
+	r = sonde_tls_context_new(&config, &tls, words);
+	(void)sonde_tls_context_unref(tls);
+	return r < 0 && words[0] ? refuse(ret_error, "key '%s': %s", key, words) : r;
+}
+
+static int check_token(const struct sonde_server_options *o, char **ret_error)
+{
+	char *token = NULL;
+	int r;
+
+	if (!o->token_file[0])
+		return 0;
+	if (o->token[0])
+		return refuse(ret_error, "keys 'token' and 'token_file' are both set");
+	r = sonde_file_read_line(o->token_file, true, SONDE_SERVER_TOKEN_MAX, &token);
+	if (r < 0)
+		return refuse(ret_error, "key 'token_file': cannot read '%s': %s", o->token_file,
+			      sonde_file_error(r, true));
+	explicit_bzero(token, strlen(token));
+	free(token);
+	return 0;
+}
+
 static int check(const void *config, char **ret_error)
 {
 	const struct sonde_server_options *o = config;
-	struct sonde_listen l;
-	const char *bad = NULL;
+	int r;
 
-	if (sonde_listen_parse(o->grpc_listen, &l) < 0)
-		bad = "grpc.listen";
-	else if (sonde_listen_parse(o->http_listen, &l) < 0)
-		bad = "http.listen";
-	if (!bad)
-		return 0;
-	if (asprintf(ret_error, "key '%s': ADDRESS:PORT was expected, an IPv6 address in brackets",
-		     bad) < 0)
-		return -ENOMEM;
-	return -EINVAL;
+	r = check_listen("grpc.listen", o->grpc_listen, ret_error);
+	if (r == 0)
+		r = check_listen("http.listen", o->http_listen, ret_error);
+	if (r == 0)
+		r = check_tls("grpc.tls", &o->grpc_tls, ret_error);
+	if (r == 0)
+		r = check_tls("http.tls", &o->http_tls, ret_error);
+	return r < 0 ? r : check_token(o, ret_error);
 }
 
 const struct sonde_config_spec sonde_server_config_spec = {

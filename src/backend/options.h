@@ -10,9 +10,16 @@
 #include "base/cleanup.h"
 #include "config/config.h"
 
+#define SONDE_SERVER_TOKEN_MAX 255
+
 struct sonde_server_options {
 	char *grpc_listen, *http_listen; /* "127.0.0.1:11800", "[::1]:0" */
-	char *token;
+	char *token, *token_file;
+	struct sonde_server_tls {
+		char *cert_file, *key_file; /* "" = plain text */
+		char *client_ca_file;
+		bool require_client;
+	} grpc_tls, http_tls;
 	char *state, *rules;
 	int log_level; /* index of the names */
 	uint64_t retention_ns, grace_ns, max_task_duration_ns, max_tasks;

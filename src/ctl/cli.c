@@ -21,6 +21,12 @@ static const struct sonde_option options[] = {
 	SONDE_OPTION_STRING(struct sonde_cli_settings, "token", token, NULL, "255",
 			    "sent with every request as Authorization: Bearer",
 			    .flags = SONDE_OPTION_SECRET),
+	SONDE_OPTION_PATH(
+		struct sonde_cli_settings, "ca", ca, NULL,
+		"PEM file of the roots that an https server is checked by; empty = the system's"),
+	SONDE_OPTION_PATH(struct sonde_cli_settings, "cert", cert, NULL,
+			  "PEM file of our own certificate, where the server asks for one"),
+	SONDE_OPTION_PATH(struct sonde_cli_settings, "key", key, NULL, "PEM file of its key"),
 	SONDE_OPTION_ENUM(struct sonde_cli_settings, "output", output, "table", output_names,
 			  "form of what is printed; dot and mermaid are for topology"),
 	SONDE_OPTION_ENUM(struct sonde_cli_settings, "color", color, "auto", color_names,
@@ -139,8 +145,13 @@ static int override_settings(struct sonde_cli *cli)
 	static const struct {
 		const char *flag, *key;
 	} rows[] = {
-		{"server", "server"},	    {"output", "output"},
-		{"color", "color"},	    {"request-timeout", "request_timeout"},
+		{"server", "server"},
+		{"ca", "ca"},
+		{"cert", "cert"},
+		{"key", "key"},
+		{"output", "output"},
+		{"color", "color"},
+		{"request-timeout", "request_timeout"},
 		{"tasks-dir", "tasks_dir"},
 	};
 
@@ -211,6 +222,9 @@ static int open_server(struct sonde_cli *cli)
 	struct sonde_rest_options o = {
 		.server = cli->settings->server,
 		.token = cli->settings->token,
+		.ca = cli->settings->ca,
+		.cert = cli->settings->cert,
+		.key = cli->settings->key,
 		.timeout_ns = cli->settings->request_timeout_ns,
 		.trace = cli->verbose ? cli->err : NULL,
 	};

@@ -45,7 +45,7 @@ enum sonde_cli_color {
 
 /* ~/.config/sonde/config.yaml < SONDE_* < flags. */
 struct sonde_cli_settings {
-	char *server;
+	char *server, *ca, *cert, *key;
 	char *tasks_dir;
 	char *token;
 	uint64_t request_timeout_ns;

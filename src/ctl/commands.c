@@ -4,6 +4,9 @@
 
 const struct sonde_cli_flag sonde_cli_global_flags[] = {
 	{"server", 0, "URL", "the server's REST address"},
+	{"ca", 0, "FILE", "roots that an https server is checked by"},
+	{"cert", 0, "FILE", "our own certificate"},
+	{"key", 0, "FILE", "its key"},
 	{"output", 'o', "FORMAT", "table, wide or json; of topology also dot and mermaid"},
 	{"no-headers", 0, NULL, "tables without their heading"},
 	{"color", 0, "WHEN", "auto, always or never; NO_COLOR is obeyed"},

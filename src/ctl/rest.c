@@ -131,6 +131,26 @@ static int set_options(struct sonde_rest *rest, uint64_t timeout_ns)
 	return 0;
 }
 
+static int set_tls(struct sonde_rest *rest, const struct sonde_rest_options *options)
+{
+	const struct {
+		CURLoption option;
+		const char *value;
+	} rows[] = {
+		{CURLOPT_CAINFO, options->ca},
+		{CURLOPT_SSLCERT, options->cert},
+		{CURLOPT_SSLKEY, options->key},
+	};
+
+	for (size_t i = 0; i < ELEMENTS_OF(rows); i++) {
+		if (rows[i].value && *rows[i].value &&
+		    curl_easy_setopt(rest->curl, rows[i].option, rows[i].value) != CURLE_OK)
+			return -ENOMEM;
+	}
+	(void)curl_easy_setopt(rest->curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	return 0;
+}
+
 static int add_header(struct sonde_rest *rest, const char *line)
 {
 	struct curl_slist *grown = curl_slist_append(rest->headers, line);
@@ -187,6 +207,8 @@ int sonde_rest_new(const struct sonde_rest_options *options, struct sonde_rest *
 		r = add_token(rest, options->token);
 	if (r == 0)
 		r = set_options(rest, options->timeout_ns);
+	if (r == 0)
+		r = set_tls(rest, options);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(rest);
@@ -227,10 +249,28 @@ static bool connected(struct sonde_rest *rest)
 	return us > 0;
 }
 
+/* The curl library's words do not say what the person may have mixed up. */
+static void add_hint(struct sonde_rest *rest, CURLcode code)
+{
+	bool https = strncmp(rest->server, "https:", 6) == 0;
+	const char *hint = NULL;
+	size_t n = strlen(rest->error);
+
+	if (https && code == CURLE_SSL_CONNECT_ERROR && strstr(rest->error, "wrong version"))
+		hint = " (it may speak plain http)";
+	else if (!https && (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR))
+		hint = " (it may speak https)";
+	else if (https && code == CURLE_PEER_FAILED_VERIFICATION && strstr(rest->error, "issuer"))
+		hint = " (see --ca)";
+	if (hint)
+		(void)snprintf(rest->error + n, sizeof(rest->error) - n, "%s", hint);
+}
+
 static int to_errno(struct sonde_rest *rest, CURLcode code)
 {
 	if (!rest->error[0])
 		set_error(rest, curl_easy_strerror(code));
+	add_hint(rest, code);
 	switch (code) {
 	case CURLE_OUT_OF_MEMORY:
 		return -ENOMEM;
@@ -242,6 +282,8 @@ static int to_errno(struct sonde_rest *rest, CURLcode code)
 	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_CONNECT:
 	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_SSL_CERTPROBLEM:
+	case CURLE_SSL_CACERT_BADFILE:
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_URL_MALFORMAT:
 		return -ECONNREFUSED;

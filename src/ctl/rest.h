@@ -20,8 +20,10 @@ struct sonde_rest;
 
 /* @interrupted may be NULL; else it is asked about once a second and ends a request by true. */
 struct sonde_rest_options {
-	const char *server; /* "http://host:port", copied */
-	const char *token;  /* NULL or "" = none; only used in sonde_rest_new() */
+	const char *server;	/* "http://host:port", copied */
+	const char *token;	/* NULL or "" = none; only used in sonde_rest_new() */
+	const char *ca;		/* PEM file of the roots for https, NULL or "" = the system's */
+	const char *cert, *key; /* PEM files of our own certificate, NULL or "" = none */
 	uint64_t timeout_ns;
 	bool (*interrupted)(void *ctx);
 	void *ctx;

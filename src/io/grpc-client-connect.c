@@ -273,6 +273,7 @@ static int add_connection(struct sonde_grpc_client *c, int fd, char *words, size
 		.greet_timeout_ns = GREET_TIMEOUT_NS,
 		.frame_timeout_ns = FRAME_TIMEOUT_NS,
 		.stall_timeout_ns = STALL_TIMEOUT_NS,
+		.client = true,
 		.tls_name = c->tls_name ? c->tls_name : c->addresses[c->at].address.host,
 	};
 	struct sonde_http2_conn_handler handler = {.on_lost = on_lost};

@@ -20,17 +20,23 @@
 /* Parts of messages that all calls together may hold, at least; or four of the largest. */
 #define SONDE_GRPC_SERVER_HELD_BYTES (64U << 20)
 
+#define SONDE_GRPC_SERVER_PEER_MAX 72
+
 struct sonde_grpc_server {
 	sd_event *event;
 	struct sonde_grpc_server_config config;
-	char *token; /* owned, NULL = none is asked for */
+	char *token;			    /* owned, NULL = none is asked for */
+	struct sonde_tls_config tls_config; /* its strings owned */
+	struct sonde_tls_context *tls;	    /* NULL = plain text */
+	uint64_t tls_read_ns;		    /* when its files were last tried */
+	uint64_t shake_due_ns;		    /* handshakes: one each step, a burst ahead of time */
 	const struct sonde_grpc_method *methods;
 	void *ctx;
 	struct sonde_grpc_server_stats stats;
 
 	int listen_fd, spare_fd;
 	uint16_t port;
-	sd_event_source *accept;
+	sd_event_source *accept, *resume;
 	struct sonde_grpc_server_conn *conns;
 	unsigned n_conns;
 	size_t held_bytes;
@@ -40,6 +46,7 @@ struct sonde_grpc_server_conn {
 	struct sonde_grpc_server *server;
 	struct sonde_http2 *h2;
 	struct sonde_http2_conn *io; /* NULL: fed by a test */
+	char peer[SONDE_GRPC_SERVER_PEER_MAX];
 	struct sonde_grpc_server_call *calls;
 	struct sonde_grpc_server_conn *prev, *next;
 };

@@ -23,6 +23,11 @@
 #define STALL_TIMEOUT_NS (30 * SONDE_NS_PER_S)
 #define CONTROL_BURST 1000 /* a client may cancel hundreds of calls at once */
 #define CONTROL_PER_S 100
+/* What a handshake costs (an RSA signature: a millisecond or more) is asked for by anyone: the next ones wait. */
+#define HANDSHAKES_PER_S 100
+#define HANDSHAKES_BURST 100
+#define STEP_NS (SONDE_NS_PER_S / HANDSHAKES_PER_S)
+#define TLS_READ_AGAIN_NS SONDE_NS_PER_S
 #define ANSWER_BYTES_MIN 65536 /* what a slow reader may have waiting on a stream, at least */
 
 struct sonde_grpc_server_conn *sonde_grpc_server_conn_free(struct sonde_grpc_server_conn *c)
@@ -66,9 +71,24 @@ int sonde_grpc_server_conn_new(struct sonde_grpc_server *s, struct sonde_grpc_se
 	return 0;
 }
 
+static void tell(const struct sonde_grpc_server *s, const char *peer, const char *words)
+{
+	if (s->config.on_trouble)
+		s->config.on_trouble(s->ctx, peer, words);
+}
+
 static void on_lost(void *ctx, int error)
 {
-	sonde_grpc_server_conn_free(ctx);
+	struct sonde_grpc_server_conn *c = ctx;
+	const char *words = sonde_http2_conn_words(c->io);
+
+	/* Who connects and goes without a word only looks whether the port is open. */
+	if (words[0] && !sonde_http2_greeted(c->h2) &&
+	    (error != 0 || sonde_http2_conn_heard_ns(c->io) > 0)) {
+		c->server->stats.handshakes_failed++;
+		tell(c->server, c->peer, words);
+	}
+	sonde_grpc_server_conn_free(c);
 }
 
 static bool on_busy(void *ctx)
@@ -81,14 +101,80 @@ static void on_tick(void *ctx, uint64_t now_ns)
 	sonde_grpc_server_calls_tick(ctx, now_ns);
 }
 
+/* TLS */
+
+/* The files may have been replaced; while the new ones will not do, the old ones do. */
+static void refresh_tls(struct sonde_grpc_server *s)
+{
+	struct sonde_tls_context *fresh = NULL;
+	char words[SONDE_TLS_WORDS_MAX];
+	uint64_t now_ns = sonde_mono_ns();
+	int r;
+
+	if (!s->tls || now_ns - s->tls_read_ns < TLS_READ_AGAIN_NS ||
+	    !sonde_tls_context_stale(s->tls))
+		return;
+	s->tls_read_ns = now_ns;
+	r = sonde_tls_context_new(&s->tls_config, &fresh, words);
+	if (r < 0) {
+		tell(s, NULL, words[0] ? words : strerror(-r));
+		return;
+	}
+	sonde_tls_context_unref(s->tls);
+	s->tls = fresh;
+}
+
+/* Return: 0, or how long the next handshake has to wait. */
+static uint64_t handshake_wait_ns(struct sonde_grpc_server *s)
+{
+	uint64_t now_ns = sonde_mono_ns(), ahead_ns;
+
+	if (!s->tls)
+		return 0;
+	if (s->shake_due_ns < now_ns)
+		s->shake_due_ns = now_ns;
+	ahead_ns = s->shake_due_ns - now_ns;
+	return ahead_ns < HANDSHAKES_BURST * STEP_NS ? 0
+						     : ahead_ns - (HANDSHAKES_BURST - 1) * STEP_NS;
+}
+
+static int on_resume(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct sonde_grpc_server *s = userdata;
+
+	return sd_event_source_set_enabled(s->accept, SD_EVENT_ON);
+}
+
+/* Connections stay in the listener's queue meanwhile. */
+static void pause_accepting(struct sonde_grpc_server *s, uint64_t wait_ns)
+{
+	if (sd_event_source_set_time_relative(s->resume, wait_ns / SONDE_NS_PER_US) < 0 ||
+	    sd_event_source_set_enabled(s->resume, SD_EVENT_ONESHOT) < 0)
+		return; /* then it spins: better than a server that accepts no more */
+	(void)sd_event_source_set_enabled(s->accept, SD_EVENT_OFF);
+}
+
+static void peer_text(int fd, char ret[static SONDE_GRPC_SERVER_PEER_MAX])
+{
+	struct sockaddr_storage address;
+	socklen_t n = sizeof(address);
+	char host[SONDE_GRPC_SERVER_PEER_MAX - 2] = "?";
+
+	if (getpeername(fd, (struct sockaddr *)&address, &n) == 0)
+		(void)getnameinfo((struct sockaddr *)&address, n, host, sizeof(host), NULL, 0,
+				  NI_NUMERICHOST);
+	(void)snprintf(ret, SONDE_GRPC_SERVER_PEER_MAX, strchr(host, ':') ? "[%s]" : "%s", host);
+}
+
 /* Takes @fd on success. */
 static int add_connection(struct sonde_grpc_server *s, int fd)
 {
 	_cleanup_(sonde_grpc_server_conn_freep) struct sonde_grpc_server_conn *c = NULL;
-	static const struct sonde_http2_conn_config config = {
+	const struct sonde_http2_conn_config config = {
 		.greet_timeout_ns = GREET_TIMEOUT_NS,
 		.frame_timeout_ns = FRAME_TIMEOUT_NS,
 		.stall_timeout_ns = STALL_TIMEOUT_NS,
+		.tls = s->tls,
 	};
 	struct sonde_http2_conn_handler handler = {
 		.on_lost = on_lost, .on_busy = on_busy, .on_tick = on_tick};
@@ -99,6 +185,7 @@ static int add_connection(struct sonde_grpc_server *s, int fd)
 	r = sonde_grpc_server_conn_new(s, &c);
 	if (r < 0)
 		return r;
+	peer_text(fd, c->peer);
 	handler.ctx = c;
 	r = sonde_http2_conn_new(s->event, fd, c->h2, &config, &handler, &c->io);
 	if (r < 0)
@@ -125,14 +212,21 @@ static int on_accept(sd_event_source *source, int listen_fd, uint32_t revents, v
 {
 	struct sonde_grpc_server *s = userdata;
 
+	refresh_tls(s);
 	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+		uint64_t wait_ns = handshake_wait_ns(s);
 		_cleanup_close_ int fd = -1;
 
+		if (wait_ns > 0) {
+			pause_accepting(s, wait_ns);
+			break;
+		}
 		fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE))
 			shed_connection(s);
 		if (fd < 0)
 			break; /* none left, or one that was gone already */
+		s->shake_due_ns += STEP_NS;
 		if (add_connection(s, fd) < 0) {
 			s->stats.connections_refused++;
 			continue;
@@ -200,6 +294,7 @@ int sonde_grpc_server_alloc(sd_event *event, const struct sonde_grpc_server_conf
 	s->event = sd_event_ref(event);
 	s->config = *config;
 	s->config.address = s->config.token = NULL; /* the caller's */
+	s->config.tls = NULL;
 	s->methods = methods;
 	s->ctx = ctx;
 	if (config->token) {
@@ -209,6 +304,58 @@ int sonde_grpc_server_alloc(sd_event *event, const struct sonde_grpc_server_conf
 	}
 	*ret = TAKE_PTR(s);
 	return 0;
+}
+
+static int take_text(const char *text, const char **ret)
+{
+	if (!text || !*text)
+		return 0;
+	*ret = strdup(text);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int start_tls(struct sonde_grpc_server *s, const struct sonde_tls_config *config)
+{
+	char words[SONDE_TLS_WORDS_MAX];
+	int r;
+
+	if (!config)
+		return 0;
+	s->tls_config.server = true;
+	s->tls_config.require_client = config->require_client;
+	r = take_text(config->ca_file, &s->tls_config.ca_file);
+	if (r == 0)
+		r = take_text(config->cert_file, &s->tls_config.cert_file);
+	if (r == 0)
+		r = take_text(config->key_file, &s->tls_config.key_file);
+	if (r < 0)
+		return r;
+	r = sonde_tls_context_new(&s->tls_config, &s->tls, words);
+	if (r < 0 && words[0])
+		tell(s, NULL, words);
+	return r;
+}
+
+static int start_listening(struct sonde_grpc_server *s,
+			   const struct sonde_grpc_server_config *config)
+{
+	int r;
+
+	s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (s->spare_fd < 0)
+		return -errno;
+	s->listen_fd = listen_on(config->address, config->port);
+	if (s->listen_fd < 0)
+		return s->listen_fd;
+	r = find_port(s->listen_fd, &s->port);
+	if (r < 0)
+		return r;
+	r = sd_event_add_time_relative(s->event, &s->resume, CLOCK_MONOTONIC, 0, 0, on_resume, s);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(s->resume, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_io(s->event, &s->accept, s->listen_fd, EPOLLIN, on_accept, s);
+	return r < 0 ? r : 0;
 }
 
 int sonde_grpc_server_new(sd_event *event, const struct sonde_grpc_server_config *config,
@@ -221,18 +368,10 @@ int sonde_grpc_server_new(sd_event *event, const struct sonde_grpc_server_config
 	assert(config && config->address);
 
 	r = sonde_grpc_server_alloc(event, config, methods, ctx, &s);
-	if (r < 0)
-		return r;
-	s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (s->spare_fd < 0)
-		return -errno;
-	s->listen_fd = listen_on(config->address, config->port);
-	if (s->listen_fd < 0)
-		return s->listen_fd;
-	r = find_port(s->listen_fd, &s->port);
-	if (r < 0)
-		return r;
-	r = sd_event_add_io(event, &s->accept, s->listen_fd, EPOLLIN, on_accept, s);
+	if (r == 0)
+		r = start_tls(s, config->tls);
+	if (r == 0)
+		r = start_listening(s, config);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(s);
@@ -242,6 +381,7 @@ int sonde_grpc_server_new(sd_event *event, const struct sonde_grpc_server_config
 static void stop_listening(struct sonde_grpc_server *s)
 {
 	s->accept = sd_event_source_disable_unref(s->accept);
+	s->resume = sd_event_source_disable_unref(s->resume);
 	if (s->listen_fd >= 0)
 		(void)close(TAKE_FD(s->listen_fd));
 	if (s->spare_fd >= 0)
@@ -261,6 +401,10 @@ struct sonde_grpc_server *sonde_grpc_server_free(struct sonde_grpc_server *s)
 	if (s->token)
 		explicit_bzero(s->token, strlen(s->token));
 	free(s->token);
+	sonde_tls_context_unref(s->tls);
+	free((char *)s->tls_config.ca_file);
+	free((char *)s->tls_config.cert_file);
+	free((char *)s->tls_config.key_file);
 	free(s);
 	return NULL;
 }

@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "io/grpc.h"
+#include "io/tls.h"
 
 struct sonde_grpc_server;
 struct sonde_grpc_server_call;
@@ -49,19 +50,28 @@ struct sonde_grpc_server_config {
 	const char *
 		token; /* metadata `authentication` that every call must carry, or NULL; never logged */
 	bool extension; /* answer with sonde-extension: 1 */
+	/* NULL = plain text. The files are read anew, at a connection, once they changed; bad new ones leave the old in use. */
+	const struct sonde_tls_config *tls;
+	/*
+	 * A connection that came to nothing before it spoke HTTP/2, or certificates that could not be read anew
+	 * (@peer NULL): for a log line. @peer: "10.0.0.1", "[::1]". Not rate-limited: each packet of the world may
+	 * cause one. May be NULL. ctx is the methods'.
+	 */
+	void (*on_trouble)(void *ctx, const char *peer, const char *words);
 };
 
 struct sonde_grpc_server_stats {
 	uint64_t connections, connections_refused;
 	uint64_t calls, calls_failed;
 	uint64_t messages, message_bytes, message_bytes_compressed;
-	uint64_t messages_refused; /* too large, bomb, bad encoding, bad frame */
-	uint64_t protocol_errors;  /* HTTP/2 rules broken; added when the connection ends */
+	uint64_t messages_refused;  /* too large, bomb, bad encoding, bad frame */
+	uint64_t protocol_errors;   /* HTTP/2 rules broken; added when the connection ends */
+	uint64_t handshakes_failed; /* TLS, or no word of HTTP/2 */
 };
 
 /*
  * @methods: {NULL}-ended by path, borrowed for the server's life, called with @ctx. @config's strings are copied.
- * Return: 0, -EINVAL (address or a limit), -ENOMEM, -EADDRINUSE and the like.
+ * Return: 0, -EINVAL (address, a limit, or TLS: on_trouble has the words), -ENOMEM, -EADDRINUSE and the like.
  */
 int sonde_grpc_server_new(sd_event *event, const struct sonde_grpc_server_config *config,
 			  const struct sonde_grpc_method *methods, void *ctx,

@@ -260,6 +260,23 @@ static bool shake_hands(struct sonde_http2_conn *c)
 	return false;
 }
 
+/* A peer that went before it spoke HTTP/2; one that asks for TLS mostly says nothing of it to plain text. */
+static void say_no_greeting(struct sonde_http2_conn *c, int error)
+{
+	const char *why = error ? strerror(-error) : "the peer closed the connection";
+	char words[160];
+
+	if (sonde_http2_greeted(c->h2) || (c->tls && sonde_tls_words(c->tls)[0]))
+		return;
+	if (error == -EPROTO) {
+		say(c, "what the peer says is no HTTP/2");
+		return;
+	}
+	(void)snprintf(words, sizeof(words), "%s before it spoke HTTP/2%s", why,
+		       c->config.client && !c->tls ? ": it may ask for TLS" : "");
+	say(c, words);
+}
+
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct sonde_http2_conn *c = userdata;
@@ -272,13 +289,10 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 		r = read_some(c, &closed);
 	if (r < 0) {
 		(void)send_some(c); /* the GOAWAY that says why, if there is room for it */
+		say_no_greeting(c, r);
 		lose(c, r);
 	} else if (closed) {
-		if (!sonde_http2_greeted(c->h2))
-			say(c,
-			    c->tls ? "the peer closed the connection before it spoke HTTP/2"
-				   : "the peer closed the connection before it spoke HTTP/2: it may "
-				     "ask for TLS");
+		say_no_greeting(c, 0);
 		lose(c, sonde_http2_n_streams(c->h2) > 0 ? -ECONNRESET : 0);
 	} else {
 		flush(c);

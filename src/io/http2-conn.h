@@ -26,6 +26,7 @@ struct sonde_http2_conn_config {
 	uint64_t stall_timeout_ns; /* output waits and the peer takes none: stream, or connection */
 	struct sonde_tls_context *tls; /* NULL = plain text; else the session's (io/tls.h) */
 	const char *tls_name;	       /* client: whom the certificate must name */
+	bool client;		       /* for words only */
 };
 
 struct sonde_http2_conn_handler {

@@ -159,6 +159,8 @@ int sonde_tls_handshake(struct sonde_tls *t)
 	if (r != 0)
 		return r;
 	t->failed = true;
+	if (t->n_first == 0 && t->context->server)
+		return -ECONNRESET; /* it only looked whether the port is open */
 	(void)snprintf(t->words, sizeof(t->words),
 		       "the peer closed the connection during the TLS handshake: %s",
 		       t->n_first == 0 ? "it may not speak TLS"

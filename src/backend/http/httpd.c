@@ -12,14 +12,20 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "backend/http/https.h"
 #include "backend/json.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #define IDLE_TIMEOUT_S 30
 #define CONNECTION_BYTES (32U << 10) /* headers and read buffer of one connection */
 #define LISTEN_BACKLOG 64
 #define ETAG_MAX 20
+/* What a TLS handshake costs is asked for by anyone: beyond it connections are refused. */
+#define HANDSHAKES_PER_S 100
+#define HANDSHAKES_BURST 100
+#define STEP_NS (SONDE_NS_PER_S / HANDSHAKES_PER_S)
 
 struct sonde_httpd {
 	struct sonde_httpd_config config;
@@ -27,6 +33,7 @@ struct sonde_httpd {
 	sd_event_source *io, *timer;
 	uint16_t port;
 	int listen_fd; /* handed back by MHD_quiesce_daemon() */
+	uint64_t shake_due_ns;
 };
 
 struct exchange {
@@ -106,11 +113,27 @@ static bool is_json(const char *type)
 	       (type[16] == '\0' || type[16] == ';' || type[16] == ' ');
 }
 
+static int check_client(const struct sonde_httpd *h, struct MHD_Connection *c,
+			struct sonde_problem *p)
+{
+	const union MHD_ConnectionInfo *info;
+	char words[SONDE_HTTPS_WORDS_MAX];
+
+	if (!h->config.https)
+		return 0;
+	info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	if (sonde_https_check_client(h->config.https, info ? info->tls_session : NULL, words) < 0)
+		return sonde_problem_set(p, 403, NULL, "%s", words);
+	return 0;
+}
+
 /* What is wrong before any route looks. Return: 0, or -EINVAL with the problem set. */
 static int check(struct exchange *x, struct MHD_Connection *c)
 {
 	struct sonde_problem *p = &x->request.problem;
 
+	if (check_client(x->server, c, p) < 0)
+		return -EINVAL;
 	if (!authorized(x->server, c))
 		return sonde_problem_set(p, 401, NULL,
 					 "a token is needed: Authorization: Bearer …");
@@ -379,15 +402,65 @@ static int open_listener(const char *address, uint16_t port, int *ret)
 	return 0;
 }
 
+/* What the library calls for a certificate knows of us by the connection alone. */
+static void on_connection(void *ctx, struct MHD_Connection *c, void **socket_context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	*socket_context = ctx;
+}
+
+static int on_certificate(gnutls_session_t session, const gnutls_datum_t *issuers, int n_issuers,
+			  const gnutls_pk_algorithm_t *algorithms, int n_algorithms,
+			  gnutls_pcert_st **chain, unsigned *n, gnutls_privkey_t *key)
+{
+	struct MHD_Connection *c = gnutls_session_get_ptr(session);
+	const union MHD_ConnectionInfo *info =
+		c ? MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT) : NULL;
+	const struct sonde_httpd *h = info ? info->socket_context : NULL;
+
+	if (!h)
+		return -1;
+	sonde_https_certificate(h->config.https, chain, n, key);
+	return 0;
+}
+
+static enum MHD_Result on_accept(void *ctx, const struct sockaddr *address, socklen_t n)
+{
+	struct sonde_httpd *h = ctx;
+	uint64_t now_ns = sonde_mono_ns();
+
+	if (!h->config.https)
+		return MHD_YES;
+	if (h->shake_due_ns < now_ns)
+		h->shake_due_ns = now_ns;
+	if (h->shake_due_ns - now_ns >= HANDSHAKES_BURST * STEP_NS)
+		return MHD_NO;
+	h->shake_due_ns += STEP_NS;
+	return MHD_YES;
+}
+
 static int start_daemon(struct sonde_httpd *h, int listen_fd)
 {
-	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
-				     0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER,
-				     on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd,
-				     MHD_OPTION_CONNECTION_LIMIT, h->config.max_connections,
-				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-				     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
-				     MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);
+	const char *trust = h->config.https ? sonde_https_trust(h->config.https) : NULL;
+	struct MHD_OptionItem tls[] = {
+		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)SONDE_HTTPS_PRIORITIES},
+		{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)on_certificate},
+		{trust ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, (void *)trust},
+		{MHD_OPTION_END, 0, NULL},
+	};
+	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+
+	if (h->config.https)
+		flags |= MHD_USE_TLS;
+	else
+		tls[0] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+	h->daemon = MHD_start_daemon(
+		flags, 0, on_accept, h, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_library_log,
+		NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+		h->config.max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION,
+		on_connection, h, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 	return h->daemon ? 0 : -EIO;
 }
 

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 
 struct sonde_httpd;
+struct sonde_https;
 struct MHD_Connection;
 
 #define SONDE_HTTP_PATH_MAX 1024
@@ -48,7 +49,8 @@ struct sonde_httpd_config {
 	uint16_t port; /* 0 = any */
 	unsigned max_connections;
 	size_t max_body_bytes;
-	const char *token; /* NULL = none; never logged */
+	const char *token;	   /* NULL = none; never logged */
+	struct sonde_https *https; /* borrowed; NULL = plain text */
 	/* One request; fills status and answer, or problem, or sets waits. */
 	void (*handle)(void *ctx, struct sonde_http_request *req);
 	/* The request is gone though it waits: forget it. */
