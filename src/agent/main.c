@@ -11,6 +11,7 @@
 
 #include "agent/agent.h"
 #include "agent/doctor.h"
+#include "agent/import-rover.h"
 #include "agent/options.h"
 #include "agent/probe-client.h"
 #include "base/log.h"
@@ -50,7 +51,8 @@ static bool has_flag(int argc, char *const *argv, const char *name)
 static bool needs_probe(int argc, char *const *argv)
 {
 	static const char *const alone[] = {"help",	   "version",	     "check-config",
-					    "dump-config", "dump-reference", "idle-proof"};
+					    "dump-config", "dump-reference", "idle-proof",
+					    "import-rover"};
 
 	for (size_t i = 0; i < ELEMENTS_OF(alone); i++) {
 		if (has_flag(argc, argv, alone[i]))
@@ -123,6 +125,18 @@ static void make_state_dir(int argc, char *const *argv)
 				     SONDE_PROBE_STATE_DIR);
 }
 
+/* Nothing of this machine is asked. */
+static int import_rover(const char *path)
+{
+	int r = sonde_privilege_drop_all();
+
+	if (r < 0) {
+		(void)sonde_log_err(r, "cannot drop the capabilities");
+		return 1;
+	}
+	return sonde_import_rover_file(path);
+}
+
 static int start_probe(int argc, char *const *argv, struct sonde_probe_client **ret)
 {
 	const struct sonde_probe_client_config config = {
@@ -183,12 +197,16 @@ int main(int argc, char **argv)
 	_cleanup_(sonde_config_args_freep) struct sonde_config_args *args = NULL;
 	void *config = NULL;
 	int r, status = 1;
+	const char *rover;
 	bool json;
 
 	sonde_log_set_program("sonde-agent");
 	argc = take_output_option(argc, argv, &json);
 	if (has_flag(argc, argv, "idle-proof") && !has_flag(argc, argv, "help"))
 		return exec_idle_proof(argc, argv, json) < 0 ? 1 : 0;
+	rover = flag_value(argc, argv, "import-rover");
+	if (rover && !has_flag(argc, argv, "help"))
+		return import_rover(rover);
 	if (needs_probe(argc, argv) && start_probe(argc, argv, &probe) < 0)
 		return 1;
 	r = sonde_privilege_drop_all();

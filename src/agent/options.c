@@ -134,6 +134,9 @@ static const struct sonde_config_action actions[] = {
 	 ")"},
 	{"doctor", NULL, "say which metric has which probe on this kernel, and why not"},
 	{"idle-proof", NULL, "ask the kernel whether anything of ours is left loaded"},
+	{"import-rover", "FILE",
+	 "print the agent.yaml that a configuration of SkyWalking Rover comes to, its ROVER_* "
+	 "variables included; - is standard input"},
 	{"check-bpf", NULL, "say whether BPF may be used; exit status 8 if not"},
 	{"json", NULL,
 	 "with --doctor, --idle-proof and --check-bpf: answer in JSON (also: -o json)"},
