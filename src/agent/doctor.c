@@ -12,6 +12,7 @@
 #include "base/log.h"
 
 #define PROBES_MAX 256
+#define MIB (1024.0 * 1024)
 #define PLAN_NS (80 * SONDE_NS_PER_S) /* an emulated machine verifies slowly */
 #define WAIT_NS (90 * SONDE_NS_PER_S)
 
@@ -151,7 +152,7 @@ static json_t *probe_json(const struct sonde_probe_probe *p)
 {
 	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:I, s:I, s:s}", "metrics",
 			 p->metrics, "probe", p->name, "state",
-			 sonde_probe_probe_state_name(p->state), "core", (int)(p->core != 0),
+			 sonde_probe_plan_state_name(p->state), "core", (int)(p->core != 0),
 			 "reason", p->reason, "less", p->less, "per", p->per, "target_ns",
 			 (json_int_t)p->target_ns, "other_ns", (json_int_t)p->other_ns,
 			 "capability", p->capability);
@@ -177,10 +178,9 @@ static void print_plan_json(const struct doctor *d, bool ok)
 static void print_bpf(const struct doctor *d)
 {
 	if (d->hello.bpf_error)
-		(void)printf("BPF is refused: %s (%s)\n", strerror((int)d->hello.bpf_error),
-			     d->hello.missing);
+		(void)printf("bpf        refused, missing: %s\n", d->hello.missing);
 	else
-		(void)printf("BPF may be used.\n");
+		(void)printf("bpf        may be used\n");
 }
 
 /* The plan is made of what the kernel has; without leave to use BPF nothing of it is to be had. */
@@ -205,70 +205,117 @@ static void print_ns(uint32_t ns)
 {
 	char text[16] = "-";
 
-	if (ns)
-		(void)snprintf(text, sizeof(text), "%u ns", ns);
-	(void)printf("  %8s", text);
+	if (ns >= 1000)
+		(void)snprintf(text, sizeof(text), "%.2fus", (double)ns / 1000);
+	else if (ns)
+		(void)snprintf(text, sizeof(text), "%uns", ns);
+	(void)printf("  %7s", text);
 }
 
-/* Nothing is attached by asking. */
-static const char *plan_state(const struct sonde_probe_probe *p)
+/* One behind the last alternative of the metric that is at @first. */
+static size_t group_end(const struct doctor *d, size_t first)
 {
-	return p->state == SONDE_PROBE_ATTACHED ? "chosen" : sonde_probe_probe_state_name(p->state);
+	size_t end = first + 1;
+
+	while (end < d->n && strcmp(d->probes[end].metrics, d->probes[first].metrics) == 0)
+		end++;
+	return end;
+}
+
+/* NULL: nothing measures it. */
+static const struct sonde_probe_probe *chosen(const struct doctor *d, size_t first, size_t end)
+{
+	for (size_t i = first; i < end; i++) {
+		if (d->probes[i].state == SONDE_PROBE_ATTACHED)
+			return &d->probes[i];
+	}
+	return NULL;
+}
+
+/* Why no better one measures it, and what is lost by that. */
+static void print_why(const struct doctor *d, size_t first, size_t end,
+		      const struct sonde_probe_probe *best)
+{
+	const char *joint = "";
+
+	if (best && best->reason[0]) {
+		(void)printf("%s", best->reason);
+		joint = "; ";
+	}
+	for (size_t i = first; i < end; i++) {
+		const struct sonde_probe_probe *p = &d->probes[i];
+
+		if (p == best || p->state == SONDE_PROBE_SPARE || !p->reason[0])
+			continue;
+		(void)printf("%s%s: %s", joint, p->name, p->reason);
+		joint = "; ";
+	}
+	if (best && best->less[0]) {
+		(void)printf("%swithout %s", joint, best->less);
+		joint = "; ";
+	}
+	(void)printf("%s\n", *joint ? "" : "-");
+}
+
+/* Column by column as `sonde doctor` has it. */
+static void print_probes(const struct doctor *d)
+{
+	int metrics = wider(0, "METRIC"), name = wider(0, "replaced"), per = wider(0, "PER");
+
+	for (size_t i = 0; i < d->n; i++) {
+		metrics = wider(metrics, d->probes[i].metrics);
+		if (d->probes[i].state != SONDE_PROBE_ATTACHED)
+			continue;
+		name = wider(name, d->probes[i].name);
+		per = wider(per, d->probes[i].per);
+	}
+	(void)printf("\nProbes\n%-*s  %-*s  %7s  %7s  %-*s  %s\n", metrics, "METRIC", name, "PROBE",
+		     "COST", "OTHERS", per, "PER", "WHY");
+	for (size_t i = 0, end; i < d->n; i = end) {
+		const struct sonde_probe_probe *best;
+
+		end = group_end(d, i);
+		best = chosen(d, i, end);
+		(void)printf("%-*s  %-*s", metrics, d->probes[i].metrics, name,
+			     best ? best->name : sonde_probe_plan_state_name(d->probes[i].state));
+		print_ns(best ? best->target_ns : 0);
+		print_ns(best ? best->other_ns : 0);
+		(void)printf("  %-*s  ", per, best ? best->per : "-");
+		print_why(d, i, end, best);
+	}
 }
 
 static void print_verdict(const struct doctor *d, bool ok)
 {
-	const char *before = "";
-
+	(void)printf("\nverdict    ");
 	if (ok) {
-		(void)printf("Every core metric has a probe.\n");
+		(void)printf("every core metric has a probe\n");
 		return;
 	}
-	(void)printf("A core metric has no probe here; tasks that need it are refused: ");
+	if (d->refused[0]) {
+		(void)printf("%s\n", d->refused);
+		return;
+	}
 	for (size_t i = 0; i < d->n; i++) {
 		const struct sonde_probe_probe *p = &d->probes[i];
 
 		if (!p->core || p->state != SONDE_PROBE_ABSENT)
 			continue;
-		if (i > 0 && strcmp(p->metrics, d->probes[i - 1].metrics) == 0)
-			continue; /* another alternative of the same */
-		(void)printf("%s%s", before, p->metrics);
-		before = "; ";
+		(void)printf("no probe for %s: %s; tasks are refused\n", p->metrics, p->reason);
+		return;
 	}
-	(void)printf("%s.\n", *before ? "" : "all");
+	(void)printf("no probe at all; tasks are refused\n");
 }
 
 static void print_plan(const struct doctor *d, bool ok)
 {
-	int metrics = wider(0, "METRIC"), name = wider(0, "PROBE"), per = wider(0, "PER");
-
-	for (size_t i = 0; i < d->n; i++) {
-		metrics = wider(metrics, d->probes[i].metrics);
-		name = wider(name, d->probes[i].name);
-		per = wider(per, d->probes[i].per);
-	}
-	(void)printf("%-*s  %-*s  %-8s  %8s  %8s  %-*s  %s\n", metrics, "METRIC", name, "PROBE",
-		     "STATE", "COST", "OTHERS", per, "PER", "REASON");
-	for (size_t i = 0; i < d->n; i++) {
-		const struct sonde_probe_probe *p = &d->probes[i];
-
-		/* A better one measures it: nothing is to be done. */
-		if (p->state == SONDE_PROBE_SPARE)
-			continue;
-		(void)printf("%-*s  %-*s  %-8s", metrics, p->metrics, name, p->name, plan_state(p));
-		print_ns(p->target_ns);
-		print_ns(p->other_ns);
-		(void)printf("  %-*s  %s%s%s%s\n", per, p->per, p->reason,
-			     p->reason[0] && p->less[0] ? "; " : "", p->less[0] ? "without " : "",
-			     p->less);
-	}
-	(void)printf("\n");
 	print_bpf(d);
 	if (d->map_bytes)
-		(void)printf("Maps take %.1f MB, %.1f MB when every table is full.\n",
-			     (double)d->map_bytes / 1e6, (double)d->map_bytes_full / 1e6);
-	if (d->refused[0])
-		(void)printf("No plan can be made: %s\n", d->refused);
+		(void)printf(
+			"maps       %.1f MiB of kernel memory, %.1f MiB when every table is full\n",
+			(double)d->map_bytes / MIB, (double)d->map_bytes_full / MIB);
+	if (d->n > 0)
+		print_probes(d);
 	print_verdict(d, ok);
 }
 

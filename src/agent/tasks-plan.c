@@ -40,7 +40,7 @@ static void fill_probes(const struct sonde_task *t, struct answer *a)
 		sonde__v1__plan_probe__init(to);
 		to->metrics = sonde_wire_text(from->metrics);
 		to->name = sonde_wire_text(from->name);
-		to->state = sonde_wire_text(sonde_probe_probe_state_name(from->state));
+		to->state = sonde_wire_text(sonde_probe_plan_state_name(from->state));
 		to->core = from->core != 0;
 		to->reason = sonde_wire_text(from->reason);
 		to->less = sonde_wire_text(from->less);

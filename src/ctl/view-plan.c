@@ -65,7 +65,7 @@ static void cell_why(struct sonde_table *t, const json_t *probes, size_t first, 
 
 static enum sonde_style style_of(const json_t *probe)
 {
-	if (is_state(probe, "attached"))
+	if (is_state(probe, "chosen"))
 		return SONDE_STYLE_GREEN;
 	return is_state(probe, "absent") ? SONDE_STYLE_RED : SONDE_STYLE_DIM;
 }
@@ -75,7 +75,7 @@ static void metric_row(struct sonde_table *t, const json_t *probes, size_t first
 	const json_t *shown = json_array_get(probes, first), *chosen = NULL;
 
 	for (size_t i = first; i < end && !chosen; i++) {
-		if (is_state(json_array_get(probes, i), "attached"))
+		if (is_state(json_array_get(probes, i), "chosen"))
 			chosen = shown = json_array_get(probes, i);
 	}
 	sonde_cell_text(t, shown, "metrics");
@@ -152,6 +152,18 @@ static void line(struct sonde_cli *cli, const char *label, const char *text)
 	(void)fputc('\n', cli->out);
 }
 
+/* As sonde-agent --doctor has it. */
+static void view_bpf(struct sonde_cli *cli, const json_t *plan)
+{
+	if (*text_of(plan, "missing")) {
+		(void)fprintf(cli->out, "%-10s refused, missing: ", "bpf");
+		sonde_view_text(cli, text_of(plan, "missing"));
+		(void)fputc('\n', cli->out);
+	} else if (json_array_size(json_object_get(plan, "probes")) > 0) {
+		line(cli, "bpf", "may be used");
+	}
+}
+
 static void view_memory(struct sonde_cli *cli, const json_t *plan)
 {
 	char start[SONDE_UNIT_MAX], full[SONDE_UNIT_MAX];
@@ -169,8 +181,7 @@ int sonde_view_plan(struct sonde_cli *cli, const json_t *plan, bool task)
 	int status = 0;
 
 	line(cli, "agent", text_of(plan, "agent_id"));
-	if (*text_of(plan, "missing"))
-		line(cli, "missing", text_of(plan, "missing"));
+	view_bpf(cli, plan);
 	view_memory(cli, plan);
 	cli->headed = true;
 	if (task)

@@ -44,6 +44,11 @@ const char *sonde_probe_probe_state_name(uint32_t state)
 	return state < _SONDE_PROBE_PROBE_STATE_MAX ? probe_state_names[state] : "?";
 }
 
+const char *sonde_probe_plan_state_name(uint32_t state)
+{
+	return state == SONDE_PROBE_ATTACHED ? "chosen" : sonde_probe_probe_state_name(state);
+}
+
 static bool needs_slot(uint32_t type)
 {
 	return type == SONDE_PROBE_TASK_ADMIT || type == SONDE_PROBE_TARGET_ADD ||

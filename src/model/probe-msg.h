@@ -271,6 +271,8 @@ enum sonde_probe_probe_state {
 };
 /* "absent", "attached", …; "?" for others. */
 const char *sonde_probe_probe_state_name(uint32_t state);
+/* The same in a plan, by which nothing is attached: "chosen" for ATTACHED. */
+const char *sonde_probe_plan_state_name(uint32_t state);
 
 struct sonde_probe_pid {
 	uint32_t n;

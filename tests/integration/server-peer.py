@@ -75,7 +75,7 @@ def plan(agent, question, probes=(), targets=(), **more):
 
 class Questions(WithServer):
     ANSWER = "/sonde.v1.TaskControlService/answer"
-    PROBES = (("connections", "tp_btf/x", "attached", True), ("calls", "fentry/y", "absent", False))
+    PROBES = (("connections", "tp_btf/x", "chosen", True), ("calls", "fentry/y", "absent", False))
 
     def watching(self, name="agent-1"):
         agent = self.agent(name)
@@ -116,7 +116,7 @@ class Questions(WithServer):
         self.assertEqual((status, got["ok"], got["answered"], got["map_bytes"], got["map_bytes_full"]),
                          (200, True, True, 7, 9))
         self.assertEqual([(p["probe"], p["state"], p["core"], p["target_ns"]) for p in got["probes"]],
-                         [("tp_btf/x", "attached", True, 100), ("fentry/y", "absent", False, 100)])
+                         [("tp_btf/x", "chosen", True, 100), ("fentry/y", "absent", False, 100)])
         # The question is answered: nobody can answer it again.
         self.assertEqual(agent.call(self.ANSWER, plan("agent-1", ident)).status, NOT_FOUND)
 
