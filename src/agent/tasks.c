@@ -176,8 +176,8 @@ static int put(struct sonde_tasks *tasks, struct sonde_spec *spec, int slot)
 	if (r < 0)
 		return r;
 	if (wait_ms > 0)
-		sonde_task_set_state(t, SONDE_TASK_ACCEPTED, "starts in %lld ms",
-				     (long long)wait_ms);
+		sonde_task_set_state(t, SONDE_TASK_ACCEPTED, "starts in %.1f s",
+				     (double)wait_ms / 1000);
 	else
 		sonde_task_set_state(t, SONDE_TASK_ACCEPTED, "taken from the server");
 	tasks->slots[slot] = t;

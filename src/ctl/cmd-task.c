@@ -59,13 +59,24 @@ static void cell_duration(struct sonde_table *t, const json_t *task)
 		sonde_table_add(t, NULL);
 }
 
+/* When it began, or is to begin. */
+static void cell_start(const struct sonde_cli *cli, struct sonde_table *t, const json_t *task)
+{
+	char text[SONDE_UNIT_MAX];
+	int64_t wall_ms;
+
+	if (sonde_view_starts_at(task, &wall_ms))
+		sonde_table_addf(t, "at %s", sonde_time_local(wall_ms, cli->settings->utc, text));
+	else
+		sonde_cell_time(t, cli, task, "started");
+}
+
 int sonde_cli_task_list(struct sonde_cli *cli)
 {
 	static const struct sonde_column columns[] = {
-		{"TASK", false, false},	   {"NAME", false, true},
-		{"PRESET", false, false},  {"STATE", false, false},
-		{"CREATED", false, false}, {"DURATION", true, false},
-		{"REASON", false, true},   {NULL}};
+		{"TASK", false, false},	   {"NAME", false, true},     {"PRESET", false, false},
+		{"STATE", false, false},   {"CREATED", false, false}, {"START", false, false},
+		{"DURATION", true, false}, {"REASON", false, true},   {NULL}};
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
 	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
 	const json_t *tasks;
@@ -88,6 +99,7 @@ int sonde_cli_task_list(struct sonde_cli *cli)
 		sonde_cell_text(t, row, "preset");
 		sonde_cell_state(t, row, "state");
 		sonde_cell_time(t, cli, row, "created");
+		cell_start(cli, t, row);
 		cell_duration(t, row);
 		sonde_cell_text(t, row, "reason");
 	}
@@ -108,6 +120,16 @@ static void head_line(struct sonde_cli *cli, const json_t *task, const char *lab
 	(void)fputc('\n', cli->out);
 }
 
+static void head_start(struct sonde_cli *cli, const json_t *task)
+{
+	char text[SONDE_UNIT_MAX];
+	int64_t wall_ms;
+
+	if (sonde_view_starts_at(task, &wall_ms))
+		(void)fprintf(cli->out, "%-10s %s\n", "starts",
+			      sonde_time_local(wall_ms, cli->settings->utc, text));
+}
+
 static int print_task(struct sonde_cli *cli, const json_t *task)
 {
 	int status;
@@ -117,6 +139,7 @@ static int print_task(struct sonde_cli *cli, const json_t *task)
 	head_line(cli, task, "name", "name");
 	head_line(cli, task, "preset", "preset");
 	head_line(cli, task, "state", "state");
+	head_start(cli, task);
 	head_line(cli, task, "reason", "reason");
 	head_line(cli, task, "asked by", "created_by");
 	sonde_view_heading(cli, "Time line");

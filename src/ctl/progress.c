@@ -126,6 +126,30 @@ static int append_loss(const json_t *ledger, struct sonde_buf *ret)
 	return sonde_buf_printf(ret, "   %s lost", sonde_unit_count(lost, a));
 }
 
+/* What is waited for, as long as there is no number to show. False: there is. */
+static bool append_wait(const json_t *task, int64_t now_wall_ms, struct sonde_buf *ret, int *ret_r)
+{
+	const json_t *reports = json_object_get(task, "reports");
+	int64_t start_ms, interval_ms;
+	char clock[SONDE_UNIT_MAX];
+
+	interval_ms = json_integer_value(json_object_get(task, "report_interval_ms"));
+	if (sonde_view_starts_at(task, &start_ms)) {
+		int64_t left_ms = start_ms > now_wall_ms ? start_ms - now_wall_ms : 0;
+
+		*ret_r = sonde_buf_printf(ret, "waiting for its start, in %s",
+					  sonde_unit_clock(left_ms, clock));
+	} else if (elapsed_ms(task, now_wall_ms) == 0) {
+		*ret_r = sonde_buf_printf(ret, "waiting for the agent to attach");
+	} else if (json_integer_value(json_object_get(reports, "received")) == 0) {
+		*ret_r = sonde_buf_printf(ret, "waiting for the first report (%.3g s)",
+					  (double)interval_ms / 1000);
+	} else {
+		return false;
+	}
+	return true;
+}
+
 int sonde_progress_numbers(const json_t *task, const json_t *topology, const json_t *ledger,
 			   int64_t now_wall_ms, struct sonde_buf *ret)
 {
@@ -136,10 +160,8 @@ int sonde_progress_numbers(const json_t *task, const json_t *topology, const jso
 	int64_t elapsed = elapsed_ms(task, now_wall_ms);
 	int r = 0;
 
-	if (topology)
+	if (!append_wait(task, now_wall_ms, ret, &r) && topology)
 		r = append_traffic(topology, ret);
-	else
-		r = sonde_buf_printf(ret, "no report yet");
 	if (r == 0 && ledger)
 		r = append_loss(ledger, ret);
 	if (r == 0 && elapsed > 0)
@@ -160,10 +182,12 @@ static unsigned int columns(void)
 /* One line that cannot wrap: a wrapped one could not be drawn over. */
 static void draw(struct sonde_progress *p, const char *line, enum sonde_style style)
 {
-	size_t n = sonde_term_fit(line, columns() - 1);
+	size_t room = columns() - 1;
+	bool cut = sonde_term_width(line) > room;
 
-	(void)fprintf(p->cli->err, "\r\033[K%s%.*s%s\n",
-		      p->cli->err_color ? sonde_style_start(style) : "", (int)n, line,
+	(void)fprintf(p->cli->err, "\r\033[K%s%.*s%s%s\n",
+		      p->cli->err_color ? sonde_style_start(style) : "",
+		      (int)sonde_term_fit(line, cut ? room - 1 : room), line, cut ? "…" : "",
 		      p->cli->err_color ? SONDE_STYLE_END : "");
 }
 

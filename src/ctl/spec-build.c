@@ -10,6 +10,8 @@
 #include "ctl/fetch.h"
 #include "ctl/spec.h"
 #include "ctl/target.h"
+#include "ctl/units.h"
+#include "ctl/view.h"
 
 #define DEFAULT_PRESET "network"
 
@@ -258,6 +260,8 @@ int sonde_cli_send_spec(struct sonde_cli *cli, json_t *spec, struct sonde_rest_a
 			const char **ret_id)
 {
 	_cleanup_free_ char *body = json_dumps(spec, JSON_COMPACT);
+	char text[SONDE_UNIT_MAX];
+	int64_t start_ms;
 	const char *id;
 	int status;
 
@@ -271,5 +275,8 @@ int sonde_cli_send_spec(struct sonde_cli *cli, json_t *spec, struct sonde_rest_a
 	if (!id)
 		return sonde_cli_fail(cli, SONDE_CLI_INTERNAL, "the server gave no task id");
 	*ret_id = id;
+	if (sonde_view_starts_at(ret->json, &start_ms))
+		sonde_cli_note(cli, "task %s starts at %s", id,
+			       sonde_time_local(start_ms, cli->settings->utc, text));
 	return 0;
 }

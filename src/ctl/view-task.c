@@ -28,6 +28,18 @@ bool sonde_view_never_ran(const json_t *task)
 	return json_is_object(task);
 }
 
+bool sonde_view_starts_at(const json_t *task, int64_t *ret_wall_ms)
+{
+	const json_t *spec = json_object_get(task, "spec");
+	json_int_t ms = json_integer_value(json_object_get(spec, "startWallMs"));
+
+	if (ms <= 0 || json_is_string(json_object_get(task, "started")) ||
+	    json_is_string(json_object_get(task, "ended")))
+		return false;
+	*ret_wall_ms = ms;
+	return true;
+}
+
 int sonde_view_timeline(struct sonde_cli *cli, const json_t *task)
 {
 	static const struct sonde_column columns[] = {{"AT", false, false},

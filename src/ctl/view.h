@@ -38,6 +38,8 @@ void sonde_cell_state(struct sonde_table *t, const json_t *object, const char *k
 /* Of a task as GET /tasks/{id} gives it. */
 /* Whether it never was in state running: then there is nothing that it could have measured. */
 bool sonde_view_never_ran(const json_t *task);
+/* When it is to start, of a task that was given a time (--at) and has not begun. False: none. */
+bool sonde_view_starts_at(const json_t *task, int64_t *ret_wall_ms);
 int sonde_view_timeline(struct sonde_cli *cli, const json_t *task);
 int sonde_view_targets(struct sonde_cli *cli, const json_t *task);
 int sonde_view_probes(struct sonde_cli *cli, const json_t *task);

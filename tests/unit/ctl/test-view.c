@@ -378,6 +378,34 @@ static void the_progress_line_shows_state_time_and_bar(void **state)
 	json_decref(ledger);
 }
 
+static void assert_numbers(json_t *task, const char *expected)
+{
+	_cleanup_buf_ struct sonde_buf numbers = SONDE_BUF_INIT(4096);
+	json_t *topology = json_pack("{s:[]}", "edges");
+
+	assert_non_null(task);
+	assert_ok(sonde_progress_numbers(task, topology, NULL, 1767225600000, &numbers));
+	assert_string_equal(sonde_buf_str(&numbers), expected);
+	json_decref(topology);
+	json_decref(task);
+}
+
+static void without_numbers_it_says_what_is_waited_for(void **state)
+{
+	assert_numbers(json_pack("{s:s, s:n, s:{s:I}}", "state", "accepted", "started", "spec",
+				 "startWallMs", (json_int_t)1767225600000 + 65000),
+		       "waiting for its start, in 01:05");
+	assert_numbers(json_pack("{s:s, s:n, s:{}}", "state", "attaching", "started", "spec"),
+		       "waiting for the agent to attach");
+	assert_numbers(json_pack("{s:s, s:s, s:i, s:{s:i}}", "state", "running", "started",
+				 "2025-12-31T23:59:59.000Z", "report_interval_ms", 2000, "reports",
+				 "received", 0),
+		       "waiting for the first report (2 s)   agent cpu 0.0%");
+	assert_numbers(json_pack("{s:s, s:s, s:{s:i}}", "state", "running", "started",
+				 "2025-12-31T23:59:59.000Z", "reports", "received", 1),
+		       "edges 0  0 B  retrans 0 (0.0%)  drops 0   agent cpu 0.0%");
+}
+
 static int verdict(const char *task_state, const char *reason, const char *code)
 {
 	json_t *task = json_pack("{s:s, s:s, s:s, s:s*}", "id", "t1", "state", task_state, "reason",
@@ -439,6 +467,7 @@ int main(void)
 		cmocka_unit_test(graphs_cannot_be_broken_out_of),
 		cmocka_unit_test(each_end_has_retransmits_and_drops_of_its_own),
 		cmocka_unit_test(the_progress_line_shows_state_time_and_bar),
+		cmocka_unit_test(without_numbers_it_says_what_is_waited_for),
 		cmocka_unit_test(a_final_state_has_its_exit_status),
 		cmocka_unit_test(ids_cannot_leave_their_place_in_the_path),
 	};
