@@ -144,6 +144,13 @@ static void on_ids(void *ctx)
 	sonde_tasks_processes_changed(a->tasks);
 }
 
+static void on_back(void *ctx)
+{
+	struct agent *a = ctx;
+
+	sonde_task_query_soon(a->query);
+}
+
 static int on_scan(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct agent *a = userdata;
@@ -183,6 +190,14 @@ static void on_poll_hint(void *ctx)
 	struct agent *a = ctx;
 
 	sonde_task_query_soon(a->query);
+}
+
+static void on_control_lost(void *ctx)
+{
+	struct agent *a = ctx;
+
+	if (!a->draining)
+		sonde_registrar_soon(a->registrar);
 }
 
 struct question {
@@ -356,6 +371,7 @@ static int make_processes(struct agent *a)
 			.heartbeat_ns = a->config->heartbeat_ns,
 			.deadline_ns = a->config->backend_deadline_ns,
 			.on_ids = on_ids,
+			.on_back = on_back,
 			.ctx = a,
 		};
 
@@ -411,6 +427,7 @@ static int make_tasks(struct agent *a)
 		.on_stop = on_stop,
 		.on_extend = on_extend,
 		.on_poll = on_poll_hint,
+		.on_lost = on_control_lost,
 		.on_question = on_question,
 		.ctx = a,
 	};

@@ -25,7 +25,7 @@ int sonde_control_new(const struct sonde_control_config *config, struct sonde_co
 	struct sonde_control *c;
 
 	assert(config && config->client && config->on_stop && config->on_extend &&
-	       config->on_poll && config->on_question && ret);
+	       config->on_poll && config->on_lost && config->on_question && ret);
 
 	c = calloc(1, sizeof(*c));
 	if (!c)
@@ -77,6 +77,8 @@ static void on_done(void *ctx, const struct sonde_grpc_result *result)
 		(void)sonde_log_warn(
 			0, "the server has no control call: tasks cannot be stopped early");
 	}
+	if (result->status != SONDE_GRPC_UNIMPLEMENTED && result->status != SONDE_GRPC_CANCELLED)
+		c->config.on_lost(c->config.ctx);
 }
 
 static void on_taken(void *ctx, const struct sonde_grpc_result *result,

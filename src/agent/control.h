@@ -23,6 +23,7 @@ struct sonde_control_config {
 	void (*on_stop)(void *ctx, const char *task_id, const char *reason);
 	void (*on_extend)(void *ctx, const char *task_id, int64_t end_wall_ms);
 	void (*on_poll)(void *ctx); /* a task waits: ask now */
+	void (*on_lost)(void *ctx); /* the call ended, the server may have too */
 	/* @id: at most SONDE_CONTROL_ID_MAX. @spec: JSON, "" = the doctor's. Answered by sonde_control_answer(). */
 	void (*on_question)(void *ctx, const char *id, const char *spec);
 	void *ctx;

@@ -31,6 +31,7 @@ struct sonde_registrar {
 	bool again;    /* something new came while a report was under way */
 	bool full_due; /* the backend may have forgotten us */
 	bool said;     /* the failure was logged */
+	bool away;     /* it did not answer, or may not */
 	bool full;     /* the report under way is of all */
 	uint64_t pinged_ns;
 	uint64_t told[TOLD_MAX]; /* hashes */
@@ -102,10 +103,12 @@ static void note_result(struct sonde_registrar *r, const char *what,
 	if (result->status == SONDE_GRPC_OK) {
 		if (r->said)
 			sonde_log_info("backend answers again");
-		r->said = false;
+		if (r->away)
+			r->config.on_back(r->config.ctx);
+		r->said = r->away = false;
 		return;
 	}
-	r->full_due = true;
+	r->full_due = r->away = true;
 	/* Sooner than the next heartbeat: without it a server that was away knows no process to give tasks for. */
 	if (r->config.heartbeat_ns > AGAIN_NS && may_pass(result->status))
 		(void)sd_event_source_set_time_relative(r->timer, AGAIN_NS / SONDE_NS_PER_US);
@@ -449,6 +452,17 @@ static void report(struct sonde_registrar *r, bool all)
 				     "cannot report processes, trying again at the next heartbeat");
 }
 
+void sonde_registrar_soon(struct sonde_registrar *r)
+{
+	/* Many agents lost the same server: each comes at its own time. */
+	uint64_t spread = sonde_hash(r->config.agent_id, strlen(r->config.agent_id), 0) % 750;
+
+	r->full_due = r->away = true;
+	(void)sd_event_source_set_time_relative(r->timer,
+						(250 + spread) * SONDE_NS_PER_MS / SONDE_NS_PER_US);
+	(void)sd_event_source_set_enabled(r->timer, SD_EVENT_ONESHOT);
+}
+
 void sonde_registrar_report_new(struct sonde_registrar *r)
 {
 	assert(r);
@@ -481,7 +495,8 @@ int sonde_registrar_new(const struct sonde_registrar_config *config, struct sond
 	_cleanup_(sonde_registrar_freep) struct sonde_registrar *r = NULL;
 	int e;
 
-	assert(config && config->client && config->finder && config->on_ids && ret);
+	assert(config && config->client && config->finder && config->on_ids && config->on_back &&
+	       ret);
 
 	r = calloc(1, sizeof(*r));
 	if (!r)

@@ -28,7 +28,8 @@ struct sonde_registrar_config {
 	const char *host;		  /* borrowed: name */
 	uint64_t heartbeat_ns;
 	uint64_t deadline_ns;
-	void (*on_ids)(void *ctx); /* processes got ids */
+	void (*on_ids)(void *ctx);  /* processes got ids */
+	void (*on_back)(void *ctx); /* the backend answers again */
 	void *ctx;
 };
 
@@ -36,6 +37,9 @@ int sonde_registrar_new(const struct sonde_registrar_config *config,
 			struct sonde_registrar **ret) _must_check_;
 struct sonde_registrar *sonde_registrar_free(struct sonde_registrar *r);
 SONDE_DEFINE_CLEANUP(struct sonde_registrar *, sonde_registrar_free)
+
+/* The backend was away, or may have been: register again, not as late as at the next heartbeat. */
+void sonde_registrar_soon(struct sonde_registrar *r);
 
 /* A scan found new processes: report those without an id now. */
 void sonde_registrar_report_new(struct sonde_registrar *r);

@@ -171,31 +171,61 @@ static bool watches(struct agent_double *d, void *arg)
 	return d->watch != NULL;
 }
 
-static void a_hint_starts_a_task_long_before_the_next_poll(void **state)
+static void push_hint(struct rig *r)
 {
-	struct rig *r = *state;
 	Sonde__V1__Control control = SONDE__V1__CONTROL__INIT;
 	Sonde__V1__Poll poll = SONDE__V1__POLL__INIT;
-	const Sonde__V1__TaskReport *report;
 	uint8_t buf[128];
 	size_t n;
 
-	assert_int_equal(setenv("SONDE_AGENT_BACKEND_POLL", "5m", 1), 0);
-	agent_rig_begin(r, true);
-	(void)unsetenv("SONDE_AGENT_BACKEND_POLL");
-	assert_true(agent_double_run(&r->backend, watches, NULL, 10000));
-	(void)agent_rig_command(r, "short", SPEC(2000, "{\"service\":\"echo\"}"));
-	r->backend.commands[0].start_ms -= 9000; /* how long it waited does not shorten it */
 	control.action_case = SONDE__V1__CONTROL__ACTION_POLL;
 	control.poll = &poll;
 	n = sonde__v1__control__pack(&control, buf);
 	assert_ok(sonde_grpc_server_call_send(r->backend.watch, buf, n));
+}
+
+static void begin_with_rare_polls(struct rig *r)
+{
+	assert_int_equal(setenv("SONDE_AGENT_BACKEND_POLL", "5m", 1), 0);
+	agent_rig_begin(r, true);
+	(void)unsetenv("SONDE_AGENT_BACKEND_POLL");
+	assert_true(agent_double_run(&r->backend, watches, NULL, 10000));
+}
+
+static void a_hint_starts_a_task_long_before_the_next_poll(void **state)
+{
+	struct rig *r = *state;
+	const Sonde__V1__TaskReport *report;
+
+	begin_with_rare_polls(r);
+	(void)agent_rig_command(r, "short", SPEC(2000, "{\"service\":\"echo\"}"));
+	r->backend.commands[0].start_ms -= 9000; /* how long it waited does not shorten it */
+	push_hint(r);
 	agent_rig_wait_state(r, "short", "running");
 	agent_rig_talk(r, 6);
 	agent_rig_wait_end(r, "short");
 	report = agent_double_report(&r->backend, "short");
 	assert_string_equal(report->result, "done");
 	agent_rig_check_talk(r, "short", 1, 6);
+}
+
+/* Neither the next poll nor, with one of 2 minutes, the next heartbeat is waited for. */
+static void a_hint_is_heard_again_when_the_server_was_away(void **state)
+{
+	struct rig *r = *state;
+	uint16_t port;
+
+	r->heartbeat = "2m";
+	begin_with_rare_polls(r);
+	port = r->backend.port;
+	agent_double_stop(&r->backend);
+	agent_rig_pause_ms(r, 1500);
+	assert_ok(agent_double_start(&r->backend, r->event, true, port));
+	assert_true(agent_double_run(&r->backend, watches, NULL, 60000));
+	(void)agent_rig_command(r, "again", SPEC(1000, "{\"service\":\"echo\"}"));
+	push_hint(r);
+	agent_rig_wait_end(r, "again");
+	assert_string_equal(agent_double_report(&r->backend, "again")->result, "done");
 }
 
 /* Not at once, as if its start were long ago, and not shorter for having waited. */
@@ -302,6 +332,7 @@ int main(int argc, char **argv)
 		AGENT_RIG_TEST(a_bad_spec_is_refused_in_words),
 		AGENT_RIG_TEST(a_stop_ends_it_early),
 		AGENT_RIG_TEST(a_hint_starts_a_task_long_before_the_next_poll),
+		AGENT_RIG_TEST(a_hint_is_heard_again_when_the_server_was_away),
 		AGENT_RIG_TEST(a_task_with_a_later_start_begins_then),
 		AGENT_RIG_TEST(an_extended_task_goes_on_counting_to_its_new_end),
 		AGENT_RIG_TEST(to_a_backend_that_adds_a_process_goes_out_once),
