@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/describe.h"
 #include "agent/rpc.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -114,6 +115,7 @@ void sonde_control_keep(struct sonde_control *c)
 	request.agent_id = sonde_wire_text(c->config.agent_id);
 	if (sonde_wire_pack(&request.base, &buf) < 0)
 		return;
+	sonde_describe(c->config.client, c->config.agent_id);
 	c->stands = true; /* on_done may run from within */
 	if (sonde_grpc_client_call(c->config.client, PATH, &buf, 1, NULL, 0, 0,
 				   (struct sonde_grpc_client_handler){on_message, on_done, c},

@@ -8,6 +8,7 @@
 #include "backend/http/httpd.h"
 #include "backend/http/https.h"
 #include "backend/http/routes.h"
+#include "backend/services/descriptors.h"
 #include "backend/services/inquiry.h"
 #include "backend/services/services.h"
 #include "backend/store/lock.h"
@@ -125,6 +126,9 @@ static int load_state(struct sonde_backend *b)
 	};
 	int r;
 
+	r = sonde_descriptors_new(&b->descriptors);
+	if (r < 0)
+		return r;
 	r = sonde_registry_new(b->store, &b->registry);
 	if (r < 0)
 		return sonde_log_err(r, "cannot load agents and processes");
@@ -296,6 +300,7 @@ struct sonde_backend *sonde_backend_free(struct sonde_backend *b)
 	(void)sonde_store_free(b->store);
 	(void)sonde_series_table_free(b->series);
 	(void)sonde_ingest_free(b->ingest);
+	(void)sonde_descriptors_free(b->descriptors);
 	(void)sonde_task_table_free(b->tasks);
 	(void)sonde_registry_free(b->registry);
 	(void)sd_event_unref(b->event);

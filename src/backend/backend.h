@@ -24,6 +24,7 @@ struct sonde_https_config;
 struct sonde_tls_config;
 struct sonde_inquiry;
 struct sonde_watch;
+struct sonde_descriptors;
 
 struct sonde_backend_config {
 	const char *state_dir; /* must exist; sonde.db is made in it */
@@ -55,6 +56,7 @@ struct sonde_backend {
 	struct sonde_task_table *tasks;
 	struct sonde_series_table *series;
 	struct sonde_ingest *ingest;
+	struct sonde_descriptors *descriptors;
 	struct sonde_grpc_server *grpc;
 	struct sonde_https *https;
 	struct sonde_httpd *httpd;

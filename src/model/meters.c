@@ -148,6 +148,32 @@ const char *sonde_meter_udp_errno(enum sonde_udp_error e)
 	return udp_errnos[e];
 }
 
+const char *sonde_meter_unit(const char *name)
+{
+	/* The first that stands in the name. */
+	static const char *const units[][2] = {
+		{"square_microseconds", "us2"},
+		{"nanoseconds", "ns"},
+		{"microseconds", "us"},
+		{"milliseconds", "ms"},
+		{"rate_bytes", "bytes_per_second"},
+		{"bytes", "bytes"},
+		{"segments", "segments"},
+		{"datagrams", "datagrams"},
+		{"skbs", "packets"},
+		{"calls", "calls"},
+		{"connections", "connections"},
+	};
+
+	assert(name);
+
+	for (size_t i = 0; i < ELEMENTS_OF(units); i++) {
+		if (strstr(name, units[i][0]))
+			return units[i][1];
+	}
+	return "count";
+}
+
 const char *sonde_meter_retransmit(enum sonde_tcp_retransmit k)
 {
 	assert((unsigned)k < SONDE_TCP_RETRANSMIT_MAX);

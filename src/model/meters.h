@@ -43,6 +43,9 @@ const struct sonde_meter_info *sonde_meter_find(const char *name);
 /* "counter", "gauge", "histogram". */
 const char *sonde_meter_kind_name(enum sonde_meter_kind k);
 
+/* Of what its name counts: "us", "bytes", "bytes_per_second", "segments", … "count". Any text will do. */
+const char *sonde_meter_unit(const char *name);
+
 /* Label values. Each index must be below its enum's MAX. */
 const char *sonde_meter_closer(enum sonde_tcp_close c);	       /* local remote both error */
 const char *sonde_meter_close_kind(enum sonde_tcp_close c);    /* fin rst error */

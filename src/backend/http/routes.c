@@ -9,6 +9,7 @@
 #include "backend/json.h"
 #include "backend/query/flows.h"
 #include "backend/query/views.h"
+#include "backend/services/descriptors.h"
 #include "base/clock.h"
 #include "base/num.h"
 
@@ -266,6 +267,11 @@ static void get_stats(struct sonde_backend *b, struct sonde_http_request *req)
 	routes_answer(req, 200, sonde_view_stats(b));
 }
 
+static void get_meters(struct sonde_backend *b, struct sonde_http_request *req)
+{
+	routes_answer(req, 200, sonde_descriptors_json(b->descriptors));
+}
+
 static const struct {
 	const char *method, *path;
 	void (*fn)(struct sonde_backend *b, struct sonde_http_request *req);
@@ -273,7 +279,7 @@ static const struct {
 	{"GET", "/healthz", get_health},     {"GET", API "/targets", get_targets},
 	{"GET", API "/agents", get_agents},  {"GET", API "/tasks", get_tasks},
 	{"POST", API "/tasks", create_task}, {"GET", API "/server", get_stats},
-	{"POST", API "/plan", routes_plan},
+	{"POST", API "/plan", routes_plan},  {"GET", API "/meters", get_meters},
 };
 
 static const struct {

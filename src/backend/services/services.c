@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "backend/services/descriptors.h"
 #include "backend/services/inquiry.h"
 
 /* Answered by on_message, or later. */
@@ -54,6 +55,10 @@ const struct sonde_grpc_method sonde_services_methods[] = {
 	 .single_message = true},
 	{.path = "/sonde.v1.TaskControlService/answer",
 	 .on_message = sonde_services_plan,
+	 .on_half_close = on_half_close,
+	 .single_message = true},
+	{.path = "/sonde.v1.MeterDescriptorService/describe",
+	 .on_message = sonde_services_describe,
 	 .on_half_close = on_half_close,
 	 .single_message = true},
 	{.path = NULL},
