@@ -2,6 +2,7 @@
 #include "agent/sender-errors.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 
@@ -18,6 +19,14 @@ const struct sonde_sender_error_info *sonde_sender_error_info(enum sonde_sender_
 	return &infos[e];
 }
 
+/* By its words: grpc-java "Can't find decompressor for zstd", grpc-go "Decompressor is not installed", ours "encoding". */
+static bool is_of_encoding(const struct sonde_grpc_result *result)
+{
+	return result->encoding != SONDE_ENCODING_IDENTITY &&
+	       (strcasestr(result->message, "decompressor") ||
+		strcasestr(result->message, "encoding"));
+}
+
 static enum sonde_sender_error error_of_answer(const struct sonde_grpc_result *result)
 {
 	switch (result->status) {
@@ -25,9 +34,8 @@ static enum sonde_sender_error error_of_answer(const struct sonde_grpc_result *r
 	case SONDE_GRPC_UNAUTHENTICATED:
 		return SONDE_SENDER_DENIED;
 	case SONDE_GRPC_UNIMPLEMENTED:
-		return result->encoding != SONDE_ENCODING_IDENTITY
-			       ? SONDE_SENDER_UNIMPLEMENTED_ENCODING
-			       : SONDE_SENDER_UNIMPLEMENTED;
+		return is_of_encoding(result) ? SONDE_SENDER_UNIMPLEMENTED_ENCODING
+					      : SONDE_SENDER_UNIMPLEMENTED;
 	case SONDE_GRPC_RESOURCE_EXHAUSTED:
 		return SONDE_SENDER_EXHAUSTED;
 	case SONDE_GRPC_DEADLINE_EXCEEDED: /* the backend's own clock was first */

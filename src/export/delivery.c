@@ -11,7 +11,7 @@
 #define PATH_TASK_REPORT "/sonde.v1.TaskReportService/report"
 #define PATH_METERS "/skywalking.v3.MeterReportService/collectBatch"
 
-#define UNHEARD_RETRY_NS SONDE_NS_PER_S
+#define UNHEARD_RETRY_NS (250 * SONDE_NS_PER_MS)
 #define TURN_MAX                                                                                   \
 	64 /* reports that end without a call, before other sources of the loop have their turn */
 

@@ -3,12 +3,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/buf.h"
@@ -463,11 +465,13 @@ bool sonde_http2_conn_unacknowledged(const struct sonde_http2_conn *c, uint64_t 
 {
 	struct tcp_info info;
 	socklen_t n = sizeof(info);
+	int waiting = 0; /* bytes: sent and not acknowledged, or not sent for want of that */
 
 	assert(c);
-	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0 || n < sizeof(info))
+	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0 || n < sizeof(info) ||
+	    ioctl(c->fd, SIOCOUTQ, &waiting) < 0)
 		return false;
-	return info.tcpi_unacked > 0 && info.tcpi_last_ack_recv * SONDE_NS_PER_MS >= ns;
+	return waiting > 0 && info.tcpi_last_ack_recv * SONDE_NS_PER_MS >= ns;
 }
 
 void sonde_http2_conn_flush_soon(struct sonde_http2_conn *c)
