@@ -28,6 +28,7 @@
 #include "wire/message.h"
 
 #define DRAIN_NS (2800 * SONDE_NS_PER_MS) /* SIGTERM's 3 s, with room for the exit itself */
+#define TELL_NS (1 * SONDE_NS_PER_S)	  /* for the last word to the backend, where no task ran */
 
 struct agent {
 	const struct sonde_agent_config *config;
@@ -49,6 +50,7 @@ struct agent {
 	struct sonde_task_query *query;
 	sd_event_source *scan, *drain;
 	bool draining;
+	bool failed; /* the probe is gone */
 };
 
 /* UUID v4. */
@@ -241,19 +243,24 @@ static void on_question(void *ctx, const char *id, const char *text)
 
 /* probe */
 
-static void say_hello(const struct sonde_probe_hello *hello)
+static void say_hello(struct agent *a, const struct sonde_probe_hello *hello)
 {
+	char words[64 + sizeof(hello->missing)] = "";
+
 	sonde_log_info("sonde-probe is ready: worker %u, keeper %u", hello->worker_pid,
 		       hello->keeper_pid);
 	if (hello->bpf_error)
 		(void)sonde_log_warn(-(int)hello->bpf_error,
 				     "BPF is refused (%s): tasks will fail with this reason",
 				     hello->missing);
+	if (hello->bpf_error)
+		(void)snprintf(words, sizeof(words), "BPF is refused, missing: %s", hello->missing);
+	sonde_registrar_set_problem(a->registrar, words);
 }
 
 static void on_hello(void *ctx, const struct sonde_probe_hello *hello)
 {
-	say_hello(hello);
+	say_hello(ctx, hello);
 }
 
 static void on_restart(void *ctx, const struct sonde_probe_hello *hello)
@@ -262,7 +269,7 @@ static void on_restart(void *ctx, const struct sonde_probe_hello *hello)
 
 	(void)sonde_log_warn(0, "the probe's worker died and was replaced (%u times now)",
 			     hello->restarts);
-	say_hello(hello);
+	say_hello(a, hello);
 	sonde_tasks_probe_restarted(a->tasks, hello);
 }
 
@@ -273,28 +280,53 @@ static void on_task_ended(void *ctx, const struct sonde_probe_task_ended *ended)
 	sonde_tasks_probe_ended(a->tasks, ended);
 }
 
-static void on_gone(void *ctx, const char *words)
-{
-	struct agent *a = ctx;
-
-	(void)sonde_log_full(SONDE_LOG_ERROR, 0, "sonde-probe is gone: %s; tasks will fail", words);
-	sonde_tasks_probe_gone(a->tasks, words);
-}
-
-/* signals */
-
 static int on_drained_late(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct agent *a = userdata;
 	struct sonde_delivery_stats s;
 
 	sonde_delivery_stats(sonde_sender_delivery(a->sender), &s);
-	(void)sonde_log_warn(0,
-			     "ending with reports that were not delivered: %zu in memory, %" PRIu64
-			     " on disk",
-			     s.waiting, s.spooled);
+	if (s.waiting > 0 || s.spooled > 0)
+		(void)sonde_log_warn(0,
+				     "ending with reports that were not delivered: %zu in memory, "
+				     "%" PRIu64 " on disk",
+				     s.waiting, s.spooled);
 	return sd_event_exit(a->event, 0);
 }
+
+/* Ends when all is delivered, at the latest after @limit_ns. */
+static void drain(struct agent *a, uint64_t limit_ns)
+{
+	a->draining = true;
+	sonde_task_query_stop(a->query);
+	(void)sd_event_add_time_relative(a->event, &a->drain, CLOCK_MONOTONIC,
+					 limit_ns / SONDE_NS_PER_US, 1000, on_drained_late, a);
+	sonde_tasks_drain(a->tasks);
+	sonde_delivery_kick(sonde_sender_delivery(a->sender));
+}
+
+/*
+ * It does not come back, and nothing can be measured without it: the tasks end, what they have is delivered, the
+ * backend is told why, and whoever runs the agent may start it again.
+ */
+static void on_gone(void *ctx, const char *words)
+{
+	char problem[160];
+	struct agent *a = ctx;
+	bool had_tasks = !sonde_tasks_idle(a->tasks);
+
+	(void)sonde_log_full(SONDE_LOG_ERROR, 0, "%s; ending, since nothing can be measured",
+			     words);
+	sonde_tasks_probe_gone(a->tasks, words);
+	if (a->draining)
+		return;
+	a->failed = true;
+	(void)snprintf(problem, sizeof(problem), "it ended: %s", words);
+	sonde_registrar_set_problem(a->registrar, problem);
+	drain(a, had_tasks ? DRAIN_NS : TELL_NS);
+}
+
+/* signals */
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
 {
@@ -302,13 +334,8 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 
 	if (a->draining) /* the second one means now */
 		return sd_event_exit(a->event, 0);
-	a->draining = true;
 	sonde_log_info("signal %u: draining", si->ssi_signo);
-	sonde_task_query_stop(a->query);
-	(void)sd_event_add_time_relative(a->event, &a->drain, CLOCK_MONOTONIC,
-					 DRAIN_NS / SONDE_NS_PER_US, 1000, on_drained_late, a);
-	sonde_tasks_drain(a->tasks);
-	sonde_delivery_kick(sonde_sender_delivery(a->sender));
+	drain(a, DRAIN_NS);
 	end_if_drained(a);
 	return 0;
 }
@@ -516,6 +543,8 @@ int sonde_agent_run(const struct sonde_agent_config *config, const char *state_d
 		r = sd_event_loop(a.event);
 		if (r < 0)
 			(void)sonde_log_err(r, "event loop");
+		else if (a.failed)
+			r = -EPIPE; /* said when it happened */
 	}
 	tear_down(&a);
 	return r < 0 ? r : 0;

@@ -75,7 +75,7 @@ static void on_gone(void *ctx, const char *words)
 {
 	struct doctor *d = ctx;
 
-	(void)sonde_log_full(SONDE_LOG_ERROR, 0, "sonde-probe is gone: %s", words);
+	(void)sonde_log_full(SONDE_LOG_ERROR, 0, "%s", words);
 	d->error = -EPIPE;
 	(void)sd_event_exit(d->event, 0);
 }

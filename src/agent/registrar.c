@@ -19,6 +19,7 @@
 
 #define FULL_EVERY 10	/* heartbeats */
 #define REQUEST_MAX 500 /* processes of one call */
+#define PROBLEM_MAX 200
 #define AGAIN_NS (3 * SONDE_NS_PER_S)
 #define LAYERS_MAX 64 /* more than SkyWalking knows; what is beyond is not kept alive */
 #define TOLD_MAX 64   /* names and layers of which something was said */
@@ -37,6 +38,7 @@ struct sonde_registrar {
 	uint64_t told[TOLD_MAX]; /* hashes */
 	size_t told_at;
 	char host_ip[INET6_ADDRSTRLEN];
+	char problem[PROBLEM_MAX];
 };
 
 static bool tell_once(struct sonde_registrar *r, const char *what)
@@ -126,12 +128,13 @@ static void on_plain_done(void *ctx, const struct sonde_grpc_result *result,
 
 static void manage(struct sonde_registrar *r, bool full)
 {
-	Skywalking__V3__KeyStringValuePair pairs[3], *pointers[3];
+	Skywalking__V3__KeyStringValuePair pairs[4], *pointers[4];
 	Skywalking__V3__InstanceProperties properties = SKYWALKING__V3__INSTANCE_PROPERTIES__INIT;
 	Skywalking__V3__InstancePingPkg ping = SKYWALKING__V3__INSTANCE_PING_PKG__INIT;
 	const char *const words[][2] = {{"agent_id", r->config.agent_id},
 					{"host", r->config.host},
-					{"version", SONDE_VERSION}};
+					{"version", SONDE_VERSION},
+					{"problem", r->problem}};
 	int e = 0;
 
 	for (size_t i = 0; i < ELEMENTS_OF(pairs); i++) {
@@ -144,7 +147,7 @@ static void manage(struct sonde_registrar *r, bool full)
 		properties.service = sonde_wire_text(r->config.service);
 		properties.serviceinstance = sonde_wire_text(r->config.instance);
 		properties.layer = sonde_wire_text("GENERAL");
-		properties.n_properties = ELEMENTS_OF(pointers);
+		properties.n_properties = ELEMENTS_OF(pointers) - (r->problem[0] == '\0');
 		properties.properties = pointers;
 		e = sonde_rpc(r->config.client,
 			      "/skywalking.v3.ManagementService/reportInstanceProperties",
@@ -461,6 +464,16 @@ void sonde_registrar_soon(struct sonde_registrar *r)
 	(void)sd_event_source_set_time_relative(r->timer,
 						(250 + spread) * SONDE_NS_PER_MS / SONDE_NS_PER_US);
 	(void)sd_event_source_set_enabled(r->timer, SD_EVENT_ONESHOT);
+}
+
+void sonde_registrar_set_problem(struct sonde_registrar *r, const char *words)
+{
+	assert(r && words);
+
+	if (strcmp(r->problem, words) == 0)
+		return;
+	(void)snprintf(r->problem, sizeof(r->problem), "%s", words);
+	manage(r, true);
 }
 
 void sonde_registrar_report_new(struct sonde_registrar *r)

@@ -41,5 +41,8 @@ SONDE_DEFINE_CLEANUP(struct sonde_registrar *, sonde_registrar_free)
 /* The backend was away, or may have been: register again, not as late as at the next heartbeat. */
 void sonde_registrar_soon(struct sonde_registrar *r);
 
+/* Why the agent cannot measure, told with its properties, now if it is news; "": it can. */
+void sonde_registrar_set_problem(struct sonde_registrar *r, const char *words);
+
 /* A scan found new processes: report those without an id now. */
 void sonde_registrar_report_new(struct sonde_registrar *r);

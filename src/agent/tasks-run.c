@@ -368,8 +368,7 @@ const char *tasks_hindrance(struct sonde_task *t, char words[SONDE_TASK_WORDS_MA
 	const struct sonde_probe_hello *hello = sonde_probe_client_hello(tasks->config.probe);
 
 	if (tasks->probe_gone[0]) {
-		(void)snprintf(words, SONDE_TASK_WORDS_MAX, "sonde-probe is gone: %s",
-			       tasks->probe_gone);
+		(void)snprintf(words, SONDE_TASK_WORDS_MAX, "%s", tasks->probe_gone);
 		return words;
 	}
 	if (hello && hello->bpf_error) {

@@ -422,8 +422,7 @@ void sonde_tasks_probe_gone(struct sonde_tasks *tasks, const char *words)
 			continue;
 		if (!t->stopping) {
 			t->result = SONDE_TASK_FAILED;
-			(void)snprintf(t->reason, sizeof(t->reason), "sonde-probe is gone: %s",
-				       words);
+			(void)snprintf(t->reason, sizeof(t->reason), "%s", words);
 		}
 		tasks_end(t);
 	}

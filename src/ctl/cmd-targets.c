@@ -137,13 +137,11 @@ int sonde_cli_targets_list(struct sonde_cli *cli)
 
 int sonde_cli_agents_list(struct sonde_cli *cli)
 {
-	static const struct sonde_column columns[] = {{"AGENT", false, true},
-						      {"HOST", false, true},
-						      {"VERSION", false, false},
-						      {"CONNECTED", false, false},
-						      {"PROCESSES", true, false},
-						      {"LAST SEEN", false, false},
-						      {NULL}};
+	static const struct sonde_column columns[] = {
+		{"AGENT", false, true},	    {"HOST", false, true},
+		{"VERSION", false, false},  {"STATE", false, false},
+		{"PROCESSES", true, false}, {"LAST SEEN", false, false},
+		{"PROBLEM", false, true},   {NULL}};
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
 	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
 	const json_t *agents;
@@ -166,9 +164,13 @@ int sonde_cli_agents_list(struct sonde_cli *cli)
 		sonde_cell_text(t, row, "host");
 		sonde_cell_text(t, row, "version");
 		sonde_table_add_styled(t, connected ? SONDE_STYLE_GREEN : SONDE_STYLE_RED,
-				       connected ? "yes" : "no");
+				       connected ? "connected" : "gone");
 		sonde_cell_count(t, row, "processes");
 		sonde_cell_time(t, cli, row, "last_seen");
+		if (json_is_true(json_object_get(row, "replaced")))
+			sonde_table_add(t, "a later agent of its host is there");
+		else
+			sonde_cell_text(t, row, "problem");
 	}
 	return sonde_view_table(cli, t);
 }

@@ -102,7 +102,7 @@ const struct sonde_cli_command sonde_cli_commands[] = {
 	 SONDE_CLI_OPERANDS_MAX, false, sonde_cli_run},
 	{"targets list", "", "processes that agents report", targets_flags, 0, 0, false,
 	 sonde_cli_targets_list},
-	{"agents list", "", "agents and when they were last heard", NULL, 0, 0, false,
+	{"agents list", "", "agents, when they were last heard, what hinders them", NULL, 0, 0, false,
 	 sonde_cli_agents_list},
 	{"task create", "TARGET...", "create a task and print its id", create_flags, 0,
 	 SONDE_CLI_OPERANDS_MAX, false, sonde_cli_task_create},

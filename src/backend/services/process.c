@@ -68,6 +68,7 @@ enum sonde_grpc_status sonde_services_instance_properties(void *ctx,
 		json_decref(agent->properties);
 		agent->properties = TAKE_PTR(properties);
 		agent->stored_ms = 0;
+		sonde_registry_replace(b->registry, agent, sonde_wall_ms());
 	}
 	(void)sonde_wire_free(&m->base);
 	answer_commands(call);

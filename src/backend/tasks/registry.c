@@ -58,15 +58,32 @@ struct sonde_process *sonde_registry_processes(struct sonde_registry *r)
 	return r->processes;
 }
 
+bool sonde_agent_replaced(const struct sonde_agent *a)
+{
+	return a->watches == 0 && a->replaced_ms > 0 && a->last_seen_ms <= a->replaced_ms;
+}
+
 bool sonde_agent_left(const struct sonde_agent *a)
 {
-	return a->watches == 0 && a->watch_ended_ms > 0 && a->last_seen_ms <= a->watch_ended_ms;
+	return sonde_agent_replaced(a) ||
+	       (a->watches == 0 && a->watch_ended_ms > 0 && a->last_seen_ms <= a->watch_ended_ms);
 }
 
 bool sonde_agent_live(const struct sonde_agent *a, int64_t now_ms)
 {
 	return a->watches > 0 ||
 	       (!sonde_agent_left(a) && now_ms - a->last_seen_ms <= SONDE_REGISTRY_LIVE_MS);
+}
+
+void sonde_registry_replace(struct sonde_registry *r, const struct sonde_agent *by, int64_t now_ms)
+{
+	const char *host = sonde_json_get_text(by->properties, "host", "");
+
+	for (struct sonde_agent *a = r->agents; a && host[0] != '\0'; a = a->hh.next) {
+		if (a != by && a->watches == 0 &&
+		    strcmp(sonde_json_get_text(a->properties, "host", ""), host) == 0)
+			a->replaced_ms = now_ms;
+	}
 }
 
 void sonde_registry_watch_ended(struct sonde_agent *a, int64_t now_ms)
@@ -395,8 +412,10 @@ static int collect_forgotten(struct sonde_registry *r, struct sonde_store_job *j
 		(*rows)++;
 	}
 	HASH_ITER (hh, r->agents, a, a_next) {
+		int64_t keep_ms = sonde_agent_replaced(a) ? SONDE_REGISTRY_FORGET_MS : retention_ms;
+
 		if (rc < 0 || a->watches > 0 || a->processes > 0 ||
-		    now_ms - a->last_seen_ms <= retention_ms)
+		    now_ms - a->last_seen_ms <= keep_ms)
 			continue;
 		rc = sonde_store_job_add(job, SONDE_STORE_DELETE_AGENT, "t", a->id);
 		agent_free(r, a);

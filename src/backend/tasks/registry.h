@@ -30,6 +30,7 @@ struct sonde_agent {
 	int64_t last_seen_ms, stored_ms;
 	unsigned watches;	/* open watch streams */
 	int64_t watch_ended_ms; /* when the last of them ended; 0: never */
+	int64_t replaced_ms;	/* when a later agent of its host told of itself; 0: never */
 	unsigned processes;
 	json_t *properties; /* of its instance: object; owned */
 	UT_hash_handle hh;
@@ -80,7 +81,13 @@ int sonde_registry_see_agent(struct sonde_registry *r, const char *agent_id, int
 			     struct sonde_agent **ret) _must_check_;
 struct sonde_agent *sonde_registry_find_agent(struct sonde_registry *r, const char *agent_id);
 struct sonde_agent *sonde_registry_agents(struct sonde_registry *r); /* walk by hh.next */
-/* It had a watch, which ended, and nothing was heard since: it ended, or is cut off. */
+/*
+ * @by told of itself: others of its host that hold no watch are agents of before, until they are heard of again.
+ * They are forgotten as soon as processes are.
+ */
+void sonde_registry_replace(struct sonde_registry *r, const struct sonde_agent *by, int64_t now_ms);
+bool sonde_agent_replaced(const struct sonde_agent *a);
+/* It was replaced; or had a watch, which ended, and nothing was heard since: it ended, or is cut off. */
 bool sonde_agent_left(const struct sonde_agent *a);
 /* It watches, or was heard of lately and has not left. */
 bool sonde_agent_live(const struct sonde_agent *a, int64_t now_ms);

@@ -164,6 +164,52 @@ static void a_process_is_a_better_word_than_an_address(void **state)
 	assert_string_equal(sonde_registry_find_entity(r, "id")->name, "nginx");
 }
 
+static struct sonde_agent *agent_of_host(struct sonde_registry *r, const char *id, const char *host,
+					 int64_t now_ms)
+{
+	struct sonde_agent *a = NULL;
+
+	assert_ok(sonde_registry_see_agent(r, id, now_ms, &a));
+	json_decref(a->properties);
+	a->properties = json_pack("{s:s}", "host", host);
+	sonde_registry_replace(r, a, now_ms);
+	return a;
+}
+
+static void a_later_agent_of_a_host_replaces_those_that_are_silent(void **state)
+{
+	_cleanup_(sonde_registry_freep) struct sonde_registry *r = NULL;
+	struct fixture *f = *state;
+	struct sonde_agent *old, *watching, *elsewhere, *fresh;
+
+	fixture_open(f);
+	assert_ok(sonde_registry_new(f->store, &r));
+	old = agent_of_host(r, "old", "h", T0);
+	elsewhere = agent_of_host(r, "elsewhere", "g", T0);
+	watching = agent_of_host(r, "watching", "h", T0);
+	watching->watches = 1;
+	fresh = agent_of_host(r, "fresh", "h", T0 + 1000);
+	assert_true(sonde_agent_replaced(old));
+	assert_false(sonde_agent_live(old, T0 + 1000));
+	assert_true(sonde_agent_live(watching, T0 + 1000));
+	assert_true(sonde_agent_live(elsewhere, T0 + 1000));
+	assert_true(sonde_agent_live(fresh, T0 + 1000));
+
+	/* It was only cut off for a while. */
+	assert_ok(sonde_registry_see_agent(r, "old", T0 + 2000, &old));
+	assert_false(sonde_agent_replaced(old));
+	assert_true(sonde_agent_live(old, T0 + 2000));
+
+	sonde_registry_replace(r, fresh, T0 + 3000);
+	sonde_registry_tick(r, T0 + 2000 + SONDE_REGISTRY_FORGET_MS, INT64_MAX);
+	assert_non_null(sonde_registry_find_agent(r, "old"));
+	sonde_registry_tick(r, T0 + 2001 + SONDE_REGISTRY_FORGET_MS, INT64_MAX);
+	assert_null(sonde_registry_find_agent(r, "old"));
+	assert_non_null(sonde_registry_find_agent(r, "elsewhere"));
+	sonde_store_flush(f->store);
+	watching->watches = 0;
+}
+
 int main(void)
 {
 #define with_store(t) cmocka_unit_test_setup_teardown(t, fixture_setup, fixture_teardown)
@@ -174,6 +220,7 @@ int main(void)
 		with_store(forgets_the_process_and_keeps_its_name),
 		with_store(refuses_names_that_cannot_be),
 		with_store(a_process_is_a_better_word_than_an_address),
+		with_store(a_later_agent_of_a_host_replaces_those_that_are_silent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
