@@ -86,14 +86,17 @@ static int make_bio(struct sonde_tls_context *c)
 
 /* The files */
 
+/* The kernel's reason, where there is one; else OpenSSL's last. */
 static const char *openssl_error(void)
 {
-	unsigned long error = ERR_peek_last_error();
-	const char *words;
+	const char *words = NULL;
+	unsigned long error;
 
-	if (ERR_SYSTEM_ERROR(error))
-		return strerror(ERR_GET_REASON(error));
-	words = ERR_reason_error_string(error);
+	while ((error = ERR_get_error()) != 0) {
+		if (ERR_SYSTEM_ERROR(error))
+			return strerror(ERR_GET_REASON(error));
+		words = ERR_reason_error_string(error);
+	}
 	return words ? words : "it holds nothing of the kind";
 }
 

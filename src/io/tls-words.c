@@ -145,7 +145,6 @@ static const struct {
 	 "the client offers other protocols than HTTP/2 (ALPN): it is no gRPC client"},
 	{SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, NULL,
 	 "the client sent no certificate, and one is required"},
-	{SSL_R_HTTP_REQUEST, NULL, "the client speaks plain HTTP on the port for TLS"},
 	{SSL_R_EXCESSIVE_MESSAGE_SIZE, "the server's certificates are too large",
 	 "the client's certificates are too large"},
 	/* what the peer said */

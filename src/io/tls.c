@@ -192,6 +192,23 @@ ssize_t sonde_tls_recv(struct sonde_tls *t, void *data, size_t n)
 	return r > 0 ? r : judge(t, r);
 }
 
+/*
+ * The peer reset the connection: what it said before that still waits to be read. With TLS 1.3 a server refuses our
+ * certificate, or that there is none, when we take the handshake for done and send already.
+ */
+static int hear_last_words(struct sonde_tls *t, int error)
+{
+	char data[256];
+	int r;
+
+	ERR_clear_error();
+	r = SSL_read(t->ssl, data, sizeof(data));
+	if (r <= 0 && SSL_get_error(t->ssl, r) == SSL_ERROR_SSL)
+		error = sonde_tls_explain(t, ERR_peek_error());
+	ERR_clear_error();
+	return error;
+}
+
 ssize_t sonde_tls_send(struct sonde_tls *t, const void *data, size_t n)
 {
 	int r;
@@ -205,6 +222,8 @@ ssize_t sonde_tls_send(struct sonde_tls *t, const void *data, size_t n)
 	if (r > 0)
 		return r;
 	r = judge(t, r);
+	if (r == -ECONNRESET || r == -EPIPE)
+		return hear_last_words(t, r);
 	return r == 0 ? -EPIPE : r;
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * grpc-call PORT PATH BYTES COUNT DEADLINE_MS: COUNT calls one after the other on one client, each with
- * one message of BYTES bytes; a JSON line each. For servers that misbehave (tests/integration/grpc-peer.py).
+ * grpc-call PORT PATH BYTES COUNT DEADLINE_MS [NAME=VALUE…]: COUNT calls one after the other on one client, each
+ * with one message of BYTES bytes; a JSON line each. For servers that misbehave (tests/integration/grpc-peer.py,
+ * tls-peer.py). host, address (several), token, token_file, timeout (ms of a connection), tls, ca, cert, key, name,
+ * insecure, events (a JSON line for each event of the connection), step (a line of stdin before each call).
  */
 
 #include <errno.h>
@@ -57,6 +59,73 @@ static int call_once(struct run *run, sd_event *event, const char *path,
 	return r < 0 ? r : 0;
 }
 
+static void on_event(void *ctx, const struct sonde_grpc_client_event *e)
+{
+	static const char *const kinds[] = {"connected", "failed", "lost", "refused"};
+
+	printf("{\"event\": \"%s\", \"address\": \"%s\", \"words\": \"%s\", \"insecure\": %s}\n",
+	       kinds[e->kind], e->address, e->words, e->insecure ? "true" : "false");
+}
+
+struct extras {
+	struct sonde_address addresses[SONDE_GRPC_ADDRESSES_MAX];
+	struct sonde_tls_config tls;
+	bool step;
+};
+
+static int set_extra(struct extras *x, struct sonde_grpc_client_config *config, const char *arg)
+{
+	const char *value = strchr(arg, '=');
+	size_t n = value ? (size_t)(value++ - arg) : strlen(arg);
+	const struct {
+		const char *name;
+		const char **field;
+	} texts[] = {
+		{"host", &config->host},
+		{"token", &config->token},
+		{"token_file", &config->token_file},
+		{"name", &config->tls_name},
+		{"ca", &x->tls.ca_file},
+		{"cert", &x->tls.cert_file},
+		{"key", &x->tls.key_file},
+	};
+	uint64_t ms;
+
+	for (size_t i = 0; value && i < ELEMENTS_OF(texts); i++) {
+		if (strlen(texts[i].name) == n && strncmp(arg, texts[i].name, n) == 0) {
+			*texts[i].field = value;
+			return 0;
+		}
+	}
+	if (value && strncmp(arg, "address=", 8) == 0) {
+		config->addresses = x->addresses;
+		return config->n_addresses < ELEMENTS_OF(x->addresses)
+			       ? sonde_address_parse(value, 0, &x->addresses[config->n_addresses++])
+			       : -EINVAL;
+	}
+	if (value && strncmp(arg, "timeout=", 8) == 0 && sonde_parse_u64(value, 1, 60000, &ms) == 0)
+		config->connect_timeout_ns = ms * SONDE_NS_PER_MS;
+	else if (strcmp(arg, "tls") == 0)
+		config->tls = &x->tls;
+	else if (strcmp(arg, "insecure") == 0)
+		x->tls.insecure_skip_verify = true;
+	else if (strcmp(arg, "events") == 0)
+		config->on_event = on_event;
+	else if (strcmp(arg, "step") == 0)
+		x->step = true;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static bool may_go_on(const struct extras *x)
+{
+	char line[16];
+
+	(void)fflush(stdout);
+	return !x->step || fgets(line, sizeof(line), stdin);
+}
+
 static int run_calls(sd_event *event, char **argv)
 {
 	_cleanup_(sonde_grpc_client_freep) struct sonde_grpc_client *client = NULL;
@@ -67,8 +136,9 @@ static int run_calls(sd_event *event, char **argv)
 		.connect_timeout_ns = 5 * SONDE_NS_PER_S,
 	};
 	uint64_t port, n_bytes, count, deadline_ms;
+	struct extras extras = {0};
 	struct run run = {0};
-	int r;
+	int r = 0;
 
 	if (sonde_parse_u64(argv[1], 1, UINT16_MAX, &port) < 0 ||
 	    sonde_parse_u64(argv[3], 0, MESSAGE_BYTES_MAX, &n_bytes) < 0 ||
@@ -76,6 +146,10 @@ static int run_calls(sd_event *event, char **argv)
 	    sonde_parse_u64(argv[5], 1, 60000, &deadline_ms) < 0)
 		return -EINVAL;
 	config.port = (uint16_t)port;
+	for (char **arg = argv + 6; r == 0 && *arg; arg++)
+		r = set_extra(&extras, &config, *arg);
+	if (r < 0)
+		return r;
 	r = sonde_grpc_client_new(event, &config, &client);
 	if (r < 0)
 		return r;
@@ -85,7 +159,7 @@ static int run_calls(sd_event *event, char **argv)
 	memset(message.data, 'm', n_bytes);
 	message.len = n_bytes;
 	run.client = client;
-	for (uint64_t i = 0; r == 0 && i < count; i++)
+	for (uint64_t i = 0; r == 0 && i < count && may_go_on(&extras); i++)
 		r = call_once(&run, event, argv[2], &message, deadline_ms);
 	return r;
 }
@@ -95,7 +169,7 @@ int main(int argc, char **argv)
 	sd_event *event = NULL;
 	int r;
 
-	if (argc != 6)
+	if (argc < 6)
 		return 2;
 	r = sd_event_new(&event);
 	if (r >= 0)

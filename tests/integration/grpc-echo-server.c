@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * A gRPC server for tests that speak from outside (tests/integration/grpc-peer.py):
- * prints its port, answers until SIGTERM, then prints what it counted.
+ * grpc-echo-server [TOKEN [CERT KEY [CLIENT_CA [request]]]]: a gRPC server for tests that speak from outside
+ * (tests/integration/grpc-peer.py, tls-peer.py): prints its port, answers until SIGTERM, then prints what it counted.
+ * On stderr: connections that came to nothing, and why.
  */
 
 #include <inttypes.h>
@@ -42,16 +43,30 @@ static const struct sonde_grpc_method methods[] = {
 	{NULL},
 };
 
-static int serve(sd_event *event, const char *token)
+static void on_trouble(void *ctx, const char *peer, const char *words)
 {
+	(void)fprintf(stderr, "%s: %s\n", peer ? peer : "tls", words);
+}
+
+static int serve(sd_event *event, int argc, char **argv)
+{
+	const struct sonde_tls_config tls = {
+		.server = true,
+		.cert_file = argc > 2 ? argv[2] : NULL,
+		.key_file = argc > 3 ? argv[3] : NULL,
+		.ca_file = argc > 4 ? argv[4] : NULL,
+		.require_client = argc == 5,
+	};
 	_cleanup_(sonde_grpc_server_freep) struct sonde_grpc_server *server = NULL;
 	const struct sonde_grpc_server_config config = {
 		.address = "127.0.0.1",
 		.max_message_bytes = 4 << 20,
 		.max_connections = 20,
 		.max_streams = 128,
-		.token = token,
+		.token = argc > 1 && argv[1][0] ? argv[1] : NULL,
 		.extension = true,
+		.tls = tls.cert_file ? &tls : NULL,
+		.on_trouble = on_trouble,
 	};
 	const struct sonde_grpc_server_stats *s;
 	int r;
@@ -67,9 +82,10 @@ static int serve(sd_event *event, const char *token)
 	s = sonde_grpc_server_stats(server);
 	printf("{\"connections\": %" PRIu64 ", \"connections_refused\": %" PRIu64
 	       ", \"calls\": %" PRIu64 ", \"calls_failed\": %" PRIu64 ", \"messages\": %" PRIu64
-	       ", \"messages_refused\": %" PRIu64 ", \"protocol_errors\": %" PRIu64 "}\n",
+	       ", \"messages_refused\": %" PRIu64 ", \"protocol_errors\": %" PRIu64
+	       ", \"handshakes_failed\": %" PRIu64 "}\n",
 	       s->connections, s->connections_refused, s->calls, s->calls_failed, s->messages,
-	       s->messages_refused, s->protocol_errors);
+	       s->messages_refused, s->protocol_errors, s->handshakes_failed);
 	return 0;
 }
 
@@ -86,7 +102,7 @@ int main(int argc, char **argv)
 	if (r >= 0)
 		r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
 	if (r >= 0)
-		r = serve(event, argc > 1 ? argv[1] : NULL);
+		r = serve(event, argc, argv);
 	sd_event_unref(event);
 	return r < 0;
 }
