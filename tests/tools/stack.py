@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -39,8 +40,14 @@ def milliseconds(text):
 
 
 def free_ports(n):
-    """Ports of 127.0.0.1 that nobody has at the moment."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    """Ports of 127.0.0.1 that nobody has at the moment, and that the kernel gives nobody else while they are unused."""
+    low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    held = []
+    while len(held) < n:
+        try:
+            held.append(socket.create_server(("127.0.0.1", random.randrange(10000, low))))
+        except OSError:
+            pass  # somebody has it
     ports = [s.getsockname()[1] for s in held]
     for s in held:
         s.close()

@@ -68,6 +68,40 @@ def jars(pom=HERE / "pom.xml"):
     return folder
 
 
+class Database:
+    """OAP's H2 in memory, in a process of its own: it outlives an OAP, and a test may look into it and change it."""
+
+    def __init__(self, folder):
+        self.log, self.port = pathlib.Path(folder) / "h2.log", stack.free_ports(1)[0]
+        self.jar = next(jars().glob("h2-*.jar"))
+        self.url = f"jdbc:h2:tcp://127.0.0.1:{self.port}/mem:oap;DB_CLOSE_DELAY=-1;DATABASE_TO_UPPER=FALSE"
+        self.settings = {"SW_STORAGE": "h2", "SW_STORAGE_H2_URL": self.url}
+
+    def __enter__(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [*JAVA, "-Dh2.bindAddress=127.0.0.1", "-cp", self.jar, "org.h2.tools.Server", "-tcp", "-tcpPort",
+                 str(self.port), "-ifNotExists"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            stack.wait_for("H2 listens", START_S, lambda: "running" in self.log.read_text(encoding="utf-8"))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def sql(self, statement):
+        """What H2's own shell prints for it."""
+        done = subprocess.run([*JAVA, "-cp", self.jar, "org.h2.tools.Shell", "-url", self.url, "-user", "sa", "-sql", statement],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode or "Exception" in done.stdout + done.stderr:
+            raise RuntimeError(f"{statement}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+
 class Refused(RuntimeError):
     """GraphQL answered with errors."""
 

@@ -3,7 +3,7 @@
 
   namespace a, 10.79.0.1   front   a client, of the service `shop`
   namespace b, 10.79.0.2   store   a server, of the same service and instance: a pair with both ends profiled
-                           ghost   no rule names it
+               10.79.0.3   ghost   no rule names it, nor does anything that is profiled have its address
 A cable of DELAY_MS each way joins them (wire).
 """
 
@@ -28,7 +28,7 @@ import server_rig  # noqa: E402,F401
 import stack  # noqa: E402
 
 SERVICE, INSTANCE, DELAY_MS = "shop", "lab", 10
-A, B = "10.79.0.1", "10.79.0.2"
+A, B, GHOST = "10.79.0.1", "10.79.0.2", "10.79.0.3"
 ASKED_AT_ONCE = 40  # expressions; OAP bounds what one query may ask for
 TASK_S = 60  # bounds of waits on a machine that is busy
 
@@ -69,8 +69,8 @@ class Peer:
 
 
 class Agent:
-    def __init__(self, folder, port, number=0, **settings):
-        """settings: whole sections of agent.yaml, as text."""
+    def __init__(self, folder, port, number=0, peers="auto", log="info", **settings):
+        """settings: keys of the section backend."""
         self.dir, self.process = pathlib.Path(folder) / f"agent-{number}", None
         (self.dir / "state").mkdir(parents=True)
         rules = "".join(f"    - {{ command: '{folder}/{name}$', service: {SERVICE}, instance: {INSTANCE}, process_name: {name} }}\n"
@@ -78,7 +78,7 @@ class Agent:
         backend = {"host": "127.0.0.1", "port": port, "poll": "1s", "heartbeat": "2s", **settings}
         (self.dir / "agent.yaml").write_text(
             "backend:\n" + "".join(f"  {k}: {v}\n" for k, v in backend.items()) +
-            f"processes:\n  scan: 1s\n  rules:\n{rules}", encoding="utf-8")
+            f"log:\n  level: {log}\nskywalking:\n  peers: {peers}\nprocesses:\n  scan: 1s\n  rules:\n{rules}", encoding="utf-8")
 
     def start(self):
         with open(self.dir / "log", "ab") as log:
@@ -102,12 +102,12 @@ class Agent:
     def log(self):
         return (self.dir / "log").read_text(encoding="utf-8", errors="replace")
 
-    def wait_log(self, *texts, seconds=TASK_S):
-        """Until a line has all of them; the line."""
+    def wait_log(self, *texts, since=0, seconds=TASK_S):
+        """Until a line behind the first `since` characters has all of them; the line."""
         def line():
             if self.process and self.process.poll() is not None:
                 raise RuntimeError(f"the agent ended: {self.log()[-1500:]}")
-            return next((one for one in self.log().splitlines() if all(t in one for t in texts)), None)
+            return next((one for one in self.log()[since:].splitlines() if all(t in one for t in texts)), None)
         try:
             return stack.wait_for(f"{texts} in the agent's log", seconds, line)
         except RuntimeError as error:
@@ -130,6 +130,8 @@ class Rig:
                                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
             if self.wire.stdout.readline() != "ready\n":
                 raise RuntimeError("the wire did not come up")
+            subprocess.run(["ip", "-n", self.netns[1], "addr", "add", f"{GHOST}/32", "dev", "wire"], check=True)
+            subprocess.run(["ip", "-n", self.netns[0], "route", "add", GHOST, "dev", "wire"], check=True)
         except BaseException:
             self.__exit__()
             raise
