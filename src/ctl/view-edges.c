@@ -7,33 +7,51 @@
 #include "ctl/units.h"
 #include "ctl/view.h"
 
-#define LIST_MAX 1024 /* bytes of a cell that lists kinds or reasons */
+#define LIST_MAX 1024	     /* bytes of a cell that lists kinds or reasons */
+#define DELAYED_ACK_US 38000 /* the least delay, less what a clock's tick and a bucket take off */
 
 static const struct sonde_column short_columns[] = {
 	{"CLIENT", false, true},  {"SERVER", false, true},	{"PORT", true, false},
-	{"SIDE", false, false},	  {"RTT P50", true, false},	{"P90", true, false},
+	{"SIDE", false, false},	  {"RTT MIN", true, false},	{"P50", true, false},
 	{"P99", true, false},	  {"RETRANSMITS", false, true}, {"DROPS", false, true},
 	{"SENT", true, false},	  {"RECEIVED", true, false},	{"CONNECTS", false, true},
 	{"ACCEPTS", true, false}, {"CLOSES", false, true},	{NULL},
 };
 
 static const struct sonde_column wide_columns[] = {
-	{"CLIENT", false, false},	{"SERVER", false, false},
-	{"PORT", true, false},		{"SIDE", false, false},
-	{"RTT P50", true, false},	{"P90", true, false},
-	{"P99", true, false},		{"RETRANSMITS", false, false},
-	{"DROPS", false, false},	{"SENT", true, false},
-	{"RECEIVED", true, false},	{"CONNECTS", false, false},
-	{"ACCEPTS", true, false},	{"CLOSES", false, false},
-	{"RTT N", true, false},		{"RTT MIN", true, false},
-	{"SMOOTHED", true, false},	{"DEVIATION", true, false},
-	{"HANDSHAKE P50", true, false}, {"P99", true, false},
-	{"SEGMENTS OUT", true, false},	{"IN", true, false},
-	{"ACKED", true, false},		{"ARRIVED", true, false},
-	{"WRITES", true, false},	{"READS", true, false},
-	{"HALF-CLOSED", true, false},	{"RST OUT", true, false},
-	{"RST IN", true, false},	{"OPEN", true, false},
-	{"EDGE", false, false},		{NULL},
+	{"CLIENT", false, false},
+	{"SERVER", false, false},
+	{"PORT", true, false},
+	{"SIDE", false, false},
+	{"RTT MIN", true, false},
+	{"P50", true, false},
+	{"P90", true, false},
+	{"P99", true, false},
+	{"RETRANSMITS", false, false},
+	{"DROPS", false, false},
+	{"SENT", true, false},
+	{"RECEIVED", true, false},
+	{"CONNECTS", false, false},
+	{"ACCEPTS", true, false},
+	{"CLOSES", false, false},
+	{"RTT N", true, false},
+	{"KERNEL'S MIN", true, false},
+	{"SMOOTHED", true, false},
+	{"DEVIATION", true, false},
+	{"HANDSHAKE P50", true, false},
+	{"P99", true, false},
+	{"SEGMENTS OUT", true, false},
+	{"IN", true, false},
+	{"ACKED", true, false},
+	{"ARRIVED", true, false},
+	{"WRITES", true, false},
+	{"READS", true, false},
+	{"HALF-CLOSED", true, false},
+	{"RST OUT", true, false},
+	{"RST IN", true, false},
+	{"OPEN", true, false},
+	{"EDGE", false, false},
+	{NULL},
 };
 
 static json_int_t whole(const json_t *object, const char *key)
@@ -115,14 +133,30 @@ bool sonde_view_drop_is_loss(const json_t *drop)
 	return !class || strcmp(class, "loss") == 0;
 }
 
-static json_int_t sum_drops(const json_t *drops, bool loss)
+/* What a drop means for the data; of a reason that is in no class it is not known. */
+enum meaning {
+	LOSS,
+	NO_LOSS,
+	MAY_BE_LOSS,
+};
+
+static enum meaning meaning_of(const json_t *drop)
+{
+	const char *class = json_string_value(json_object_get(drop, "class"));
+
+	if (sonde_view_drop_is_loss(drop))
+		return LOSS;
+	return strcmp(class, "unclassified") == 0 ? MAY_BE_LOSS : NO_LOSS;
+}
+
+static json_int_t sum_drops(const json_t *drops, enum meaning meaning)
 {
 	json_int_t sum = 0;
 
 	for (size_t i = 0; i < json_array_size(drops); i++) {
 		const json_t *d = json_array_get(drops, i);
 
-		if (sonde_view_drop_is_loss(d) == loss)
+		if (meaning_of(d) == meaning)
 			sum = sonde_view_add(sum, whole(d, "segments"));
 	}
 	return sum;
@@ -139,7 +173,7 @@ static void list_classes(struct list *l, const json_t *drops)
 		json_int_t sum = 0;
 		bool told = false;
 
-		if (sonde_view_drop_is_loss(d))
+		if (meaning_of(d) != NO_LOSS)
 			continue;
 		for (size_t n = 0; n < json_array_size(drops); n++) {
 			const char *s;
@@ -160,7 +194,9 @@ static void list_classes(struct list *l, const json_t *drops)
 
 static bool same_text(const json_t *a, const json_t *b, const char *key)
 {
-	return json_equal(json_object_get(a, key), json_object_get(b, key));
+	const json_t *x = json_object_get(a, key), *y = json_object_get(b, key);
+
+	return (!x && !y) || json_equal(x, y);
 }
 
 /* Rows of one word in a narrow cell; where it was dropped and how its connection was found stand in the wide one. */
@@ -201,7 +237,7 @@ static void list_place(struct list *l, const json_t *drop)
 		list_add(l, " (%.16s)", where);
 }
 
-static void list_drops(struct list *l, const json_t *drops, bool loss, bool wide)
+static void list_drops(struct list *l, const json_t *drops, enum meaning meaning, bool wide)
 {
 	const char *before = "";
 
@@ -213,14 +249,14 @@ static void list_drops(struct list *l, const json_t *drops, bool loss, bool wide
 		bool out = direction && strcmp(direction, "transmit") == 0;
 		json_int_t sum;
 
-		if (sonde_view_drop_is_loss(d) != loss)
+		if (meaning_of(d) != meaning)
 			continue;
 		sum = sum_like(drops, i, wide);
 		if (sum == 0)
 			continue;
 		list_add(l, "%s%.64s%s%.32s %" JSON_INTEGER_FORMAT "%s", before,
-			 reason ? reason : "no reason", loss ? "" : " ", loss ? "" : class, sum,
-			 out ? " out" : "");
+			 reason ? reason : "no reason", meaning == NO_LOSS ? " " : "",
+			 meaning == NO_LOSS ? class : "", sum, out ? " out" : "");
 		if (wide)
 			list_place(l, d);
 		before = ", ";
@@ -231,26 +267,31 @@ static void list_drops(struct list *l, const json_t *drops, bool loss, bool wide
 static void cell_drops(struct sonde_table *t, const json_t *drops, bool wide)
 {
 	struct list l = {.len = 0};
-	json_int_t lost, apart;
+	json_int_t lost, open;
 
 	if (!json_is_array(drops)) {
 		sonde_table_add(t, NULL);
 		return;
 	}
-	lost = sum_drops(drops, true);
-	apart = sum_drops(drops, false);
+	lost = sum_drops(drops, LOSS);
 	list_add(&l, "%" JSON_INTEGER_FORMAT, lost);
 	if (lost) {
 		list_add(&l, " (");
-		list_drops(&l, drops, true, wide);
+		list_drops(&l, drops, LOSS, wide);
 		list_add(&l, ")");
 	}
-	if (apart && wide) {
+	open = sum_drops(drops, MAY_BE_LOSS);
+	if (open) {
+		list_add(&l, "; may be loss: %" JSON_INTEGER_FORMAT " (", open);
+		list_drops(&l, drops, MAY_BE_LOSS, wide);
+		list_add(&l, ")");
+	}
+	if (sum_drops(drops, NO_LOSS)) {
 		list_add(&l, "; no loss: ");
-		list_drops(&l, drops, false, wide);
-	} else if (apart) {
-		list_add(&l, "; no loss: ");
-		list_classes(&l, drops);
+		if (wide)
+			list_drops(&l, drops, NO_LOSS, true);
+		else
+			list_classes(&l, drops);
 	}
 	cell_list(t, &l);
 }
@@ -348,8 +389,10 @@ static void side_row(struct sonde_table *t, const struct sonde_graph *graph, con
 	else
 		sonde_table_add(t, NULL);
 	sonde_table_add(t, side_name);
+	sonde_cell_us(t, rtt, "min");
 	sonde_cell_us(t, rtt, "p50");
-	sonde_cell_us(t, rtt, "p90");
+	if (wide)
+		sonde_cell_us(t, rtt, "p90");
 	sonde_cell_us(t, rtt, "p99");
 	sonde_cell_kinds(t, json_object_get(side, "retransmits"),
 			 json_object_get(side, "retransmitted_segments"));
@@ -458,6 +501,30 @@ static int tcp_edges(struct sonde_cli *cli, const json_t *edges, const struct so
 	return sonde_view_table(cli, t);
 }
 
+/* Far above the least, and as long as a peer may hold an ACK back (Linux: 40 to 200 ms). */
+static bool looks_delayed(const json_t *side)
+{
+	const json_t *rtt = json_object_get(side, "rtt_us");
+
+	return whole(rtt, "p99") >= DELAYED_ACK_US && whole(rtt, "p99") / 4 > whole(rtt, "min");
+}
+
+static void note_delayed_acks(struct sonde_cli *cli, const json_t *edges)
+{
+	for (size_t i = 0; i < json_array_size(edges); i++) {
+		const json_t *edge = json_array_get(edges, i);
+
+		if (!looks_delayed(json_object_get(edge, "client_side")) &&
+		    !looks_delayed(json_object_get(edge, "server_side")))
+			continue;
+		sonde_cli_note(
+			cli,
+			"RTT is the time until the ACK: a peer that has nothing to send may "
+			"hold it back (delayed ACK, 40 to 200 ms); MIN is nearest to the path's");
+		return;
+	}
+}
+
 int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
 {
 	_cleanup_(sonde_graph_freep) struct sonde_graph *graph = NULL;
@@ -472,8 +539,10 @@ int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
 	r = sonde_graph_new(topology, &graph);
 	if (r < 0)
 		return sonde_cli_broken(cli, r);
-	if (n > udp)
+	if (n > udp) {
 		status = tcp_edges(cli, edges, graph);
+		note_delayed_acks(cli, edges);
+	}
 	if (n > udp && status == SONDE_CLI_OK && sonde_cli_output(cli) == SONDE_CLI_WIDE) {
 		sonde_view_heading(cli, "TCP: WHAT LIMITS IT");
 		status = sonde_view_limits(cli, edges, graph);
@@ -490,7 +559,7 @@ static void add_own(const json_t *side, struct sonde_view_totals *t)
 {
 	t->sent_segments = sonde_view_add(t->sent_segments, whole(side, "sent_segments"));
 	t->retransmits = sonde_view_add(t->retransmits, whole(side, "retransmitted_segments"));
-	t->drops = sonde_view_add(t->drops, sum_drops(json_object_get(side, "drops"), true));
+	t->drops = sonde_view_add(t->drops, sum_drops(json_object_get(side, "drops"), LOSS));
 }
 
 void sonde_view_sum(const json_t *topology, struct sonde_view_totals *ret)

@@ -189,7 +189,7 @@ static void cost_line(struct sonde_cli *cli, const json_t *cost, const char *lab
 	char text[SONDE_UNIT_MAX];
 
 	if (json_is_number(value))
-		(void)fprintf(cli->out, "%-28s %s\n", label, unit(json_number_value(value), text));
+		(void)fprintf(cli->out, "%-29s %s\n", label, unit(json_number_value(value), text));
 }
 
 static void cost_upload(struct sonde_cli *cli, const json_t *cost)
@@ -201,7 +201,7 @@ static void cost_upload(struct sonde_cli *cli, const json_t *cost)
 
 	if (!json_is_number(json_object_get(cost, "reports")))
 		return;
-	(void)fprintf(cli->out, "%-28s %s of %s, ", "reports taken before the end",
+	(void)fprintf(cli->out, "%-29s %s of %s, ", "reports taken before the end",
 		      sonde_unit_count(json_integer_value(json_object_get(cost, "reports")), n),
 		      sonde_unit_bytes(raw, a));
 	(void)fprintf(cli->out, "%s on the wire", sonde_unit_bytes(wire, b));

@@ -48,16 +48,16 @@ static void edges_have_a_row_for_each_side_that_was_a_target(void **state)
 
 	assert_string_equal(
 		text,
-		"CLIENT      SERVER    PORT  SIDE    RTT P50     P90     P99  RETRANSMITS          "
+		"CLIENT      SERVER    PORT  SIDE    RTT MIN    P50     P99  RETRANSMITS          "
 		"DROPS                     SENT  RECEIVED  CONNECTS                       ACCEPTS  "
 		"CLOSES\n"
-		"shop/nginx  cart      8080  client    310us  1.20ms  9.80ms  12 (fast 10, tlp 2)  "
+		"shop/nginx  cart      8080  client     90us  310us  9.80ms  12 (fast 10, tlp 2)  "
 		"0                     12.3 MiB   4.1 MiB  12, failed 2 (ECONNREFUSED 2)        0  "
 		"12 (local fin 11, remote rst 1)\n"
-		"shop/nginx  cart      8080  server    290us   900us  2.10ms  0                    "
+		"shop/nginx  cart      8080  server     80us  290us  2.10ms  0                    "
 		"7 (NETFILTER_DROP 7)   4.1 MiB  12.3 MiB  0                                   12  "
 		"11 (remote fin 11)\n"
-		"cart        10.4.7.9  5432  client        -       -       -  -                    "
+		"cart        10.4.7.9  5432  client        -      -       -  -                    "
 		"-                        512 B     100 B  1                                    0  "
 		"0\n");
 	json_decref(json);
@@ -83,12 +83,39 @@ static void a_drop_that_is_no_loss_says_so(void **state)
 		"{\"edges\":[{\"client_side\":{\"drops\":[{\"reason\":\"QUEUE_PURGE\","
 		"\"class\":\"teardown\",\"segments\":2,\"direction\":\"transmit\"},"
 		"{\"reason\":\"TCP_RESET\",\"class\":\"teardown\",\"segments\":3},"
-		"{\"reason\":\"TCP_OLD_DATA\",\"class\":\"duplicate\",\"segments\":1}]}}]}",
+		"{\"reason\":\"TCP_OLD_DATA\",\"class\":\"duplicate\",\"segments\":1},"
+		"{\"reason\":\"NEW_ONE\",\"class\":\"unclassified\",\"segments\":4}]}}]}",
 		0, NULL);
 	_cleanup_free_ char *text = shown(sonde_view_edges, json, SONDE_CLI_TABLE);
 
-	assert_non_null(strstr(text, "0; no loss: teardown 5, duplicate 1"));
+	assert_non_null(
+		strstr(text, "0; may be loss: 4 (NEW_ONE 4); no loss: teardown 5, duplicate 1"));
 	json_decref(json);
+}
+
+static void a_delayed_ack_is_explained(void **state)
+{
+	static const struct {
+		int min, p99;
+		bool told;
+	} rows[] = {{50, 41000, true}, {39000, 45000, false}, {50, 9000, false}};
+
+	for (size_t i = 0; i < ELEMENTS_OF(rows); i++) {
+		struct sonde_cli_settings settings = {.utc = true};
+		struct sonde_cli cli = {.settings = &settings};
+		json_t *json = json_pack("{s:[{s:{s:{s:i, s:i}}}]}", "edges", "client_side",
+					 "rtt_us", "min", rows[i].min, "p99", rows[i].p99);
+		_cleanup_free_ char *out = NULL, *err = NULL;
+		size_t n_out, n_err;
+
+		cli.out = open_memstream(&out, &n_out);
+		cli.err = open_memstream(&err, &n_err);
+		assert_int_equal(sonde_view_edges(&cli, json), 0);
+		assert_ok(fclose(cli.out));
+		assert_ok(fclose(cli.err));
+		assert_int_equal(strstr(err, "delayed ACK") != NULL, rows[i].told);
+		json_decref(json);
+	}
 }
 
 static void wide_edges_show_every_number_and_the_edge_id(void **state)
@@ -452,6 +479,7 @@ int main(void)
 		cmocka_unit_test(edges_have_a_row_for_each_side_that_was_a_target),
 		cmocka_unit_test(a_dash_has_its_reasons),
 		cmocka_unit_test(a_drop_that_is_no_loss_says_so),
+		cmocka_unit_test(a_delayed_ack_is_explained),
 		cmocka_unit_test(wide_edges_show_every_number_and_the_edge_id),
 		cmocka_unit_test(a_ledger_says_what_it_means_for_the_numbers),
 		cmocka_unit_test(a_ledger_without_reports_is_not_taken_for_complete),
