@@ -332,6 +332,7 @@ static int report_task(struct sonde_task *t, bool end)
 		return e;
 	t->window_start_ns = m.window_end_ns;
 	t->window_start_ms = m.window_end_ms;
+	sonde_log_debug("report %s made: %zu collections", r->id, r->n_messages);
 	sonde_delivery_add(tasks->config.delivery, &r);
 	return 0;
 }

@@ -321,6 +321,15 @@ static enum sonde_grpc_status check_report(struct sonde_grpc_server_call *call,
 	return SONDE_GRPC_OK;
 }
 
+/* A report out of a spool is no sign of life: the agent that made it may have died, and another sends it. */
+static void see_agent(struct sonde_backend *b, const char *agent_id)
+{
+	struct sonde_agent *agent = sonde_registry_find_agent(b->registry, agent_id);
+
+	if (agent && agent->watches > 0)
+		(void)!sonde_registry_see_agent(b->registry, agent_id, sonde_wall_ms(), &agent);
+}
+
 static enum sonde_grpc_status find_and_take(struct sonde_backend *b,
 					    struct sonde_grpc_server_call *call,
 					    const Sonde__V1__TaskReport *m)
@@ -328,7 +337,6 @@ static enum sonde_grpc_status find_and_take(struct sonde_backend *b,
 	struct sonde_task *t = sonde_task_table_find(b->tasks, m->task_id);
 	enum sonde_grpc_status status = check_report(call, m);
 	struct sonde_task_agent *a;
-	struct sonde_agent *agent;
 
 	if (status != SONDE_GRPC_OK)
 		return status;
@@ -337,12 +345,10 @@ static enum sonde_grpc_status find_and_take(struct sonde_backend *b,
 					   m->task_id);
 	a = sonde_task_find_agent(t, m->agent_id);
 	if (!a)
-		return sonde_services_fail(call, SONDE_GRPC_PERMISSION_DENIED,
+		return sonde_services_fail(call, SONDE_GRPC_FAILED_PRECONDITION,
 					   "agent_id: the task was not given to agent %.64s",
 					   m->agent_id);
-	if (sonde_registry_see_agent(b->registry, m->agent_id, sonde_wall_ms(), &agent) < 0)
-		return sonde_services_fail(call, SONDE_GRPC_RESOURCE_EXHAUSTED,
-					   "no room for another agent");
+	see_agent(b, m->agent_id);
 	return take_report(b, call, t, a, m);
 }
 
