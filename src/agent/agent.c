@@ -11,6 +11,7 @@
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
+#include "agent/continuous.h"
 #include "agent/control.h"
 #include "agent/finder.h"
 #include "agent/link.h"
@@ -48,6 +49,7 @@ struct agent {
 	struct sonde_sender *sender;
 	struct sonde_tasks *tasks;
 	struct sonde_task_query *query;
+	struct sonde_continuous *continuous; /* NULL: switched off */
 	sd_event_source *scan, *drain;
 	bool draining;
 	bool failed; /* the probe is gone */
@@ -128,6 +130,8 @@ static void on_scan_done(void *ctx, bool changed)
 
 	if (changed)
 		sonde_registrar_report_new(a->registrar);
+	if (changed && a->continuous)
+		sonde_continuous_processes_changed(a->continuous);
 	/* Also unchanged: targets may have ended. */
 	sonde_tasks_processes_changed(a->tasks);
 }
@@ -144,6 +148,8 @@ static void on_ids(void *ctx)
 	struct agent *a = ctx;
 
 	sonde_tasks_processes_changed(a->tasks);
+	if (a->continuous)
+		sonde_continuous_processes_changed(a->continuous);
 }
 
 static void on_back(void *ctx)
@@ -171,6 +177,8 @@ static void on_answer(void *ctx)
 	struct agent *a = ctx;
 
 	sonde_control_keep(a->control);
+	if (a->continuous)
+		sonde_continuous_poll(a->continuous);
 }
 
 static void on_stop(void *ctx, const char *task_id, const char *reason)
@@ -425,6 +433,25 @@ static int make_query(struct agent *a)
 	return sonde_task_query_new(&config, &a->query);
 }
 
+static int make_continuous(struct agent *a)
+{
+	const struct sonde_continuous_config config = {
+		.event = a->event,
+		.client = a->client,
+		.finder = a->finder,
+		.tasks = a->tasks,
+		.proc_fd = a->proc_fd,
+		.poll_ns = a->config->poll_ns,
+		.deadline_ns = a->config->backend_deadline_ns,
+		.check_ns = a->config->continuous_check_ns,
+		.duration_ns = a->config->continuous_duration_ns,
+		.silence_ns = a->config->continuous_silence_ns,
+		.interval_ms = (int64_t)(a->config->report_interval_ns / SONDE_NS_PER_MS),
+	};
+
+	return sonde_continuous_new(&config, &a->continuous);
+}
+
 /* The variable stands in every container of a pod. */
 static bool unknown_peers(const struct agent *a)
 {
@@ -463,6 +490,8 @@ static int make_tasks(struct agent *a)
 	r = sonde_tasks_new(&tasks, &a->tasks);
 	if (r == 0)
 		r = sonde_control_new(&control, &a->control);
+	if (r == 0 && a->config->continuous)
+		r = make_continuous(a);
 	return r < 0 ? r : make_query(a);
 }
 
@@ -513,6 +542,7 @@ static void tear_down(struct agent *a)
 	a->sender = sonde_sender_free(a->sender);
 	a->link = sonde_link_free(a->link);
 	a->query = sonde_task_query_free(a->query);
+	a->continuous = sonde_continuous_free(a->continuous);
 	a->control = sonde_control_free(a->control);
 	a->tasks = sonde_tasks_free(a->tasks);
 	a->registrar = sonde_registrar_free(a->registrar);

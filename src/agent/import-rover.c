@@ -89,6 +89,8 @@ static int to_level(const char *text, char dst[VALUE_MAX])
 
 #define NET "profiling.task.network."
 #define NET_ENV "ROVER_PROFILING_TASK_NETWORK_"
+#define CON "profiling.continuous."
+#define CON_ENV "ROVER_PROFILING_CONTINUOUS_"
 #define LAYER7 "HTTP and the protocols above TCP are not observed"
 
 /* In the order in which agent.yaml has them. */
@@ -121,6 +123,12 @@ static const struct row {
 	 "processes.scan", to_duration},
 	{NET "report_interval", NET_ENV "TOPOLOGY_REPORT_INTERVAL", "skywalking.report_interval",
 	 to_duration},
+	{CON "check_interval", CON_ENV "CHECK_INTERVAL", "skywalking.continuous.check",
+	 to_duration},
+	{CON "trigger.execute_duration", CON_ENV "TRIGGER_EXECUTE_DURATION",
+	 "skywalking.continuous.duration", to_duration},
+	{CON "trigger.silence_duration", CON_ENV "TRIGGER_SILENCE_DURATION",
+	 "skywalking.continuous.silence", to_duration},
 	{"logger.level", "ROVER_LOGGER_LEVEL", "log.level", to_level},
 	{"core.backend.check_period", "ROVER_BACKEND_CHECK_PERIOD",
 	 .reason = "the state of the connection is known without asking", .same = "5"},
@@ -142,6 +150,10 @@ static const struct row {
 	{NET "meter_prefix", NET_ENV "TOPOLOGY_METER_PREFIX",
 	 .reason = "meters are named rover_net_p_…, as the rules of an OAP have them",
 	 .same = "rover_net_p"},
+	{CON "meter_prefix", CON_ENV "METER_PREFIX",
+	 .reason = "what thresholds are held against is not sent as meters", .same = "rover_con_p"},
+	{CON "fetch_interval", CON_ENV "FETCH_INTERVAL", .reason = "it is looked once a second",
+	 .same = "1s"},
 	{NET "protocol_analyze.per_cpu_buffer", NET_ENV "PROTOCOL_ANALYZE_PER_CPU_BUFFER",
 	 .reason = LAYER7, .same = "400KB"},
 	{NET "protocol_analyze.parallels", NET_ENV "PROTOCOL_ANALYZE_PARALLELS", .reason = LAYER7,
@@ -155,8 +167,6 @@ static const struct row {
 static const struct part {
 	const char *from, *env, *active, *reason;
 } parts[] = {
-	{"profiling.continuous", "ROVER_PROFILING_CONTINUOUS_", NULL,
-	 "thresholds of continuous profiling are not watched"},
 	{"access_log", "ROVER_ACCESS_LOG_", "access_log.active",
 	 "access logs of all traffic are not made, only tasks are run"},
 	{"pprof", "ROVER_PPROF_", "pprof.active", "it is a part of Go programs"},
@@ -214,10 +224,8 @@ static void take_part(struct sonde_import *im, const struct part *part)
 
 	if (!n)
 		return;
-	if (part->active)
-		(void)sonde_import_value(im, part->active, NULL, text);
-	sonde_import_leave_out(im, part->from, "", part->reason,
-			       part->active && strcmp(text, "true") != 0);
+	(void)sonde_import_value(im, part->active, NULL, text);
+	sonde_import_leave_out(im, part->from, "", part->reason, strcmp(text, "true") != 0);
 }
 
 /* Begins @path with @with, as a whole word of it? */

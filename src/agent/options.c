@@ -117,6 +117,17 @@ static const struct sonde_option options[] = {
 		C, "spool.after", spool_after_ns, "1s", "0s", "1m",
 		"how long a report waits for its answer before it goes to disk, with all behind it; "
 		"0s = before it is sent, so that a crash of the agent loses none"),
+	SONDE_OPTION_BOOL(
+		C, "skywalking.continuous.enabled", continuous, "true",
+		"watch the thresholds of an OAP's continuous profiling, nothing attached, "
+		"and run the network tasks that they lead to"),
+	SONDE_OPTION_DURATION(C, "skywalking.continuous.check", continuous_check_ns, "5s", "1s",
+			      "10m", "how often it is looked whether a threshold was reached"),
+	SONDE_OPTION_DURATION(C, "skywalking.continuous.duration", continuous_duration_ns, "10m",
+			      "1s", "30m", "how long such a task runs"),
+	SONDE_OPTION_DURATION(C, "skywalking.continuous.silence", continuous_silence_ns, "20m",
+			      "1s", "24h",
+			      "how long after a task was asked for its instance leads to no other"),
 	SONDE_OPTION_STRING(C, "agent.service", service, "sonde-agent", "70",
 			    "the service that the agent itself is registered under"),
 	SONDE_OPTION_STRING(C, "agent.instance", instance, "{host}", "70",

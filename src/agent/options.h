@@ -64,7 +64,9 @@ struct sonde_agent_config {
 	uint64_t spool_after_ns;
 	int spool_fsync;	     /* enum sonde_spool_fsync */
 	uint64_t report_interval_ns; /* of an OAP's tasks */
-	int peers;		     /* enum sonde_agent_peers */
+	bool continuous;
+	uint64_t continuous_check_ns, continuous_duration_ns, continuous_silence_ns;
+	int peers; /* enum sonde_agent_peers */
 	char *service, *instance;
 	char *proc;
 	int log_level;

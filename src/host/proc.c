@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/num.h"
+
 int sonde_proc_open(const char *path)
 {
 	int fd;
@@ -128,11 +130,12 @@ int sonde_proc_parse_stat(const char *text, size_t n, struct sonde_proc_stat *re
 		return -EBADMSG;
 	s.state = at[1];
 	at += 2;
-	/* Fields, from 1: 4 ppid, 9 flags, 14 utime, 15 stime, 22 starttime. */
+	/* Fields, from 1: 4 ppid, 9 flags, 14 utime, 15 stime, 20 num_threads, 22 starttime. */
 	if (take_field(&at, end, &ppid) < 0 || ppid > INT32_MAX || skip_fields(&at, end, 4) < 0 ||
 	    take_field(&at, end, &flags) < 0 || skip_fields(&at, end, 4) < 0 ||
 	    take_field(&at, end, &s.user_ticks) < 0 || take_field(&at, end, &s.system_ticks) < 0 ||
-	    skip_fields(&at, end, 6) < 0 || take_field(&at, end, &s.start_ticks) < 0)
+	    skip_fields(&at, end, 4) < 0 || take_field(&at, end, &s.threads) < 0 ||
+	    skip_fields(&at, end, 1) < 0 || take_field(&at, end, &s.start_ticks) < 0)
 		return -EBADMSG;
 	s.pid = (uint32_t)pid;
 	s.ppid = (uint32_t)ppid;
@@ -298,6 +301,25 @@ int sonde_proc_read_stat(int proc_fd, uint32_t pid, struct sonde_proc_stat *ret)
 
 	r = read_file(proc_fd, pid, "stat", buf, sizeof(buf), &n);
 	return r < 0 ? r : sonde_proc_parse_stat(buf, n, ret);
+}
+
+int sonde_proc_read_load(int proc_fd, double *ret)
+{
+	_cleanup_close_ int fd = -1;
+	char text[64];
+	ssize_t n;
+
+	assert(ret);
+
+	fd = openat(proc_fd, "loadavg", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	text[strcspn(text, " ")] = '\0';
+	return sonde_parse_double(text, ret) < 0 || *ret < 0 ? -EBADMSG : 0;
 }
 
 int sonde_proc_read_status(int proc_fd, uint32_t pid, struct sonde_proc_status *ret)

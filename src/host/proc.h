@@ -27,6 +27,7 @@ struct sonde_proc_stat {
 	bool kernel_thread;
 	uint64_t user_ticks;
 	uint64_t system_ticks;
+	uint64_t threads;
 	uint64_t start_ticks; /* since boot: with the pid the identity of a process */
 };
 
@@ -44,6 +45,9 @@ int sonde_proc_open(const char *path) _must_check_;
 /* Return: 0, -ESRCH (no such process), -EBADMSG (not understood), -errno. */
 int sonde_proc_read_stat(int proc_fd, uint32_t pid, struct sonde_proc_stat *ret) _must_check_;
 int sonde_proc_read_status(int proc_fd, uint32_t pid, struct sonde_proc_status *ret) _must_check_;
+
+/* Mean of runnable and waiting threads over the last minute. Return: 0, -EBADMSG, -errno. */
+int sonde_proc_read_load(int proc_fd, double *ret) _must_check_;
 
 /*
  * Arguments joined by one space, cut at @size - 1 bytes; control bytes become '?'. "" for a kernel thread.

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "skywalking/v3/continuous.pb-c.h"
 #include "skywalking/v3/management.pb-c.h"
 #include "skywalking/v3/meter.pb-c.h"
 #include "skywalking/v3/process.pb-c.h"
@@ -241,6 +242,78 @@ static enum sonde_grpc_status query_tasks(void *ctx, struct sonde_grpc_server_ca
 	return SONDE_GRPC_OK;
 }
 
+/* continuous profiling */
+
+static void answer_command(struct sonde_grpc_server_call *call, const char *word, const char *key,
+			   const char *value)
+{
+	Skywalking__V3__Commands commands = SKYWALKING__V3__COMMANDS__INIT;
+	Skywalking__V3__Command command = SKYWALKING__V3__COMMAND__INIT, *list[] = {&command};
+	Skywalking__V3__KeyStringValuePair pair = SKYWALKING__V3__KEY_STRING_VALUE_PAIR__INIT,
+					   *pairs[] = {&pair};
+
+	pair.key = sonde_wire_text(key);
+	pair.value = sonde_wire_text(value);
+	command.command = sonde_wire_text(word);
+	command.n_args = 1;
+	command.args = pairs;
+	commands.n_commands = 1;
+	commands.commands = list;
+	answer(call, &commands.base);
+}
+
+static enum sonde_grpc_status query_policies(void *ctx, struct sonde_grpc_server_call *call,
+					     const uint8_t *data, size_t n)
+{
+	struct agent_double *d = ctx;
+	Skywalking__V3__ContinuousProfilingPolicyQuery *q =
+		skywalking__v3__continuous_profiling_policy_query__unpack(NULL, n, data);
+	bool known = false;
+
+	if (!q)
+		return SONDE_GRPC_INVALID_ARGUMENT;
+	d->policy_queries++;
+	for (size_t i = 0; i < q->n_policies; i++)
+		known = known || !d->policies_uuid ||
+			strcmp(q->policies[i]->uuid, d->policies_uuid) == 0;
+	skywalking__v3__continuous_profiling_policy_query__free_unpacked(q, NULL);
+	if (!d->policies[0] || known) {
+		answer_nothing(ctx, call);
+		return SONDE_GRPC_OK;
+	}
+	d->policies_told++;
+	answer_command(call, "ContinuousProfilingPolicyQuery", "ServiceWithPolicyJSON",
+		       d->policies);
+	return SONDE_GRPC_OK;
+}
+
+static enum sonde_grpc_status report_task(void *ctx, struct sonde_grpc_server_call *call,
+					  const uint8_t *data, size_t n)
+{
+	struct agent_double *d = ctx;
+	Skywalking__V3__ContinuousProfilingReport *m =
+		skywalking__v3__continuous_profiling_report__unpack(NULL, n, data);
+	size_t at = 0;
+
+	/* As an OAP: a report without its task is an error. */
+	if (!m || m->target_task_case !=
+			  SKYWALKING__V3__CONTINUOUS_PROFILING_REPORT__TARGET_TASK_NETWORK) {
+		skywalking__v3__continuous_profiling_report__free_unpacked(m, NULL);
+		return SONDE_GRPC_UNKNOWN;
+	}
+	d->continuous_reports++;
+	for (size_t i = 0; i < m->n_causes && at < sizeof(d->continuous_causes); i++)
+		at += (size_t)snprintf(d->continuous_causes + at, sizeof(d->continuous_causes) - at,
+				       "%d %g %g\n", (int)m->causes[i]->type,
+				       m->causes[i]->singlevalue->threshold,
+				       m->causes[i]->singlevalue->current);
+	skywalking__v3__continuous_profiling_report__free_unpacked(m, NULL);
+	if (!d->continuous_task[0])
+		return SONDE_GRPC_UNAVAILABLE;
+	answer_command(call, "ContinuousProfilingReportTask", "TaskId", d->continuous_task);
+	return SONDE_GRPC_OK;
+}
+
 /* meters */
 
 static void join_labels(Skywalking__V3__Label **labels, size_t n, char dst[400], unsigned *doubled)
@@ -469,6 +542,10 @@ static const struct sonde_grpc_method methods[] = {
 	 .on_message = keep_alive,
 	 .on_half_close = answer_nothing},
 	{.path = "/skywalking.v3.EBPFProfilingService/queryTasks", .on_message = query_tasks},
+	{.path = "/skywalking.v3.ContinuousProfilingService/queryPolicies",
+	 .on_message = query_policies},
+	{.path = "/skywalking.v3.ContinuousProfilingService/reportProfilingTask",
+	 .on_message = report_task},
 	{.path = "/skywalking.v3.MeterReportService/collectBatch",
 	 .on_message = take_collection,
 	 .on_half_close = batch_is_whole,

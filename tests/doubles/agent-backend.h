@@ -76,6 +76,12 @@ struct agent_double {
 		fail_batches; /* this many collectBatch calls are refused with UNAVAILABLE behind their messages */
 	const char *
 		no_layer; /* keepAlive of this one fails, as an OAP's does of one that it does not know */
+	char policies[2000]; /* ServiceWithPolicyJSON, told until its uuid is known; "" = none */
+	const char *policies_uuid;
+	unsigned policy_queries, policies_told;
+	char continuous_task[80]; /* answer to reportProfilingTask; "" = UNAVAILABLE */
+	unsigned continuous_reports;
+	char continuous_causes[400]; /* of the last one: "type threshold current\n" each */
 	struct sonde_grpc_server_call *watch;
 	Sonde__V1__Plan *plans[DOUBLE_PLANS_MAX]; /* answers, as they came */
 	size_t n_plans;

@@ -320,6 +320,80 @@ static void two_agents_each_do_their_part_of_a_task(void **state)
 	remove_files(second.dir);
 }
 
+static void begin_continuous(struct rig *r)
+{
+	assert_int_equal(setenv("SONDE_AGENT_SKYWALKING_CONTINUOUS_CHECK", "1s", 1), 0);
+	assert_int_equal(setenv("SONDE_AGENT_SKYWALKING_CONTINUOUS_DURATION", "3s", 1), 0);
+	agent_rig_begin(r, false);
+	(void)unsetenv("SONDE_AGENT_SKYWALKING_CONTINUOUS_CHECK");
+	(void)unsetenv("SONDE_AGENT_SKYWALKING_CONTINUOUS_DURATION");
+}
+
+static void set_policy(struct rig *r, const char *uuid, const char *profiling)
+{
+	(void)snprintf(r->backend.policies, sizeof(r->backend.policies),
+		       "[{\"ServiceName\":\"echo\",\"UUID\":\"%s\",\"Profiling\":{%s}}]", uuid,
+		       profiling);
+	r->backend.policies_uuid = uuid;
+}
+
+static bool has_told(struct agent_double *d, void *arg)
+{
+	return d->policies_told >= 1 && d->policy_queries >= 4;
+}
+
+static bool is_removed(struct agent_double *d, void *arg)
+{
+	return d->policies_told >= 2;
+}
+
+/* The id that the OAP answers is the task's; the threshold of CPU is not reached, that of threads is. */
+static void a_threshold_leads_to_a_network_task(void **state)
+{
+	struct rig *r = *state;
+
+	(void)snprintf(r->backend.continuous_task, sizeof(r->backend.continuous_task), "con7");
+	set_policy(r, "u1",
+		   "\"NETWORK\":{\"PROCESS_CPU\":{\"Threshold\":\"1000000\",\"Period\":5,"
+		   "\"Count\":1},\"PROCESS_THREAD_COUNT\":{\"Threshold\":\"1\",\"Period\":5,"
+		   "\"Count\":2}}");
+	begin_continuous(r);
+	wait_line(r, "continuous profiling of echo: 2 thresholds watched");
+	wait_line(r, "continuous profiling: task con7 for echo / one");
+	wait_line(r, "task con7: running");
+	agent_rig_talk(r, 5);
+	wait_line(r, "task con7 is over: done");
+	agent_rig_check_talk(r, "-", 1, 5);
+	assert_int_equal(r->backend.continuous_reports, 1); /* the instance is silent now */
+	assert_string_equal(r->backend.continuous_causes, "1 1 1\n");
+}
+
+static void what_is_only_watched_attaches_nothing(void **state)
+{
+	struct rig *r = *state;
+
+	set_policy(r, "u1",
+		   "\"NETWORK\":{\"PROCESS_THREAD_COUNT\":{\"Threshold\":\"100000\",\"Period\":"
+		   "5,\"Count\":1},\"SYSTEM_LOAD\":{\"Threshold\":\"100000\",\"Period\":5,"
+		   "\"Count\":1},\"HTTP_ERROR_RATE\":{\"Threshold\":\"1\",\"Period\":5,"
+		   "\"Count\":1}},\"ON_CPU\":{\"PROCESS_CPU\":{\"Threshold\":\"1\",\"Period\":5,"
+		   "\"Count\":1}}");
+	begin_continuous(r);
+	wait_line(r, "continuous profiling of echo: 2 thresholds watched");
+	assert_true(agent_double_run(&r->backend, has_told, NULL, WAIT_MS));
+	agent_rig_pause_ms(r, 2500);
+	assert_int_equal(r->backend.continuous_reports, 0);
+	assert_int_equal(r->backend.policies_told, 1); /* its uuid is told back */
+	assert_int_equal(log_count(r, "NETWORK HTTP_ERROR_RATE: HTTP is not observed"), 1);
+	assert_int_equal(log_count(r, "ON_CPU: only NETWORK tasks are run"), 1);
+	assert_int_equal(log_count(r, "attaching"), 0);
+	/* A policy that was removed is watched no more. */
+	(void)snprintf(r->backend.policies, sizeof(r->backend.policies),
+		       "[{\"ServiceName\":\"echo\",\"UUID\":\"\"}]");
+	r->backend.policies_uuid = "";
+	assert_true(agent_double_run(&r->backend, is_removed, NULL, WAIT_MS));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
@@ -333,6 +407,8 @@ int main(int argc, char **argv)
 		AGENT_RIG_TEST(what_is_not_run_is_said_once),
 		AGENT_RIG_TEST(an_extension_prolongs_a_task_and_keeps_its_rules),
 		AGENT_RIG_TEST(an_oap_that_restarts_loses_no_task),
+		AGENT_RIG_TEST(a_threshold_leads_to_a_network_task),
+		AGENT_RIG_TEST(what_is_only_watched_attaches_nothing),
 	};
 
 	return agent_rig_main(argc, argv, tests);

@@ -77,6 +77,9 @@ static void the_defaults_are_taken_over(void **state)
 	assert_int_equal(r.config->heartbeat_ns, 20000000000);
 	assert_int_equal(r.config->scan_ns, 3000000000);
 	assert_int_equal(r.config->report_interval_ns, 2000000000);
+	assert_int_equal(r.config->continuous_check_ns, 5000000000);
+	assert_int_equal(r.config->continuous_duration_ns, 600000000000);
+	assert_int_equal(r.config->continuous_silence_ns, 1200000000000);
 	assert_int_equal(r.config->n_rules, 0);
 	assert_string_equal(r.words, "");
 }
@@ -96,6 +99,8 @@ static void every_key_is_mapped_or_named(void **state)
 					    "on_cpu.dump_period: 9ms (",
 					    "meter_prefix: rover_net_p (",
 					    "per_cpu_buffer: 400KB (",
+					    "continuous.meter_prefix: rover_con_p (",
+					    "continuous.fetch_interval: 1s (",
 					    "parallels: 2 (",
 					    "queue_size: 5000 (",
 					    "#   access_log (",
