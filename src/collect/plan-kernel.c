@@ -9,12 +9,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "host/privilege.h"
-
-#define KPROBE_SOURCE "/sys/bus/event_source/devices/kprobe"
-#define KALLSYMS "/proc/kallsyms"
 
 #define NO_BTF                                                                                     \
 	"this kernel shows no BTF (CONFIG_DEBUG_INFO_BTF=y), and the policy names no file (btf.external)"
@@ -27,15 +23,13 @@ enum kind {
 	KIND_TP_BTF,
 	KIND_FENTRY,
 	KIND_FEXIT,
-	KIND_KPROBE,
-	KIND_KRETPROBE,
-	KIND_TRACEPOINT,
-	KIND_OTHER, /* nothing is asked but its needs: raw_tp, iter, sockops */
+	KIND_OTHER, /* nothing is asked but its needs: kprobe.multi, iter, sockops, cgroup */
 };
 
 static const char *const kind_names[] = {
-	[KIND_TP_BTF] = "tp_btf", [KIND_FENTRY] = "fentry",	  [KIND_FEXIT] = "fexit",
-	[KIND_KPROBE] = "kprobe", [KIND_KRETPROBE] = "kretprobe", [KIND_TRACEPOINT] = "tracepoint",
+	[KIND_TP_BTF] = "tp_btf",
+	[KIND_FENTRY] = "fentry",
+	[KIND_FEXIT] = "fexit",
 };
 _Static_assert(ELEMENTS_OF(kind_names) == KIND_OTHER, "a name for each kind");
 
@@ -97,8 +91,7 @@ int sonde_plan_kernel_compare(const struct sonde_plan_program *program, const st
 	assert(program && ret_why);
 
 	*ret_why = NULL;
-	/* A kprobe that reads no argument asks nothing of the prototype. */
-	if (kind <= KIND_FEXIT || ((kind == KIND_KPROBE) && program->args[0])) {
+	if (kind < KIND_OTHER) {
 		if (!here->found)
 			r = say(ret_why, "this kernel has no %s %s",
 				here->function ? "function" : "tracepoint", here->name);
@@ -160,53 +153,6 @@ static bool kernel_has_btf(const struct btf *btf, const struct sonde_collect_con
 			   btf__find_by_name_kind(btf, any, BTF_KIND_TYPEDEF)) == 0;
 }
 
-/* "ffffffff81000000 T tcp_sendmsg", of a module with "\t[module]" behind. Return: 1 = there, 0, -errno. */
-static int has_symbol(const char *name)
-{
-	size_t len = strlen(name);
-	char line[512];
-	int found = 0;
-	FILE *f;
-
-	f = fopen(KALLSYMS, "re");
-	if (!f)
-		return -errno;
-	while (!found && fgets(line, sizeof(line), f)) {
-		const char *type = strchr(line, ' ');
-		const char *symbol = type ? strchr(type + 1, ' ') : NULL;
-
-		found = symbol && strncmp(symbol + 1, name, len) == 0 &&
-			strcspn(symbol + 1 + len, " \t\n") == 0;
-	}
-	(void)fclose(f);
-	return found;
-}
-
-static int ask_kprobe(const char *symbol, char **ret_why)
-{
-	if (access(KPROBE_SOURCE, F_OK) < 0)
-		return say(ret_why, "this kernel has no kprobes (CONFIG_KPROBES)");
-	if (has_symbol(symbol) == 0)
-		return say(ret_why, "this kernel has no function %s", symbol);
-	return 0;
-}
-
-static int ask_tracefs(const char *event, char **ret_why)
-{
-	static const char *const mounts[] = {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"};
-	char path[256];
-
-	for (size_t i = 0; i < ELEMENTS_OF(mounts); i++) {
-		(void)snprintf(path, sizeof(path), "%s/events/%s/id", mounts[i], event);
-		if (access(path, F_OK) == 0)
-			return 0;
-	}
-	(void)snprintf(path, sizeof(path), "%s/events", mounts[0]);
-	if (access(path, F_OK) < 0)
-		return say(ret_why, "no tracefs is mounted at %s", mounts[0]);
-	return say(ret_why, "this kernel has no tracepoint %s", event);
-}
-
 /* What the BTF does not say. */
 static int ask_attach_point(const struct sonde_plan_program *p, const struct btf *btf,
 			    const struct sonde_collect_config *config, char **ret_why)
@@ -215,23 +161,12 @@ static int ask_attach_point(const struct sonde_plan_program *p, const struct btf
 	enum kind kind = kind_of(p, &place);
 	int r;
 
-	switch (kind) {
-	case KIND_FENTRY:
-	case KIND_FEXIT:
-		r = try_trampoline(btf, kind, place, config);
-		if (r == -ENOMEM)
-			return r;
-		return r < 0 ? say(ret_why, "the kernel refuses %s programs: %s", kind_names[kind],
-				   strerror(-r))
-			     : 0;
-	case KIND_KPROBE:
-	case KIND_KRETPROBE:
-		return ask_kprobe(place, ret_why);
-	case KIND_TRACEPOINT:
-		return ask_tracefs(place, ret_why);
-	default:
+	if (kind != KIND_FENTRY && kind != KIND_FEXIT)
 		return 0;
-	}
+	r = try_trampoline(btf, kind, place, config);
+	if (r == 0 || r == -ENOMEM)
+		return r;
+	return say(ret_why, "the kernel refuses %s programs: %s", kind_names[kind], strerror(-r));
 }
 
 /* Hooks that the kernel itself types. */
@@ -239,7 +174,7 @@ static bool is_typed(const struct sonde_plan_program *p)
 {
 	const char *place;
 
-	return kind_of(p, &place) <= KIND_FEXIT || strncmp(p->hook, "iter/", 5) == 0;
+	return kind_of(p, &place) < KIND_OTHER || strncmp(p->hook, "iter/", 5) == 0;
 }
 
 /* @typed: the kernel has a BTF of its own. */
@@ -267,8 +202,7 @@ static int ask_btf(const struct sonde_plan_table *table, const struct btf *btf,
 	for (size_t i = 0; i < table->n_programs; i++) {
 		enum kind kind = kind_of(&table->programs[i], &here[i].name);
 
-		here[i].function = kind == KIND_FENTRY || kind == KIND_FEXIT ||
-				   kind == KIND_KPROBE || kind == KIND_KRETPROBE;
+		here[i].function = kind == KIND_FENTRY || kind == KIND_FEXIT;
 	}
 	if (!btf)
 		return 0;

@@ -37,14 +37,13 @@
 struct sonde_plan_program {
 	const char *function; /* in the BPF object */
 	/*
-	 * KIND/PLACE as it is shown: tp_btf, raw_tp, fentry, fexit, kprobe, kretprobe, tracepoint (tracepoint/GROUP/NAME),
-	 * iter, sockops (no place), cgroup (cgroup/sendmsg4). The kind says how the attach point is asked for: a tracepoint's and a function's
-	 * prototype in the BTF; for fentry and fexit also a load on trial; for kprobe and kretprobe the perf event source
-	 * and the symbol in /proc/kallsyms; for a classic tracepoint its folder in tracefs; for sockops and cgroup a cgroup v2.
+	 * KIND/PLACE as it is shown: tp_btf, fentry, fexit, kprobe.multi, kretprobe.multi, iter, sockops (no place), cgroup
+	 * (cgroup/sendmsg4). The kind says how the attach point is asked for: a tracepoint's and a function's prototype in the
+	 * BTF; for fentry and fexit also a load on trial; for sockops and cgroup a cgroup v2.
 	 */
 	const char *hook;
 	/*
-	 * tp_btf, fentry, fexit, kprobe: the arguments as the program reads them, up to the last one that it reads,
+	 * tp_btf, fentry, fexit: the arguments as the program reads them, up to the last one that it reads,
 	 * written as kernel-btf.h says. Arguments behind them may come and go, but not where the return value
 	 * stands behind them (fexit): there their number must agree.
 	 */

@@ -14,7 +14,6 @@
 
 enum {
 	FENTRY,
-	KPROBE,
 	NO_HOOK,
 	OTHER_ARGUMENT,
 	NO_HELPER,
@@ -25,7 +24,6 @@ static const struct sonde_plan_program programs[] = {
 	[FENTRY] = {.function = "a",
 		    .hook = "fentry/tcp_sendmsg",
 		    .args = {"sock*", "msghdr*", "8"}},
-	[KPROBE] = {.function = "b", .hook = "kprobe/tcp_sendmsg"},
 	[NO_HOOK] = {.function = "c", .hook = "tp_btf/tcp_no_such_event", .args = {"sock*"}},
 	[OTHER_ARGUMENT] = {.function = "d", .hook = "tp_btf/tcp_probe", .args = {"sk_buff*"}},
 	[NO_HELPER] = {.function = "e",
@@ -45,7 +43,6 @@ static const struct sonde_plan_metric metrics[] = {
 			  {SONDE_PLAN_BIT(NO_HELPER)},
 			  {SONDE_PLAN_BIT(FITS), .less = "sizes"}}},
 	{.metrics = "trampoline", .alternatives = {{SONDE_PLAN_BIT(FENTRY)}}},
-	{.metrics = "kprobe", .alternatives = {{SONDE_PLAN_BIT(KPROBE)}}},
 };
 
 static const struct sonde_plan_table table = {
@@ -175,9 +172,8 @@ static int load_fentry(const char *function)
 	return fd < 0 ? fd : 0;
 }
 
-static void trampolines_and_kprobes_are_there_if_the_kernel_says_so(void **state)
+static void trampolines_are_there_if_the_kernel_says_so(void **state)
 {
-	bool kprobes = access("/sys/bus/event_source/devices/kprobe", F_OK) == 0;
 	int trampoline = load_fentry("tcp_sendmsg");
 	struct sonde_plan p;
 
@@ -185,9 +181,6 @@ static void trampolines_and_kprobes_are_there_if_the_kernel_says_so(void **state
 	assert_int_equal(p.refused[FENTRY] == NULL, trampoline == 0);
 	if (trampoline < 0)
 		assert_true(says(p.refused[FENTRY], strerror(-trampoline)));
-	assert_int_equal(p.refused[KPROBE] == NULL, kprobes);
-	if (!kprobes)
-		assert_true(says(p.refused[KPROBE], "no kprobes"));
 	sonde_plan_done(&p);
 }
 
@@ -335,7 +328,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_plan_on_trial_loads_once_and_leaves_nothing),
 		cmocka_unit_test(what_does_not_fit_falls_through_with_its_reason),
-		cmocka_unit_test(trampolines_and_kprobes_are_there_if_the_kernel_says_so),
+		cmocka_unit_test(trampolines_are_there_if_the_kernel_says_so),
 		cmocka_unit_test(maps_take_what_the_plan_says),
 		cmocka_unit_test(a_start_that_breaks_off_halfway_leaves_nothing),
 		cmocka_unit_test(a_kernel_that_shows_no_btf_needs_a_file_of_it),

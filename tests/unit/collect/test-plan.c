@@ -9,17 +9,17 @@
 /* Hooks of which nothing is asked: what they are does not matter here. */
 static const struct sonde_plan_program programs[] = {
 	{.function = "cheap",
-	 .hook = "raw_tp/cheap",
+	 .hook = "tp_btf/cheap",
 	 .target_ns = 10,
 	 .other_ns = 1,
 	 .per = "send"},
-	{.function = "dear", .hook = "raw_tp/dear", .target_ns = 20, .other_ns = 2, .per = "send"},
+	{.function = "dear", .hook = "tp_btf/dear", .target_ns = 20, .other_ns = 2, .per = "send"},
 	{.function = "dear_too",
-	 .hook = "raw_tp/too",
+	 .hook = "tp_btf/too",
 	 .target_ns = 3,
 	 .other_ns = 3,
 	 .per = "send"},
-	{.function = "core", .hook = "raw_tp/core"},
+	{.function = "core", .hook = "tp_btf/core"},
 };
 
 static const struct sonde_plan_metric metrics[] = {
