@@ -15,6 +15,17 @@
 #include "collect/calibrate.h"
 #include "host/privilege.h"
 
+#define CELLS_MIN 16
+#define OTHERS_MAX 256
+#define TARGETS_MAX 65536
+
+static uint32_t clamp(uint32_t n, uint32_t low, uint32_t high)
+{
+	if (n < low)
+		return low;
+	return n < high ? n : high;
+}
+
 static const char *function_of(const struct sonde_object *o, uint32_t program)
 {
 	return o->plan.table->programs[program].function;
@@ -33,6 +44,9 @@ int sonde_object_init(struct sonde_object *o, const struct sonde_plan_table *tab
 	assert(o && table && config && config->raise && config->drop && loader.open && loader.load);
 
 	o->config = *config;
+	o->config.max_targets = clamp(config->max_targets, 1, TARGETS_MAX);
+	o->cell_limit = clamp(config->max_cells, CELLS_MIN, loader.cells_max);
+	o->other_limit = clamp(2 * o->config.max_targets, 2, OTHERS_MAX);
 	o->loader = loader;
 	o->programs = ~0ULL;
 	n = libbpf_num_possible_cpus();

@@ -35,12 +35,15 @@ struct sonde_object_loader {
 	void (*read_clock)(void *ctx, uint64_t *ret_ns, uint64_t *ret_runs);
 	/* The map that an iterator over a map's elements walks; NULL = the program is none such. May be NULL. */
 	struct bpf_map *(*walked)(void *ctx, uint32_t program);
-	bool shares_maps; /* with another object, which has noted them */
+	uint32_t cells_max; /* what the kernel side's memory allows, whatever is asked for */
+	bool shares_maps;   /* with another object, which has noted them */
 	void *ctx;
 };
 
 struct sonde_object {
-	struct sonde_collect_config config;
+	struct sonde_collect_config config; /* max_targets within bounds */
+	uint32_t cell_limit;		    /* max_cells within bounds */
+	uint32_t other_limit; /* cells for what finds no room there: 2 a target, for 128 at most */
 	struct sonde_plan plan;
 	struct sonde_object_loader loader;
 	uint64_t programs; /* of the plan's, which are this object's; all at first */

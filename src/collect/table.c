@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 void sonde_table_init(struct sonde_table *t, int fd, size_t entry_bytes, size_t entries)
@@ -47,4 +48,36 @@ const void *sonde_table_at(const struct sonde_table *t, size_t i)
 {
 	assert(i < t->mapped);
 	return (const char *)t->map + i * t->entry_bytes;
+}
+
+void sonde_told_done(struct sonde_told *t)
+{
+	free(t->entries);
+	*t = (struct sonde_told){0};
+}
+
+int sonde_told_reserve(struct sonde_told *t, size_t n)
+{
+	size_t wanted = t->n ? t->n : 64;
+	char *grown;
+
+	assert(t->entry_bytes > 0);
+
+	if (n <= t->n)
+		return 0;
+	while (wanted < n)
+		wanted *= 2;
+	grown = reallocarray(t->entries, wanted, t->entry_bytes);
+	if (!grown)
+		return -ENOMEM;
+	memset(grown + t->n * t->entry_bytes, 0, (wanted - t->n) * t->entry_bytes);
+	t->entries = grown;
+	t->n = wanted;
+	return 0;
+}
+
+void *sonde_told_at(const struct sonde_told *t, size_t i)
+{
+	assert(i < t->n);
+	return (char *)t->entries + i * t->entry_bytes;
 }

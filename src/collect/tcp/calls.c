@@ -52,8 +52,9 @@ int tcp_calls_set_up(struct tcp_bpf *skel, uint32_t cells)
 
 bool tcp_calls_changed(const struct tcp_state *s, uint32_t index)
 {
-	return memcmp(sonde_table_at(&s->calls, index), &s->told_calls[index],
-		      sizeof(struct sonde_tcp_calls)) != 0;
+	const struct tcp_told *told = sonde_told_at(&s->told, index);
+
+	return memcmp(sonde_table_at(&s->calls, index), &told->calls, sizeof(told->calls)) != 0;
 }
 
 static uint64_t all_families(const __u64 calls[SONDE_TCP_CALL_FAMILIES])
@@ -114,13 +115,14 @@ static int emit_call_hist(const struct tcp_state *s, uint32_t index, enum sonde_
 
 int tcp_emit_calls(struct tcp_state *s, uint32_t index, struct sonde_collect_sink sink)
 {
-	struct sonde_tcp_calls before = s->told_calls[index];
+	struct tcp_told *told = sonde_told_at(&s->told, index);
+	struct sonde_tcp_calls before = told->calls;
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_CALLS};
 	int r;
 
 	reply.calls.index = index;
 	memcpy(&reply.calls.calls, sonde_table_at(&s->calls, index), sizeof(reply.calls.calls));
-	s->told_calls[index] = reply.calls.calls;
+	told->calls = reply.calls.calls;
 	r = sink.emit(sink.ctx, &reply);
 	for (unsigned int i = 0; i < SONDE_TCP_CALL_HIST_MAX && r == 0; i++) {
 		if (observations(&reply.calls.calls, i) != observations(&before, i))

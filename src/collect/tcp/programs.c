@@ -9,6 +9,8 @@
 #include "collect/tcp/state.h"
 #include "tcp.skel.h"
 
+#define CELLS_MAX 16384 /* 90 MB of kernel memory, most of it histograms */
+
 /* The coarse clock's step is the kernel's tick. */
 static uint32_t jiffy_us(void)
 {
@@ -23,13 +25,13 @@ static uint32_t jiffy_us(void)
 static int set_up(struct tcp_state *s, uint32_t pidns_inum)
 {
 	struct tcp_bpf *skel = s->skel;
-	uint32_t cells = s->cell_limit + s->other_limit;
+	uint32_t cells = s->object.cell_limit + s->object.other_limit;
 	int r = 0;
 
 	skel->rodata->sonde_pidns_inum = pidns_inum;
 	skel->rodata->sonde_jiffy_us = jiffy_us();
-	skel->rodata->sonde_cell_limit = s->cell_limit;
-	skel->rodata->sonde_other_limit = s->other_limit;
+	skel->rodata->sonde_cell_limit = s->object.cell_limit;
+	skel->rodata->sonde_other_limit = s->object.other_limit;
 	r |= bpf_map__set_max_entries(skel->maps.sonde_targets, s->object.config.max_targets);
 	r |= bpf_map__set_max_entries(skel->maps.sonde_index, cells);
 	r |= bpf_map__set_max_entries(skel->maps.sonde_cells, cells);
@@ -94,6 +96,7 @@ int tcp_programs_init(struct tcp_state *s, const struct sonde_collect_config *co
 							      .load = load_skeleton,
 							      .read_clock = read_clock,
 							      .walked = walked,
+							      .cells_max = CELLS_MAX,
 							      .ctx = s});
 }
 

@@ -10,31 +10,6 @@
 
 #define COUNTERS (offsetof(struct sonde_tcp_cell, epoch) / sizeof(uint64_t))
 
-/* Room for indices below @n; cells are given out in order, so it grows with use. */
-static int reserve_told(struct tcp_state *s, size_t n)
-{
-	struct sonde_tcp_calls *calls;
-	struct sonde_tcp_cell *grown;
-	size_t wanted = s->n_told ? s->n_told : 64;
-
-	if (n <= s->n_told)
-		return 0;
-	while (wanted < n)
-		wanted *= 2;
-	grown = reallocarray(s->told, wanted, sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	memset(grown + s->n_told, 0, (wanted - s->n_told) * sizeof(*grown));
-	s->told = grown;
-	calls = reallocarray(s->told_calls, wanted, sizeof(*calls));
-	if (!calls)
-		return -ENOMEM;
-	memset(calls + s->n_told, 0, (wanted - s->n_told) * sizeof(*calls));
-	s->told_calls = calls;
-	s->n_told = wanted;
-	return 0;
-}
-
 /*
  * A copy of the live cell in which no counter is below what was told before (a
  * FIN that was seen as payload for a moment is taken back) and gauges are of this
@@ -120,7 +95,8 @@ static int emit_age(const struct tcp_state *s, uint32_t index, struct sonde_coll
 static int emit_cell(struct tcp_state *s, uint32_t index, struct sonde_collect_sink sink)
 {
 	const struct sonde_tcp_slot *slot = sonde_table_at(&s->cells, index);
-	struct sonde_tcp_cell *before = &s->told[index];
+	struct tcp_told *told = sonde_told_at(&s->told, index);
+	struct sonde_tcp_cell *before = &told->cell;
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_CELL};
 	struct sonde_tcp_cell *now = &reply.cell.cell;
 	bool rtt, handshake, age, calls;
@@ -159,7 +135,7 @@ static int emit_range(struct tcp_state *s, uint32_t first, uint32_t end,
 
 	if (first == end)
 		return 0;
-	r = reserve_told(s, end);
+	r = sonde_told_reserve(&s->told, end);
 	if (r == 0)
 		r = sonde_table_map(&s->cells, end);
 	if (r == 0)
@@ -188,12 +164,12 @@ static int emit_cells(struct tcp_state *s, struct sonde_collect_sink sink)
 	int r;
 
 	cells = at_most(__atomic_load_n(&s->skel->bss->sonde_next_cell, __ATOMIC_ACQUIRE),
-			s->cell_limit);
+			s->object.cell_limit);
 	others = at_most(__atomic_load_n(&s->skel->bss->sonde_next_other, __ATOMIC_ACQUIRE),
-			 s->other_limit);
+			 s->object.other_limit);
 	r = emit_range(s, 0, cells, sink);
 	if (r == 0)
-		r = emit_range(s, s->cell_limit, s->cell_limit + others, sink);
+		r = emit_range(s, s->object.cell_limit, s->object.cell_limit + others, sink);
 	return r;
 }
 

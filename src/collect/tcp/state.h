@@ -21,6 +21,12 @@ struct tcp_drop_seen {
 	uint64_t site; /* its number */
 };
 
+/* What was last told of a cell. */
+struct tcp_told {
+	struct sonde_tcp_cell cell;
+	struct sonde_tcp_calls calls;
+};
+
 /* What the plan asks names of. */
 enum tcp_enum {
 	TCP_ENUM_DROP = 0,
@@ -35,14 +41,11 @@ struct tcp_state {
 	struct tcp_bpf *timing_skel; /* owned; of timing, NULL = none is loaded */
 	bool timing_asked;
 	uint64_t timing_skipped; /* runs skipped of programs of call times that are unloaded */
-	uint32_t cell_limit, other_limit;
 	struct sonde_table cells, rtt, handshake, age, calls, coarse, open, ended;
 	uint64_t ended_before;	     /* sonde_ring_head when the snapshot began */
 	uint64_t ended_until;	     /* … and when it was read */
-	struct sonde_tcp_cell *told; /* owned; by index: the cell as it was last emitted */
-	size_t n_told;
-	struct sonde_tcp_calls *told_calls; /* owned; as told, n_told of them */
-	struct tcp_drop_seen *drops;	    /* owned */
+	struct sonde_told told;	     /* struct tcp_told, by index */
+	struct tcp_drop_seen *drops; /* owned */
 	size_t n_drops;
 	uint64_t *sites; /* owned; call sites as addresses, by their number - 1 */
 	size_t n_sites;

@@ -9,11 +9,6 @@
 #include "collect/tcp/state.h"
 #include "tcp.skel.h"
 
-#define CELLS_MIN 16
-#define CELLS_MAX 16384 /* 90 MB of kernel memory, most of it histograms */
-#define OTHERS_MAX 256	/* 64 named processes in both roles, and as many children */
-#define TARGETS_MAX 65536
-
 static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 {
 	struct tcp_state *s = state;
@@ -32,8 +27,7 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 	sonde_table_done(&s->coarse);
 	sonde_table_done(&s->age);
 	tcp_bpf__destroy(s->skel);
-	free(s->told);
-	free(s->told_calls);
+	sonde_told_done(&s->told);
 	free(s->drops);
 	free(s->sites);
 	free(s);
@@ -47,25 +41,15 @@ static void tcp_stopp(struct tcp_state **s)
 	(void)tcp_stop(*s, NULL);
 }
 
-static uint32_t clamp(uint32_t n, uint32_t low, uint32_t high)
-{
-	if (n < low)
-		return low;
-	return n < high ? n : high;
-}
-
 /* Everything before the kernel is asked to change. */
 static int new_state(const struct sonde_collect_config *config, struct tcp_state **ret)
 {
 	_cleanup_(tcp_stopp) struct tcp_state *s = calloc(1, sizeof(*s));
-	struct sonde_collect_config bounded = *config;
 	int r;
 
 	if (!s)
 		return -ENOMEM;
-	bounded.max_targets = clamp(config->max_targets, 1, TARGETS_MAX);
-	s->cell_limit = clamp(config->max_cells, CELLS_MIN, CELLS_MAX);
-	s->other_limit = clamp(2 * bounded.max_targets, 2, OTHERS_MAX);
+	s->told.entry_bytes = sizeof(struct tcp_told);
 	sonde_table_done(&s->cells);
 	sonde_table_done(&s->rtt);
 	sonde_table_done(&s->handshake);
@@ -74,7 +58,7 @@ static int new_state(const struct sonde_collect_config *config, struct tcp_state
 	sonde_table_done(&s->calls);
 	sonde_table_done(&s->coarse);
 	sonde_table_done(&s->age);
-	r = tcp_programs_init(s, &bounded);
+	r = tcp_programs_init(s, config);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(s);
@@ -83,7 +67,7 @@ static int new_state(const struct sonde_collect_config *config, struct tcp_state
 
 static void init_tables(struct tcp_state *s)
 {
-	size_t n = (size_t)s->cell_limit + s->other_limit;
+	size_t n = (size_t)s->object.cell_limit + s->object.other_limit;
 
 	sonde_table_init(&s->cells, bpf_map__fd(s->skel->maps.sonde_cells),
 			 sizeof(struct sonde_tcp_slot), n);

@@ -199,6 +199,7 @@ static int start(struct tcp_state *s)
 			      (struct sonde_object_loader){.open = open_skeleton,
 							   .load = load_skeleton,
 							   .loaded = on_loaded,
+							   .cells_max = s->object.cell_limit,
 							   .shares_maps = true,
 							   .ctx = s});
 	if (r < 0)

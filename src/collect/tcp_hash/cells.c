@@ -10,7 +10,7 @@
 
 int tcp_hash_cells_init(struct tcp_hash_state *s)
 {
-	uint32_t limit = s->cell_limit + s->other_limit;
+	uint32_t limit = s->object.cell_limit + s->object.other_limit;
 
 	for (s->n_buckets = 64; s->n_buckets < limit;)
 		s->n_buckets *= 2;
@@ -46,7 +46,7 @@ static struct hash_cell *new_cell(struct tcp_hash_state *s, const struct sonde_t
 	struct hash_cell **bucket = &s->buckets[bucket_of(s, key)];
 	struct hash_cell *cell;
 
-	if (s->n_cells == s->cell_limit + s->other_limit)
+	if (s->n_cells == s->object.cell_limit + s->object.other_limit)
 		return NULL;
 	cell = &s->cells[s->n_cells];
 	cell->key = *key;

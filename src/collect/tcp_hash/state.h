@@ -27,8 +27,7 @@ struct hash_cell {
 struct tcp_hash_state {
 	struct sonde_object object;
 	struct tcp_hash_bpf *skel; /* owned */
-	uint32_t cell_limit, other_limit;
-	struct hash_cell *cells; /* owned; by index, never moved */
+	struct hash_cell *cells;   /* owned; by index, never moved */
 	uint32_t n_cells;
 	struct hash_cell **buckets; /* owned; n_buckets of them, a power of two */
 	uint32_t n_buckets;

@@ -11,11 +11,8 @@
 #include "host/privilege.h"
 #include "tcp_hash.skel.h"
 
-#define CELLS_MIN 16
 #define CELLS_MAX 4096 /* 14 MB of kernel memory */
-#define OTHERS_MAX 256
-#define TARGETS_MAX 65536
-#define SOCKETS 16384 /* live at one time: 3 MB; a further one is in the ledger */
+#define SOCKETS 16384  /* live at one time: 3 MB; a further one is in the ledger */
 
 static void *hash_stop(void *state, struct sonde_collect_timing *timing)
 {
@@ -41,13 +38,6 @@ static void hash_stopp(struct tcp_hash_state **s)
 	(void)hash_stop(*s, NULL);
 }
 
-static uint32_t clamp(uint32_t n, uint32_t low, uint32_t high)
-{
-	if (n < low)
-		return low;
-	return n < high ? n : high;
-}
-
 static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret)
 {
 	struct tcp_hash_state *s = ctx;
@@ -59,10 +49,10 @@ static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret
 		return -errno;
 	s->skel->rodata->sonde_pidns_inum = pidns_inum;
 	r |= bpf_map__set_max_entries(s->skel->maps.sonde_targets, s->object.config.max_targets);
-	r |= bpf_map__set_max_entries(s->skel->maps.sonde_cells, s->cell_limit);
-	r |= bpf_map__set_max_entries(s->skel->maps.sonde_others, s->other_limit);
+	r |= bpf_map__set_max_entries(s->skel->maps.sonde_cells, s->object.cell_limit);
+	r |= bpf_map__set_max_entries(s->skel->maps.sonde_others, s->object.other_limit);
 	r |= bpf_map__set_max_entries(s->skel->maps.sonde_handshake,
-				      s->cell_limit + s->other_limit);
+				      s->object.cell_limit + s->object.other_limit);
 	r |= bpf_map__set_max_entries(s->skel->maps.sonde_socks, SOCKETS);
 	if (r)
 		return -EINVAL;
@@ -96,19 +86,16 @@ static struct bpf_map *walked(void *ctx, uint32_t program)
 static int new_state(const struct sonde_collect_config *config, struct tcp_hash_state **ret)
 {
 	_cleanup_(hash_stopp) struct tcp_hash_state *s = calloc(1, sizeof(*s));
-	struct sonde_collect_config bounded = *config;
 	int r;
 
 	if (!s)
 		return -ENOMEM;
-	bounded.max_targets = clamp(config->max_targets, 1, TARGETS_MAX);
-	s->cell_limit = clamp(config->max_cells, CELLS_MIN, CELLS_MAX);
-	s->other_limit = clamp(2 * bounded.max_targets, 2, OTHERS_MAX);
-	r = sonde_object_init(&s->object, tcp_hash_plan_table(), &bounded,
+	r = sonde_object_init(&s->object, tcp_hash_plan_table(), config,
 			      (struct sonde_object_loader){.open = open_skeleton,
 							   .load = load_skeleton,
 							   .read_clock = read_clock,
 							   .walked = walked,
+							   .cells_max = CELLS_MAX,
 							   .ctx = s});
 	if (r < 0)
 		return r;

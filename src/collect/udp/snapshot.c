@@ -6,38 +6,20 @@
 #include "collect/udp/state.h"
 #include "udp.skel.h"
 
-/* Room for indices below @n; cells are given out in order, so it grows with use. */
-static int reserve_told(struct udp_state *s, size_t n)
-{
-	struct sonde_udp_cell *grown;
-	size_t wanted = s->n_told ? s->n_told : 64;
-
-	if (n <= s->n_told)
-		return 0;
-	while (wanted < n)
-		wanted *= 2;
-	grown = reallocarray(s->told, wanted, sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	memset(grown + s->n_told, 0, (wanted - s->n_told) * sizeof(*grown));
-	s->told = grown;
-	s->n_told = wanted;
-	return 0;
-}
-
 static int emit_cell(struct udp_state *s, uint32_t index, struct sonde_collect_sink sink)
 {
 	const struct sonde_udp_slot *slot = sonde_table_at(&s->cells, index);
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_UDP_CELL};
+	struct sonde_udp_cell *told = sonde_told_at(&s->told, index);
 
 	if (!__atomic_load_n(&slot->used, __ATOMIC_ACQUIRE))
 		return 0;
 	reply.udp_cell.index = index;
 	reply.udp_cell.key = slot->key;
 	reply.udp_cell.cell = slot->cell;
-	if (memcmp(&s->told[index], &reply.udp_cell.cell, sizeof(s->told[index])) == 0)
+	if (memcmp(told, &reply.udp_cell.cell, sizeof(*told)) == 0)
 		return 0;
-	s->told[index] = reply.udp_cell.cell;
+	*told = reply.udp_cell.cell;
 	return sink.emit(sink.ctx, &reply);
 }
 
@@ -48,7 +30,7 @@ static int emit_range(struct udp_state *s, uint32_t first, uint32_t end,
 
 	if (first == end)
 		return 0;
-	r = reserve_told(s, end);
+	r = sonde_told_reserve(&s->told, end);
 	if (r == 0)
 		r = sonde_table_map(&s->cells, end);
 	for (uint32_t i = first; i < end && r == 0; i++)
@@ -65,12 +47,12 @@ static uint32_t given_out(const uint32_t *next, uint32_t limit)
 
 static int emit_cells(struct udp_state *s, struct sonde_collect_sink sink)
 {
-	uint32_t others = given_out(&s->skel->bss->sonde_next_other, s->other_limit);
+	uint32_t others = given_out(&s->skel->bss->sonde_next_other, s->object.other_limit);
 	int r;
 
-	r = emit_range(s, 0, given_out(&s->skel->bss->sonde_next_cell, s->cell_limit), sink);
+	r = emit_range(s, 0, given_out(&s->skel->bss->sonde_next_cell, s->object.cell_limit), sink);
 	if (r == 0)
-		r = emit_range(s, s->cell_limit, s->cell_limit + others, sink);
+		r = emit_range(s, s->object.cell_limit, s->object.cell_limit + others, sink);
 	return r;
 }
 

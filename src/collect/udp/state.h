@@ -16,10 +16,8 @@ struct udp_bpf;
 struct udp_state {
 	struct sonde_object object;
 	struct udp_bpf *skel; /* owned */
-	uint32_t cell_limit, other_limit;
 	struct sonde_table cells;
-	struct sonde_udp_cell *told; /* owned; by index: the cell as it was last emitted */
-	size_t n_told;
+	struct sonde_told told; /* struct sonde_udp_cell, by index */
 };
 
 /* plan.c */

@@ -11,10 +11,7 @@
 #include "host/privilege.h"
 #include "udp.skel.h"
 
-#define CELLS_MIN 16
 #define CELLS_MAX 16384 /* 6 MB of kernel memory */
-#define OTHERS_MAX 256	/* 128 processes in both roles */
-#define TARGETS_MAX 65536
 
 static void *udp_stop(void *state, struct sonde_collect_timing *timing)
 {
@@ -26,7 +23,7 @@ static void *udp_stop(void *state, struct sonde_collect_timing *timing)
 	sonde_object_done(&s->object);
 	sonde_table_done(&s->cells);
 	udp_bpf__destroy(s->skel);
-	free(s->told);
+	sonde_told_done(&s->told);
 	free(s);
 	if (timing)
 		timing->detach_ns += sonde_mono_ns() - start;
@@ -38,17 +35,10 @@ static void udp_stopp(struct udp_state **s)
 	(void)udp_stop(*s, NULL);
 }
 
-static uint32_t clamp(uint32_t n, uint32_t low, uint32_t high)
-{
-	if (n < low)
-		return low;
-	return n < high ? n : high;
-}
-
 static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret)
 {
 	struct udp_state *s = ctx;
-	uint32_t cells = s->cell_limit + s->other_limit;
+	uint32_t cells = s->object.cell_limit + s->object.other_limit;
 	struct bpf_object_open_opts opts;
 	int r = 0;
 
@@ -58,12 +48,12 @@ static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret
 	if (!s->skel)
 		return -errno;
 	s->skel->rodata->sonde_pidns_inum = pidns_inum;
-	s->skel->rodata->sonde_cell_limit = s->cell_limit;
+	s->skel->rodata->sonde_cell_limit = s->object.cell_limit;
 	s->skel->rodata->sonde_send_counts =
 		sonde_plan_wants(&s->object.plan, SONDE_UDP_PROGRAM_SEND);
 	s->skel->rodata->sonde_recv_counts =
 		sonde_plan_wants(&s->object.plan, SONDE_UDP_PROGRAM_RECV);
-	s->skel->rodata->sonde_other_limit = s->other_limit;
+	s->skel->rodata->sonde_other_limit = s->object.other_limit;
 	r |= bpf_map__set_max_entries(s->skel->maps.sonde_targets, s->object.config.max_targets);
 	r |= bpf_map__set_max_entries(s->skel->maps.sonde_index, cells);
 	r |= bpf_map__set_max_entries(s->skel->maps.sonde_cells, cells);
@@ -95,20 +85,19 @@ static int new_state(const struct sonde_collect_config *config, uint32_t forced,
 		     struct udp_state **ret)
 {
 	_cleanup_(udp_stopp) struct udp_state *s = calloc(1, sizeof(*s));
-	struct sonde_collect_config bounded = *config;
+	struct sonde_collect_config planned = *config;
 	int r;
 
 	if (!s)
 		return -ENOMEM;
-	bounded.options |= forced;
-	bounded.max_targets = clamp(config->max_targets, 1, TARGETS_MAX);
-	s->cell_limit = clamp(config->max_cells, CELLS_MIN, CELLS_MAX);
-	s->other_limit = clamp(2 * bounded.max_targets, 2, OTHERS_MAX);
+	planned.options |= forced;
+	s->told.entry_bytes = sizeof(struct sonde_udp_cell);
 	sonde_table_done(&s->cells);
-	r = sonde_object_init(&s->object, udp_plan_table(), &bounded,
+	r = sonde_object_init(&s->object, udp_plan_table(), &planned,
 			      (struct sonde_object_loader){.open = open_skeleton,
 							   .load = load_skeleton,
 							   .read_clock = read_clock,
+							   .cells_max = CELLS_MAX,
 							   .ctx = s});
 	if (r < 0)
 		return r;
@@ -158,7 +147,8 @@ static int udp_start(const struct sonde_collect_config *config, struct sonde_col
 		return r;
 	s->skel->bss->sonde_ends_kept = s->object.links[SONDE_UDP_PROGRAM_RELEASE] != NULL;
 	sonde_table_init(&s->cells, bpf_map__fd(s->skel->maps.sonde_cells),
-			 sizeof(struct sonde_udp_slot), (size_t)s->cell_limit + s->other_limit);
+			 sizeof(struct sonde_udp_slot),
+			 (size_t)s->object.cell_limit + s->object.other_limit);
 	r = tell(s, false, sink);
 	if (r < 0)
 		return r;
