@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/flows-internal.h"
+#include "model/flow-rest.h"
 
 void sonde_flows_done(struct sonde_flows *f)
 {
@@ -32,47 +33,11 @@ static uint64_t bytes_of(const struct sonde_flow *f)
 	return f->sent_bytes + f->received_bytes;
 }
 
-static void sums_of(const struct sonde_flow *f, struct sonde_flow_rest *ret)
-{
-	*ret = (struct sonde_flow_rest){
-		.connections = 1,
-		.sent_bytes = f->sent_bytes,
-		.received_bytes = f->received_bytes,
-		.segments_out = f->segments_out,
-		.segments_in = f->segments_in,
-		.retransmits = f->retransmits,
-		.drops = f->drops,
-		.rtt_count = f->rtt_count,
-		.rtt_sum_us = f->rtt_sum_us,
-	};
-}
-
-static uint64_t grown(uint64_t now, uint64_t then)
-{
-	return now > then ? now - then : 0;
-}
-
-static void add(struct sonde_flow_rest *to, const struct sonde_flow_rest *now,
-		const struct sonde_flow_rest *then)
-{
-	to->connections += grown(now->connections, then->connections);
-	to->sent_bytes += grown(now->sent_bytes, then->sent_bytes);
-	to->received_bytes += grown(now->received_bytes, then->received_bytes);
-	to->segments_out += grown(now->segments_out, then->segments_out);
-	to->segments_in += grown(now->segments_in, then->segments_in);
-	to->retransmits += grown(now->retransmits, then->retransmits);
-	to->drops += grown(now->drops, then->drops);
-	to->rtt_count += grown(now->rtt_count, then->rtt_count);
-	to->rtt_sum_us += grown(now->rtt_sum_us, then->rtt_sum_us);
-}
-
 static void add_flow(struct sonde_flow_rest *to, const struct sonde_flow *flow)
 {
-	static const struct sonde_flow_rest nothing;
-	struct sonde_flow_rest sums;
+	const struct sonde_flow_rest one = sonde_flow_rest_of(flow);
 
-	sums_of(flow, &sums);
-	add(to, &sums, &nothing);
+	sonde_flow_rest_add(to, &one);
 }
 
 /* Room for one more in an array of at most @max, which doubles. */
@@ -165,19 +130,22 @@ static int take_open(struct sonde_flows *f, const struct sonde_flow *flow)
 static void subtract_base(const struct sonde_flows *f, struct sonde_flow *flow)
 {
 	const struct sonde_flow_base *b = NULL;
+	struct sonde_flow_rest now;
 
 	if (f->n_base)
 		b = bsearch(&flow->id, f->base, f->n_base, sizeof(*b), sonde_flow_compare_id);
 	if (!b)
 		return;
-	flow->sent_bytes = grown(flow->sent_bytes, b->sums.sent_bytes);
-	flow->received_bytes = grown(flow->received_bytes, b->sums.received_bytes);
-	flow->segments_out = grown(flow->segments_out, b->sums.segments_out);
-	flow->segments_in = grown(flow->segments_in, b->sums.segments_in);
-	flow->retransmits = (uint32_t)grown(flow->retransmits, b->sums.retransmits);
-	flow->drops = (uint32_t)grown(flow->drops, b->sums.drops);
-	flow->rtt_count = (uint32_t)grown(flow->rtt_count, b->sums.rtt_count);
-	flow->rtt_sum_us = grown(flow->rtt_sum_us, b->sums.rtt_sum_us);
+	now = sonde_flow_rest_of(flow);
+	now = sonde_flow_rest_growth(&now, &b->sums);
+	flow->sent_bytes = now.sent_bytes;
+	flow->received_bytes = now.received_bytes;
+	flow->segments_out = now.segments_out;
+	flow->segments_in = now.segments_in;
+	flow->retransmits = (uint32_t)now.retransmits;
+	flow->drops = (uint32_t)now.drops;
+	flow->rtt_count = (uint32_t)now.rtt_count;
+	flow->rtt_sum_us = now.rtt_sum_us;
 }
 
 int sonde_flows_join(struct sonde_flows *f, const struct sonde_snapshot *s, uint32_t pid)
@@ -199,7 +167,7 @@ int sonde_flows_join(struct sonde_flows *f, const struct sonde_snapshot *s, uint
 		if (s->flows[i].pid != pid || s->flows[i].final)
 			continue;
 		base[f->n_base].id = s->flows[i].id;
-		sums_of(&s->flows[i], &base[f->n_base++].sums);
+		base[f->n_base++].sums = sonde_flow_rest_of(&s->flows[i]);
 	}
 	qsort(base, f->n_base, sizeof(*base), sonde_flow_compare_id);
 	return 0;
@@ -223,8 +191,7 @@ static int grow_seen(struct sonde_flows *f, const struct sonde_probe_flow_rest *
 		seen += f->n_seen++;
 		*seen = (struct sonde_flow_seen){.key = now->key};
 	}
-	*ret = (struct sonde_flow_rest){0};
-	add(ret, &now->rest, &seen->rest);
+	*ret = sonde_flow_rest_growth(&now->rest, &seen->rest);
 	seen->rest = now->rest;
 	return 0;
 }
@@ -249,19 +216,18 @@ int sonde_flows_begin(struct sonde_flows *f, const struct sonde_snapshot *s)
 
 static int take_rest(struct sonde_flows *f, const struct sonde_probe_flow_rest *rest, bool ours)
 {
-	static const struct sonde_flow_rest nothing;
 	struct sonde_flow_rest difference;
 	int r;
 
 	if (rest->key.open) {
 		if (ours)
-			add(&f->open_rest, &rest->rest, &nothing);
+			sonde_flow_rest_add(&f->open_rest, &rest->rest);
 		return 0;
 	}
 	/* Of everybody's, so that a process that joins later begins with what it has by then. */
 	r = grow_seen(f, rest, &difference);
 	if (r == 0 && ours)
-		add(&f->ended_rest, &difference, &nothing);
+		sonde_flow_rest_add(&f->ended_rest, &difference);
 	return r;
 }
 

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "model/flow-rest.h"
+
 void sonde_flow_tell_done(struct sonde_flow_tell *t)
 {
 	if (!t)
@@ -61,15 +63,7 @@ int sonde_flow_tell_sum(struct sonde_flow_tell *t, const struct sonde_flow_rest_
 	r = find_rest(t, key, &to);
 	if (r < 0)
 		return r;
-	to->connections += rest->connections;
-	to->sent_bytes += rest->sent_bytes;
-	to->received_bytes += rest->received_bytes;
-	to->segments_out += rest->segments_out;
-	to->segments_in += rest->segments_in;
-	to->retransmits += rest->retransmits;
-	to->drops += rest->drops;
-	to->rtt_count += rest->rtt_count;
-	to->rtt_sum_us += rest->rtt_sum_us;
+	sonde_flow_rest_add(to, rest);
 	return 0;
 }
 
@@ -77,17 +71,7 @@ static int sum_open(struct sonde_flow_tell *t, const struct sonde_flow *f)
 {
 	const struct sonde_flow_rest_key key = {
 		.pid = f->pid, .protocol = f->protocol, .role = f->role, .open = 1};
-	const struct sonde_flow_rest one = {
-		.connections = 1,
-		.sent_bytes = f->sent_bytes,
-		.received_bytes = f->received_bytes,
-		.segments_out = f->segments_out,
-		.segments_in = f->segments_in,
-		.retransmits = f->retransmits,
-		.drops = f->drops,
-		.rtt_count = f->rtt_count,
-		.rtt_sum_us = f->rtt_sum_us,
-	};
+	const struct sonde_flow_rest one = sonde_flow_rest_of(f);
 
 	return sonde_flow_tell_sum(t, &key, &one);
 }

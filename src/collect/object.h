@@ -46,9 +46,8 @@ struct sonde_object {
 	uint32_t other_limit; /* cells for what finds no room there: 2 a target, for 128 at most */
 	struct sonde_plan plan;
 	struct sonde_object_loader loader;
-	uint64_t programs; /* of the plan's, which are this object's; all at first */
-	struct bpf_object *
-		bpf; /* borrowed from the skeleton; NULL until opened. Who frees that sets it NULL */
+	uint64_t programs;	/* of the plan's, which are this object's; all at first */
+	struct bpf_object *bpf; /* borrowed from the skeleton; NULL: there is none, or no more */
 	struct bpf_link *links[SONDE_PLAN_PROGRAMS_MAX]; /* owned; NULL = not attached */
 	uint32_t n_cpus;
 	uint64_t hook_ns_x1000, clock_ns_x1000;
