@@ -8,6 +8,7 @@
 
 #include "ctl/term.h"
 #include "ctl/units.h"
+#include "ctl/view-sides.h"
 #include "ctl/view.h"
 
 struct node {

@@ -5,6 +5,7 @@
 
 #include "ctl/graph.h"
 #include "ctl/units.h"
+#include "ctl/view-sides.h"
 #include "ctl/view.h"
 
 #define LIST_MAX 1024	     /* bytes of a cell that lists kinds or reasons */
@@ -376,19 +377,10 @@ static void wide_cells(struct sonde_table *t, const json_t *side, const json_t *
 	sonde_cell_text(t, edge, "id");
 }
 
-static void side_row(struct sonde_table *t, const struct sonde_graph *graph, const json_t *edge,
-		     const char *side_name, const json_t *side, bool wide)
+static void cells(struct sonde_table *t, const json_t *edge, const json_t *side, bool wide)
 {
 	const json_t *rtt = json_object_get(side, "rtt_us");
-	const json_t *port = json_object_get(edge, "port");
 
-	sonde_table_add(t, sonde_graph_label(graph, edge, "client"));
-	sonde_table_add(t, sonde_graph_label(graph, edge, "server"));
-	if (json_is_integer(port))
-		sonde_table_addf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(port));
-	else
-		sonde_table_add(t, NULL);
-	sonde_table_add(t, side_name);
 	sonde_cell_us(t, rtt, "min");
 	sonde_cell_us(t, rtt, "p50");
 	if (wide)
@@ -479,26 +471,13 @@ static size_t count_udp(const json_t *edges)
 
 static int tcp_edges(struct sonde_cli *cli, const json_t *edges, const struct sonde_graph *graph)
 {
-	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
 	bool wide = sonde_cli_output(cli) == SONDE_CLI_WIDE;
-	int r;
 
-	r = sonde_table_new(wide ? wide_columns : short_columns, &t);
-	if (r < 0)
-		return sonde_cli_broken(cli, r);
-	for (size_t i = 0; i < json_array_size(edges); i++) {
-		const json_t *edge = json_array_get(edges, i);
-		const json_t *client = json_object_get(edge, "client_side");
-		const json_t *server = json_object_get(edge, "server_side");
-
-		if (sonde_view_edge_is_udp(edge))
-			continue;
-		if (json_is_object(client))
-			side_row(t, graph, edge, "client", client, wide);
-		if (json_is_object(server))
-			side_row(t, graph, edge, "server", server, wide);
-	}
-	return sonde_view_table(cli, t);
+	return sonde_view_sides(
+		cli, edges, graph,
+		&(struct sonde_view_sides){.columns = wide ? wide_columns : short_columns,
+					   .wide = wide,
+					   .cells = cells});
 }
 
 /* Far above the least, and as long as a peer may hold an ACK back (Linux: 40 to 200 ms). */

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What holds a connection back: shares of its time, windows, rates; and the trouble that is no loss. */
-#include <inttypes.h>
-#include <stdio.h>
-
-#include "ctl/graph.h"
-#include "ctl/units.h"
+#include "ctl/view-sides.h"
 #include "ctl/view.h"
 
 static const struct sonde_column columns[] = {
@@ -62,27 +58,11 @@ static void cell_milliseconds(struct sonde_table *t, const json_t *object, const
 		sonde_table_add(t, NULL);
 }
 
-static void name_cells(struct sonde_table *t, const struct sonde_graph *graph, const json_t *edge,
-		       const char *name)
-{
-	const json_t *port = json_object_get(edge, "port");
-
-	sonde_table_add(t, sonde_graph_label(graph, edge, "client"));
-	sonde_table_add(t, sonde_graph_label(graph, edge, "server"));
-	if (json_is_integer(port))
-		sonde_table_addf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(port));
-	else
-		sonde_table_add(t, NULL);
-	sonde_table_add(t, name);
-}
-
-static void side_row(struct sonde_table *t, const struct sonde_graph *graph, const json_t *edge,
-		     const char *name, const json_t *side)
+static void cells(struct sonde_table *t, const json_t *edge, const json_t *side, bool wide)
 {
 	json_int_t busy = whole(side, "busy_us");
 	json_int_t all = sonde_view_add(busy, whole(side, "application_limited_us"));
 
-	name_cells(t, graph, edge, name);
 	cell_share(t, busy, all);
 	cell_share(t, whole(side, "receive_window_limited_us"), all);
 	cell_share(t, whole(side, "send_buffer_limited_us"), all);
@@ -107,23 +87,6 @@ static void side_row(struct sonde_table *t, const struct sonde_graph *graph, con
 
 int sonde_view_limits(struct sonde_cli *cli, const json_t *edges, const struct sonde_graph *graph)
 {
-	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
-	int r;
-
-	r = sonde_table_new(columns, &t);
-	if (r < 0)
-		return sonde_cli_broken(cli, r);
-	for (size_t i = 0; i < json_array_size(edges); i++) {
-		const json_t *edge = json_array_get(edges, i);
-		const json_t *client = json_object_get(edge, "client_side");
-		const json_t *server = json_object_get(edge, "server_side");
-
-		if (sonde_view_edge_is_udp(edge))
-			continue;
-		if (json_is_object(client))
-			side_row(t, graph, edge, "client", client);
-		if (json_is_object(server))
-			side_row(t, graph, edge, "server", server);
-	}
-	return sonde_view_table(cli, t);
+	return sonde_view_sides(cli, edges, graph,
+				&(struct sonde_view_sides){.columns = columns, .cells = cells});
 }

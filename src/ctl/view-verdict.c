@@ -5,6 +5,7 @@
 
 #include "ctl/graph.h"
 #include "ctl/units.h"
+#include "ctl/view-sides.h"
 #include "ctl/view.h"
 
 #define WORDS_MAX 4096 /* bytes of a line */

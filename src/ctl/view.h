@@ -65,8 +65,6 @@ int sonde_view_udp_edges(struct sonde_cli *cli, const json_t *topology,
 			 const struct sonde_graph *graph);
 /* What holds the edges of TCP back, and what went wrong on them beside loss. */
 int sonde_view_limits(struct sonde_cli *cli, const json_t *edges, const struct sonde_graph *graph);
-/* An older server says no protocol: TCP. */
-bool sonde_view_edge_is_udp(const json_t *edge);
 /* Under them: a line an edge with drops of class loss or retransmits, and which end saw them. */
 int sonde_view_verdicts(struct sonde_cli *cli, const json_t *topology);
 /* Whether a row of "drops" is of class loss, or of none. */
