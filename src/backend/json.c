@@ -54,6 +54,11 @@ json_t *sonde_json_text(const char *text)
 	return json_stringn(clean, at);
 }
 
+json_t *sonde_json_text_or_null(const char *text)
+{
+	return text && text[0] ? sonde_json_text(text) : json_null();
+}
+
 int sonde_json_parse(const char *text, size_t n, json_t **ret, int *ret_line,
 		     char ret_words[static 160])
 {

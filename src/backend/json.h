@@ -22,6 +22,14 @@ json_t *sonde_json_time(int64_t wall_ms);
 
 /* Text from outside: bytes that are no UTF-8 become U+FFFD, NULL becomes "". */
 json_t *sonde_json_text(const char *text);
+/* The same, but null for NULL and "". */
+json_t *sonde_json_text_or_null(const char *text);
+
+/* JSON has no unsigned 64-bit integer in jansson; a count that large is as good as the largest. */
+static inline json_int_t sonde_json_count(uint64_t n)
+{
+	return n > INT64_MAX ? INT64_MAX : (json_int_t)n;
+}
 
 /* @n bytes, never NUL-terminated text. Return: 0, -EINVAL with *@ret_line and @ret_words filled, -E2BIG (nested too deep). */
 int sonde_json_parse(const char *text, size_t n, json_t **ret, int *ret_line,

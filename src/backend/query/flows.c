@@ -148,11 +148,6 @@ static int parse(const struct sonde_flows_query *q, struct wanted *w, struct son
 	return r == 0 ? parse_cursor(q->cursor, w, problem) : r;
 }
 
-static json_t *text_or_null(const char *text)
-{
-	return text && text[0] ? sonde_json_text(text) : json_null();
-}
-
 static json_t *endpoint(ProtobufCBinaryData address, uint32_t port)
 {
 	char text[SONDE_FLOW_ADDRESS_MAX];
@@ -182,9 +177,7 @@ static int set_numbers(json_t *row, const Sonde__V1__Flow *f)
 	int r = 0;
 
 	for (size_t i = 0; i < ELEMENTS_OF(names) && r == 0; i++)
-		r = sonde_json_set(
-			row, names[i],
-			json_integer(numbers[i] > INT64_MAX ? INT64_MAX : (json_int_t)numbers[i]));
+		r = sonde_json_set(row, names[i], json_integer(sonde_json_count(numbers[i])));
 	return r == 0 ? sonde_json_set(row, "rtt_us", rtt(f)) : r;
 }
 
@@ -197,11 +190,12 @@ static int set_life(json_t *row, const Sonde__V1__Flow *f)
 	r = sonde_json_set(row, "state",
 			   json_string(f->state < ELEMENTS_OF(states) ? states[f->state] : "none"));
 	if (r == 0)
-		r = sonde_json_set(row, "closer", text_or_null(closers[closer].closer));
+		r = sonde_json_set(row, "closer", sonde_json_text_or_null(closers[closer].closer));
 	if (r == 0)
-		r = sonde_json_set(row, "close_kind", text_or_null(closers[closer].kind));
+		r = sonde_json_set(row, "close_kind",
+				   sonde_json_text_or_null(closers[closer].kind));
 	if (r == 0)
-		r = sonde_json_set(row, "error", text_or_null(errors[error]));
+		r = sonde_json_set(row, "error", sonde_json_text_or_null(errors[error]));
 	if (r == 0)
 		r = sonde_json_set(row, "start", sonde_json_time(f->start_wall_ms));
 	if (r == 0)
@@ -263,8 +257,9 @@ static int set_peer(json_t *row, const struct other *o)
 	if (r < 0)
 		return r;
 	return sonde_json_set(row, "peer",
-			      json_pack("{s:o, s:o, s:s, s:o}", "process_id", text_or_null(o->id),
-					"process", text_or_null(o->name), "address", o->address,
+			      json_pack("{s:o, s:o, s:s, s:o}", "process_id",
+					sonde_json_text_or_null(o->id), "process",
+					sonde_json_text_or_null(o->name), "address", o->address,
 					"port", o->port ? json_integer(o->port) : json_null()));
 }
 
@@ -283,11 +278,10 @@ static json_t *flow_json(const struct sonde_store_row *in, const Sonde__V1__Flow
 			f->protocol == SONDE__V1__FLOW_PROTOCOL__FLOW_PROTOCOL_UDP ? "udp" : "tcp",
 			"role",
 			f->role == SONDE__V1__FLOW_ROLE__FLOW_ROLE_CLIENT ? "client" : "server",
-			"process_id", text_or_null(sonde_store_row_text(in, 3)), "process",
-			text_or_null(sonde_store_row_text(in, 4)), "pid",
-			(json_int_t)sonde_store_row_int(in, 2), "netns",
-			(json_int_t)(f->netns > INT64_MAX ? INT64_MAX : f->netns), "local",
-			endpoint(f->local_address, f->local_port), "remote",
+			"process_id", sonde_json_text_or_null(sonde_store_row_text(in, 3)),
+			"process", sonde_json_text_or_null(sonde_store_row_text(in, 4)), "pid",
+			(json_int_t)sonde_store_row_int(in, 2), "netns", sonde_json_count(f->netns),
+			"local", endpoint(f->local_address, f->local_port), "remote",
 			endpoint(f->remote_address, f->remote_port));
 	if (!row || set_peer(row, &other) < 0 || set_life(row, f) < 0 || set_numbers(row, f) < 0)
 		return NULL;

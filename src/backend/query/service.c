@@ -29,11 +29,6 @@ static bool is_asked(const json_t *service, const char *node, int64_t port)
 	       is_node(node, sonde_json_get_text(service, "address", ""));
 }
 
-static json_t *text_or_null(const char *text)
-{
-	return text[0] ? sonde_json_text(text) : json_null();
-}
-
 static json_t *new_service(const char *address, int64_t port, const char *by)
 {
 	return json_pack("{s:s, s:I, s:s, s:[]}", "address", address, "port", (json_int_t)port,
@@ -56,10 +51,10 @@ static int add_backend(json_t *service, const char *address, int64_t port, const
 			known, "connections",
 			json_integer(sonde_json_get_int(known, "connections", 0) + connections));
 	}
-	return sonde_json_append(list,
-				 json_pack("{s:s, s:I, s:o, s:I}", "address", address, "port",
-					   (json_int_t)port, "process_id", text_or_null(process_id),
-					   "connections", (json_int_t)connections));
+	return sonde_json_append(list, json_pack("{s:s, s:I, s:o, s:I}", "address", address, "port",
+						 (json_int_t)port, "process_id",
+						 sonde_json_text_or_null(process_id), "connections",
+						 (json_int_t)connections));
 }
 
 static int take_told(json_t **service, const json_t *told, const char *node, int64_t port)

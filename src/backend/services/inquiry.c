@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "backend/json.h"
+#include "backend/services/lists.h"
 #include "backend/services/services.h"
 #include "backend/store/ids.h"
 #include "base/clock.h"
@@ -42,16 +43,8 @@ static json_t *targets_json(const Sonde__V1__Plan *m)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; list && i < m->n_targets; i++) {
-		const Sonde__V1__TargetState *t = m->targets[i];
-
-		(void)json_array_append_new(list,
-					    json_pack("{s:i, s:o, s:o, s:o, s:o}", "pid", t->pid,
-						      "process_id", sonde_json_text(t->process_id),
-						      "name", sonde_json_text(t->name), "state",
-						      sonde_json_text(t->state), "reason",
-						      sonde_json_text(t->reason)));
-	}
+	for (size_t i = 0; list && i < m->n_targets; i++)
+		(void)json_array_append_new(list, sonde_target_json(m->targets[i]));
 	return list;
 }
 
@@ -76,22 +69,6 @@ static json_t *probes_json(const Sonde__V1__Plan *m)
 	return list;
 }
 
-static json_t *absent_json(const Sonde__V1__Plan *m)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; list && i < m->n_absent; i++)
-		(void)json_array_append_new(
-			list, json_pack("{s:o, s:o}", "meter", sonde_json_text(m->absent[i]->meter),
-					"reason", sonde_json_text(m->absent[i]->reason)));
-	return list;
-}
-
-static json_t *text_or_null(const char *text)
-{
-	return text && text[0] ? sonde_json_text(text) : json_null();
-}
-
 /* Every core metric has a probe. An empty list has none. */
 static bool is_ok(const Sonde__V1__Plan *m)
 {
@@ -102,19 +79,15 @@ static bool is_ok(const Sonde__V1__Plan *m)
 	return m->n_probes > 0 && !m->missing[0];
 }
 
-static json_int_t bytes(uint64_t n)
-{
-	return n > INT64_MAX ? INT64_MAX : (json_int_t)n;
-}
-
 static json_t *answer_json(const Sonde__V1__Plan *m)
 {
 	return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "agent_id",
 			 sonde_json_text(m->agent_id), "answered", 1, "ok", (int)is_ok(m),
-			 "refused", text_or_null(m->refused), "missing", text_or_null(m->missing),
-			 "targets", targets_json(m), "probes", probes_json(m), "absent",
-			 absent_json(m), "map_bytes", bytes(m->map_bytes), "map_bytes_full",
-			 bytes(m->map_bytes_full));
+			 "refused", sonde_json_text_or_null(m->refused), "missing",
+			 sonde_json_text_or_null(m->missing), "targets", targets_json(m), "probes",
+			 probes_json(m), "absent", sonde_absent_json(m->absent, m->n_absent),
+			 "map_bytes", sonde_json_count(m->map_bytes), "map_bytes_full",
+			 sonde_json_count(m->map_bytes_full));
 }
 
 static void inquiry_free(struct sonde_inquiry *q)

@@ -7,6 +7,7 @@
 
 #include "backend/json.h"
 #include "backend/services/flows.h"
+#include "backend/services/lists.h"
 #include "backend/services/services.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -21,22 +22,22 @@
 #define FLOWS_ALLOC_BYTES (4UL << 20)
 #define LIST_MAX 512 /* probes, ledger, programs, absent meters, state changes */
 
+static json_t *target_json(const Sonde__V1__TaskReport *m, const Sonde__V1__TargetState *target)
+{
+	_cleanup_json_ json_t *o = sonde_target_json(target);
+
+	if (!o || sonde_json_set(o, "since", sonde_json_time(target->since_wall_ms)) < 0 ||
+	    sonde_json_set(o, "agent_id", sonde_json_text(m->agent_id)) < 0)
+		return NULL;
+	return TAKE_PTR(o);
+}
+
 static json_t *targets_json(const Sonde__V1__TaskReport *m)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; list && i < m->n_targets; i++) {
-		const Sonde__V1__TargetState *t = m->targets[i];
-
-		(void)json_array_append_new(
-			list,
-			json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "pid", t->pid,
-				  "process_id", sonde_json_text(t->process_id), "name",
-				  sonde_json_text(t->name), "state", sonde_json_text(t->state),
-				  "reason", sonde_json_text(t->reason), "since",
-				  sonde_json_time(t->since_wall_ms), "agent_id",
-				  sonde_json_text(m->agent_id)));
-	}
+	for (size_t i = 0; list && i < m->n_targets; i++)
+		(void)json_array_append_new(list, target_json(m, m->targets[i]));
 	return list;
 }
 
@@ -60,12 +61,6 @@ static json_t *probes_json(const Sonde__V1__TaskReport *m)
 	return list;
 }
 
-/* JSON has no unsigned 64-bit integer in jansson; a count that large is as good as the largest. */
-static json_int_t counted(uint64_t n)
-{
-	return n > INT64_MAX ? INT64_MAX : (json_int_t)n;
-}
-
 static json_t *ledger_json(const Sonde__V1__TaskReport *m)
 {
 	json_t *list = json_array();
@@ -73,24 +68,13 @@ static json_t *ledger_json(const Sonde__V1__TaskReport *m)
 	for (size_t i = 0; list && i < m->n_ledger; i++) {
 		const Sonde__V1__LedgerEntry *e = m->ledger[i];
 
-		(void)json_array_append_new(list,
-					    json_pack("{s:o, s:o, s:I, s:b, s:o}", "agent_id",
-						      sonde_json_text(m->agent_id), "site",
-						      sonde_json_text(e->site), "count",
-						      counted(e->count), "weakens", (int)e->weakens,
-						      "words", sonde_json_text(e->words)));
+		(void)json_array_append_new(list, json_pack("{s:o, s:o, s:I, s:b, s:o}", "agent_id",
+							    sonde_json_text(m->agent_id), "site",
+							    sonde_json_text(e->site), "count",
+							    sonde_json_count(e->count), "weakens",
+							    (int)e->weakens, "words",
+							    sonde_json_text(e->words)));
 	}
-	return list;
-}
-
-static json_t *absent_json(const Sonde__V1__TaskReport *m)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; list && i < m->n_absent; i++)
-		(void)json_array_append_new(
-			list, json_pack("{s:o, s:o}", "meter", sonde_json_text(m->absent[i]->meter),
-					"reason", sonde_json_text(m->absent[i]->reason)));
 	return list;
 }
 
@@ -103,8 +87,9 @@ static json_t *counters_json(const Sonde__V1__NamespaceCounters *m)
 
 		/* a name that is no text is left out */
 		(void)json_object_set_new(o, c->name,
-					  json_pack("{s:I, s:I}", "total", counted(c->total),
-						    "interval", counted(c->interval)));
+					  json_pack("{s:I, s:I}", "total",
+						    sonde_json_count(c->total), "interval",
+						    sonde_json_count(c->interval)));
 	}
 	return o;
 }
@@ -139,20 +124,22 @@ static json_t *cost_json(const Sonde__V1__Cost *c)
 		const Sonde__V1__ProgramCost *p = c->programs[i];
 
 		(void)json_array_append_new(
-			programs, json_pack("{s:o, s:I, s:I, s:I}", "name",
-					    sonde_json_text(p->name), "runs", counted(p->runs),
-					    "sampled_ns_per_run", counted(p->sampled_ns_per_run),
-					    "hook_ns_per_run", counted(p->hook_ns_per_run)));
+			programs,
+			json_pack("{s:o, s:I, s:I, s:I}", "name", sonde_json_text(p->name), "runs",
+				  sonde_json_count(p->runs), "sampled_ns_per_run",
+				  sonde_json_count(p->sampled_ns_per_run), "hook_ns_per_run",
+				  sonde_json_count(p->hook_ns_per_run)));
 	}
 	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "programs",
-			 programs, "bpf_estimated_ns", counted(c->bpf_estimated_ns), "agent_cpu_ns",
-			 counted(c->agent_cpu_ns), "probe_cpu_ns", counted(c->probe_cpu_ns),
-			 "agent_rss_anon_bytes", counted(c->agent_rss_anon_bytes),
-			 "probe_rss_anon_bytes", counted(c->probe_rss_anon_bytes), "map_bytes",
-			 counted(c->map_bytes), "reports", counted(c->reports), "report_bytes",
-			 counted(c->report_bytes), "report_bytes_compressed",
-			 counted(c->report_bytes_compressed), "encoding",
-			 sonde_json_text(c->encoding));
+			 programs, "bpf_estimated_ns", sonde_json_count(c->bpf_estimated_ns),
+			 "agent_cpu_ns", sonde_json_count(c->agent_cpu_ns), "probe_cpu_ns",
+			 sonde_json_count(c->probe_cpu_ns), "agent_rss_anon_bytes",
+			 sonde_json_count(c->agent_rss_anon_bytes), "probe_rss_anon_bytes",
+			 sonde_json_count(c->probe_rss_anon_bytes), "map_bytes",
+			 sonde_json_count(c->map_bytes), "reports", sonde_json_count(c->reports),
+			 "report_bytes", sonde_json_count(c->report_bytes),
+			 "report_bytes_compressed", sonde_json_count(c->report_bytes_compressed),
+			 "encoding", sonde_json_text(c->encoding));
 }
 
 static json_t *idle_json(const Sonde__V1__IdleProof *p)
@@ -162,7 +149,7 @@ static json_t *idle_json(const Sonde__V1__IdleProof *p)
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:I}", "programs", (json_int_t)p->programs,
 			 "maps", (json_int_t)p->maps, "links", (json_int_t)p->links, "bpf_fds_left",
 			 (json_int_t)p->bpf_fds_left, "ids_alive", (json_int_t)p->ids_alive,
-			 "ids_asked", (int)p->ids_asked, "wait_ns", counted(p->wait_ns));
+			 "ids_asked", (int)p->ids_asked, "wait_ns", sonde_json_count(p->wait_ns));
 }
 
 /* NULL (nothing said, or no memory) leaves what was there. */
@@ -191,7 +178,7 @@ static void take_lists(struct sonde_task_agent *a, const Sonde__V1__TaskReport *
 		replace(&a->probes, probes_json(m));
 	replace(&a->ledger, ledger_json(m));
 	if (m->n_absent || !a->absent)
-		replace(&a->absent, absent_json(m));
+		replace(&a->absent, sonde_absent_json(m->absent, m->n_absent));
 	if (m->n_namespaces)
 		replace(&a->namespaces, namespaces_json(m));
 	replace_cost(&a->cost, cost_json(m->cost));
