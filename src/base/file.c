@@ -8,11 +8,32 @@
 #include <string.h>
 #include <sys/stat.h>
 
+int sonde_file_fill(int fd, void *buf, size_t size, size_t *ret_n)
+{
+	size_t n = 0;
+
+	assert(buf && ret_n);
+
+	while (n < size) {
+		ssize_t r = read(fd, (char *)buf + n, size - n);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -errno;
+		if (r == 0)
+			break;
+		n += (size_t)r;
+	}
+	*ret_n = n;
+	return 0;
+}
+
 int sonde_file_read(const char *path, bool secret, struct sonde_buf *out)
 {
 	_cleanup_close_ int fd = -1;
 	struct stat st;
-	ssize_t n;
+	size_t n = 0;
 	int r;
 
 	assert(path && out);
@@ -30,19 +51,10 @@ int sonde_file_read(const char *path, bool secret, struct sonde_buf *out)
 	r = sonde_buf_reserve(out, (size_t)st.st_size);
 	if (r < 0)
 		return r;
-	for (size_t left = (size_t)st.st_size; left > 0; left -= (size_t)n) {
-		n = read(fd, out->data + out->len, left);
-		if (n < 0 && errno == EINTR) {
-			n = 0;
-			continue;
-		}
-		if (n < 0)
-			return -errno;
-		if (n == 0) /* it shrank meanwhile */
-			break;
-		out->len += (size_t)n;
-	}
-	return 0;
+	if (st.st_size > 0)
+		r = sonde_file_fill(fd, out->data + out->len, (size_t)st.st_size, &n);
+	out->len += n; /* fewer: it shrank meanwhile */
+	return r;
 }
 
 const char *sonde_file_error(int r, bool secret)

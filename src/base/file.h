@@ -14,6 +14,12 @@
  */
 int sonde_file_read(const char *path, bool secret, struct sonde_buf *out) _must_check_;
 
+/*
+ * Reads until @buf is full or @fd's end. *@ret_n = @size means that there may be more. Return: 0, -errno of read(2),
+ * but not -EINTR.
+ */
+int sonde_file_fill(int fd, void *buf, size_t size, size_t *ret_n) _must_check_;
+
 /* The words for what sonde_file_read() returned: strerror(), and what to do about -EPERM of a secret. */
 const char *sonde_file_error(int r, bool secret);
 

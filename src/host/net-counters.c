@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
+
 static const struct {
 	const char *group, *name, *joined;
 } counters[] = {
@@ -152,24 +154,17 @@ static int read_file(int proc_fd, uint32_t pid, const char *name, char *text, si
 	_cleanup_close_ int fd = -1;
 	size_t n = 0;
 	char path[48];
+	int r;
 
 	(void)snprintf(path, sizeof(path), "%u/net/%s", pid, name);
 	fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	for (;;) {
-		ssize_t r = read(fd, text + n, SONDE_NET_COUNTERS_FILE_MAX - n);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return -errno;
-		if (r == 0)
-			break;
-		n += (size_t)r;
-		if (n == SONDE_NET_COUNTERS_FILE_MAX)
-			return -EMSGSIZE;
-	}
+	r = sonde_file_fill(fd, text, SONDE_NET_COUNTERS_FILE_MAX, &n);
+	if (r < 0)
+		return r;
+	if (n == SONDE_NET_COUNTERS_FILE_MAX)
+		return -EMSGSIZE;
 	*ret_n = n;
 	return 0;
 }

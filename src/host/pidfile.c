@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "host/privilege.h"
 #include "host/proc.h"
 
@@ -35,26 +36,21 @@ int sonde_pidfile_open(int proc_fd, uint32_t pid, const char *name, int flags)
 int sonde_pidfile_read(int proc_fd, uint32_t pid, const char *name, char *buf, size_t size)
 {
 	_cleanup_close_ int fd = -1;
-	size_t at = 0;
+	size_t n = 0;
+	int r;
 
 	assert(name && buf && size > 0);
 
 	fd = sonde_pidfile_open(proc_fd, pid, name, 0);
 	if (fd < 0)
 		return fd;
-	for (;;) {
-		ssize_t n = read(fd, buf + at, size - at);
-
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		at += (size_t)n;
-		if (at == size)
-			return -EFBIG;
-	}
-	buf[at] = '\0';
-	return memchr(buf, '\0', at) ? -EBADMSG : 0;
+	r = sonde_file_fill(fd, buf, size, &n);
+	if (r < 0)
+		return r;
+	if (n == size)
+		return -EFBIG;
+	buf[n] = '\0';
+	return memchr(buf, '\0', n) ? -EBADMSG : 0;
 }
 
 int sonde_pidfile_list(int proc_fd, size_t max, uint32_t **ret, size_t *ret_n)

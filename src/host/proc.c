@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/num.h"
 
 int sonde_proc_open(const char *path)
@@ -29,26 +30,13 @@ static int read_file(int proc_fd, uint32_t pid, const char *name, char *buf, siz
 		     size_t *ret_n)
 {
 	_cleanup_close_ int fd = -1;
-	size_t n = 0;
 	char path[32];
 
 	(void)snprintf(path, sizeof(path), "%u/%s", pid, name);
 	fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return errno == ENOENT ? -ESRCH : -errno;
-	while (n < size) {
-		ssize_t r = read(fd, buf + n, size - n);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return -errno;
-		if (r == 0)
-			break;
-		n += (size_t)r;
-	}
-	*ret_n = n;
-	return 0;
+	return sonde_file_fill(fd, buf, size, ret_n);
 }
 
 /* A decimal number at *@at, stepping over it. Return: 0, -EBADMSG. */
