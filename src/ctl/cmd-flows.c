@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sonde flows: the connections of a task, one by one */
-#include <errno.h>
 #include <string.h>
 
 #include "ctl/fetch.h"
@@ -11,20 +10,11 @@ static const char *const filters[] = {"process", "peer",  "state", "role",
 
 static int flows_path(struct sonde_cli *cli, struct sonde_buf *path)
 {
-	bool first = true;
 	int r;
 
 	r = sonde_cli_task_path(cli->operands[0], "/flows", path);
-	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(filters); i++) {
-		const char *value = sonde_cli_flag(cli, filters[i]);
-
-		if (!value)
-			continue;
-		r = sonde_buf_printf(path, "%c%s=", first ? '?' : '&', filters[i]);
-		if (r == 0)
-			r = sonde_rest_escape(value, path);
-		first = false;
-	}
+	for (size_t i = 0; r == 0 && i < ELEMENTS_OF(filters); i++)
+		r = sonde_cli_add_parameter(path, filters[i], sonde_cli_flag(cli, filters[i]));
 	return r;
 }
 
@@ -151,11 +141,8 @@ int sonde_cli_flows(struct sonde_cli *cli)
 	int r;
 
 	r = flows_path(cli, &path);
-	if (r == -EINVAL || r == -EMSGSIZE)
-		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "'%.64s' is no task id",
-				      cli->operands[0]);
 	if (r < 0)
-		return sonde_cli_broken(cli, r);
+		return sonde_cli_no_task_path(cli, cli->operands[0], r);
 	r = sonde_cli_request(cli, sonde_buf_str(&path), NULL, &answer);
 	if (r != 0)
 		return r;

@@ -108,16 +108,6 @@ static int print_series(struct sonde_cli *cli, const json_t *answer)
 	return sonde_view_table(cli, t);
 }
 
-static int append_parameter(struct sonde_buf *path, const char *name, const char *value)
-{
-	bool first = !strchr(sonde_buf_str(path), '?');
-	int r = 0;
-
-	if (value)
-		r = sonde_buf_printf(path, "%c%s=", first ? '?' : '&', name);
-	return value && r == 0 ? sonde_rest_escape(value, path) : r;
-}
-
 static int metrics_path(struct sonde_cli *cli, struct sonde_buf *path)
 {
 	const char *edge = cli->n_operands > 1 ? cli->operands[1] : NULL;
@@ -126,11 +116,11 @@ static int metrics_path(struct sonde_cli *cli, struct sonde_buf *path)
 
 	r = sonde_cli_task_path(cli->operands[0], step ? "/series" : "/metrics", path);
 	if (r == 0 && step)
-		r = append_parameter(path, "metric", sonde_cli_flag(cli, "metric"));
+		r = sonde_cli_add_parameter(path, "metric", sonde_cli_flag(cli, "metric"));
 	if (r == 0)
-		r = append_parameter(path, "edge", edge);
+		r = sonde_cli_add_parameter(path, "edge", edge);
 	if (r == 0)
-		r = append_parameter(path, "step", step);
+		r = sonde_cli_add_parameter(path, "step", step);
 	return r;
 }
 
@@ -234,11 +224,8 @@ int sonde_cli_metrics(struct sonde_cli *cli)
 	if (step && !metric)
 		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "--step: expected --metric with it");
 	r = metrics_path(cli, &path);
-	if (r == -EINVAL || r == -EMSGSIZE)
-		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "'%.64s' is no task id",
-				      cli->operands[0]);
 	if (r < 0)
-		return sonde_cli_broken(cli, r);
+		return sonde_cli_no_task_path(cli, cli->operands[0], r);
 	r = sonde_cli_request(cli, sonde_buf_str(&path), NULL, &answer);
 	if (r == 0 && (edge || metric) && is_empty(answer.json, metric))
 		r = check_known(cli, edge, metric);

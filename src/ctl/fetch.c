@@ -85,6 +85,23 @@ int sonde_cli_task_path(const char *id, const char *suffix, struct sonde_buf *ou
 	return r < 0 ? r : sonde_buf_printf(out, "%s", suffix);
 }
 
+int sonde_cli_no_task_path(struct sonde_cli *cli, const char *id, int error)
+{
+	if (error == -EMSGSIZE || error == -EINVAL)
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "'%.64s' is no task id", id);
+	return sonde_cli_broken(cli, error);
+}
+
+int sonde_cli_add_parameter(struct sonde_buf *path, const char *name, const char *value)
+{
+	int r;
+
+	if (!value)
+		return 0;
+	r = sonde_buf_printf(path, "%c%s=", strchr(sonde_buf_str(path), '?') ? '&' : '?', name);
+	return r < 0 ? r : sonde_rest_escape(value, path);
+}
+
 int sonde_cli_post_task(struct sonde_cli *cli, const char *id, const char *suffix, const char *body,
 			struct sonde_rest_answer *ret)
 {
@@ -92,10 +109,8 @@ int sonde_cli_post_task(struct sonde_cli *cli, const char *id, const char *suffi
 	int r;
 
 	r = sonde_cli_task_path(id, suffix, &path);
-	if (r == -EMSGSIZE || r == -EINVAL)
-		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "'%.64s' is no task id", id);
 	if (r < 0)
-		return sonde_cli_broken(cli, r);
+		return sonde_cli_no_task_path(cli, id, r);
 	return sonde_cli_request(cli, sonde_buf_str(&path), body, ret);
 }
 

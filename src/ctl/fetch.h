@@ -21,6 +21,13 @@ int sonde_cli_post_task(struct sonde_cli *cli, const char *id, const char *suffi
 /* Appends "/api/v1/tasks/{id}SUFFIX". Return: 0, -EINVAL (no id), -EMSGSIZE, -ENOMEM. */
 int sonde_cli_task_path(const char *id, const char *suffix, struct sonde_buf *out) _must_check_;
 
+/* Tells why that gave no path. Return: an exit status. */
+int sonde_cli_no_task_path(struct sonde_cli *cli, const char *id, int error);
+
+/* Appends "?NAME=VALUE", or "&…" behind another one; nothing for a NULL @value. Return: 0, -EMSGSIZE, -ENOMEM. */
+int sonde_cli_add_parameter(struct sonde_buf *path, const char *name,
+			    const char *value) _must_check_;
+
 /* Tells what sonde_rest_request() returned, if it was no success. Return: 0 or an exit status. */
 int sonde_cli_tell(struct sonde_cli *cli, int r, const struct sonde_rest_answer *answer);
 

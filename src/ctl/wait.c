@@ -77,7 +77,7 @@ static int look_at_task(struct sonde_wait *w)
 
 	r = sonde_cli_task_path(w->id, "", &path);
 	if (r < 0)
-		return sonde_cli_fail(w->cli, SONDE_CLI_USAGE, "'%.64s' is no task id", w->id);
+		return sonde_cli_no_task_path(w->cli, w->id, r);
 	r = sonde_rest_request(w->cli->rest, sonde_buf_str(&path), NULL, &w->task);
 	/* a restart of the server must not end a wait that it has answered once */
 	if (is_away(r) && w->task.json && w->away < AWAY_LOOKS) {
