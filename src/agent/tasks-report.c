@@ -178,21 +178,20 @@ static size_t meters(struct sonde_tasks *tasks, struct sonde_view *v, bool times
 	return waiting;
 }
 
-/* Hands the batch's messages to the report. */
+/* Hands the batch's messages to the report, without those of instances of which nothing changed. */
 static int take_messages(struct sonde_report *r, struct sonde_batch *b)
 {
-	size_t n = 0;
-
-	while (n < b->n && b->messages[n].len)
-		n++;
-	if (n == 0)
+	if (b->meters == 0)
 		return 0;
-	r->messages = calloc(n, sizeof(r->messages[0]));
+	r->messages = calloc(b->n, sizeof(r->messages[0]));
 	if (!r->messages)
 		return -ENOMEM;
-	memcpy(r->messages, b->messages, n * sizeof(r->messages[0]));
-	memset(b->messages, 0, n * sizeof(r->messages[0]));
-	r->n_messages = n;
+	for (size_t i = 0; i < b->n; i++) {
+		if (!b->messages[i].len)
+			continue;
+		r->messages[r->n_messages++] = b->messages[i];
+		b->messages[i] = (struct sonde_buf){0};
+	}
 	return 0;
 }
 
