@@ -357,6 +357,14 @@ static int add_timer(struct agent *a, sd_event_source **ret, uint64_t delay_ns,
 					  delay_ns / SONDE_NS_PER_US, 0, fn, a);
 }
 
+static void on_connected(void *ctx)
+{
+	struct agent *a = ctx;
+
+	if (a->sender)
+		sonde_sender_connected(a->sender);
+}
+
 static int make_sender(struct agent *a)
 {
 	const struct sonde_sender_config config = {
@@ -369,6 +377,7 @@ static int make_sender(struct agent *a)
 		.ctx = a,
 	};
 
+	sonde_link_on_connected(a->link, on_connected, a);
 	return sonde_sender_new(&config, &a->sender);
 }
 

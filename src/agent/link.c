@@ -17,6 +17,8 @@
 
 struct sonde_link {
 	struct sonde_grpc_client *client;
+	void (*on_connected)(void *ctx); /* NULL: nobody asked */
+	void *on_connected_ctx;
 	char said[1024]; /* the last warning; the same one is not said again and again */
 	uint64_t said_ns;
 };
@@ -170,6 +172,8 @@ static void on_event(void *ctx, const struct sonde_grpc_client_event *e)
 					     e->words);
 		else
 			sonde_log_info("connected to backend %s: %s", e->address, e->words);
+		if (l->on_connected)
+			l->on_connected(l->on_connected_ctx);
 		return;
 	case SONDE_GRPC_CLIENT_FAILED:
 		(void)snprintf(line, sizeof(line), "cannot connect to backend %s: %s", e->address,
@@ -239,6 +243,13 @@ struct sonde_link *sonde_link_free(struct sonde_link *l)
 	(void)sonde_grpc_client_free(l->client);
 	free(l);
 	return NULL;
+}
+
+void sonde_link_on_connected(struct sonde_link *l, void (*fn)(void *ctx), void *ctx)
+{
+	assert(l);
+	l->on_connected = fn;
+	l->on_connected_ctx = ctx;
 }
 
 struct sonde_grpc_client *sonde_link_client(const struct sonde_link *l)

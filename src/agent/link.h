@@ -24,5 +24,8 @@ int sonde_link_new(sd_event *event, const struct sonde_agent_config *config,
 struct sonde_link *sonde_link_free(struct sonde_link *l);
 SONDE_DEFINE_CLEANUP(struct sonde_link *, sonde_link_free)
 
+/* @fn runs at each connection that stands, from inside an event of the client: it may make no call there. */
+void sonde_link_on_connected(struct sonde_link *l, void (*fn)(void *ctx), void *ctx);
+
 /* Borrowed. */
 struct sonde_grpc_client *sonde_link_client(const struct sonde_link *l);

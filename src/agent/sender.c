@@ -14,6 +14,7 @@
 
 #define RETRY_MIN_NS (250 * SONDE_NS_PER_MS)
 #define RETRY_MAX_NS (15 * SONDE_NS_PER_S)
+#define CONNECTED_MAX_NS SONDE_NS_PER_S
 #define SAY_AGAIN_NS (60 * SONDE_NS_PER_S)
 #define SLOW_PART 10 /* of the deadline */
 
@@ -330,6 +331,20 @@ struct sonde_sender *sonde_sender_free(struct sonde_sender *s)
 	(void)sd_event_source_disable_unref(s->retry);
 	free(s);
 	return NULL;
+}
+
+void sonde_sender_connected(struct sonde_sender *s)
+{
+	int enabled = SD_EVENT_OFF;
+	uint32_t salt = 0;
+
+	assert(s);
+	(void)sd_event_source_get_enabled(s->retry, &enabled);
+	if (enabled == SD_EVENT_OFF)
+		return;
+	(void)!getrandom(&salt, sizeof(salt), GRND_NONBLOCK);
+	(void)sd_event_source_set_time_relative(s->retry,
+						salt % (CONNECTED_MAX_NS / SONDE_NS_PER_US));
 }
 
 struct sonde_delivery *sonde_sender_delivery(struct sonde_sender *s)

@@ -40,6 +40,9 @@ int sonde_sender_new(const struct sonde_sender_config *config,
 struct sonde_sender *sonde_sender_free(struct sonde_sender *s);
 SONDE_DEFINE_CLEANUP(struct sonde_sender *, sonde_sender_free)
 
+/* A connection stands: what waits for a retry is tried soon, each agent at its own time. May be called from anywhere. */
+void sonde_sender_connected(struct sonde_sender *s);
+
 /* Borrowed: reports are added to it. */
 struct sonde_delivery *sonde_sender_delivery(struct sonde_sender *s);
 

@@ -181,6 +181,14 @@ static int on_poll(sd_event_source *source, uint64_t usec, void *userdata)
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
+static void on_connected(void *ctx)
+{
+	const struct program *p = ctx;
+
+	if (p->sender)
+		sonde_sender_connected(p->sender);
+}
+
 static int run(struct program *p, const char *state_dir)
 {
 	const struct sonde_sender_config config = {
@@ -200,6 +208,7 @@ static int run(struct program *p, const char *state_dir)
 		return r;
 	c.event = p->event;
 	c.client = sonde_link_client(p->link);
+	sonde_link_on_connected(p->link, on_connected, p);
 	r = sonde_sender_new(&c, &p->sender);
 	if (r >= 0)
 		r = sd_event_add_io(p->event, &p->in, 0, EPOLLIN, on_input, p);
