@@ -168,15 +168,15 @@ static void failed(struct sonde_connect *c, int error)
 
 	c->last_error = error;
 
-	if (c->n == 0)
-		(void)snprintf(c->words, sizeof(c->words), "the name cannot be resolved: %s",
-			       error == -ETIMEDOUT || c->lookup->code == 0
-				       ? "no answer in time"
-				       : gai_strerror(c->lookup->code));
-	else if (strcmp(c->address, c->lookup->host) == 0)
+	if (c->n == 0) {
+		if (error != -ETIMEDOUT && c->lookup->code != 0)
+			why = gai_strerror(c->lookup->code);
+		(void)snprintf(c->words, sizeof(c->words), "the name cannot be resolved: %s", why);
+	} else if (strcmp(c->address, c->lookup->host) == 0) {
 		(void)snprintf(c->words, sizeof(c->words), "%s", why);
-	else
+	} else {
 		(void)snprintf(c->words, sizeof(c->words), "%s: %s", c->address, why);
+	}
 }
 
 /* The last thing done with @c: the callee may free it. */
@@ -316,8 +316,9 @@ int sonde_connect_new(sd_event *event, const char *host, uint16_t port, uint64_t
 		.last_error = -EHOSTUNREACH,
 	};
 	r = new_lookup(host, port, &c->lookup);
-	if (r == 0)
-		r = add_sources(c);
+	if (r < 0)
+		return r;
+	r = add_sources(c);
 	if (r < 0)
 		return r;
 	r = look_up(c->lookup, AI_NUMERICHOST);
