@@ -53,12 +53,12 @@ static int check_addresses(const struct sonde_agent_config *c, char **ret_error)
 	struct sonde_address a;
 
 	for (size_t i = 0; i < n_addresses(c); i++) {
-		if (sonde_address_parse(c->backend_addresses[i], 0, &a) < 0)
-			return refuse(
-				ret_error,
-				"backend.addresses[%zu]: HOST:PORT was expected, an IPv6 address "
-				"in brackets, got '%.64s'",
-				i, c->backend_addresses[i]);
+		if (sonde_address_parse(c->backend_addresses[i], 0, &a) == 0)
+			continue;
+		return refuse(ret_error,
+			      "backend.addresses[%zu]: HOST:PORT was expected, an IPv6 address "
+			      "in brackets, got '%.64s'",
+			      i, c->backend_addresses[i]);
 	}
 	if (sonde_address_make(c->backend_host, c->backend_port, &a) < 0)
 		return refuse(ret_error,
