@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/import-rover-internal.h"
+#include "base/utf8.h"
 
 #define VALUE_MAX SONDE_IMPORT_VALUE_MAX
 
@@ -99,6 +100,41 @@ static bool is_plain(const char *text)
 	       strcmp(text, "null") != 0;
 }
 
+/* May stand in YAML: no control, no byte order mark, nothing that is no character. @n: bytes of it. */
+static bool is_printable(const char *p, size_t n)
+{
+	const unsigned char *c = (const unsigned char *)p;
+
+	if (n == 1)
+		return c[0] >= 0x20 && c[0] != 0x7f;
+	if (n == 2 && c[0] == 0xc2)
+		return c[1] >= 0xa0;
+	if (n == 3 && c[0] == 0xef && (c[1] == 0xbb || c[1] == 0xbf))
+		return c[2] < (c[1] == 0xbb ? 0xbf : 0xbe);
+	return n > 0;
+}
+
+/* @quoted: a quote is doubled. */
+static void print_bytes(FILE *out, const char *text, bool quoted)
+{
+	size_t left = strlen(text);
+
+	while (left > 0) {
+		size_t n = sonde_utf8_length(text, left);
+
+		if (is_printable(text, n)) {
+			if (quoted && *text == '\'')
+				(void)fputc('\'', out);
+			(void)fwrite(text, 1, n, out);
+		} else {
+			(void)fputc('?', out);
+		}
+		n = n ? n : 1;
+		text += n;
+		left -= n;
+	}
+}
+
 void sonde_import_print_text(FILE *out, const char *text)
 {
 	if (is_plain(text)) {
@@ -106,13 +142,7 @@ void sonde_import_print_text(FILE *out, const char *text)
 		return;
 	}
 	(void)fputc('\'', out);
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c == '\'')
-			(void)fputc('\'', out);
-		(void)fputc(c < 0x20 || c == 0x7f ? '?' : c, out);
-	}
+	print_bytes(out, text, true);
 	(void)fputc('\'', out);
 }
 
@@ -152,12 +182,15 @@ void sonde_import_print_key(struct sonde_import *im, const char *key, const char
 static void print_line(FILE *out, const char *before, const char *from, const char *text,
 		       const char *reason)
 {
-	(void)fprintf(out, "%s%s", before, from);
+	(void)fputs(before, out);
+	print_bytes(out, from, false);
 	if (text[0]) {
 		(void)fputs(": ", out);
 		sonde_import_print_text(out, text);
 	}
-	(void)fprintf(out, " (%s)\n", reason);
+	(void)fputs(" (", out);
+	print_bytes(out, reason, false);
+	(void)fputs(")\n", out);
 }
 
 void sonde_import_leave_out(struct sonde_import *im, const char *from, const char *text,

@@ -308,7 +308,9 @@ static int import(struct sonde_import *im)
 	bool processes = false;
 	int r;
 
-	(void)fprintf(im->out, "# Made by sonde-agent --import-rover of %s.\n", im->name);
+	(void)fputs("# Made by sonde-agent --import-rover of ", im->out);
+	sonde_import_print_text(im->out, im->name);
+	(void)fputs(".\n", im->out);
 	for (const struct row *row = rows; row->from; row++) {
 		/* The list of rules belongs to the section that begins with processes.scan. */
 		if (!processes && row->to && strncmp(row->to, "skywalking.", 11) == 0) {

@@ -83,6 +83,10 @@ static void add_absent_times(const struct sonde_task *t, struct sonde_task_lists
 		if (why_no_time(t, metrics))
 			add_absent(l, meter, why_no_time(t, metrics));
 	}
+	add_absent(
+		l, "application protocol, TLS and HTTP",
+		"not observed: what a connection carries is not looked into (SkyWalking's labels "
+		"have to be there and say protocol=unknown, is_ssl=false)");
 	if (why_no_time(t, SONDE_PROBE_METRICS_LOCAL_CONNECT))
 		add_absent(l, "local connect failures",
 			   "not observed: without a SYN (no route, no address) only the call's "

@@ -143,6 +143,24 @@ void tasks_arm(struct sonde_task *t)
 	(void)sd_event_source_set_enabled(t->timer, SD_EVENT_ONESHOT);
 }
 
+/*
+ * To a backend that adds, one report goes out for all tasks: those of one interval are due together, so that it
+ * goes out once an interval however many there are.
+ */
+static uint64_t first_report_ns(const struct sonde_task *t, uint64_t now)
+{
+	const struct sonde_tasks *tasks = t->tasks;
+
+	for (size_t i = 0; i < ELEMENTS_OF(tasks->slots) && !tasks->extension; i++) {
+		const struct sonde_task *o = tasks->slots[i];
+
+		if (o && o != t && !o->ended && o->state == SONDE_TASK_RUNNING &&
+		    o->spec.report_interval_ms == t->spec.report_interval_ms && o->next_ns > now)
+			return o->next_ns;
+	}
+	return now + (uint64_t)t->spec.report_interval_ms * SONDE_NS_PER_MS;
+}
+
 /* A worker's death in mid-task does not make it longer. */
 static void start_clock(struct sonde_task *t, uint64_t now)
 {
@@ -157,7 +175,7 @@ static void start_clock(struct sonde_task *t, uint64_t now)
 	if (late_ns < LATE_MAX_MS * SONDE_NS_PER_MS)
 		late_ns = 0;
 	t->end_ns = now + (late_ns < duration_ns ? duration_ns - late_ns : 0);
-	t->next_ns = now + (uint64_t)t->spec.report_interval_ms * SONDE_NS_PER_MS;
+	t->next_ns = first_report_ns(t, now);
 }
 
 static void on_started(void *ctx, int error, const struct sonde_probe_end *end)

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A backend's words: the first byte says whether the rest is an extension's JSON or a whole Commands message. */
+/*
+ * A backend's words: the first byte says whether the rest is an extension's JSON, the JSON of continuous profiling's
+ * policies, or a whole Commands message.
+ */
 #include <stdlib.h>
 
+#include "agent/continuous-policy.h"
 #include "agent/spec.h"
 #include "wire/message.h"
 
@@ -15,6 +19,24 @@ static void try_json(const uint8_t *data, size_t size)
 
 	if (r == 0 && (s.n_targets == 0 || s.duration_ms <= 0))
 		abort();
+}
+
+static void try_policies(const uint8_t *data, size_t size)
+{
+	_cleanup_free_ struct sonde_continuous_policy *list = NULL;
+	char words[SONDE_CONTINUOUS_WORDS_MAX] = "";
+	size_t n = 0;
+
+	if (sonde_continuous_parse((const char *)data, size, &list, &n, words) < 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < list[i].n_rules; k++) {
+			if (list[i].rules[k].count < 1 ||
+			    list[i].rules[k].count > list[i].rules[k].period_s ||
+			    list[i].rules[k].period_s > SONDE_CONTINUOUS_PERIOD_MAX_S)
+				abort();
+		}
+	}
 }
 
 static void try_commands(const uint8_t *data, size_t size)
@@ -41,6 +63,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (data[0] == 'J')
 		try_json(data + 1, size - 1);
+	else if (data[0] == 'P')
+		try_policies(data + 1, size - 1);
 	else
 		try_commands(data + 1, size - 1);
 	return 0;

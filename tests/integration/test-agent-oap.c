@@ -320,6 +320,35 @@ static void two_agents_each_do_their_part_of_a_task(void **state)
 	remove_files(second.dir);
 }
 
+/* What an OAP adds: a process is told once however many tasks look at it, and as often as one task would tell it. */
+static void overlapping_tasks_are_one_report(void **state)
+{
+	struct rig *r = *state;
+
+	agent_rig_begin(r, false);
+	(void)oap_command(r, "first", 9);
+	wait_line(r, "task first: running");
+	agent_rig_talk(r, 5);
+	agent_rig_pause_ms(r, 700);
+	(void)oap_command(r, "second", 4);
+	wait_line(r, "task second: running");
+	for (int i = 0; i < 10; i++) {
+		agent_rig_talk(r, 2);
+		agent_rig_pause_ms(r, 250);
+	}
+	wait_line(r, "task second is over: done");
+	agent_rig_talk(r, 3);
+	wait_line(r, "task first is over: done");
+	agent_rig_check_talk(r, "-", 12, 28);
+	for (size_t i = 0; i < r->backend.n_report_ids; i++)
+		assert_int_equal(strncmp(r->backend.report_ids[i], "-/", 2), 0);
+	/* One each 2 s of 9 s, and one at each task's end: with a series of its own the second would add two. */
+	assert_true(r->backend.n_report_ids <= 7);
+	assert_int_equal(r->backend.duplicates, 0);
+	assert_int_equal(r->backend.doubled_labels, 0);
+	assert_int_equal(r->backend.misplaced, 0);
+}
+
 static void begin_continuous(struct rig *r)
 {
 	assert_int_equal(setenv("SONDE_AGENT_SKYWALKING_CONTINUOUS_CHECK", "1s", 1), 0);
@@ -407,6 +436,7 @@ int main(int argc, char **argv)
 		AGENT_RIG_TEST(what_is_not_run_is_said_once),
 		AGENT_RIG_TEST(an_extension_prolongs_a_task_and_keeps_its_rules),
 		AGENT_RIG_TEST(an_oap_that_restarts_loses_no_task),
+		AGENT_RIG_TEST(overlapping_tasks_are_one_report),
 		AGENT_RIG_TEST(a_threshold_leads_to_a_network_task),
 		AGENT_RIG_TEST(what_is_only_watched_attaches_nothing),
 	};
