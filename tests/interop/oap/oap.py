@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -68,11 +69,11 @@ def jars(pom=HERE / "pom.xml"):
     return folder
 
 
-class Database:
+class H2:
     """OAP's H2 in memory, in a process of its own: it outlives an OAP, and a test may look into it and change it."""
 
     def __init__(self, folder):
-        self.log, self.port = pathlib.Path(folder) / "h2.log", stack.free_ports(1)[0]
+        self.log, self.port, self.process = pathlib.Path(folder) / "h2.log", stack.free_ports(1)[0], None
         self.jar = next(jars().glob("h2-*.jar"))
         self.url = f"jdbc:h2:tcp://127.0.0.1:{self.port}/mem:oap;DB_CLOSE_DELAY=-1;DATABASE_TO_UPPER=FALSE"
         self.settings = {"SW_STORAGE": "h2", "SW_STORAGE_H2_URL": self.url}
@@ -93,13 +94,94 @@ class Database:
         self.process.kill()
         self.process.wait()
 
-    def sql(self, statement):
+    def _sql(self, statement):
         """What H2's own shell prints for it."""
         done = subprocess.run([*JAVA, "-cp", self.jar, "org.h2.tools.Shell", "-url", self.url, "-user", "sa", "-sql", statement],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode or "Exception" in done.stdout + done.stderr:
             raise RuntimeError(f"{statement}: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def tables(self):
+        return [line.split()[0] for line in self._sql("SHOW TABLES").splitlines() if "|" in line]
+
+    def change(self, statement):
+        """How many rows it changed."""
+        return int(re.search(r"Update count: (\d+)", self._sql(statement))[1])
+
+    def forget(self):
+        self._sql("DROP ALL OBJECTS")
+
+
+class PostgreSQL:
+    """A cluster of its own in the folder, by the programs that Debian installs."""
+
+    def __init__(self, folder):
+        self.dir, self.port = pathlib.Path(folder) / "postgresql", stack.free_ports(1)[0]
+        self.bin = max(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
+        self.settings = {"SW_STORAGE": "postgresql", "SW_JDBC_URL": f"jdbc:postgresql://127.0.0.1:{self.port}/skywalking"}
+
+    def _run(self, program, *arguments):
+        """As the user postgres: none of it runs as root."""
+        done = subprocess.run(["runuser", "-u", "postgres", "--", self.bin / program, *arguments], cwd=self.dir,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=120, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{program}: {done.stdout}")
+        return done.stdout
+
+    def __enter__(self):
+        self.dir.parent.chmod(0o711)
+        self.dir.mkdir()
+        shutil.chown(self.dir, "postgres")
+        data = self.dir / "data"
+        self._run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
+        self._run("pg_ctl", "-D", data, "-l", self.dir / "log", "-w", "start", "-o",
+                  f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.dir} -c fsync=off")
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "skywalking")
+        return self
+
+    def __exit__(self, *_):
+        self._run("pg_ctl", "-D", self.dir / "data", "-m", "immediate", "-w", "stop")
+
+    def _sql(self, statement):
+        return self._run("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-tA",
+                         "-c", statement, "skywalking")
+
+    def tables(self):
+        return self._sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").split()
+
+    def change(self, statement):
+        """How many rows it changed."""
+        return int(re.search(r"UPDATE (\d+)", self._sql(statement))[1])
+
+    def forget(self):
+        self._sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+
+def databases():
+    """Those that a run of the tests is about."""
+    return (H2, PostgreSQL) if os.environ.get("SONDE_TEST_LONG") == "1" else (H2,)
+
+
+class Certificates:
+    """A CA, and what it gave to a server on 127.0.0.1 and to a client: .ca .server .server_key .client .client_key"""
+
+    def __init__(self, folder):
+        self.dir = pathlib.Path(folder)
+        self.ca, key = self._request("ca", "-x509", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE")
+        for name in ("server", "client"):
+            signed, own_key = self._request(name, "-x509", "-days", "2", "-CA", self.ca, "-CAkey", key, "-addext",
+                                            "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE")
+            setattr(self, name, signed)
+            setattr(self, f"{name}_key", own_key)
+
+    def _request(self, name, *more):
+        certificate, key = self.dir / f"{name}.pem", self.dir / f"{name}.key"
+        subprocess.run(["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-subj",
+                        f"/CN=sonde {name}", *more], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
+        key.chmod(0o600)
+        return certificate, key
 
 
 class Refused(RuntimeError):
@@ -109,10 +191,16 @@ class Refused(RuntimeError):
 class Oap:
     """Files, logs and the process id are in folder. What is given as settings are OAP's own environment variables."""
 
-    def __init__(self, folder, rules=tuple(TOP / f"mal/{name}.yaml" for name in RULES), **settings):
+    def __init__(self, folder, rules=tuple(TOP / f"mal/{name}.yaml" for name in RULES), tls=None, **settings):
         self.dir, self.process = pathlib.Path(folder), None
-        self.grpc, self.rest = stack.free_ports(2)
-        self.settings = {"SW_CORE_GRPC_PORT": self.grpc, "SW_CORE_REST_PORT": self.rest, **settings}
+        core, self.rest, receiver = stack.free_ports(3)
+        self.grpc = receiver if tls else core
+        self.settings = {"SW_CORE_GRPC_PORT": core, "SW_CORE_REST_PORT": self.rest, **settings}
+        if tls:
+            self.settings.update({
+                "SW_RECEIVER_GRPC_PORT": receiver, "SW_RECEIVER_GRPC_SSL_ENABLED": "true",
+                "SW_RECEIVER_GRPC_SSL_KEY_PATH": tls.server_key, "SW_RECEIVER_GRPC_SSL_CERT_CHAIN_PATH": tls.server,
+                "SW_RECEIVER_GRPC_SSL_TRUSTED_CAS_PATH": tls.ca})
         self.dir.mkdir(parents=True, exist_ok=True)
         config = self.dir / "config"
         shutil.copytree(HERE / "config", config, dirs_exist_ok=True)
@@ -200,11 +288,11 @@ def main():
     folder = tempfile.mkdtemp(prefix="sonde-oap-")
     began = time.monotonic()
     try:
-        with Oap(folder) as oap:
-            print(f"OAP {VERSION}, pid {oap.process.pid}, after {time.monotonic() - began:.0f} s: "
-                  f"gRPC 127.0.0.1:{oap.grpc}, GraphQL http://127.0.0.1:{oap.rest}/graphql, log {folder}/oap.log",
-                  flush=True)
-            oap.process.wait()
+        with {"h2": H2, "postgresql": PostgreSQL}[a.storage](folder) as database:
+            with Oap(pathlib.Path(folder) / "oap", **database.settings) as oap:
+                print(f"OAP {VERSION}, pid {oap.process.pid}, after {time.monotonic() - began:.0f} s: gRPC 127.0.0.1:{oap.grpc}, "
+                      f"GraphQL http://127.0.0.1:{oap.rest}/graphql, log {oap.dir}/oap.log", flush=True)
+                oap.process.wait()
     except KeyboardInterrupt:
         pass
     finally:

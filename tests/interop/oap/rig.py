@@ -71,7 +71,7 @@ class Peer:
 class Agent:
     def __init__(self, folder, port, number=0, peers="auto", log="info", **settings):
         """settings: keys of the section backend."""
-        self.dir, self.process = pathlib.Path(folder) / f"agent-{number}", None
+        self.dir, self.process, self.since = pathlib.Path(folder) / f"agent-{number}", None, 0
         (self.dir / "state").mkdir(parents=True)
         rules = "".join(f"    - {{ command: '{folder}/{name}$', service: {SERVICE}, instance: {INSTANCE}, process_name: {name} }}\n"
                         for name in ("front", "store"))
@@ -81,7 +81,9 @@ class Agent:
             f"log:\n  level: {log}\nskywalking:\n  peers: {peers}\nprocesses:\n  scan: 1s\n  rules:\n{rules}", encoding="utf-8")
 
     def start(self):
+        """Anew with its state, if it ran before."""
         with open(self.dir / "log", "ab") as log:
+            self.since = log.tell()
             self.process = subprocess.Popen(
                 [TOP / "build/sonde-agent", "--state-dir", self.dir / "state", "--config", self.dir / "agent.yaml"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -102,8 +104,10 @@ class Agent:
     def log(self):
         return (self.dir / "log").read_text(encoding="utf-8", errors="replace")
 
-    def wait_log(self, *texts, since=0, seconds=TASK_S):
-        """Until a line behind the first `since` characters has all of them; the line."""
+    def wait_log(self, *texts, since=None, seconds=TASK_S):
+        """Until a line has all of them; the line. Of this start, or behind the first `since` characters."""
+        since = self.since if since is None else since
+
         def line():
             if self.process and self.process.poll() is not None:
                 raise RuntimeError(f"the agent ended: {self.log()[-1500:]}")
@@ -199,6 +203,16 @@ class Query:
     def keep(self, task):
         return self.oap.graphql("mutation($t: ID!) { k: keepEBPFNetworkProfiling(taskId: $t) { status errorReason } }",
                                 t=task)["k"]
+
+    def tasks(self):
+        """{id: row} of the instance's."""
+        got = self.oap.graphql("""query($i: ID!) { t: queryEBPFProfilingTasks(serviceInstanceId: $i, targets: [NETWORK]) {
+            taskId serviceName targetType triggerType fixedTriggerDuration } }""", i=INSTANCE_ID)
+        return {t["taskId"]: t for t in got["t"]}
+
+    def offers_cpu_profiling(self):
+        return self.oap.graphql("""query($s: ID!) { p: queryPrepareCreateEBPFProfilingTaskData(serviceId: $s) {
+            couldProfiling processLabels } }""", s=INSTANCE_ID.split("_")[0])["p"]["couldProfiling"]
 
     def metrics(self, source, target, names):
         """{metric: {labels: {minute ms: value}}} of one relation, only where there is a value."""
