@@ -390,6 +390,13 @@ static int make_client(struct agent *a)
 	return r;
 }
 
+static void tell_delivery(void *ctx, char ret[SONDE_SENDER_WORDS_MAX])
+{
+	const struct agent *a = ctx;
+
+	sonde_sender_words(a->sender, ret);
+}
+
 static int make_processes(struct agent *a)
 {
 	const struct sonde_finder_config finder = {
@@ -414,6 +421,7 @@ static int make_processes(struct agent *a)
 			.host = a->host,
 			.heartbeat_ns = a->config->heartbeat_ns,
 			.deadline_ns = a->config->backend_deadline_ns,
+			.delivery = tell_delivery,
 			.on_ids = on_ids,
 			.on_back = on_back,
 			.ctx = a,

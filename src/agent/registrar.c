@@ -39,6 +39,7 @@ struct sonde_registrar {
 	size_t told_at;
 	char host_ip[INET6_ADDRSTRLEN];
 	char problem[PROBLEM_MAX];
+	char delivery[SONDE_SENDER_WORDS_MAX];
 };
 
 static bool tell_once(struct sonde_registrar *r, const char *what)
@@ -128,12 +129,13 @@ static void on_plain_done(void *ctx, const struct sonde_grpc_result *result,
 
 static void manage(struct sonde_registrar *r, bool full)
 {
-	Skywalking__V3__KeyStringValuePair pairs[4], *pointers[4];
+	Skywalking__V3__KeyStringValuePair pairs[5], *pointers[5];
 	Skywalking__V3__InstanceProperties properties = SKYWALKING__V3__INSTANCE_PROPERTIES__INIT;
 	Skywalking__V3__InstancePingPkg ping = SKYWALKING__V3__INSTANCE_PING_PKG__INIT;
 	const char *const words[][2] = {{"agent_id", r->config.agent_id},
 					{"host", r->config.host},
 					{"version", SONDE_VERSION},
+					{"delivery", r->delivery},
 					{"problem", r->problem}};
 	int e = 0;
 
@@ -486,6 +488,18 @@ void sonde_registrar_report_new(struct sonde_registrar *r)
 		report(r, false);
 }
 
+static bool delivery_changed(struct sonde_registrar *r)
+{
+	char now[SONDE_SENDER_WORDS_MAX] = "";
+
+	if (r->config.delivery)
+		r->config.delivery(r->config.ctx, now);
+	if (strcmp(r->delivery, now) == 0)
+		return false;
+	memcpy(r->delivery, now, sizeof(now));
+	return true;
+}
+
 static int on_beat(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct sonde_registrar *r = userdata;
@@ -494,7 +508,7 @@ static int on_beat(sd_event_source *source, uint64_t usec, void *userdata)
 	r->full_due = false;
 	if (full)
 		find_host_ip(r->host_ip);
-	manage(r, full);
+	manage(r, delivery_changed(r) || full);
 	if (r->in_flight == 0)
 		report(r, full);
 	if (!full) /* else behind the report's answer */

@@ -12,6 +12,7 @@
 #include <systemd/sd-event.h>
 
 #include "agent/finder.h"
+#include "agent/sender.h"
 #include "base/cleanup.h"
 #include "io/grpc-client.h"
 
@@ -28,6 +29,8 @@ struct sonde_registrar_config {
 	const char *host;		  /* borrowed: name */
 	uint64_t heartbeat_ns;
 	uint64_t deadline_ns;
+	/* How the delivery of reports goes: a property of the agent, told at a heartbeat when it has changed. May be NULL. */
+	void (*delivery)(void *ctx, char ret[SONDE_SENDER_WORDS_MAX]);
 	void (*on_ids)(void *ctx);  /* processes got ids */
 	void (*on_back)(void *ctx); /* the backend answers again */
 	void *ctx;

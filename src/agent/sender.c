@@ -363,3 +363,23 @@ void sonde_sender_stats(const struct sonde_sender *s, struct sonde_sender_stats 
 	for (size_t i = 0; i < _SONDE_SENDER_ERROR_MAX; i++)
 		ret->errors[i] = s->errors[i].count;
 }
+
+void sonde_sender_words(const struct sonde_sender *s, char ret[SONDE_SENDER_WORDS_MAX])
+{
+	struct sonde_sender_stats stats;
+	size_t n;
+
+	sonde_sender_stats(s, &stats);
+	(void)snprintf(ret, SONDE_SENDER_WORDS_MAX,
+		       "delivered=%" PRIu64 " dropped=%" PRIu64 " unknown=%" PRIu64
+		       " spooled=%" PRIu64,
+		       stats.delivery.delivered, stats.delivery.dropped, stats.delivery.unknown,
+		       stats.delivery.spooled);
+	for (unsigned i = 0; i < _SONDE_SENDER_ERROR_MAX; i++) {
+		if (!stats.errors[i])
+			continue;
+		n = strlen(ret);
+		(void)snprintf(ret + n, SONDE_SENDER_WORDS_MAX - n, " %s=%" PRIu64,
+			       sonde_sender_error_info(i)->name, stats.errors[i]);
+	}
+}

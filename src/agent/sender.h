@@ -51,4 +51,8 @@ struct sonde_sender_stats {
 	uint64_t errors[_SONDE_SENDER_ERROR_MAX]; /* since the agent was started */
 	uint64_t longest_answer_ms;
 };
+/* The same as words, "delivered=12 dropped=0 unknown=1 spooled=0 deadline=1": kinds of error that were not seen are left out. */
+#define SONDE_SENDER_WORDS_MAX 512
+void sonde_sender_words(const struct sonde_sender *s, char ret[SONDE_SENDER_WORDS_MAX]);
+
 void sonde_sender_stats(const struct sonde_sender *s, struct sonde_sender_stats *ret);

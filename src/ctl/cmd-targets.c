@@ -142,8 +142,13 @@ int sonde_cli_agents_list(struct sonde_cli *cli)
 		{"VERSION", false, false},  {"STATE", false, false},
 		{"PROCESSES", true, false}, {"LAST SEEN", false, false},
 		{"PROBLEM", false, true},   {NULL}};
+	static const struct sonde_column wide_columns[] = {
+		{"AGENT", false, false},   {"HOST", false, false},     {"VERSION", false, false},
+		{"STATE", false, false},   {"PROCESSES", true, false}, {"LAST SEEN", false, false},
+		{"PROBLEM", false, false}, {"DELIVERY", false, false}, {NULL}};
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
 	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
+	bool wide = sonde_cli_output(cli) == SONDE_CLI_WIDE;
 	const json_t *agents;
 	int r;
 
@@ -152,7 +157,7 @@ int sonde_cli_agents_list(struct sonde_cli *cli)
 		return r;
 	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
 		return sonde_cli_print_json(cli, &answer);
-	r = sonde_table_new(columns, &t);
+	r = sonde_table_new(wide ? wide_columns : columns, &t);
 	if (r < 0)
 		return sonde_cli_broken(cli, r);
 	agents = json_object_get(answer.json, "agents");
@@ -171,6 +176,8 @@ int sonde_cli_agents_list(struct sonde_cli *cli)
 			sonde_table_add(t, "a later agent of its host is there");
 		else
 			sonde_cell_text(t, row, "problem");
+		if (wide)
+			sonde_cell_text(t, row, "delivery");
 	}
 	return sonde_view_table(cli, t);
 }

@@ -61,11 +61,13 @@ json_t *sonde_view_agents(struct sonde_backend *b, int64_t now_ms)
 	for (struct sonde_agent *a = sonde_registry_agents(b->registry); list && a;
 	     a = a->hh.next) {
 		json_t *row = json_pack(
-			"{s:s, s:s, s:s, s:b, s:b, s:o, s:o, s:i, s:b}", "agent_id", a->id, "host",
-			agent_host(a), "version", property(a->properties, version), "connected",
-			(int)sonde_agent_live(a, now_ms), "replaced", (int)sonde_agent_replaced(a),
-			"problem",
+			"{s:s, s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:i, s:b}", "agent_id", a->id,
+			"host", agent_host(a), "version", property(a->properties, version),
+			"connected", (int)sonde_agent_live(a, now_ms), "replaced",
+			(int)sonde_agent_replaced(a), "problem",
 			sonde_json_text(sonde_json_get_text(a->properties, "problem", "")),
+			"delivery",
+			sonde_json_text(sonde_json_get_text(a->properties, "delivery", "")),
 			"last_seen", sonde_json_time(a->last_seen_ms), "processes",
 			(int)a->processes, "extension", (int)(a->watches > 0));
 
