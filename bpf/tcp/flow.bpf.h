@@ -193,6 +193,8 @@ SHARED int end_flow(struct sonde_tag *tag, const struct reading *now, __u64 cook
 		return 0;
 	if (now ? !final_totals(tag, now, &t) : !told_totals(tag, &t))
 		return 0;
+	/* Before its place: a snapshot that does not see this finds the place among those given out since it began. */
+	__sync_fetch_and_or(&tag->flags, TAG_FLOW_ENDED);
 	if (!reserve_ended(&turn)) {
 		add_flow_rest(tag, &t, false);
 		return 0;
@@ -218,7 +220,7 @@ SHARED int write_open_flow(struct sonde_tag *tag, __u64 cookie, __u32 state)
 		return 0;
 	if (tag->role == SONDE_TCP_ROLE_SERVER && !(tag->flags & TAG_HAS_BASE))
 		return 0;
-	if (!told_totals(tag, &t))
+	if (tag->flags & TAG_FLOW_ENDED || !told_totals(tag, &t))
 		return 0;
 	flow = at < sonde_list_slots ? bpf_map_lookup_elem(&sonde_flow_list, &at) : NULL;
 	if (!flow) {

@@ -30,9 +30,10 @@ enum tag_flag {
 	TAG_HALF_COUNTED = 1U << 9,  /* in half_closed */
 	TAG_RTT_SOCKOPS = 1U << 10,  /* this socket's only RTT source; without it tcp_probe is */
 	TAG_IN_TUPLES = 1U << 11,
-	TAG_ENDING = 1U << 12,	/* being taken off the count of connections that we follow */
-	TAG_ENDED = 1U << 13,	/* it is off */
-	TAG_CLAIMED = 1U << 14, /* somebody fills it: who set this, alone */
+	TAG_ENDING = 1U << 12,	   /* being taken off the count of connections that we follow */
+	TAG_ENDED = 1U << 13,	   /* it is off */
+	TAG_CLAIMED = 1U << 14,	   /* somebody fills it: who set this, alone */
+	TAG_FLOW_ENDED = 1U << 15, /* told as ended, or about to be */
 };
 #define TAG_OPEN (TAG_ESTABLISHED | TAG_HAS_BASE) /* established, and its key is whole */
 
