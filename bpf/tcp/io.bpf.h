@@ -2,6 +2,8 @@
 #pragma once
 /* Calls that move payload, in the context of the task that makes them: so they say whose a socket is. */
 
+#define MSG_PEEK_FLAG 2
+
 /* The first I/O says whose an inherited connection is. False: nobody's that we measure. */
 static __noinline bool adopt(struct sock *sk, struct sonde_tag *tag)
 {

@@ -55,6 +55,11 @@
 #include "bpf/tcp/identity.bpf.h"
 
 #include "bpf/tcp/calls.bpf.h"
+
+#include "bpf/tcp/call_connect.bpf.h"
+
+#include "bpf/tcp/call_thread.bpf.h"
+#include "bpf/tcp/call_timing.bpf.h"
 #include "bpf/tcp/flow_tag.bpf.h"
 
 #include "bpf/tcp/rtt.bpf.h"
@@ -65,6 +70,10 @@
 #include "bpf/tcp/flow.bpf.h"
 #include "bpf/tcp/listener.bpf.h"
 #include "bpf/tcp/retransmit.bpf.h"
+
+#include "bpf/tcp/begin.bpf.h"
+#include "bpf/tcp/close.bpf.h"
+
 #include "bpf/tcp/state.bpf.h"
 
 #include "bpf/tcp/drop.bpf.h"
