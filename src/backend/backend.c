@@ -83,13 +83,14 @@ static int lock_state(struct sonde_backend *b)
 	int r;
 
 	r = sonde_store_lock(dir, &b->lock, &holder);
-	if (r == -EBUSY)
+	if (r == -EBUSY) {
 		(void)sonde_log_err(0,
 				    "another sonde-server (pid %d) uses the state folder %s: end "
 				    "it, or name another folder with --state",
 				    (int)holder, dir);
-	else if (r < 0)
+	} else if (r < 0) {
 		(void)sonde_log_err(r, "cannot lock the state folder %s", dir);
+	}
 	return r;
 }
 

@@ -31,10 +31,9 @@ struct sonde_backend_config {
 	const char *rules_dir; /* "": no rules */
 	const char *grpc_address, *http_address;
 	uint16_t grpc_port, http_port;
-	const char *token; /* NULL or "": none */
-	const struct sonde_tls_config
-		*grpc_tls; /* NULL = plain text; borrowed for the call that makes it */
-	const struct sonde_https_config *http_https; /* likewise */
+	const char *token;			 /* NULL or "": none */
+	const struct sonde_tls_config *grpc_tls; /* NULL = plain text */
+	const struct sonde_https_config *http_https;
 	uint64_t max_message_bytes;
 	uint64_t max_connections, max_streams;
 	uint64_t max_http_connections;

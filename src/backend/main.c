@@ -27,6 +27,8 @@ struct server {
 	sd_event *event;
 	struct sonde_backend *backend;
 	char *token; /* out of its file; NULL = there is none */
+	struct sonde_tls_config grpc_tls;
+	struct sonde_https_config http_tls;
 	uint64_t drain_until_us;
 };
 
@@ -125,27 +127,24 @@ static int make_state_dir(const char *path)
 	return 0;
 }
 
-/* Both interfaces; what is borrowed of them ends with the call. */
-static int make_backend(struct server *s, const struct sonde_server_options *o,
-			struct sonde_backend_config *config)
+static void set_tls(struct server *s, const struct sonde_server_options *o,
+		    struct sonde_backend_config *config)
 {
-	const struct sonde_tls_config tls = {
+	s->grpc_tls = (struct sonde_tls_config){
 		.server = true,
 		.ca_file = o->grpc_tls.client_ca_file,
 		.cert_file = o->grpc_tls.cert_file,
 		.key_file = o->grpc_tls.key_file,
 		.require_client = o->grpc_tls.require_client,
 	};
-	const struct sonde_https_config https = {
+	s->http_tls = (struct sonde_https_config){
 		.cert_file = o->http_tls.cert_file,
 		.key_file = o->http_tls.key_file,
 		.client_ca_file = o->http_tls.client_ca_file,
 		.require_client = o->http_tls.require_client,
 	};
-
-	config->grpc_tls = o->grpc_tls.cert_file[0] ? &tls : NULL;
-	config->http_https = o->http_tls.cert_file[0] ? &https : NULL;
-	return sonde_backend_new(s->event, config, &s->backend);
+	config->grpc_tls = o->grpc_tls.cert_file[0] ? &s->grpc_tls : NULL;
+	config->http_https = o->http_tls.cert_file[0] ? &s->http_tls : NULL;
 }
 
 static int start(struct server *s, const struct sonde_server_options *o, const char *rules,
@@ -187,7 +186,8 @@ static int start(struct server *s, const struct sonde_server_options *o, const c
 			return sonde_log_err(r, "cannot read the token from '%s'", o->token_file);
 		config.token = s->token;
 	}
-	return make_backend(s, o, &config);
+	set_tls(s, o, &config);
+	return sonde_backend_new(s->event, &config, &s->backend);
 }
 
 static void say_address(const struct sonde_listen *l, uint16_t port, char *ret, size_t size)

@@ -120,10 +120,12 @@ static void on_event(void *ctx, const struct sonde_grpc_client_event *e)
 {
 	struct world *w = ctx;
 	struct said *said = &w->said[w->n_said++];
+	struct sonde_address address;
 
 	assert_true(w->n_said < EVENTS_MAX);
+	assert_ok(sonde_address_parse(e->address, 0, &address));
 	said->kind = e->kind;
-	said->port = (uint16_t)atoi(strrchr(e->address, ':') + 1);
+	said->port = address.port;
 	(void)snprintf(said->words, sizeof(said->words), "%s", e->words);
 }
 
