@@ -170,6 +170,11 @@ static const struct {
 	{SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL,
 	 "the server does not speak HTTP/2 over TLS (it refused ALPN h2): it is no gRPC server",
 	 NULL},
+	/* Seen of OAP (grpc-java, JDK 17). */
+	{SSL_R_TLSV1_ALERT_INTERNAL_ERROR,
+	 "the server broke off (alert internal_error): one in Java does so when it does not know "
+	 "who issued our certificate (cert_file)",
+	 NULL},
 	{SSL_R_TLSV1_UNRECOGNIZED_NAME, "the server has no certificate for the name asked for",
 	 NULL},
 };
