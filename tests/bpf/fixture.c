@@ -23,6 +23,16 @@
 #define CGROUP2_ONLY "/sys/fs/cgroup"
 #define KERNEL_BTF "/sys/kernel/btf/vmlinux"
 
+bool fixture_is_emulated(void)
+{
+	return getenv("SONDE_LAB_KERNEL");
+}
+
+size_t fixture_rounds(size_t n)
+{
+	return fixture_is_emulated() ? (n + 4) / 5 : n;
+}
+
 static int raise_nothing(void *ctx, uint64_t caps)
 {
 	return 0;

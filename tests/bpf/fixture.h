@@ -81,6 +81,10 @@ void fixture_close(struct fixture *f);
 /* fixture_open() with defaults, this process as target of task 0; *state = the fixture. */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
+/* This machine is a VM of tests/lab, 20 times slower than the one that it is on. */
+bool fixture_is_emulated(void);
+/* How often to do what tries for a race and is @n times elsewhere: a fifth of that where the machine is emulated. */
+size_t fixture_rounds(size_t n);
 /* True, with the reason on stderr, when BPF may not be loaded here. */
 bool fixture_bpf_is_refused(void);
 /* Runs the tests with that set-up; SONDE_EXIT_SKIP when BPF is refused here. */

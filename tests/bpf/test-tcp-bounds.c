@@ -222,14 +222,14 @@ static void an_index_that_lost_the_race_for_other_is_used_again(void **state)
 	fixture_close(&f);
 }
 
-#define STORM_CONNECTIONS 20000
+#define STORM_CONNECTIONS fixture_rounds(20000)
 #define STORM_BYTES 37
 
 static void *accept_and_read(void *arg)
 {
 	int listener = *(int *)arg;
 
-	for (int i = 0; i < STORM_CONNECTIONS; i++) {
+	for (size_t i = 0, n = STORM_CONNECTIONS; i < n; i++) {
 		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		char bytes[STORM_BYTES];
 
@@ -254,7 +254,7 @@ static void *connect_and_write(void *arg)
 	struct storm *storm = arg;
 	void *failed = NULL;
 
-	for (int i = 0; i < STORM_CONNECTIONS && !failed; i++) {
+	for (size_t i = 0, n = STORM_CONNECTIONS; i < n && !failed; i++) {
 		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		char end;
 
@@ -422,7 +422,7 @@ static void no_child_keeps_a_task_that_is_removed_while_it_is_forked(void **stat
 	}
 	assert_ok(fixture_open(&f, &(struct fixture_options){.max_targets = 8192}));
 	fixture_target(&f, getpid(), 1);
-	for (int i = 0; i < 20; i++) {
+	for (size_t i = 0, n = fixture_rounds(20); i < n; i++) {
 		for (int j = 0; j < FORKERS; j++)
 			fixture_target(&f, forkers[j], 2);
 		fixture_wait_ms(50);

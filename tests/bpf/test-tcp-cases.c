@@ -98,15 +98,23 @@ static void *send_flood(void *arg)
 	return NULL;
 }
 
-/* More than 2^32 bytes with no snapshot between: only the kernel's 64-bit counters know the lap. */
+/*
+ * More than 2^32 bytes with no snapshot between: only the kernel's 64-bit counters know the lap. They are read
+ * by one program on each kernel that has socket storage: of these the machine's own is asked, which is 20 times quicker.
+ */
 static void a_lap_of_2_to_the_32_is_not_lost(void **state)
 {
 	struct fixture *f = *state;
-	struct fixture_pair p = veth_pair(&veth, AF_INET);
-	struct flood flood = {.fd = p.client, .bytes = LAPS_BYTES};
+	struct fixture_pair p;
+	struct flood flood = {.bytes = LAPS_BYTES};
 	uint64_t left = LAPS_BYTES;
 	pthread_t sender;
 
+	if (fixture_is_emulated() &&
+	    fixture_measures(f, "last values of connections that end", "records"))
+		skip();
+	p = veth_pair(&veth, AF_INET);
+	flood.fd = p.client;
 	assert_int_equal(pthread_create(&sender, NULL, send_flood, &flood), 0);
 	while (left > 0) { /* MSG_TRUNC: taken, but not copied */
 		ssize_t n = recv(p.server, NULL, left < (8 << 20) ? left : 8 << 20, MSG_TRUNC);

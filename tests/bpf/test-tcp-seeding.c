@@ -147,7 +147,7 @@ static void a_fin_that_no_hook_saw_is_no_payload(void **state)
 }
 
 #define STORM_PAIRS 400
-#define STORM_ROUNDS 20
+#define STORM_ROUNDS fixture_rounds(20)
 
 struct storm {
 	pid_t pid;
@@ -227,7 +227,7 @@ static void sockets_that_end_while_they_are_seeded_are_closed_once_or_never_open
 {
 	uint64_t found = 0;
 
-	for (int i = 0; i < STORM_ROUNDS; i++) {
+	for (size_t i = 0, n = STORM_ROUNDS; i < n; i++) {
 		struct storm storm;
 		struct fixture f;
 		char byte;
