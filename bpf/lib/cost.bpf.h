@@ -42,8 +42,10 @@ static __always_inline void cost_end(const struct sonde_cost_run *run)
 	if (!run->cost || !run->since_ns)
 		return;
 	took_ns = bpf_ktime_get_ns() - run->since_ns;
-	if (took_ns > SONDE_COST_FOREIGN_NS)
+	if (took_ns > SONDE_COST_FOREIGN_NS) {
+		run->cost->discarded_runs++;
 		return;
+	}
 	run->cost->sampled_ns += took_ns;
 	run->cost->sampled_runs++;
 }

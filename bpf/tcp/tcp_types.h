@@ -310,4 +310,5 @@ struct sonde_bpf_cost {
 	__u64 runs;
 	__u64 sampled_runs;
 	__u64 sampled_ns;
+	__u64 discarded_runs; /* timed, and longer than an own run can be: in none of the above but runs */
 };

@@ -158,6 +158,8 @@ static void fill_programs(const struct sonde_task *t, const struct sonde_snapsho
 		to->runs = runs_since(t, c);
 		to->sampled_ns_per_run = sampled_ns(c);
 		to->hook_ns_per_run = c->hook_ns_x1000 / 1000;
+		to->sampled_runs = c->sampled_runs;
+		to->discarded_runs = c->discarded_runs;
 		p->programs[i] = to;
 	}
 	sonde_task_programs_cost(t, s, &p->cost.bpf_estimated_ns, &runs);

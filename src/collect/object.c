@@ -513,6 +513,7 @@ static void fill_cost(const struct sonde_object *o, uint32_t program,
 		cost->runs += by_cpu[cpu].runs;
 		cost->sampled_runs += by_cpu[cpu].sampled_runs;
 		cost->sampled_ns += by_cpu[cpu].sampled_ns;
+		cost->discarded_runs += by_cpu[cpu].discarded_runs;
 	}
 	/* A timed run holds one reading of the clock that is no part of the others. */
 	clock_ns = cost->sampled_runs * o->clock_ns_x1000 / 1000;

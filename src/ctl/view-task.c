@@ -238,9 +238,29 @@ static int cost_programs(struct sonde_cli *cli, const json_t *programs)
 	return sonde_view_table(cli, t);
 }
 
+/* Timed runs that held an interrupt: nothing where there are none, or the agent does not tell. */
+static void cost_discarded(struct sonde_cli *cli, const json_t *programs)
+{
+	json_int_t timed = 0, discarded = 0;
+	char a[SONDE_UNIT_MAX], b[SONDE_UNIT_MAX];
+
+	for (size_t i = 0; i < json_array_size(programs); i++) {
+		const json_t *row = json_array_get(programs, i);
+
+		timed += json_integer_value(json_object_get(row, "sampled_runs"));
+		discarded += json_integer_value(json_object_get(row, "discarded_runs"));
+	}
+	if (discarded > 0)
+		(void)fprintf(
+			cli->out,
+			"%s of %s timed runs took over 5us, an interrupt among them: left out of OWN TIME\n",
+			sonde_unit_count(discarded, a), sonde_unit_count(timed + discarded, b));
+}
+
 int sonde_view_cost(struct sonde_cli *cli, const json_t *task)
 {
 	const json_t *cost = json_object_get(task, "cost");
+	int status;
 
 	if (json_object_size(cost) == 0 || sonde_view_never_ran(task))
 		return 0;
@@ -254,7 +274,10 @@ int sonde_view_cost(struct sonde_cli *cli, const json_t *task)
 		  sonde_unit_bytes);
 	cost_line(cli, cost, "BPF maps (kernel memory)", "map_bytes", sonde_unit_bytes);
 	cost_upload(cli, cost);
-	return cost_programs(cli, json_object_get(cost, "programs"));
+	status = cost_programs(cli, json_object_get(cost, "programs"));
+	if (status == 0)
+		cost_discarded(cli, json_object_get(cost, "programs"));
+	return status;
 }
 
 static json_int_t whole(const json_t *object, const char *key)

@@ -238,6 +238,7 @@ struct sonde_probe_cost {
 	uint64_t runs;
 	uint64_t sampled_runs;
 	uint64_t sampled_ns;
+	uint64_t discarded_runs; /* timed, but over 5 us: an interrupt ran meanwhile; in no time */
 	uint64_t
 		hook_ns_x1000; /* calibrated overhead of an empty program on this kind of hook, ns x 1,000 */
 	uint64_t map_bytes; /* on the first record only: memory of all maps */

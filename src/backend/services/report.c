@@ -125,10 +125,12 @@ static json_t *cost_json(const Sonde__V1__Cost *c)
 
 		(void)json_array_append_new(
 			programs,
-			json_pack("{s:o, s:I, s:I, s:I}", "name", sonde_json_text(p->name), "runs",
-				  sonde_json_count(p->runs), "sampled_ns_per_run",
-				  sonde_json_count(p->sampled_ns_per_run), "hook_ns_per_run",
-				  sonde_json_count(p->hook_ns_per_run)));
+			json_pack("{s:o, s:I, s:I, s:I, s:I, s:I}", "name",
+				  sonde_json_text(p->name), "runs", sonde_json_count(p->runs),
+				  "sampled_ns_per_run", sonde_json_count(p->sampled_ns_per_run),
+				  "hook_ns_per_run", sonde_json_count(p->hook_ns_per_run),
+				  "sampled_runs", sonde_json_count(p->sampled_runs),
+				  "discarded_runs", sonde_json_count(p->discarded_runs)));
 	}
 	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "programs",
 			 programs, "bpf_estimated_ns", sonde_json_count(c->bpf_estimated_ns),
