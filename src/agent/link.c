@@ -13,14 +13,23 @@
 #include "base/log.h"
 
 #define TOKEN_MAX 1024
-#define SAY_AGAIN_NS (10 * 60 * SONDE_NS_PER_S) /* the same failure of the same address */
+/* The same line is not said again within this time: an address that is gone is tried again and again. */
+#define FAILED_AGAIN_NS (600 * SONDE_NS_PER_S)
+#define LOST_AGAIN_NS (60 * SONDE_NS_PER_S)
+#define SAID_MAX 32
+#define LINE_BYTES_MAX 1024
+
+struct said {
+	char line[LINE_BYTES_MAX];
+	uint64_t ns; /* 0 = nothing */
+};
 
 struct sonde_link {
 	struct sonde_grpc_client *client;
 	void (*on_connected)(void *ctx); /* NULL: nobody asked */
 	void *on_connected_ctx;
-	char said[1024]; /* the last warning; the same one is not said again and again */
-	uint64_t said_ns;
+	struct said said[SAID_MAX]; /* a ring of the last warnings */
+	size_t next;
 };
 
 /* The check */
@@ -148,25 +157,28 @@ int sonde_link_check(const struct sonde_agent_config *config, char **ret_error)
 
 /* The log lines */
 
-static bool said_lately(struct sonde_link *l, const char *line)
+static void warn_once(struct sonde_link *l, const char *line, uint64_t again_ns)
 {
 	uint64_t now_ns = sonde_mono_ns();
 
-	if (strcmp(l->said, line) == 0 && now_ns - l->said_ns < SAY_AGAIN_NS)
-		return true;
-	(void)snprintf(l->said, sizeof(l->said), "%s", line);
-	l->said_ns = now_ns;
-	return false;
+	for (size_t i = 0; i < SAID_MAX; i++) {
+		if (l->said[i].ns > 0 && now_ns - l->said[i].ns < again_ns &&
+		    strcmp(l->said[i].line, line) == 0)
+			return;
+	}
+	(void)snprintf(l->said[l->next].line, LINE_BYTES_MAX, "%s", line);
+	l->said[l->next].ns = now_ns;
+	l->next = (l->next + 1) % SAID_MAX;
+	(void)sonde_log_warn(0, "%s", line);
 }
 
 static void on_event(void *ctx, const struct sonde_grpc_client_event *e)
 {
 	struct sonde_link *l = ctx;
-	char line[sizeof(l->said)];
+	char line[LINE_BYTES_MAX];
 
 	switch (e->kind) {
 	case SONDE_GRPC_CLIENT_CONNECTED:
-		l->said[0] = '\0';
 		if (e->insecure)
 			(void)sonde_log_warn(0, "connected to backend %s: %s", e->address,
 					     e->words);
@@ -178,7 +190,8 @@ static void on_event(void *ctx, const struct sonde_grpc_client_event *e)
 	case SONDE_GRPC_CLIENT_FAILED:
 		(void)snprintf(line, sizeof(line), "cannot connect to backend %s: %s", e->address,
 			       e->words);
-		break;
+		warn_once(l, line, FAILED_AGAIN_NS);
+		return;
 	case SONDE_GRPC_CLIENT_LOST:
 		(void)snprintf(line, sizeof(line), "backend %s is lost: %s", e->address, e->words);
 		break;
@@ -188,8 +201,7 @@ static void on_event(void *ctx, const struct sonde_grpc_client_event *e)
 			       e->address, e->words);
 		break;
 	}
-	if (!said_lately(l, line))
-		(void)sonde_log_warn(0, "%s", line);
+	warn_once(l, line, LOST_AGAIN_NS);
 }
 
 /* The client */
