@@ -70,7 +70,7 @@ static __noinline int accepted(__u64 sk)
 		return 0;
 	add(&calls->accept_queue_count, 1);
 	add(&calls->accept_queue_sum_ns, waited_ns);
-	call_hist_add(index, SONDE_TCP_CALL_HIST_ACCEPT_QUEUE, waited_ns / 1000);
+	sparse_add(index, SONDE_TCP_CALL_HIST_ACCEPT_QUEUE, waited_ns / 1000);
 	return 0;
 }
 

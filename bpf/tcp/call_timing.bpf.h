@@ -103,7 +103,7 @@ static __always_inline void close_returns(struct sonde_tcp_thread *thread, __u64
 		return;
 	add(&calls->close_count, 1);
 	add(&calls->close_sum_ns, took_ns);
-	call_hist_add(index, SONDE_TCP_CALL_HIST_CLOSE_TIME, took_ns / 1000);
+	sparse_add(index, SONDE_TCP_CALL_HIST_CLOSE_TIME, took_ns / 1000);
 }
 
 static __always_inline void on_sys_exit(struct pt_regs *regs, long ret)

@@ -21,7 +21,6 @@
 
 /* enum sonde_tcp_syscall, by number; user space knows the numbers of its architecture */
 const volatile __u8 sonde_syscalls[SONDE_TCP_SYSCALLS_MAX] = {};
-const volatile struct sonde_tcp_hist sonde_empty_hist = {};
 
 __u32 sonde_timing; /* SONDE_TCP_TIMING_*, set by user space */
 
@@ -41,15 +40,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct sonde_tcp_coarse);
 } sonde_call_coarse SEC(".maps");
-
-/* The fine ones, by cell * SONDE_TCP_CALL_HIST_MAX + enum sonde_tcp_call_hist: few cells fill any. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct sonde_tcp_hist);
-} sonde_call_hists SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -156,23 +146,6 @@ static __always_inline void coarse_add(__u32 index, __u32 which, __u64 value)
 
 	if (hists && bucket < SONDE_COARSE_BUCKETS)
 		__sync_fetch_and_add(&hists->count[one_of_four(which)][bucket], 1);
-}
-
-SHARED int call_hist_add(__u32 index, __u32 which, __u64 value)
-{
-	__u32 key = index * SONDE_TCP_CALL_HIST_MAX + which, bucket = sonde_hist_bucket(value);
-	struct sonde_tcp_hist *hist = bpf_map_lookup_elem(&sonde_call_hists, &key);
-
-	if (!hist) {
-		bpf_map_update_elem(&sonde_call_hists, &key, (void *)&sonde_empty_hist,
-				    BPF_NOEXIST);
-		hist = bpf_map_lookup_elem(&sonde_call_hists, &key);
-	}
-	if (hist && bucket < SONDE_HIST_BUCKETS)
-		__sync_fetch_and_add(&hist->count[bucket], 1);
-	else
-		lose(SONDE_TCP_LOSS_CALL_HIST, 1);
-	return 0;
 }
 
 static __always_inline void count_call(struct sonde_tcp_calls *calls, __u32 index, __u32 direction,

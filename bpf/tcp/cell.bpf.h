@@ -48,6 +48,23 @@ static __always_inline void hist_add(void *hists, __u32 index, __u64 us)
 		__sync_fetch_and_add(&hist->count[bucket], 1);
 }
 
+/* @which: see SONDE_TCP_SPARSE_MAX. */
+SHARED int sparse_add(__u32 index, __u32 which, __u64 value)
+{
+	__u32 key = index * SONDE_TCP_SPARSE_MAX + which, bucket = sonde_hist_bucket(value);
+	struct sonde_tcp_hist *hist = bpf_map_lookup_elem(&sonde_sparse, &key);
+
+	if (!hist) {
+		bpf_map_update_elem(&sonde_sparse, &key, (void *)&sonde_empty_hist, BPF_NOEXIST);
+		hist = bpf_map_lookup_elem(&sonde_sparse, &key);
+	}
+	if (hist && bucket < SONDE_HIST_BUCKETS)
+		__sync_fetch_and_add(&hist->count[bucket], 1);
+	else
+		lose(SONDE_TCP_LOSS_CALL_HIST, 1);
+	return 0;
+}
+
 SHARED int age_add(__u32 index, __u64 ms)
 {
 	struct sonde_tcp_age *age = bpf_map_lookup_elem(&sonde_age, &index);
@@ -70,7 +87,7 @@ SHARED int handshake_add(__u32 index, __u32 us)
 	}
 	add(&cell->handshake_count, 1);
 	add(&cell->handshake_sum_us, us);
-	hist_add(&sonde_handshake, index, us);
+	sparse_add(index, SONDE_TCP_SPARSE_HANDSHAKE, us);
 	return 0;
 }
 

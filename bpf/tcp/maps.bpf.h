@@ -28,7 +28,18 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct sonde_tcp_hist);
-} sonde_rtt SEC(".maps"), sonde_handshake SEC(".maps");
+} sonde_rtt SEC(".maps");
+
+const volatile struct sonde_tcp_hist sonde_empty_hist = {};
+
+/* By cell * SONDE_TCP_SPARSE_MAX + which of them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sonde_tcp_hist);
+} sonde_sparse SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -90,6 +90,14 @@ struct sonde_tcp_coarse {
 	__u32 count[SONDE_TCP_CALL_HIST_COARSE][SONDE_COARSE_BUCKETS]; /* wraps modulo 2^32 */
 };
 
+/*
+ * Fine histograms that few cells fill any of, so that memory is taken when one is: an enum sonde_tcp_call_hist
+ * from SONDE_TCP_CALL_HIST_COARSE on, or this.
+ */
+#define SONDE_TCP_SPARSE_HANDSHAKE SONDE_TCP_CALL_HIST_MAX
+#define SONDE_TCP_SPARSE_MAX (SONDE_TCP_CALL_HIST_MAX + 1)
+#define SONDE_TCP_SPARSE_KINDS (SONDE_TCP_SPARSE_MAX - SONDE_TCP_CALL_HIST_COARSE)
+
 /* A connection in an accept queue, by the address of its socket. */
 struct sonde_tcp_waiting {
 	__u64 since_ns;

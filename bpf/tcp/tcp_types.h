@@ -293,7 +293,7 @@ enum sonde_tcp_loss {
 	SONDE_TCP_LOSS_SKIPPED_RUNS =
 		11, /* the kernel skips a program that it interrupts on the same CPU: events not seen */
 	SONDE_TCP_LOSS_CALL_HIST =
-		12, /* a call's time or size found no histogram: in the sums only */
+		12, /* a handshake, or a call's time or size, found no histogram: in the sums only */
 	SONDE_TCP_LOSS_CALL_THREAD =
 		13, /* a target's thread without storage: its calls have no time */
 	SONDE_TCP_LOSS_END_UNSEEN =

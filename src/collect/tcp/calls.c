@@ -44,10 +44,7 @@ int tcp_calls_set_up(struct tcp_bpf *skel, uint32_t cells)
 		skel->rodata->sonde_syscalls[syscalls[i].number] = syscalls[i].kind;
 	}
 	return bpf_map__set_max_entries(skel->maps.sonde_calls, cells) |
-	       bpf_map__set_max_entries(skel->maps.sonde_call_coarse, cells) |
-	       bpf_map__set_max_entries(
-		       skel->maps.sonde_call_hists,
-		       cells * (SONDE_TCP_CALL_HIST_MAX - SONDE_TCP_CALL_HIST_COARSE));
+	       bpf_map__set_max_entries(skel->maps.sonde_call_coarse, cells);
 }
 
 bool tcp_calls_changed(const struct tcp_state *s, uint32_t index)
@@ -99,18 +96,24 @@ static int emit_coarse(const struct tcp_state *s, uint32_t index, enum sonde_tcp
 	return tcp_emit_hist(&fine, index, SONDE_PROBE_HIST_CALL + which, sink);
 }
 
+int tcp_emit_sparse(const struct tcp_state *s, uint32_t index, uint32_t which, uint32_t kind,
+		    struct sonde_collect_sink sink)
+{
+	uint32_t key = index * SONDE_TCP_SPARSE_MAX + which;
+	struct sonde_tcp_hist hist;
+
+	if (bpf_map_lookup_elem(bpf_map__fd(s->skel->maps.sonde_sparse), &key, &hist) < 0)
+		return errno == ENOENT ? 0
+				       : -errno; /* none: it found no room, the ledger says so */
+	return tcp_emit_hist(&hist, index, kind, sink);
+}
+
 static int emit_call_hist(const struct tcp_state *s, uint32_t index, enum sonde_tcp_call_hist which,
 			  struct sonde_collect_sink sink)
 {
-	uint32_t key = index * SONDE_TCP_CALL_HIST_MAX + which;
-	struct sonde_tcp_hist hist;
-
 	if (which < SONDE_TCP_CALL_HIST_COARSE)
 		return emit_coarse(s, index, which, sink);
-	if (bpf_map_lookup_elem(bpf_map__fd(s->skel->maps.sonde_call_hists), &key, &hist) < 0)
-		return errno == ENOENT ? 0
-				       : -errno; /* none: it found no room, the ledger says so */
-	return tcp_emit_hist(&hist, index, SONDE_PROBE_HIST_CALL + which, sink);
+	return tcp_emit_sparse(s, index, which, SONDE_PROBE_HIST_CALL + which, sink);
 }
 
 int tcp_emit_calls(struct tcp_state *s, uint32_t index, struct sonde_collect_sink sink)

@@ -36,7 +36,7 @@ static int set_up(struct tcp_state *s, uint32_t pidns_inum)
 	r |= bpf_map__set_max_entries(skel->maps.sonde_index, cells);
 	r |= bpf_map__set_max_entries(skel->maps.sonde_cells, cells);
 	r |= bpf_map__set_max_entries(skel->maps.sonde_rtt, cells);
-	r |= bpf_map__set_max_entries(skel->maps.sonde_handshake, cells);
+	r |= bpf_map__set_max_entries(skel->maps.sonde_sparse, cells * SONDE_TCP_SPARSE_KINDS);
 	r |= tcp_flows_set_up(s);
 	r |= tcp_calls_set_up(skel, cells);
 	r |= bpf_map__set_max_entries(skel->maps.sonde_age, cells);

@@ -119,8 +119,8 @@ static int emit_cell(struct tcp_state *s, uint32_t index, struct sonde_collect_s
 		r = tcp_emit_hist(sonde_table_at(&s->rtt, index), index, SONDE_PROBE_HIST_RTT,
 				  sink);
 	if (r == 0 && handshake)
-		r = tcp_emit_hist(sonde_table_at(&s->handshake, index), index,
-				  SONDE_PROBE_HIST_HANDSHAKE, sink);
+		r = tcp_emit_sparse(s, index, SONDE_TCP_SPARSE_HANDSHAKE,
+				    SONDE_PROBE_HIST_HANDSHAKE, sink);
 	if (r == 0 && age)
 		r = emit_age(s, index, sink);
 	if (r == 0 && calls)
@@ -140,8 +140,6 @@ static int emit_range(struct tcp_state *s, uint32_t first, uint32_t end,
 		r = sonde_table_map(&s->cells, end);
 	if (r == 0)
 		r = sonde_table_map(&s->rtt, end);
-	if (r == 0)
-		r = sonde_table_map(&s->handshake, end);
 	if (r == 0)
 		r = sonde_table_map(&s->age, end);
 	if (r == 0)

@@ -41,7 +41,7 @@ struct tcp_state {
 	struct tcp_bpf *timing_skel; /* owned; of timing, NULL = none is loaded */
 	bool timing_asked;
 	uint64_t timing_skipped; /* runs skipped of programs of call times that are unloaded */
-	struct sonde_table cells, rtt, handshake, age, calls, coarse, open, ended;
+	struct sonde_table cells, rtt, age, calls, coarse, open, ended;
 	uint64_t ended_before;	     /* sonde_ring_head when the snapshot began */
 	uint64_t ended_until;	     /* … and when it was read */
 	struct sonde_told told;	     /* struct tcp_told, by index */
@@ -93,6 +93,10 @@ bool tcp_calls_changed(const struct tcp_state *s, uint32_t index);
 /* Tells it, with those of its histograms that grew. */
 int tcp_emit_calls(struct tcp_state *s, uint32_t index,
 		   struct sonde_collect_sink sink) _must_check_;
+
+/* One of the histograms that are made when they are needed, by SONDE_TCP_SPARSE_MAX; @kind: of the record. */
+int tcp_emit_sparse(const struct tcp_state *s, uint32_t index, uint32_t which, uint32_t kind,
+		    struct sonde_collect_sink sink) _must_check_;
 
 /* timing.c */
 int tcp_set_options(void *state, uint32_t options, struct sonde_collect_sink sink) _must_check_;

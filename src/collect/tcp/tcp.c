@@ -20,7 +20,6 @@ static void *tcp_stop(void *state, struct sonde_collect_timing *timing)
 	sonde_object_done(&s->object);
 	sonde_table_done(&s->cells);
 	sonde_table_done(&s->rtt);
-	sonde_table_done(&s->handshake);
 	sonde_table_done(&s->open);
 	sonde_table_done(&s->ended);
 	sonde_table_done(&s->calls);
@@ -52,7 +51,6 @@ static int new_state(const struct sonde_collect_config *config, struct tcp_state
 	s->told.entry_bytes = sizeof(struct tcp_told);
 	sonde_table_done(&s->cells);
 	sonde_table_done(&s->rtt);
-	sonde_table_done(&s->handshake);
 	sonde_table_done(&s->open);
 	sonde_table_done(&s->ended);
 	sonde_table_done(&s->calls);
@@ -75,8 +73,6 @@ static void init_tables(struct tcp_state *s)
 			 sizeof(struct sonde_tcp_hist), n);
 	sonde_table_init(&s->age, bpf_map__fd(s->skel->maps.sonde_age),
 			 sizeof(struct sonde_tcp_age), n);
-	sonde_table_init(&s->handshake, bpf_map__fd(s->skel->maps.sonde_handshake),
-			 sizeof(struct sonde_tcp_hist), n);
 	sonde_table_init(&s->open, bpf_map__fd(s->skel->maps.sonde_flow_list),
 			 sizeof(struct sonde_flow), SONDE_TCP_OPEN_SLOTS);
 	sonde_table_init(&s->ended, bpf_map__fd(s->skel->maps.sonde_flow_ring),
