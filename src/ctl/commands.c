@@ -32,7 +32,8 @@ const struct sonde_cli_flag sonde_cli_global_flags[] = {
 		{"execution-time", 0, NULL, "time calls too (if the agent can)"},                  \
 		{"no-flows", 0, NULL, "no connections one by one"},                                \
 		{"dry-run", 0, NULL, "say what it would do and cost, create nothing"},             \
-		{"max-peers", 0, "N", "cells of its own at most; 0 = the policy's limit"},         \
+		{"max-peers", 0, "N",                                                              \
+		 "cells of its own at most; 0 = 4096, or the policy's limit"},                     \
 		{"stop-at-max-peers", 0, NULL, "end it there, add no further peers to `other`"},   \
 		{"max-cpu", 0, "PERCENT", "of one core; beyond it the task ends itself"},          \
 		{"max-memory", 0, "BYTES", "of maps and processes; 64MiB; likewise"},              \

@@ -48,8 +48,9 @@ static const struct sonde_option spec_options[] = {
 			  "time each send and receive call; costs more"),
 	SONDE_OPTION_BOOL(struct sonde_spec, "options.withoutFlows", without_flows, "false",
 			  "no connections one by one, only what is counted per peer"),
-	SONDE_OPTION_UINT(struct sonde_spec, "limits.maxPeers", max_peers, "0", NULL, "1048576",
-			  "cells that the task may take; 0 = what the node's policy allows"),
+	SONDE_OPTION_UINT(
+		struct sonde_spec, "limits.maxPeers", max_peers, "0", NULL, "1048576",
+		"cells that the task may take; 0 = 4096, or what the node's policy allows"),
 	SONDE_OPTION_BOOL(struct sonde_spec, "limits.stopAtMaxPeers", stop_at_max_peers, "false",
 			  "end the task there, instead of adding further peers to `other`"),
 	SONDE_OPTION_UINT(struct sonde_spec, "limits.maxCpuPercent", max_cpu_percent, "0", NULL,

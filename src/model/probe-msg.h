@@ -98,7 +98,7 @@ struct sonde_probe_request {
 		duration_ns; /* TASK_ADMIT, PLAN: the worker ends the task itself 10 s after this */
 	uint32_t collectors; /* TASK_ADMIT, PLAN: bit mask, SONDE_PROBE_COLLECT_* */
 	uint32_t options;    /* TASK_ADMIT, PLAN: bit mask, SONDE_PROBE_OPTION_* */
-	uint32_t max_peers;  /* TASK_ADMIT, PLAN: 0 = the policy's */
+	uint32_t max_peers;  /* TASK_ADMIT, PLAN: 0 = 4,096, or the policy's where that is less */
 	uint32_t open_flows; /* SNAPSHOT: how many open connections are told one by one */
 	uint64_t
 		max_map_bytes; /* TASK_ADMIT, PLAN: 0 = none; the tables are made small enough, or END.error -ENOSPC */

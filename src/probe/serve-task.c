@@ -262,7 +262,11 @@ struct sonde_collect_config serve_collect_config(struct sonde_serve *s, uint32_t
 						 uint32_t options, int cgroup_fd)
 {
 	/* not above the policy's: sonde_policy_admit() */
-	uint32_t peers = max_peers > 0 ? max_peers : sonde_policy_max_peers(s->config.policy);
+	uint32_t most = sonde_policy_max_peers(s->config.policy);
+	uint32_t peers = most < SONDE_SERVE_PEERS_DEFAULT ? most : SONDE_SERVE_PEERS_DEFAULT;
+
+	if (max_peers > 0)
+		peers = max_peers;
 
 	return (struct sonde_collect_config){
 		.max_cells = peers,

@@ -19,6 +19,7 @@
 
 #define SONDE_SERVE_GRACE_NS 10000000000ULL
 #define SONDE_SERVE_TARGETS_MAX 256	  /* a task */
+#define SONDE_SERVE_PEERS_DEFAULT 4096	  /* of a task that asks for no number */
 #define SONDE_SERVE_TARGET_TABLE_MAX 8192 /* of all tasks, with the children that they fork */
 
 struct sonde_collector;

@@ -9,7 +9,7 @@
 #include "collect/tcp/state.h"
 #include "tcp.skel.h"
 
-#define CELLS_MAX 16384 /* 90 MB of kernel memory, most of it histograms */
+#define CELLS_MAX 16384 /* 120 MB of kernel memory, most of it histograms */
 
 /* The coarse clock's step is the kernel's tick. */
 static uint32_t jiffy_us(void)

@@ -316,6 +316,11 @@ static void peers_come_from_the_task_under_the_policy(void **state)
 	run_task(&f, 0);
 	assert_int_equal(fake_collector.config.max_cells, 1000);
 	tear_down(&f);
+	/* Where the policy has more, only who asks for more takes the memory. */
+	set_up(&f, "limits: {max_peers: 8192}\n");
+	run_task(&f, 0);
+	assert_int_equal(fake_collector.config.max_cells, SONDE_SERVE_PEERS_DEFAULT);
+	tear_down(&f);
 }
 
 static void snapshots_stream_and_tell_an_error_at_the_end(void **state)
