@@ -18,30 +18,19 @@ void sonde_batch_done(struct sonde_batch *b)
 	*b = (struct sonde_batch){.wall_ms = b->wall_ms};
 }
 
-static void open_message(struct sonde_batch *b, const char *service, const char *instance)
-{
-	b->at = b->n;
-	if (b->n == SONDE_BATCH_COLLECTIONS_MAX)
-		return; /* every further meter is refused */
-	b->messages[b->n] = SONDE_BUF_INIT(SONDE_BATCH_COLLECTION_MAX);
-	b->names[b->n].service = service;
-	b->names[b->n].instance = instance;
-	b->n++;
-}
-
 void sonde_batch_begin(struct sonde_batch *b, const char *service, const char *instance)
 {
 	assert(b && service && instance);
 
+	b->service = service;
+	b->instance = instance;
+	b->at = b->n;
 	/* The last one of these names: earlier ones are full. */
-	for (size_t i = b->n; i > 0; i--) {
-		if (strcmp(b->names[i - 1].service, service) != 0 ||
-		    strcmp(b->names[i - 1].instance, instance) != 0)
-			continue;
-		b->at = i - 1;
-		return;
+	for (size_t i = b->n; i > 0 && b->at == b->n; i--) {
+		if (strcmp(b->names[i - 1].service, service) == 0 &&
+		    strcmp(b->names[i - 1].instance, instance) == 0)
+			b->at = i - 1;
 	}
-	open_message(b, service, instance);
 }
 
 /* Tags of skywalking/v3/meter.proto: the field's number and its wire type. */
@@ -244,21 +233,31 @@ static int append_here(struct sonde_batch *b, const struct meter *m)
 	return 0;
 }
 
-static int append(struct sonde_batch *b, struct meter *m)
+/* No message is ever without a meter: one is opened by the first that it gets. */
+static int append_to_new(struct sonde_batch *b, const struct meter *m)
 {
 	int r;
 
-	if (b->at >= b->n)
+	if (b->n == SONDE_BATCH_COLLECTIONS_MAX)
 		return -ENOSPC;
-	size_meter(m);
+	b->at = b->n;
+	b->messages[b->at] = SONDE_BUF_INIT(SONDE_BATCH_COLLECTION_MAX);
+	b->names[b->at].service = b->service;
+	b->names[b->at].instance = b->instance;
 	r = append_here(b, m);
-	if (r != -EMSGSIZE)
-		return r;
-	open_message(b, b->names[b->at].service, b->names[b->at].instance);
-	if (b->at >= b->n)
-		return -ENOSPC;
-	r = append_here(b, m);
+	if (r == 0)
+		b->n++;
 	return r == -EMSGSIZE ? -ENOSPC : r;
+}
+
+static int append(struct sonde_batch *b, struct meter *m)
+{
+	int r = -EMSGSIZE;
+
+	size_meter(m);
+	if (b->at < b->n)
+		r = append_here(b, m);
+	return r == -EMSGSIZE ? append_to_new(b, m) : r;
 }
 
 int sonde_batch_single(struct sonde_batch *b, const char *name,
@@ -266,7 +265,7 @@ int sonde_batch_single(struct sonde_batch *b, const char *name,
 {
 	struct meter m = {.tag = METER_SINGLE, .name = name, .labels = labels, .value = value};
 
-	assert(b && name && labels);
+	assert(b && b->service && name && labels);
 
 	return append(b, &m);
 }
@@ -281,7 +280,7 @@ int sonde_batch_histogram(struct sonde_batch *b, const char *name,
 			  .buckets = buckets,
 			  .n_buckets = n_buckets};
 
-	assert(b && name && labels && buckets);
+	assert(b && b->service && name && labels && buckets);
 
 	return append(b, &m);
 }

@@ -51,9 +51,10 @@ struct sonde_batch {
 	struct {
 		const char *service, *instance; /* borrowed while meters are written */
 	} names[SONDE_BATCH_COLLECTIONS_MAX];
-	size_t n;
-	size_t at;     /* the message that is being written; n: none, all are full */
-	size_t meters; /* elements in all */
+	size_t n;			/* none of them is empty */
+	size_t at;			/* the message that is being written; n: the next one */
+	const char *service, *instance; /* of what is being written; borrowed */
+	size_t meters;			/* elements in all */
 };
 
 #define SONDE_BATCH_INIT(now_wall_ms) ((struct sonde_batch){.wall_ms = (now_wall_ms)})
@@ -62,7 +63,7 @@ void sonde_batch_done(struct sonde_batch *b);
 
 /*
  * What follows is of this (service, instance), both borrowed until the last meter is written: goes on
- * with its collection, or opens one.
+ * with its collection, or with its first meter opens one.
  */
 void sonde_batch_begin(struct sonde_batch *b, const char *service, const char *instance);
 

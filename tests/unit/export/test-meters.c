@@ -524,6 +524,29 @@ static void what_did_not_change_is_not_sent_alone(void **state)
 		    4);
 }
 
+/* A message without a meter has no service: a backend, and who counts messages up to an empty one, would lose the rest. */
+static void who_has_nothing_to_tell_has_no_collection(void **state)
+{
+	struct cast *t = *state;
+	struct sonde_edge *quiet = edge(t, t->stranger, NULL, SONDE_TCP_ROLE_SERVER, 9, 80);
+	struct sonde_edge *e = edge(t, t->a, NULL, SONDE_TCP_ROLE_SERVER, 9, 80);
+
+	assert_true(strcmp(t->stranger->service, t->a->service) < 0); /* it comes first */
+	quiet = &t->edges.edges[0];
+	quiet->changed = false;
+	quiet->cell.open = 1;
+	e->cell.accepted = 7;
+	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges, t->peers));
+	assert_ok(sonde_net_emit(&t->batch, &t->edges));
+	assert_int_equal(t->batch.n, 1);
+	assert_true(t->batch.messages[0].len > 0);
+	unpack(t);
+	assert_true(
+		value(t, "sonde_net_connections_accepted_total",
+		      "server_process_id=aa,client_address=10.0.0.9,server_port=80,side=server") ==
+		7);
+}
+
 static void a_large_report_becomes_several_collections(void **state)
 {
 	struct sonde_batch b = SONDE_BATCH_INIT(1);
@@ -550,6 +573,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_skywalking_set_has_its_names_and_units),
+		TEST(who_has_nothing_to_tell_has_no_collection),
 		TEST(calls_carry_family_size_and_time),
 		TEST(a_task_that_did_not_ask_gets_no_times),
 		TEST(names_and_time_stand_on_the_first_element_only),
