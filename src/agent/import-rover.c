@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -47,6 +48,7 @@ static int to_duration(const char *text, char dst[VALUE_MAX])
 		double ms;
 	} units[] = {{"ms", 1}, {"us", 1e-3}, {"ns", 1e-6}, {"s", 1e3}, {"m", 6e4}, {"h", 3.6e6}};
 	double sum_ms = 0, n;
+	uint64_t ms;
 
 	for (const char *p = text; *p || p == text;) {
 		char number[32];
@@ -64,10 +66,11 @@ static int to_duration(const char *text, char dst[VALUE_MAX])
 		sum_ms += n * units[i].ms;
 		p += strlen(units[i].unit);
 	}
-	if (sum_ms >= 1000 && (double)((uint64_t)sum_ms / 1000 * 1000) == sum_ms)
-		(void)snprintf(dst, VALUE_MAX, "%.0fs", sum_ms / 1000);
+	ms = (uint64_t)(sum_ms + 0.5);
+	if (ms >= 1000 && ms % 1000 == 0)
+		(void)snprintf(dst, VALUE_MAX, "%" PRIu64 "s", ms / 1000);
 	else
-		(void)snprintf(dst, VALUE_MAX, "%.0fms", sum_ms);
+		(void)snprintf(dst, VALUE_MAX, "%" PRIu64 "ms", ms);
 	return 0;
 }
 
