@@ -314,15 +314,18 @@ static void on_pinged(void *ctx, const struct sonde_grpc_result *result,
 {
 	_cleanup_free_ struct ping *p = ctx;
 
-	/* What an OAP says to a layer that it does not know, and to all processes of that call. */
-	if (result->status != SONDE_GRPC_UNKNOWN)
+	if (result->status != SONDE_GRPC_UNKNOWN) {
 		note_result(p->r, "keep-alive of processes", result);
-	else if (tell_once(p->r, p->layer))
+		return;
+	}
+	/* What an OAP says to a layer that it does not know, and to all processes of that call. */
+	if (tell_once(p->r, p->layer)) {
 		(void)sonde_log_warn(
 			0,
 			"the backend does not keep the processes of layer %s alive: is it a "
 			"layer that SkyWalking knows? (%s %s)",
 			p->layer, sonde_grpc_status_name(result->status), result->message);
+	}
 }
 
 static int ping_rows(struct sonde_registrar *r, const char *layer, struct row *rows, size_t n)
