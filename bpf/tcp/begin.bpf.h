@@ -53,19 +53,6 @@ static __always_inline void begin_child(struct sonde_tag *tag)
 	publish(tag, TAG_CONNECTION);
 }
 
-/*
- * SYN-ACK to ACK; 0 = not known. Behind a SYN cookie it comes from the timestamp option,
- * whose low six bits were the cookie's: up to 64 ms too long. Such a time is whole
- * milliseconds, which of the others one in a thousand is; those of a SYN-ACK that was
- * sent again are, too, and true.
- */
-static __always_inline __u32 synack_us(const struct reading *now)
-{
-	__u32 us = now->srtt_us >> 3;
-
-	return us % 1000 == 0 && !now->total_retrans ? 0 : us;
-}
-
 SHARED int begin_connection(struct sonde_tag *tag, const struct reading *now, bool seen)
 {
 	struct sonde_tcp_cell *cell;
@@ -76,7 +63,7 @@ SHARED int begin_connection(struct sonde_tag *tag, const struct reading *now, bo
 		return 0;
 	if (tag->role == SONDE_TCP_ROLE_SERVER) {
 		tag->peer_pid = tuple_peer(tag);
-		tag->handshake_us = seen ? synack_us(now) : 0;
+		tag->handshake_us = seen ? synack_us(now->srtt_us, now->total_retrans) : 0;
 		tag->start_ns = bpf_ktime_get_ns();
 	}
 	base_new(now, tag); /* behind the key: from here on a snapshot looks for the cell */

@@ -42,6 +42,7 @@
 #include "bpf/lib/address.bpf.h"
 #include "bpf/lib/calibrate.bpf.h"
 #include "bpf/lib/cells.bpf.h"
+#include "bpf/lib/handshake.bpf.h"
 #include "bpf/lib/packet.bpf.h"
 #include "bpf/lib/targets.bpf.h"
 #include "bpf/lib/tcp_verdict.bpf.h"

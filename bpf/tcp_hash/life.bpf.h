@@ -132,7 +132,7 @@ static __noinline int server_established(__u64 sk)
 	if (!cell)
 		return 0;
 	add(&cell->cell.accepted, 1);
-	return handshake_add(&s, now.srtt_us >> 3);
+	return handshake_add(&s, synack_us(now.srtt_us, now.retrans));
 }
 
 static __noinline int begin_connect(__u64 sk)

@@ -30,6 +30,7 @@ __u64 sonde_seeded; /* sockets entered by seeding */
 
 #include "bpf/lib/address.bpf.h"
 #include "bpf/lib/calibrate.bpf.h"
+#include "bpf/lib/handshake.bpf.h"
 #include "bpf/lib/targets.bpf.h"
 #include "bpf/lib/tcp_verdict.bpf.h"
 
