@@ -164,43 +164,23 @@ def databases():
     return (H2, PostgreSQL) if os.environ.get("SONDE_TEST_LONG") == "1" else (H2,)
 
 
-class Certificates:
-    """A CA, and what it gave to a server on 127.0.0.1 and to a client: .ca .server .server_key .client .client_key"""
-
-    def __init__(self, folder):
-        self.dir = pathlib.Path(folder)
-        self.ca, key = self._request("ca", "-x509", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE")
-        for name in ("server", "client"):
-            signed, own_key = self._request(name, "-x509", "-days", "2", "-CA", self.ca, "-CAkey", key, "-addext",
-                                            "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE")
-            setattr(self, name, signed)
-            setattr(self, f"{name}_key", own_key)
-
-    def _request(self, name, *more):
-        certificate, key = self.dir / f"{name}.pem", self.dir / f"{name}.key"
-        subprocess.run(["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-subj",
-                        f"/CN=sonde {name}", *more], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
-        key.chmod(0o600)
-        return certificate, key
-
-
 class Refused(RuntimeError):
     """GraphQL answered with errors."""
 
 
 class Oap:
-    """Files, logs and the process id are in folder. What is given as settings are OAP's own environment variables."""
+    """Files and logs are in folder. tls: (key, certificate, CA), files. settings: OAP's own environment variables."""
 
     def __init__(self, folder, rules=tuple(TOP / f"mal/{name}.yaml" for name in RULES), tls=None, **settings):
         self.dir, self.process = pathlib.Path(folder), None
         core, self.rest, receiver = stack.free_ports(3)
         self.grpc = receiver if tls else core
         self.settings = {"SW_CORE_GRPC_PORT": core, "SW_CORE_REST_PORT": self.rest, **settings}
-        if tls:
+        if tls:  # the receivers then have a port of their own, which asks for a certificate
+            key, certificate, ca = tls
             self.settings.update({
-                "SW_RECEIVER_GRPC_PORT": receiver, "SW_RECEIVER_GRPC_SSL_ENABLED": "true",
-                "SW_RECEIVER_GRPC_SSL_KEY_PATH": tls.server_key, "SW_RECEIVER_GRPC_SSL_CERT_CHAIN_PATH": tls.server,
-                "SW_RECEIVER_GRPC_SSL_TRUSTED_CAS_PATH": tls.ca})
+                "SW_RECEIVER_GRPC_PORT": receiver, "SW_RECEIVER_GRPC_SSL_ENABLED": "true", "SW_RECEIVER_GRPC_SSL_KEY_PATH": key,
+                "SW_RECEIVER_GRPC_SSL_CERT_CHAIN_PATH": certificate, "SW_RECEIVER_GRPC_SSL_TRUSTED_CAS_PATH": ca})
         self.dir.mkdir(parents=True, exist_ok=True)
         config = self.dir / "config"
         shutil.copytree(HERE / "config", config, dirs_exist_ok=True)

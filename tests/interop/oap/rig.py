@@ -26,6 +26,7 @@ sys.path[:0] = [str(TOP / "tests" / folder) for folder in ("tools", "e2e", "inte
 import e2e  # noqa: E402,F401
 import server_rig  # noqa: E402,F401
 import stack  # noqa: E402
+import tls_rig  # noqa: E402,F401
 
 SERVICE, INSTANCE, DELAY_MS = "shop", "lab", 10
 A, B, GHOST = "10.79.0.1", "10.79.0.2", "10.79.0.3"
