@@ -12,7 +12,7 @@
 #include "base/log.h"
 
 #define PROBES_MAX 256
-#define MIB (1024.0 * 1024)
+#define MIB (1024UL * 1024)
 #define PLAN_NS (80 * SONDE_NS_PER_S) /* an emulated machine verifies slowly */
 #define WAIT_NS (90 * SONDE_NS_PER_S)
 
@@ -307,13 +307,19 @@ static void print_verdict(const struct doctor *d, bool ok)
 	(void)printf("no probe at all; tasks are refused\n");
 }
 
+/* Down, as sonde has it. */
+static double in_mib(uint64_t bytes)
+{
+	return (double)(bytes * 10 / MIB) / 10;
+}
+
 static void print_plan(const struct doctor *d, bool ok)
 {
 	print_bpf(d);
 	if (d->map_bytes)
 		(void)printf(
 			"maps       %.1f MiB of kernel memory, %.1f MiB when every table is full\n",
-			(double)d->map_bytes / MIB, (double)d->map_bytes_full / MIB);
+			in_mib(d->map_bytes), in_mib(d->map_bytes_full));
 	if (d->n > 0)
 		print_probes(d);
 	print_verdict(d, ok);
