@@ -49,13 +49,6 @@ static int new_state(const struct sonde_collect_config *config, struct tcp_state
 	if (!s)
 		return -ENOMEM;
 	s->told.entry_bytes = sizeof(struct tcp_told);
-	sonde_table_done(&s->cells);
-	sonde_table_done(&s->rtt);
-	sonde_table_done(&s->open);
-	sonde_table_done(&s->ended);
-	sonde_table_done(&s->calls);
-	sonde_table_done(&s->coarse);
-	sonde_table_done(&s->age);
 	r = tcp_programs_init(s, config);
 	if (r < 0)
 		return r;

@@ -92,7 +92,6 @@ static int new_state(const struct sonde_collect_config *config, uint32_t forced,
 		return -ENOMEM;
 	planned.options |= forced;
 	s->told.entry_bytes = sizeof(struct sonde_udp_cell);
-	sonde_table_done(&s->cells);
 	r = sonde_object_init(&s->object, udp_plan_table(), &planned,
 			      (struct sonde_object_loader){.open = open_skeleton,
 							   .load = load_skeleton,
