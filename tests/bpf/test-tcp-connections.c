@@ -29,12 +29,17 @@ static uint64_t all_closes(const struct sonde_tcp_cell *c)
 	return n;
 }
 
-/* Exactly one close, of this kind. */
-static void assert_closed(const struct fixture *f, enum sonde_tcp_role role, uint16_t port,
+/* Exactly one close, of this kind. Once the peer has answered the FIN: up to 60 s where another CPU is held up. */
+static void assert_closed(struct fixture *f, enum sonde_tcp_role role, uint16_t port,
 			  enum sonde_tcp_close how)
 {
 	struct sonde_tcp_cell c = fixture_sum(f, 0, role, port);
 
+	for (unsigned int i = 0; i < 6000 && (all_closes(&c) == 0 || c.open > 0); i++) {
+		fixture_wait_ms(10);
+		fixture_snapshot(f);
+		c = fixture_sum(f, 0, role, port);
+	}
 	assert_int_equal(all_closes(&c), 1);
 	assert_int_equal(c.closed[how], 1);
 	assert_int_equal(c.open, 0);
