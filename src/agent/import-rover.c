@@ -332,13 +332,13 @@ static int import(struct sonde_import *im)
 	return r;
 }
 
-int sonde_import_rover(const char *text, size_t len, const char *name, char *const *environ,
-		       FILE *out, FILE *words)
+int sonde_import_rover(const char *text, size_t len, const char *name, char *const *env, FILE *out,
+		       FILE *words)
 {
 	_cleanup_(sonde_yaml_freep) struct sonde_yaml_node *root = NULL;
 	_cleanup_free_ char *error = NULL;
 	struct sonde_import im = {
-		.text = text, .name = name, .environ = environ, .out = out, .words = words};
+		.text = text, .name = name, .environ = env, .out = out, .words = words};
 	int r;
 
 	assert(text && name && out && words);
