@@ -183,26 +183,20 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 static void spool_state(void *ctx, int error)
 {
 	const struct sonde_sender *s = ctx;
+	const char *hint = "look at the error";
 
-	if (error == 0)
+	if (error == 0) {
 		sonde_log_info("spool: '%s' takes reports again", s->spool_dir);
-	else if (error == -ENOSPC || error == -EDQUOT)
-		(void)sonde_log_warn(
-			error,
-			"spool: no room on the disk of '%s': make some; reports stay in memory, "
-			"bounded by report.queue_*",
-			s->spool_dir);
+		return;
+	}
+	if (error == -ENOSPC || error == -EDQUOT)
+		hint = "there is no room on the disk, make some";
 	else if (error == -EROFS)
-		(void)sonde_log_warn(
-			error,
-			"spool: the file system of '%s' has become read-only: mount it "
-			"anew; reports stay in memory, bounded by report.queue_*",
-			s->spool_dir);
-	else
-		(void)sonde_log_warn(error,
-				     "spool: cannot write to '%s'; reports stay in memory, bounded "
-				     "by report.queue_*",
-				     s->spool_dir);
+		hint = "the file system has become read-only, mount it anew";
+	(void)sonde_log_warn(error,
+			     "spool: cannot write to '%s': %s; reports stay in memory, bounded by "
+			     "report.queue_*",
+			     s->spool_dir, hint);
 }
 
 /* Its task is told by on_outcome(), line by line it would be a flood. */
@@ -210,7 +204,7 @@ static void on_drop(void *ctx, const struct sonde_spool_meta *meta, enum sonde_s
 {
 	struct sonde_sender *s = ctx;
 
-	if (s->told_dropped++ % 1000 == 0)
+	if (s->told_dropped++ % 1000 == 0) {
 		(void)sonde_log_warn(
 			0,
 			"spool: '%s' is at %s: the oldest reports are dropped, from %s "
@@ -218,6 +212,7 @@ static void on_drop(void *ctx, const struct sonde_spool_meta *meta, enum sonde_s
 			s->spool_dir,
 			why == SONDE_SPOOL_DROP_AGE ? "spool.max_age" : "spool.max_bytes", meta->id,
 			s->told_dropped);
+	}
 	sonde_delivery_spool_dropped(s->delivery, meta);
 }
 
@@ -262,12 +257,17 @@ static void set_up_spool(struct sonde_sender *s)
 
 	if (c->spool_max_bytes == 0)
 		return;
-	if (c->spool_dir[0])
+	if (c->spool_dir[0]) {
 		n = snprintf(s->spool_dir, sizeof(s->spool_dir), "%s", c->spool_dir);
-	else if (s->config.state_dir)
+	} else {
+		if (!s->config.state_dir) {
+			sonde_log_info(
+				"there is no state folder (see --state-dir) and no "
+				"spool.dir: reports that cannot be delivered stay in memory");
+			return;
+		}
 		n = snprintf(s->spool_dir, sizeof(s->spool_dir), "%s/spool", s->config.state_dir);
-	else
-		return;
+	}
 	if (n < 0 || (size_t)n >= sizeof(s->spool_dir))
 		(void)sonde_log_warn(-ENAMETOOLONG, "spool: reports stay in memory");
 	else

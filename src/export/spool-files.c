@@ -13,10 +13,11 @@
 
 #include "base/hash.h"
 
-#define SEGMENT_MAGIC "SPOOLSG1"
 #define CURSOR_MAGIC 0x31635053U /* "SPc1" */
 #define CURSOR_HAS_FLAGS (1U << 31)
 #define CURSOR_SLOT_BYTES 64
+
+static const uint8_t segment_magic[8] = {'S', 'P', 'O', 'O', 'L', 'S', 'G', '1'};
 
 static bool is_private(const struct stat *st)
 {
@@ -132,7 +133,7 @@ int sonde_segment_create(int dir_fd, uint64_t number)
 	fd = open_file(dir_fd, name, O_RDWR | O_CREAT | O_EXCL);
 	if (fd < 0)
 		return fd;
-	memcpy(head, SEGMENT_MAGIC, 8);
+	memcpy(head, segment_magic, sizeof(segment_magic));
 	memcpy(head + 8, &le, sizeof(le));
 	r = sonde_pwrite_all(fd, head, sizeof(head), 0);
 	if (r < 0) {
@@ -158,7 +159,8 @@ int sonde_segment_open(int dir_fd, uint64_t number, uint64_t *ret_bytes)
 	r = sonde_pread_all(fd, head, sizeof(head), 0);
 	if (r < 0)
 		return r == -ENODATA ? -EBADMSG : r;
-	if (memcmp(head, SEGMENT_MAGIC, 8) != 0 || memcmp(head + 8, &le, sizeof(le)) != 0)
+	if (memcmp(head, segment_magic, sizeof(segment_magic)) != 0 ||
+	    memcmp(head + 8, &le, sizeof(le)) != 0)
 		return -EBADMSG;
 	if (fstat(fd, &st) < 0)
 		return -errno;

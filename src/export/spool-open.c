@@ -59,7 +59,8 @@ static int list_segments(struct sonde_spool *s)
 	(void)closedir(d);
 	if (r < 0)
 		return r;
-	qsort(s->segments, s->n, sizeof(s->segments[0]), compare_segments);
+	if (s->n > 0)
+		qsort(s->segments, s->n, sizeof(s->segments[0]), compare_segments);
 	if (foreign)
 		sonde_spool_tell(s, "%zu files in '%s' are none of the spool's, leaving them alone",
 				 foreign, s->dir);
@@ -141,6 +142,8 @@ static void remove_done(struct sonde_spool *s, bool found)
 		sonde_segment_name(s->segments[done++].number, name);
 		(void)unlinkat(s->dir_fd, name, 0);
 	}
+	if (done == 0)
+		return;
 	s->n -= done;
 	memmove(s->segments, s->segments + done, s->n * sizeof(s->segments[0]));
 }

@@ -229,12 +229,15 @@ static int begin_segment(struct sonde_spool *s)
 /* The last segment has room for @bytes. */
 static int get_segment(struct sonde_spool *s, uint64_t bytes)
 {
-	const struct sonde_segment *last = s->n > 0 ? &s->segments[s->n - 1] : NULL;
 	int r = 0;
 
-	if (s->write_fd >= 0 && last->bytes + bytes > s->segment_bytes &&
-	    last->bytes > SONDE_SEGMENT_HEAD_BYTES)
-		r = end_writing(s);
+	if (s->write_fd >= 0) {
+		const struct sonde_segment *last = &s->segments[s->n - 1];
+
+		if (last->bytes + bytes > s->segment_bytes &&
+		    last->bytes > SONDE_SEGMENT_HEAD_BYTES)
+			r = end_writing(s);
+	}
 	return r == 0 && s->write_fd < 0 ? begin_segment(s) : r;
 }
 
@@ -396,15 +399,13 @@ int sonde_spool_pop(struct sonde_spool *s)
 
 struct sonde_spool *sonde_spool_free(struct sonde_spool *s)
 {
-	const int *const fds[] = {&s->read_fd, &s->cursor_fd, &s->lock_fd, &s->dir_fd};
-
 	if (!s)
 		return NULL;
 	(void)end_writing(s);
-	for (size_t i = 0; i < ELEMENTS_OF(fds); i++) {
-		if (*fds[i] >= 0)
-			(void)close(*fds[i]);
-	}
+	closep(&s->read_fd);
+	closep(&s->cursor_fd);
+	closep(&s->lock_fd);
+	closep(&s->dir_fd);
 	free(s->segments);
 	free(s->dir);
 	free(s);

@@ -22,6 +22,8 @@
 #define WRITE_BYTES 65536
 #define WRITES_A_TURN 8
 #define TICK_MAX_US 1000000
+#define RETRANSMITS_HALF_OPEN                                                                      \
+	3 /* of the oldest bytes, each after twice the time: none was acknowledged */
 
 struct sonde_http2_conn {
 	struct sonde_http2 *h2; /* borrowed */
@@ -471,7 +473,9 @@ bool sonde_http2_conn_unacknowledged(const struct sonde_http2_conn *c, uint64_t 
 	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0 || n < sizeof(info) ||
 	    ioctl(c->fd, SIOCOUTQ, &waiting) < 0)
 		return false;
-	return waiting > 0 && info.tcpi_last_ack_recv * SONDE_NS_PER_MS >= ns;
+	/* Where one way is dead, what the peer sends again comes in and acknowledges the old: its count is no time. */
+	return waiting > 0 && (info.tcpi_last_ack_recv * SONDE_NS_PER_MS >= ns ||
+			       info.tcpi_retransmits >= RETRANSMITS_HALF_OPEN);
 }
 
 void sonde_http2_conn_flush_soon(struct sonde_http2_conn *c)

@@ -56,7 +56,8 @@ struct sonde_http2_conn *sonde_http2_conn_free(struct sonde_http2_conn *c);
 SONDE_DEFINE_CLEANUP(struct sonde_http2_conn *, sonde_http2_conn_free)
 
 /*
- * Bytes are out and the peer's kernel has acknowledged nothing for @ns or longer, by TCP_INFO: a half-open connection,
+ * Bytes are out and the peer's kernel has acknowledged nothing for @ns or longer, or not the oldest of them
+ * however often they were sent again, by TCP_INFO: a half-open connection,
  * other than a peer that thinks long. False where the kernel does not tell.
  */
 bool sonde_http2_conn_unacknowledged(const struct sonde_http2_conn *c, uint64_t ns);
