@@ -39,15 +39,13 @@ static void cell_number(struct sonde_table *t, const json_t *value)
 
 static int print_totals(struct sonde_cli *cli, const json_t *metrics)
 {
-	static const struct sonde_column columns[] = {{"METRIC", false, false},
-						      {"EDGE", false, true},
-						      {"SIDE", false, false},
-						      {"LABELS", false, true},
-						      {"VALUE", true, false},
-						      {"UNIT", false, false},
-						      {NULL}};
+	static const struct sonde_column columns[] = {
+		{"METRIC", false, false}, {"EDGE", false, false}, {"CLIENT", false, true},
+		{"SERVER", false, true},  {"SIDE", false, false}, {"LABELS", false, true},
+		{"VALUE", true, false},	  {"UNIT", false, false}, {NULL}};
 	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
 	const char *only = sonde_cli_flag(cli, "metric");
+	bool skywalking = false;
 	int r;
 
 	r = sonde_table_new(columns, &t);
@@ -59,8 +57,11 @@ static int print_totals(struct sonde_cli *cli, const json_t *metrics)
 
 		if (only && (!name || strcmp(name, only) != 0))
 			continue;
+		skywalking = skywalking || (name && strncmp(name, "sonde_", 6) != 0);
 		sonde_cell_text(t, row, "metric");
 		sonde_cell_text(t, row, "edge");
+		sonde_cell_text(t, row, "client");
+		sonde_cell_text(t, row, "server");
 		sonde_cell_text(t, row, "side");
 		cell_labels(t, json_object_get(row, "labels"));
 		cell_number(t, json_object_get(row, "value"));
@@ -69,6 +70,11 @@ static int print_totals(struct sonde_cli *cli, const json_t *metrics)
 	if (sonde_table_rows(t) == 0)
 		sonde_cli_note(cli, "no metric%s",
 			       only ? " of that name on that edge" : " has been counted yet");
+	if (skywalking)
+		sonde_cli_note(cli,
+			       "process_relation_* is SkyWalking's set: of all ports together, "
+			       "rates over minutes of the clock, percentiles by few bounds; "
+			       "sonde_net_* is Sonde's own, over the task");
 	return sonde_view_table(cli, t);
 }
 

@@ -304,6 +304,8 @@ static int percentiles(const struct sonde_mal_accumulator *a, size_t first, size
 	for (size_t i = 0; i < n && r >= 0; i++) {
 		struct sonde_mal_result result = {.rank = a->function.ranks[i], .value = values[i]};
 
+		result.nearest = mal_nearest_rank(buckets, end - first, result.rank);
+
 		r = rank_key(a->v[first].key, result.rank, &key);
 		if (r < 0)
 			return r;

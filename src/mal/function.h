@@ -67,6 +67,7 @@ struct sonde_mal_result {
 	int64_t bucket; /* kind HISTOGRAM only */
 	int32_t rank;	/* kind HISTOGRAM_PERCENTILE only, else 0 */
 	int64_t value;
+	int64_t nearest; /* of a percentile: by the nearest rank, where OAP rounds the rank */
 };
 
 /* The raw content: what was summed and how often, before any division. */

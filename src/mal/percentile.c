@@ -19,15 +19,39 @@ static int32_t roof(int64_t total, int32_t rank)
 	return (int32_t)rounded;
 }
 
-size_t mal_percentiles(const struct mal_bucket *v, size_t n, const int32_t *ranks, size_t n_ranks,
-		       int64_t *values)
+static int64_t total_of(const struct mal_bucket *v, size_t n)
 {
-	int64_t total = 0, reached = 0;
-	size_t next = 0;
+	int64_t total = 0;
 
 	for (size_t i = 0; i < n; i++)
 		if (__builtin_add_overflow(total, v[i].count, &total))
 			total = INT64_MAX;
+	return total;
+}
+
+int64_t mal_nearest_rank(const struct mal_bucket *v, size_t n, int32_t percent)
+{
+	int64_t total = total_of(v, n), reached = 0, rank;
+
+	if (total <= 0)
+		return 0;
+	/* ceil(total * percent / 100) without overflow */
+	rank = total / 100 * percent + (total % 100 * percent + 99) / 100;
+	for (size_t i = 0; i < n; i++) {
+		if (__builtin_add_overflow(reached, v[i].count, &reached))
+			reached = INT64_MAX;
+		if (reached >= rank)
+			return v[i].bound;
+	}
+	return v[n - 1].bound;
+}
+
+size_t mal_percentiles(const struct mal_bucket *v, size_t n, const int32_t *ranks, size_t n_ranks,
+		       int64_t *values)
+{
+	int64_t total = total_of(v, n), reached = 0;
+	size_t next = 0;
+
 	if (total <= 0) {
 		memset(values, 0, n_ranks * sizeof(*values));
 		return n_ranks;

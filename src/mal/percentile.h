@@ -17,3 +17,6 @@ struct mal_bucket {
  */
 size_t mal_percentiles(const struct mal_bucket *v, size_t n, const int32_t *ranks, size_t n_ranks,
 		       int64_t *values);
+
+/* The bound of the bucket in which the nearest rank (the ceiling of its share) lies; 0 when there is nothing. */
+int64_t mal_nearest_rank(const struct mal_bucket *v, size_t n, int32_t percent);

@@ -23,12 +23,11 @@ static void unit_of(const struct sonde_series *s, char ret[static UNIT_MAX])
 	static const struct {
 		const char *word, *unit;
 	} units[] = {
-		{"microseconds", "us"},	  {"_bytes", "bytes"}, {"package_size", "bytes"},
-		{"segments", "segments"}, {"rtt", "us"},       {"exe_time", "ns"},
-		{"duration", "ms"},
+		{"_bytes", "bytes"}, {"package_size", "bytes"}, {"rtt", "us"},
+		{"exe_time", "ns"},  {"duration", "ms"},
 	};
-
-	const char *unit = NULL;
+	bool own = strncmp(s->metric, "sonde_", 6) == 0;
+	const char *unit = own ? sonde_meter_unit(s->metric) : NULL;
 
 	for (size_t i = 0; i < ELEMENTS_OF(units) && !unit; i++) {
 		if (strstr(s->metric, units[i].word))

@@ -68,9 +68,13 @@ static int give(struct walk *w, const char *key, int64_t bucket, int64_t value)
 	return w->fn(w->ctx, v);
 }
 
+/* SkyWalking's metrics are OAP's to the last bit; ours say of a percentile what the topology says of it. */
 static int on_result(void *ctx, const struct sonde_mal_result *r)
 {
-	return give(ctx, r->key ? r->key : "", r->bucket, r->value);
+	struct walk *w = ctx;
+	bool nearest = r->rank != 0 && strncmp(w->value.series->metric, "sonde_", 6) == 0;
+
+	return give(w, r->key ? r->key : "", r->bucket, nearest ? r->nearest : r->value);
 }
 
 static int on_total(void *ctx, const struct sonde_mal_total *t)

@@ -130,6 +130,34 @@ static void percentiles_are_oaps(void **state)
 		     "{p=50}@0=50 {p=75}@0=50 {p=90}@0=100 {p=95}@0=100 {p=99}@0=100 ");
 }
 
+struct nearest {
+	int32_t rank;
+	int64_t nearest, value;
+};
+
+static int take_nearest(void *ctx, const struct sonde_mal_result *r)
+{
+	*(struct nearest *)ctx = (struct nearest){r->rank, r->nearest, r->value};
+	return 0;
+}
+
+/* 90 values, the largest alone: the 99th percentile is the 90th of them; OAP rounds 89.1 down. */
+static void beside_oaps_percentile_stands_the_nearest_rank(void **state)
+{
+	const struct sonde_mal_function f = {
+		SONDE_MAL_SUM, SONDE_MAL_HISTOGRAM_PERCENTILE, {99}, 1};
+	_cleanup_(sonde_mal_accumulator_freep) struct sonde_mal_accumulator *a = NULL;
+	static const int64_t v[][2] = {{10, 89}, {4800, 1}};
+	struct nearest got = {0};
+
+	assert_ok(sonde_mal_accumulator_new(&f, &a));
+	fill_histogram(a, "{}", v, ELEMENTS_OF(v));
+	assert_ok(sonde_mal_accumulator_value(a, 1, take_nearest, &got));
+	assert_int_equal(got.rank, 99);
+	assert_int_equal(got.value, 10);
+	assert_int_equal(got.nearest, 4800);
+}
+
 static void one_rank(int64_t count, int32_t rank, const int64_t (*v)[2], size_t n, const char *want)
 {
 	const struct sonde_mal_function f = {
@@ -304,6 +332,7 @@ int main(void)
 		cmocka_unit_test(a_small_average_is_one_and_not_zero),
 		cmocka_unit_test(labelled_functions_work_by_key),
 		cmocka_unit_test(percentiles_are_oaps),
+		cmocka_unit_test(beside_oaps_percentile_stands_the_nearest_rank),
 		cmocka_unit_test(ranks_round_as_java_floats_do),
 		cmocka_unit_test(the_avg_variant_averages_each_bucket_first),
 		cmocka_unit_test(histograms_know_buckets_and_no_labels),
