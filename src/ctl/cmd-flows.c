@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ctl/fetch.h"
+#include "ctl/units.h"
 #include "ctl/view.h"
 
 static const char *const filters[] = {"process", "peer",  "state", "role",
@@ -64,11 +65,31 @@ static void cell_close(struct sonde_table *t, const json_t *flow)
 		sonde_table_add(t, kind);
 }
 
+static bool is_udp(const json_t *flow)
+{
+	const char *protocol = json_string_value(json_object_get(flow, "protocol"));
+
+	return protocol && strcmp(protocol, "udp") == 0;
+}
+
+/* UDP knows no beginning: it is when its first datagram, or its socket, was seen. */
+static void cell_start(struct sonde_cli *cli, struct sonde_table *t, const json_t *flow)
+{
+	const char *start = json_string_value(json_object_get(flow, "start"));
+	char text[SONDE_UNIT_MAX];
+	int64_t wall_ms;
+
+	if (!is_udp(flow) || !start || sonde_time_parse(start, &wall_ms) < 0)
+		sonde_cell_time(t, cli, flow, "start");
+	else
+		sonde_table_addf(t, "%s *", sonde_time_local(wall_ms, cli->settings->utc, text));
+}
+
 static void add_row(struct sonde_cli *cli, struct sonde_table *t, const json_t *flow)
 {
 	const json_t *rtt = json_object_get(flow, "rtt_us");
 
-	sonde_cell_time(t, cli, flow, "start");
+	cell_start(cli, t, flow);
 	sonde_cell_text(t, flow, "process");
 	sonde_cell_text(t, flow, "role");
 	cell_endpoint(t, json_object_get(flow, "local"));
@@ -76,12 +97,18 @@ static void add_row(struct sonde_cli *cli, struct sonde_table *t, const json_t *
 	cell_peer(t, flow);
 	sonde_cell_bytes(t, flow, "sent_bytes");
 	sonde_cell_bytes(t, flow, "received_bytes");
-	sonde_cell_count(t, flow, "retransmitted_segments");
+	if (is_udp(flow)) /* it has none */
+		sonde_table_add(t, NULL);
+	else
+		sonde_cell_count(t, flow, "retransmitted_segments");
 	sonde_cell_count(t, flow, "drops");
 	sonde_cell_us(t, rtt, "mean");
 	sonde_cell_us(t, rtt, "max");
 	sonde_cell_us(t, flow, "duration_us");
-	sonde_cell_text(t, flow, "state");
+	if (is_udp(flow))
+		sonde_table_add(t, "udp");
+	else
+		sonde_cell_text(t, flow, "state");
 	cell_close(t, flow);
 }
 
@@ -115,19 +142,24 @@ static int print_flows(struct sonde_cli *cli, const json_t *answer)
 	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
 	const json_t *flows = json_object_get(answer, "flows");
 	const char *next = json_string_value(json_object_get(answer, "next"));
+	bool udp = false;
 	int r;
 
 	r = sonde_table_new(columns, &t);
 	if (r < 0)
 		return sonde_cli_broken(cli, r);
-	for (size_t i = 0; i < json_array_size(flows); i++)
+	for (size_t i = 0; i < json_array_size(flows); i++) {
 		add_row(cli, t, json_array_get(flows, i));
+		udp = udp || is_udp(json_array_get(flows, i));
+	}
 	if (sonde_table_rows(t) == 0)
 		sonde_cli_note(cli, "no connection was told%s",
 			       sonde_cli_flag(cli, "cursor") ? " behind that one" : "");
 	r = sonde_view_table(cli, t);
 	if (r != 0)
 		return r;
+	if (udp)
+		sonde_cli_note(cli, "* of UDP, which has no beginning: when it was first counted");
 	note_rest(cli, answer);
 	if (next)
 		sonde_cli_note(cli, "more: --cursor '%.300s'", next);
