@@ -80,6 +80,8 @@ void tasks_usage(const struct sonde_task *t, struct tasks_usage *ret);
 /* tasks-targets.c */
 /* Fills in the targets from the spec. Return: how many live. */
 size_t tasks_resolve(struct sonde_task *t);
+/* Why no target that lives may be profiled: by which rule of the node's policy, or else. */
+void tasks_say_denied(const struct sonde_task *t, char words[static SONDE_TASK_WORDS_MAX]);
 /* Why nothing lives of what tasks_resolve() looked for. */
 void tasks_say_missing(const struct sonde_task *t, char words[static SONDE_TASK_WORDS_MAX]);
 /* Looks for what left and what came. Return: how many live that the probe does not have. */

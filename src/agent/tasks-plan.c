@@ -79,8 +79,7 @@ static void say_none(struct plan *p)
 	for (size_t i = 0; i < p->task->n_targets; i++)
 		denied = denied || p->task->targets[i].state == SONDE_TARGET_DENIED;
 	if (denied)
-		(void)snprintf(p->refused, sizeof(p->refused),
-			       "no target lives here or may be profiled");
+		tasks_say_denied(p->task, p->refused);
 	else
 		tasks_say_missing(p->task, p->refused);
 }

@@ -242,8 +242,7 @@ static void start(struct sonde_task *t)
 	if (!any_in_probe(t)) {
 		t->stopping = true;
 		t->result = SONDE_TASK_REFUSED;
-		(void)snprintf(t->reason, sizeof(t->reason), "no target may be profiled: %s",
-			       t->n_targets ? t->targets[0].reason : "none lives");
+		tasks_say_denied(t, t->reason);
 		leave_probe(t);
 		return;
 	}
@@ -365,7 +364,9 @@ static void on_admitted(void *ctx, int error, const struct sonde_probe_end *end)
 	if (tasks_call_over(t, error) || error == -EPIPE)
 		return;
 	if (error < 0) {
-		fail(t, SONDE_TASK_REFUSED, "%s", words_of(error, end));
+		fail(t, SONDE_TASK_REFUSED, "%s%s",
+		     error == -EPERM || error == -ENOSPC ? "refused by the node's policy: " : "",
+		     words_of(error, end));
 		return;
 	}
 	if (t->flows.wanted && !(end->numbers[0] & SONDE_PROBE_OPTION_FLOWS)) {

@@ -113,6 +113,28 @@ static void add_missing(struct sonde_task *t, const struct sonde_spec_target *wa
 	sonde_target_set(target, SONDE_TARGET_GONE, "no such process on this machine");
 }
 
+/* A refusal by a rule has its name for a reason, which holds no blank. */
+void tasks_say_denied(const struct sonde_task *t, char words[static SONDE_TASK_WORDS_MAX])
+{
+	const struct sonde_task_target *denied = NULL;
+
+	for (size_t i = 0; i < t->n_targets && !denied; i++) {
+		if (t->targets[i].state == SONDE_TARGET_DENIED)
+			denied = &t->targets[i];
+	}
+	if (!denied)
+		(void)snprintf(words, SONDE_TASK_WORDS_MAX,
+			       "no target may be profiled: none lives any more");
+	else if (strchr(denied->reason, ' '))
+		(void)snprintf(words, SONDE_TASK_WORDS_MAX, "no target may be profiled: %.140s",
+			       denied->reason);
+	else
+		(void)snprintf(words, SONDE_TASK_WORDS_MAX,
+			       "no target may be profiled: refused by rule %.64s of the node's "
+			       "policy",
+			       denied->reason);
+}
+
 void tasks_say_missing(const struct sonde_task *t, char words[static SONDE_TASK_WORDS_MAX])
 {
 	const struct sonde_task_target *first = t->n_targets > 0 ? &t->targets[0] : NULL;

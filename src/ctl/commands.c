@@ -32,13 +32,12 @@ const struct sonde_cli_flag sonde_cli_global_flags[] = {
 		{"execution-time", 0, NULL, "time calls too (if the agent can)"},                  \
 		{"no-flows", 0, NULL, "no connections one by one"},                                \
 		{"dry-run", 0, NULL, "say what it would do and cost, create nothing"},             \
-		{"max-peers", 0, "N",                                                              \
-		 "cells of its own at most; 0 = 4096, or the policy's limit"},                     \
+		{"max-peers", 0, "N", "peers counted apart; 0 = 4096, or the policy's limit"},     \
 		{"stop-at-max-peers", 0, NULL, "end it there, add no further peers to `other`"},   \
-		{"max-cpu", 0, "PERCENT", "of one core; beyond it the task ends itself"},          \
-		{"max-memory", 0, "BYTES", "of maps and processes; 64MiB; likewise"},              \
+		{"max-cpu", 0, "PERCENT", "of one core; beyond it the task ends; 0 = no limit"},   \
+		{"max-memory", 0, "BYTES", "of maps and processes, 4MiB and more; likewise"},      \
 	{                                                                                          \
-		"max-events", 0, "N", "runs of programs a second; likewise"                        \
+		"max-events", 0, "N", "BPF programs run a second; likewise"                        \
 	}
 
 #define LOSS_FLAG                                                                                  \
@@ -103,8 +102,8 @@ const struct sonde_cli_command sonde_cli_commands[] = {
 	 SONDE_CLI_OPERANDS_MAX, false, sonde_cli_run},
 	{"targets list", "", "processes that agents report", targets_flags, 0, 0, false,
 	 sonde_cli_targets_list},
-	{"agents list", "", "agents, when they were last heard, what hinders them", NULL, 0, 0, false,
-	 sonde_cli_agents_list},
+	{"agents list", "", "agents, when they were last heard, what hinders them", NULL, 0, 0,
+	 false, sonde_cli_agents_list},
 	{"task create", "TARGET...", "create a task and print its id", create_flags, 0,
 	 SONDE_CLI_OPERANDS_MAX, false, sonde_cli_task_create},
 	{"task list", "", "the newest 200 tasks", NULL, 0, 0, false, sonde_cli_task_list},

@@ -73,6 +73,18 @@ int sonde_view_timeline(struct sonde_cli *cli, const json_t *task)
 	return sonde_view_table(cli, t);
 }
 
+/* Of a denied one the reason is the name of a rule, which holds no blank, or words. */
+static void cell_reason(struct sonde_table *t, const json_t *target)
+{
+	const char *state = json_string_value(json_object_get(target, "state"));
+	const char *reason = json_string_value(json_object_get(target, "reason"));
+
+	if (state && reason && *reason && strcmp(state, "denied") == 0 && !strchr(reason, ' '))
+		sonde_table_addf(t, "refused by rule %.64s of the node's policy", reason);
+	else
+		sonde_cell_text(t, target, "reason");
+}
+
 int sonde_view_targets(struct sonde_cli *cli, const json_t *task)
 {
 	static const struct sonde_column columns[] = {
@@ -99,7 +111,7 @@ int sonde_view_targets(struct sonde_cli *cli, const json_t *task)
 			sonde_table_add(t, NULL);
 		sonde_cell_text(t, row, "state");
 		sonde_cell_time(t, cli, row, "since");
-		sonde_cell_text(t, row, "reason");
+		cell_reason(t, row);
 	}
 	return sonde_view_table(cli, t);
 }

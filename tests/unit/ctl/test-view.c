@@ -292,6 +292,18 @@ static void a_missing_idle_proof_has_its_reason(void **state)
 	assert_string_equal(running, "");
 }
 
+static void a_denied_target_names_the_rule(void **state)
+{
+	json_t *json = json_pack("{s:[{s:i, s:s, s:s}, {s:i, s:s, s:s}]}", "targets", "pid", 7,
+				 "state", "denied", "reason", "no-databases", "pid", 8, "state",
+				 "gone", "reason", "ended");
+	_cleanup_free_ char *text = shown(sonde_view_targets, json, SONDE_CLI_TABLE);
+
+	assert_non_null(strstr(text, "refused by rule no-databases of the node's policy"));
+	assert_non_null(strstr(text, "  ended\n"));
+	json_decref(json);
+}
+
 static void odd_answers_are_dashes(void **state)
 {
 	json_t *json = json_loads("{\"states\":[1,{\"at\":5,\"state\":[]}],\"edges\":[{},7,"
@@ -488,6 +500,7 @@ int main(void)
 		cmocka_unit_test(a_time_line_shows_time_and_words),
 		cmocka_unit_test(an_idle_proof_says_what_was_asked),
 		cmocka_unit_test(a_missing_idle_proof_has_its_reason),
+		cmocka_unit_test(a_denied_target_names_the_rule),
 		cmocka_unit_test(odd_answers_are_dashes),
 		cmocka_unit_test(totals_count_each_edge_once),
 		cmocka_unit_test(sums_of_hostile_numbers_do_not_wrap),
