@@ -2,7 +2,6 @@
 #include "sonde-test.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "agent/sampling.h"
@@ -101,21 +100,20 @@ static void a_list_that_is_none_is_told(void **state)
 static void rules_are_bounded(void **state)
 {
 	_cleanup_(sonde_sampling_done) struct sonde_sampling s = {0};
-	char words[SONDE_SAMPLING_WORDS_MAX], *json = calloc(1, 4096);
+	char words[SONDE_SAMPLING_WORDS_MAX];
+	static char json[4096];
 	size_t at;
 
-	assert_non_null(json);
-	at = (size_t)snprintf(json, 4096, "{\"NetworkSamplings\":[{}");
+	at = (size_t)snprintf(json, sizeof(json), "{\"NetworkSamplings\":[{}");
 	for (int i = 0; i < SONDE_SAMPLING_RULES_MAX + 2; i++)
-		at += (size_t)snprintf(json + at, 4096 - at, ",{\"URIRegex\":\"r%d\"}", i);
-	(void)snprintf(json + at, 4096 - at, "]}");
+		at += (size_t)snprintf(json + at, sizeof(json) - at, ",{\"URIRegex\":\"r%d\"}", i);
+	(void)snprintf(json + at, sizeof(json) - at, "]}");
 	assert_int_equal(parse(json, &s, words), 3);
 	assert_int_equal(s.n, SONDE_SAMPLING_RULES_MAX);
-	(void)snprintf(json, 4096, "{\"NetworkSamplings\":[{\"URIRegex\":\"%0*d\"}]}",
+	(void)snprintf(json, sizeof(json), "{\"NetworkSamplings\":[{\"URIRegex\":\"%0*d\"}]}",
 		       SONDE_SAMPLING_REGEX_MAX, 0);
 	sonde_sampling_done(&s);
 	assert_int_equal(parse(json, &s, words), 1);
-	free(json);
 }
 
 /* The rules of an extension go behind the earlier ones; one for the same URIs replaces it. */
