@@ -452,6 +452,16 @@ static void on_data(void *ctx, struct sonde_http2_stream *stream, const uint8_t 
 		refuse_answer(call, SONDE_GRPC_INTERNAL, "the answer's message cannot be read");
 }
 
+/*
+ * The same status says that there is no such method, of a peer that reads what was sent well enough. Words of our
+ * server ("no such method"), of grpc-java ("Method not found: …") and of grpc-go ("unknown method …", "unknown service …").
+ */
+static bool lacks_method(const struct sonde_grpc_result *result)
+{
+	return strstr(result->message, "method") || strstr(result->message, "Method") ||
+	       strstr(result->message, "unknown service");
+}
+
 /* What an answer tells about the peer. */
 static void learn(struct sonde_grpc_client_call *call)
 {
@@ -470,7 +480,7 @@ static void learn(struct sonde_grpc_client_call *call)
 	}
 	/* What it advertises it does not read, or somebody on the way does not. */
 	if (call->result.status == SONDE_GRPC_UNIMPLEMENTED &&
-	    call->result.encoding != SONDE_ENCODING_IDENTITY) {
+	    call->result.encoding != SONDE_ENCODING_IDENTITY && !lacks_method(&call->result)) {
 		call->conn->encoding_refused = true;
 		c->encoding = SONDE_ENCODING_IDENTITY;
 	}
