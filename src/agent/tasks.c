@@ -13,7 +13,7 @@
 #include "base/log.h"
 
 /* A report's memory of a thousand peers, in buffers of up to SONDE_BATCH_COLLECTION_MAX, is kept for the next one. */
-#define KEPT_BYTES (16 << 20)
+#define KEPT_BYTES (12 << 20)
 #define KEPT_BUFFER_BYTES (4 << 20)
 #define MALLOC_DEFAULT_BYTES (128 << 10)
 
