@@ -17,6 +17,7 @@
 #define CALLS_MAX 512
 #define SMALL_BYTES 64 /* below it no encoding gains */
 #define DEADLINE_ACCURACY_US 1000
+#define PEERS_CLOCK_NS (10 * SONDE_NS_PER_MS) /* grpc-timeout is rounded, and clocks are not one */
 #define SILENT_CALLS_MAX 2
 
 static void free_call(struct sonde_grpc_client_call *call)
@@ -527,6 +528,13 @@ static enum sonde_grpc_cause cause_of_loss(const struct sonde_grpc_client_conn *
 	return conn->leaving ? SONDE_GRPC_CAUSE_GOAWAY : SONDE_GRPC_CAUSE_LOST;
 }
 
+/* Who got the deadline holds it too, and resets with CANCEL then: its clock may have been first. */
+static bool is_peers_deadline(const struct sonde_grpc_client_call *call, uint32_t error)
+{
+	return error == NGHTTP2_CANCEL && call->deadline_ns > 0 &&
+	       sonde_mono_ns() + PEERS_CLOCK_NS >= call->deadline_ns;
+}
+
 static void on_close(void *ctx, struct sonde_http2_stream *stream, uint32_t error)
 {
 	struct sonde_grpc_client_call *call = sonde_http2_stream_data(stream);
@@ -539,6 +547,12 @@ static void on_close(void *ctx, struct sonde_http2_stream *stream, uint32_t erro
 		call->result.cause = cause_of_loss(call->conn);
 		sonde_grpc_client_call_finish(call, SONDE_GRPC_UNAVAILABLE,
 					      "the connection was lost");
+		return;
+	}
+	if (is_peers_deadline(call, error)) {
+		call->result.cause = SONDE_GRPC_CAUSE_DEADLINE;
+		sonde_grpc_client_call_finish(call, SONDE_GRPC_DEADLINE_EXCEEDED,
+					      "no answer in time");
 		return;
 	}
 	call->result.not_processed = error == NGHTTP2_REFUSED_STREAM;

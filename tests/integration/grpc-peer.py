@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import unittest
 
 try:
@@ -504,6 +505,13 @@ class ClientTest(unittest.TestCase):
         self.assertEqual((result["status"], result["not_processed"]), ("UNAVAILABLE", True))
         result = self.call(self.at_end(cancel))[0]
         self.assertEqual((result["status"], result["not_processed"]), ("CANCELLED", False))
+
+    def test_a_peer_whose_clock_is_first_at_the_deadline_is_a_deadline(self):
+        def late(conn, stream):
+            time.sleep(0.298)  # whichever end is first
+            conn.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
+        result = self.call(self.at_end(late), deadline_ms=300)[0]
+        self.assertEqual((result["status"], result["not_processed"]), ("DEADLINE_EXCEEDED", False))
 
     def test_goaway_says_what_was_not_processed(self):
         def before(conn, stream):
