@@ -189,8 +189,8 @@ void agent_rig_talk(struct rig *r, unsigned n)
 void agent_rig_start_agent(struct rig *r, const char *extra)
 {
 	static const char both[] =
-		"    - { command: '(echo|fork)-server$', service: echo, instance: one, process_name: server }\n"
-		"    - { command: 'echo-client [0-9]+$', service: echo, instance: one, process_name: client }\n";
+		"    - { command: '^/proc/self/exe (echo|fork)-server$', service: echo, instance: one, process_name: server }\n"
+		"    - { command: '^/proc/self/exe echo-client [0-9]+$', service: echo, instance: one, process_name: client }\n";
 	char path[128], state[128], probe[512];
 	const char *agent = getenv("SONDE_AGENT");
 	FILE *f;

@@ -210,10 +210,11 @@ static void a_process_is_reported_with_all_that_an_oap_reads(void **state)
 	const struct double_process *p;
 	char text[64];
 
-	begin_with(r,
-		   "    - { command: 'echo-server$', service: echo, process_name: server, labels: "
-		   "[blue, eu] }\n",
-		   "");
+	begin_with(
+		r,
+		"    - { command: '^/proc/self/exe echo-server$', service: echo, process_name: server, labels: "
+		"[blue, eu] }\n",
+		"");
 	wait_alive(r, r->server); /* behind the answer, not a heartbeat later */
 	p = agent_double_process(&r->backend, (uint32_t)r->server);
 	assert_string_equal(p->labels, "blue,eu");
@@ -253,10 +254,11 @@ static void a_layer_that_no_oap_knows_takes_nobody_else_down(void **state)
 	unsigned before;
 
 	r->backend.no_layer = "NO_SUCH";
-	begin_with(r,
-		   "    - { command: 'echo-client', service: echo, process_name: client, layer: "
-		   "NO_SUCH }\n",
-		   "    - { command: 'echo-server$', service: echo, process_name: server }\n");
+	begin_with(
+		r,
+		"    - { command: 'echo-client', service: echo, process_name: client, layer: "
+		"NO_SUCH }\n",
+		"    - { command: '^/proc/self/exe echo-server$', service: echo, process_name: server }\n");
 	wait_line(r, "does not keep the processes of layer NO_SUCH alive");
 	wait_alive(r, r->server);
 	before = r->backend.keep_alives;
@@ -272,7 +274,7 @@ static void a_long_name_is_cut_and_said(void **state)
 	char rules[300];
 
 	(void)snprintf(rules, sizeof(rules),
-		       "    - { command: 'echo-server$', service: s%0100d }\n", 7);
+		       "    - { command: '^/proc/self/exe echo-server$', service: s%0100d }\n", 7);
 	begin_with(r, rules, "");
 	wait_line(r, "a name is longer than the 70 characters that SkyWalking keeps");
 	wait_alive(r, r->server);
@@ -297,10 +299,14 @@ static void two_agents_each_do_their_part_of_a_task(void **state)
 {
 	struct rig *r = *state, second;
 
-	begin_with(r, "    - { command: 'echo-server$', service: echo, instance: one }\n", "");
+	begin_with(
+		r,
+		"    - { command: '^/proc/self/exe echo-server$', service: echo, instance: one }\n",
+		"");
 	wait_alive(r, r->server);
 	second = *r;
-	second.rules = "    - { command: 'echo-client [0-9]+$', service: echo, instance: two }\n";
+	second.rules =
+		"    - { command: '^/proc/self/exe echo-client [0-9]+$', service: echo, instance: two }\n";
 	(void)snprintf(second.dir, sizeof(second.dir), "%.40s/second", r->dir);
 	assert_int_equal(mkdir(second.dir, 0700), 0);
 	(void)snprintf(second.log, sizeof(second.log), "%.40s/agent.log", second.dir);
