@@ -310,7 +310,9 @@ static void print_verdict(const struct doctor *d, bool ok)
 /* Down, as sonde has it. */
 static double in_mib(uint64_t bytes)
 {
-	return (double)(bytes * 10 / MIB) / 10;
+	uint64_t tenths = bytes * 10 / MIB;
+
+	return (double)tenths / 10;
 }
 
 static void print_plan(const struct doctor *d, bool ok)

@@ -24,7 +24,7 @@ from server_rig import (Agent, Server, collection, decode, entity, field, histog
                         message, single, task_report)
 
 PROGRAM, RULES = sys.argv[1:3]
-OK, INVALID, NOT_FOUND, DENIED, EXHAUSTED, UNIMPLEMENTED = 0, 3, 5, 7, 8, 12
+OK, INVALID, NOT_FOUND, EXHAUSTED, PRECONDITION, UNIMPLEMENTED = 0, 3, 5, 8, 9, 12
 REPORT = "/sonde.v1.TaskReportService/report"
 BATCH = "/skywalking.v3.MeterReportService/collectBatch"
 
@@ -588,7 +588,7 @@ class Hostile(WithServer):
                 (agent.call(REPORT, b"\xff\xff"), INVALID),
                 (agent.call(REPORT, task_report("", task, 1)), INVALID),
                 (agent.call(REPORT, task_report(agent.name, "nope", 1)), NOT_FOUND),
-                (agent.call(REPORT, task_report("stranger", task, 1)), DENIED),
+                (agent.call(REPORT, task_report("stranger", task, 1)), PRECONDITION),
                 (agent.call(REPORT, task_report(agent.name, task, 0)), INVALID),
                 (agent.call(REPORT, task_report(agent.name, task, 1, f9=[b""] * 5000)), INVALID),
                 (agent.call(REPORT), INVALID),
