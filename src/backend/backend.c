@@ -118,6 +118,7 @@ static int load_state(struct sonde_backend *b)
 		.max_duration_ms = (int64_t)b->config.max_task_duration_ms,
 		.grace_ms = (int64_t)b->config.grace_ms,
 		.silent_ms = SILENT_MS,
+		.since_ms = sonde_wall_ms(),
 		.retention_ms = (int64_t)b->config.retention_ms,
 		.max_running = (unsigned)b->config.max_running_tasks,
 		.on_end = on_task_end,

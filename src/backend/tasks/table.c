@@ -379,6 +379,7 @@ void sonde_task_table_tick(struct sonde_task_table *tt, int64_t now_ms)
 		.now_ms = now_ms,
 		.grace_ms = tt->config.grace_ms,
 		.silent_ms = tt->config.silent_ms,
+		.since_ms = tt->config.since_ms,
 		.agent_seen_ms = agent_seen_ms,
 		.agent_left = agent_left,
 		.ctx = tt,

@@ -21,12 +21,12 @@
 struct sonde_task_table;
 
 struct sonde_task_table_config {
-	struct sonde_store *store;	 /* borrowed */
-	struct sonde_registry *registry; /* borrowed */
-	int64_t max_duration_ms;	 /* extensions included */
-	int64_t grace_ms, silent_ms;	 /* see struct sonde_task_clock */
-	int64_t retention_ms;		 /* of ended tasks */
-	unsigned max_running;		 /* tasks that have not ended */
+	struct sonde_store *store;	       /* borrowed */
+	struct sonde_registry *registry;       /* borrowed */
+	int64_t max_duration_ms;	       /* extensions included */
+	int64_t grace_ms, silent_ms, since_ms; /* see struct sonde_task_clock */
+	int64_t retention_ms;		       /* of ended tasks */
+	unsigned max_running;		       /* tasks that have not ended */
 	/* A task has ended, or is about to be forgotten (@forget). May be NULL. */
 	void (*on_end)(void *ctx, struct sonde_task *t, bool forget);
 	/* Tell an agent: stop (@end_ms 0) or a new end. May be NULL. */

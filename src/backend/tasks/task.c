@@ -244,7 +244,7 @@ static int tick_agent(struct sonde_task *t, struct sonde_task_agent *a,
 	bool over = clock->now_ms > sonde_task_agent_end_ms(t, a) + clock->grace_ms;
 	bool answered = a->last_report_ms > 0;
 	char words[SONDE_TASK_WORDS_MAX];
-	int64_t seen;
+	int64_t seen, reported;
 
 	if (sonde_task_state_final(a->state))
 		return 0;
@@ -273,10 +273,11 @@ static int tick_agent(struct sonde_task *t, struct sonde_task_agent *a,
 	}
 	if (!answered)
 		return 0;
-	seen = seen > a->last_report_ms ? seen : a->last_report_ms;
+	reported = a->last_report_ms > clock->since_ms ? a->last_report_ms : clock->since_ms;
+	seen = seen > reported ? seen : reported;
 	if (!over && clock->now_ms - seen <= clock->silent_ms)
 		return 0;
-	if (over && clock->now_ms - a->last_report_ms <= clock->grace_ms)
+	if (over && clock->now_ms - reported <= clock->grace_ms)
 		return 0; /* late, but still talking */
 	(void)snprintf(words, sizeof(words),
 		       "agent %.64s vanished: no report for %lld s; what came before is kept",

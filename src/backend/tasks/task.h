@@ -102,6 +102,7 @@ struct sonde_task_clock {
 	void *ctx;
 	/* Its watch ended, and nothing came since. May be NULL. */
 	bool (*agent_left)(void *ctx, const char *agent_id);
+	int64_t since_ms; /* the server takes calls: silence before it was the server's own */
 };
 
 /* The server's own timers. Return: 1 if anything moved, 0. */

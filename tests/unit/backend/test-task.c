@@ -190,6 +190,25 @@ static void an_agent_that_is_seen_has_not_vanished(void **state)
 	assert_int_equal(sonde_task_tick(t, &clock), 0);
 }
 
+static void silence_before_the_server_was_there_is_its_own(void **state)
+{
+	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
+	struct sonde_task_agent *a = add(t, "a");
+	struct sonde_task_clock clock = {.now_ms = T0 + 301000,
+					 .grace_ms = 30000,
+					 .silent_ms = 60000,
+					 .agent_seen_ms = never_seen,
+					 .since_ms = T0 + 300000};
+
+	t->spec->duration_ms = 600000;
+	move(t, a, SONDE_TASK_RUNNING, T0);
+	a->last_report_ms = T0 + 1000;
+	assert_int_equal(sonde_task_tick(t, &clock), 0);
+	clock.now_ms = T0 + 360001;
+	assert_int_equal(sonde_task_tick(t, &clock), 1);
+	assert_non_null(strstr(t->reason, "vanished"));
+}
+
 static void the_end_counts_from_the_agents_own_start(void **state)
 {
 	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
@@ -311,6 +330,7 @@ int main(void)
 		cmocka_unit_test(fails_soon_when_the_agent_left_before_it_answered),
 		cmocka_unit_test(fails_when_the_agent_vanishes_and_takes_its_word_when_it_returns),
 		cmocka_unit_test(an_agent_that_is_seen_has_not_vanished),
+		cmocka_unit_test(silence_before_the_server_was_there_is_its_own),
 		cmocka_unit_test(the_end_counts_from_the_agents_own_start),
 		cmocka_unit_test(a_stop_ends_only_those_who_never_had_it),
 		cmocka_unit_test(a_stop_ends_who_took_the_task_and_never_answered),
