@@ -160,6 +160,16 @@ class Client:
         while not self.closed:
             self.step()
 
+    def hang_up(self):
+        """Until the server has ended the connection too: it counts its errors then."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+            while self.sock.recv(65536):
+                pass
+        except OSError:
+            pass  # it was first
+        self.close()
+
     def close(self):
         self.sock.close()
 
@@ -177,7 +187,7 @@ class ServerTest(unittest.TestCase):
         self.assertEqual(answer.status, 0)
         self.assertEqual(answer.messages, [b"still there"])
         fresh.close()
-        self.client.close()
+        self.client.hang_up()
         code, stats = self.server.stop()
         self.assertEqual(code, 0)
         return stats
