@@ -279,8 +279,13 @@ static int attach_program(struct sonde_object *o, uint32_t program)
 void sonde_object_try(struct sonde_object *o)
 {
 	/* Which program was refused, and why, the plan knows. */
-	if (!sonde_plan_is_tried(&o->plan) && load(o) == 0)
-		note_loaded(o);
+	if (sonde_plan_is_tried(&o->plan) || load(o) < 0)
+		return;
+	/* Older kernels tell an object's id to those alone who may load one. */
+	if (sonde_object_raise(o) < 0)
+		return;
+	note_loaded(o);
+	sonde_object_drop(o);
 }
 
 static int attach_all(struct sonde_object *o, const uint32_t *order, size_t n)

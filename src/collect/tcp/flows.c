@@ -123,7 +123,7 @@ static int collect_just_ended(struct tcp_state *s, uint64_t **ret, size_t *ret_n
 		const struct sonde_flow *flow = ended_at(s, turn);
 
 		if (!flow) {
-			s->ended_until = turn; /* from here on they are open to this snapshot */
+			s->ended_until = turn; /* not written yet: the next snapshot tells it */
 			break;
 		}
 		ids[n++] = flow->id;

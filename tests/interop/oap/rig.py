@@ -102,17 +102,22 @@ class Agent:
                 self.process.wait()
         self.process = None
 
-    def log(self):
-        return (self.dir / "log").read_text(encoding="utf-8", errors="replace")
+    def said(self):
+        """How much it has logged so far: bytes."""
+        return (self.dir / "log").stat().st_size
+
+    def log(self, since=0):
+        """What it logged behind so many bytes."""
+        return (self.dir / "log").read_bytes()[since:].decode("utf-8", "replace")
 
     def wait_log(self, *texts, since=None, seconds=TASK_S):
-        """Until a line has all of them; the line. Of this start, or behind the first `since` characters."""
+        """Until a line has all of them; the line. Of this start, or behind the first `since` bytes."""
         since = self.since if since is None else since
 
         def line():
             if self.process and self.process.poll() is not None:
                 raise RuntimeError(f"the agent ended: {self.log()[-1500:]}")
-            return next((one for one in self.log()[since:].splitlines() if all(t in one for t in texts)), None)
+            return next((one for one in self.log(since).splitlines() if all(t in one for t in texts)), None)
         try:
             return stack.wait_for(f"{texts} in the agent's log", seconds, line)
         except RuntimeError as error:
