@@ -22,13 +22,14 @@ static struct sonde_agent_rule filled(struct sonde_agent_rule r)
 #define RULE(...) filled((struct sonde_agent_rule){__VA_ARGS__})
 
 static bool apply(const struct sonde_agent_rule *rules, size_t n, const struct sonde_rules_facts *f,
-		  struct sonde_process *p)
+		  struct sonde_process **p)
 {
 	_cleanup_(sonde_rules_freep) struct sonde_rules *r = NULL;
 
 	assert_ok(sonde_rules_new(rules, n, "box", &r));
-	*p = (struct sonde_process){0};
-	return sonde_rules_apply(r, f, p);
+	(void)sonde_process_unref(TAKE_PTR(*p));
+	assert_ok(sonde_process_new(f->pid, 1, p));
+	return sonde_rules_apply(r, f, *p);
 }
 
 static void the_first_match_wins(void **state)
@@ -38,13 +39,13 @@ static void the_first_match_wins(void **state)
 						 RULE(.executable = any, .service = second)};
 	struct sonde_rules_facts f = {
 		.pid = 7, .executable = "/opt/a/b", .comm = "b", .command = ""};
-	struct sonde_process p;
+	_cleanup_(sonde_process_unrefp) struct sonde_process *p = NULL;
 
 	assert_true(apply(rules, 2, &f, &p));
-	assert_string_equal(p.service, "first");
+	assert_string_equal(p->service, "first");
 	f.executable = "/usr/bin/b";
 	assert_true(apply(rules, 2, &f, &p));
-	assert_string_equal(p.service, "second");
+	assert_string_equal(p->service, "second");
 	assert_false(apply(rules, 1, &f, &p));
 }
 
@@ -58,7 +59,7 @@ static void all_conditions_of_a_rule_must_hold(void **state)
 				      .command = "java -jar /x/orders.jar",
 				      .ports = ports,
 				      .n_ports = 2};
-	struct sonde_process p;
+	_cleanup_(sonde_process_unrefp) struct sonde_process *p = NULL;
 
 	assert_true(apply(&rule, 1, &f, &p));
 	f.n_ports = 1;
@@ -80,13 +81,13 @@ static void templates_are_filled_in(void **state)
 				      .command = "a",
 				      .ports = &port,
 				      .n_ports = 1};
-	struct sonde_process p;
+	_cleanup_(sonde_process_unrefp) struct sonde_process *p = NULL;
 
 	assert_true(apply(&rule, 1, &f, &p));
-	assert_string_equal(p.service, "nginx-8080@box:9");
+	assert_string_equal(p->service, "nginx-8080@box:9");
 	f.executable = ""; /* the path is not known */
 	assert_true(apply(&rule, 1, &f, &p));
-	assert_string_equal(p.service, "x-8080@box:9");
+	assert_string_equal(p->service, "x-8080@box:9");
 }
 
 static void a_bad_rule_is_named(void **state)
