@@ -231,12 +231,13 @@ static int open_server(struct sonde_cli *cli)
 	int r;
 
 	r = sonde_rest_new(&o, &cli->rest);
-	if (r == -EINVAL)
+	if (r == -EINVAL) {
 		return sonde_cli_fail(
 			cli, SONDE_CLI_USAGE,
 			"server '%s': expected http://HOST:PORT or https://HOST:PORT, "
 			"with a port from 1 to 65535",
 			cli->settings->server);
+	}
 	return r < 0 ? sonde_cli_broken(cli, r) : 0;
 }
 
