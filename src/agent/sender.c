@@ -17,6 +17,7 @@
 #define CONNECTED_MAX_NS SONDE_NS_PER_S
 #define SAY_AGAIN_NS (60 * SONDE_NS_PER_S)
 #define SLOW_PART 10 /* of the deadline */
+#define SAY_LOST_MAX 8 /* reports by name in a minute */
 
 struct said {
 	uint64_t count;
@@ -34,6 +35,8 @@ struct sonde_sender {
 	bool failing; /* since the last report that arrived */
 	uint64_t longest_answer_ms;
 	uint64_t told_dropped; /* of the spool, in the log */
+	uint64_t lost_since_ns;
+	unsigned lost_said; /* since then */
 };
 
 /* At once where it is new, else once a minute with how often. */
@@ -146,13 +149,37 @@ static enum sonde_delivery_backend backend(void *ctx)
 							 : SONDE_DELIVERY_UNHEARD;
 }
 
+/* A few by name, and how many they are: a backend or a spool that is full makes thousands. */
+static void say_lost(struct sonde_sender *s, const struct sonde_report *report, const char *word)
+{
+	const uint64_t now_ns = sonde_mono_ns();
+	struct sonde_delivery_stats stats;
+
+	if (now_ns - s->lost_since_ns >= SAY_AGAIN_NS) {
+		s->lost_since_ns = now_ns;
+		s->lost_said = 0;
+	}
+	if (s->lost_said++ >= SAY_LOST_MAX)
+		return;
+	sonde_delivery_stats(s->delivery, &stats);
+	(void)sonde_log_warn(0, "report %s %s (dropped=%" PRIu64 " unknown=%" PRIu64 ")%s",
+			     report->id, word, stats.dropped, stats.unknown,
+			     s->lost_said < SAY_LOST_MAX ? "" : "; no more by name for a minute");
+}
+
 static void outcome(void *ctx, const struct sonde_report *report,
 		    enum sonde_delivery_outcome outcome)
 {
-	const struct sonde_sender *s = ctx;
+	static const char *const words[] = {
+		[SONDE_DELIVERY_DONE] = "delivered",
+		[SONDE_DELIVERY_DROPPED] = "dropped",
+		[SONDE_DELIVERY_UNKNOWN] = "may not have arrived",
+	};
+	struct sonde_sender *s = ctx;
 
-	if (outcome == SONDE_DELIVERY_DONE)
-		sonde_log_debug("report %s delivered", report->id);
+	sonde_log_debug("report %s %s", report->id, words[outcome]);
+	if (outcome != SONDE_DELIVERY_DONE)
+		say_lost(s, report, words[outcome]);
 	s->config.on_outcome(s->config.ctx, report, outcome);
 }
 
@@ -199,7 +226,7 @@ static void spool_state(void *ctx, int error)
 			     s->spool_dir, hint);
 }
 
-/* Its task is told by on_outcome(), line by line it would be a flood. */
+/* Which they are is told by outcome(). */
 static void on_drop(void *ctx, const struct sonde_spool_meta *meta, enum sonde_spool_drop why)
 {
 	struct sonde_sender *s = ctx;

@@ -27,7 +27,6 @@ struct sonde_tasks {
 	size_t finished_at;
 	unsigned plans;
 	bool draining;
-	bool freeing;
 	char probe_gone[SONDE_PROBE_TEXT_MAX]; /* "" while it is there */
 };
 

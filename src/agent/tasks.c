@@ -46,7 +46,6 @@ struct sonde_tasks *sonde_tasks_free(struct sonde_tasks *t)
 {
 	if (!t)
 		return NULL;
-	t->freeing = true;
 	for (size_t i = 0; i < ELEMENTS_OF(t->slots); i++)
 		(void)sonde_task_free(t->slots[i]);
 	sonde_view_done(&t->together);
@@ -491,10 +490,6 @@ void sonde_tasks_outcome(struct sonde_tasks *tasks, const struct sonde_report *r
 		if (t && (all || strcmp(t->spec.id, report->task) == 0))
 			count_outcome(t, report, outcome, late_ms);
 	}
-	if (outcome != SONDE_DELIVERY_DONE && !tasks->freeing)
-		(void)sonde_log_warn(0, "report %s %s", report->id,
-				     outcome == SONDE_DELIVERY_DROPPED ? "dropped"
-								       : "may not have arrived");
 }
 
 /* Behind the end report: the task's memory goes, and with the last task what all shared. */
