@@ -16,7 +16,7 @@
 #define RETRY_MAX_NS (15 * SONDE_NS_PER_S)
 #define CONNECTED_MAX_NS SONDE_NS_PER_S
 #define SAY_AGAIN_NS (60 * SONDE_NS_PER_S)
-#define SLOW_PART 10 /* of the deadline */
+#define SLOW_PART 10   /* of the deadline */
 #define SAY_LOST_MAX 8 /* reports by name in a minute */
 
 struct said {

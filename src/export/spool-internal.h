@@ -30,6 +30,8 @@ struct sonde_spool {
 	uint64_t head_bytes; /* of the record at the cursor; 0: not read yet */
 	bool held;	     /* … is the caller's */
 	bool detached;	     /* it is, and its segment is gone */
+	int read_error;	     /* the last one that was told; 0 after a read that succeeded */
+	unsigned io_errors;  /* in a row, at the cursor */
 	struct sonde_spool_stats stats;
 };
 
@@ -37,5 +39,7 @@ void sonde_spool_tell(const struct sonde_spool *s, const char *fmt, ...) _printf
 int sonde_spool_write_cursor(struct sonde_spool *s);
 /* The cursor at the beginning of the oldest segment, or of the one that will be made. */
 void sonde_spool_rewind(struct sonde_spool *s);
+/* No time will mend it: damaged, cut, gone, or none of this agent's. Any other error may pass, and costs no report. */
+bool sonde_spool_is_damage(int error);
 /* Takes the oldest segment out of the list and off the disk. What it still holds is the caller's to tell first. */
 void sonde_spool_remove_first(struct sonde_spool *s);

@@ -67,9 +67,9 @@ static int list_segments(struct sonde_spool *s)
 	return 0;
 }
 
-/* From @at to the first record that is not whole; that is where the segment ends for us. */
-static void walk(struct sonde_spool *s, int fd, struct sonde_segment *seg, uint64_t at,
-		 uint64_t bytes)
+/* From @at to the first record that is not whole; that is where the segment ends for us. Return: 0, -errno. */
+static int walk(struct sonde_spool *s, int fd, struct sonde_segment *seg, uint64_t at,
+		uint64_t bytes)
 {
 	uint8_t data[SONDE_SPOOL_HEAD_AND_META_MAX];
 	struct sonde_spool_head head;
@@ -78,9 +78,14 @@ static void walk(struct sonde_spool *s, int fd, struct sonde_segment *seg, uint6
 	while (at < bytes) {
 		const uint64_t left = bytes - at;
 		const size_t n = left < sizeof(data) ? (size_t)left : sizeof(data);
+		int r;
 
-		if (n < SONDE_SPOOL_HEAD_BYTES || sonde_pread_all(fd, data, n, at) < 0 ||
-		    sonde_spool_record_head(data, &head) < 0 || head.bytes > left ||
+		if (n < SONDE_SPOOL_HEAD_BYTES)
+			break;
+		r = sonde_pread_all(fd, data, n, at);
+		if (r < 0 && !sonde_spool_is_damage(r))
+			return r;
+		if (r < 0 || sonde_spool_record_head(data, &head) < 0 || head.bytes > left ||
 		    sonde_spool_record_meta(data, n, &meta) < 0)
 			break;
 		at += head.bytes;
@@ -88,21 +93,28 @@ static void walk(struct sonde_spool *s, int fd, struct sonde_segment *seg, uint6
 	}
 	seg->bytes = at;
 	if (at >= bytes)
-		return;
+		return 0;
 	s->stats.damaged++;
 	sonde_spool_tell(s,
 			 "%016" PRIx64 ".seg in '%s' ends in %" PRIu64
 			 " bytes that are no whole record, as a crash leaves them: ignoring them",
 			 seg->number, s->dir, bytes - at);
+	return 0;
 }
 
-/* Of a segment that cannot be read nothing is counted: it stays on disk, and out of the list. */
-static bool look_at(struct sonde_spool *s, struct sonde_segment *seg)
+/*
+ * Of a segment that is not this agent's nothing is counted: it stays on disk, and out of the list. Return: 0, -errno
+ * (it may pass: without what cannot be read now the order would be lost).
+ */
+static int look_at(struct sonde_spool *s, struct sonde_segment *seg, bool *ret_keep)
 {
 	_cleanup_close_ int fd = -1;
 	uint64_t bytes, at = SONDE_SEGMENT_HEAD_BYTES;
+	int r;
 
 	fd = sonde_segment_open(s->dir_fd, seg->number, &bytes);
+	if (fd < 0 && !sonde_spool_is_damage(fd))
+		return fd;
 	if (fd < 0) {
 		s->stats.damaged++;
 		sonde_spool_tell(
@@ -110,25 +122,35 @@ static bool look_at(struct sonde_spool *s, struct sonde_segment *seg)
 			"%016" PRIx64
 			".seg in '%s' is no segment of this agent's (%s), leaving it alone",
 			seg->number, s->dir, strerror(-fd));
-		return false;
+		*ret_keep = false;
+		return 0;
 	}
 	if (seg->number == s->cursor.segment && s->cursor.offset > at)
 		at = s->cursor.offset < bytes ? s->cursor.offset : bytes;
-	walk(s, fd, seg, at, bytes);
+	r = walk(s, fd, seg, at, bytes);
+	if (r < 0)
+		return r;
 	s->stats.bytes += seg->bytes;
 	s->stats.records += seg->records;
-	return true;
+	*ret_keep = true;
+	return 0;
 }
 
-static void look_at_all(struct sonde_spool *s)
+static int look_at_all(struct sonde_spool *s)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < s->n; i++) {
-		if (look_at(s, &s->segments[i]))
+		bool keep = false;
+		int r = look_at(s, &s->segments[i], &keep);
+
+		if (r < 0)
+			return r;
+		if (keep)
 			s->segments[kept++] = s->segments[i];
 	}
 	s->n = kept;
+	return 0;
 }
 
 /* What the cursor has passed is done, if it could not be removed then. */
@@ -137,9 +159,15 @@ static void remove_done(struct sonde_spool *s, bool found)
 	size_t done = 0;
 
 	while (found && done < s->n && s->segments[done].number < s->cursor.segment) {
+		const uint64_t number = s->segments[done++].number;
 		char name[SONDE_SEGMENT_NAME_MAX];
+		uint64_t bytes;
+		int fd = sonde_segment_open(s->dir_fd, number, &bytes);
 
-		sonde_segment_name(s->segments[done++].number, name);
+		if (fd < 0) /* none of ours, or it cannot be told now */
+			continue;
+		(void)close(fd);
+		sonde_segment_name(number, name);
 		(void)unlinkat(s->dir_fd, name, 0);
 	}
 	if (done == 0)
@@ -163,7 +191,9 @@ static int load(struct sonde_spool *s)
 	if (s->next_number <= s->cursor.segment)
 		s->next_number = s->cursor.segment + 1;
 	remove_done(s, found);
-	look_at_all(s);
+	r = look_at_all(s);
+	if (r < 0)
+		return r;
 	if (s->n > 0 && !found) {
 		s->doubtful = s->segments[0].number;
 		sonde_spool_tell(

@@ -11,6 +11,8 @@
 
 #include "export/spool-internal.h"
 
+#define IO_ERRORS_MAX 20 /* some minutes of the delivery's retries */
+
 void sonde_spool_tell(const struct sonde_spool *s, const char *fmt, ...)
 {
 	char words[SONDE_SPOOL_WORDS_MAX];
@@ -60,10 +62,16 @@ static int end_writing(struct sonde_spool *s)
 	return r;
 }
 
-void sonde_spool_remove_first(struct sonde_spool *s)
+bool sonde_spool_is_damage(int error)
 {
-	struct sonde_segment *first = &s->segments[0];
-	char name[SONDE_SEGMENT_NAME_MAX];
+	return error == -EBADMSG || error == -ENODATA || error == -EPERM || error == -ENOENT ||
+	       error == -ELOOP || error == -ENXIO;
+}
+
+/* Out of the list; it stays on disk. */
+static void leave_first(struct sonde_spool *s)
+{
+	const struct sonde_segment *first = &s->segments[0];
 
 	assert(s->n > 0);
 
@@ -71,16 +79,25 @@ void sonde_spool_remove_first(struct sonde_spool *s)
 		(void)close(TAKE_FD(s->write_fd));
 	if (s->read_fd >= 0)
 		(void)close(TAKE_FD(s->read_fd));
-	sonde_segment_name(first->number, name);
-	if (unlinkat(s->dir_fd, name, 0) < 0 && errno != ENOENT)
-		sonde_spool_tell(
-			s, "cannot remove '%s/%s' (%s): remove it by hand while the agent is down",
-			s->dir, name, strerror(errno));
 	s->stats.bytes -= first->bytes;
 	s->stats.records -= first->records;
 	s->n--;
 	memmove(&s->segments[0], &s->segments[1], s->n * sizeof(s->segments[0]));
 	sonde_spool_rewind(s);
+}
+
+void sonde_spool_remove_first(struct sonde_spool *s)
+{
+	char name[SONDE_SEGMENT_NAME_MAX];
+
+	assert(s->n > 0);
+
+	sonde_segment_name(s->segments[0].number, name);
+	if (unlinkat(s->dir_fd, name, 0) < 0 && errno != ENOENT)
+		sonde_spool_tell(
+			s, "cannot remove '%s/%s' (%s): remove it by hand while the agent is down",
+			s->dir, name, strerror(errno));
+	leave_first(s);
 }
 
 static void damaged_tail(struct sonde_spool *s, uint64_t at)
@@ -97,11 +114,27 @@ static void damaged_tail(struct sonde_spool *s, uint64_t at)
 	s->cursor.offset = first->bytes;
 }
 
-/* Return: 0 with the oldest segment open for reading, -ENOENT (there is nothing to read). */
+/* What reading came to: said at its first time, and a sector that stays unreadable is damage in the end. */
+static int note_read(struct sonde_spool *s, int error)
+{
+	if (error == -EIO && ++s->io_errors >= IO_ERRORS_MAX)
+		error = -EBADMSG;
+	if (error == 0 || sonde_spool_is_damage(error)) {
+		s->read_error = 0;
+		s->io_errors = 0;
+	} else if (error != s->read_error) {
+		s->read_error = error;
+		sonde_spool_tell(s, "%016" PRIx64 ".seg in '%s' cannot be read now (%s): it waits",
+				 s->segments[0].number, s->dir, strerror(-error));
+	}
+	return error;
+}
+
+/* Return: 0 with the oldest segment open for reading, -ENOENT (there is nothing to read), -errno (it may pass). */
 static int open_first(struct sonde_spool *s)
 {
 	uint64_t bytes;
-	int fd;
+	int r;
 
 	while (s->n > 0) {
 		if (s->cursor.offset >= s->segments[0].bytes) {
@@ -110,20 +143,28 @@ static int open_first(struct sonde_spool *s)
 		}
 		if (s->read_fd >= 0)
 			return 0;
-		fd = sonde_segment_open(s->dir_fd, s->segments[0].number, &bytes);
-		if (fd >= 0) {
-			s->read_fd = fd;
+		r = sonde_segment_open(s->dir_fd, s->segments[0].number, &bytes);
+		if (r >= 0) {
+			s->read_fd = r;
 			return 0;
 		}
-		sonde_spool_tell(s, "%016" PRIx64 ".seg in '%s' cannot be opened (%s)",
-				 s->segments[0].number, s->dir, strerror(-fd));
-		damaged_tail(s, 0);
+		r = note_read(s, r);
+		if (!sonde_spool_is_damage(r))
+			return r;
+		s->stats.damaged++;
+		sonde_spool_tell(s,
+				 "%016" PRIx64 ".seg in '%s' cannot be opened (%s), leaving it "
+				 "alone: its %" PRIu64 " reports are lost",
+				 s->segments[0].number, s->dir, strerror(-r),
+				 s->segments[0].records);
+		leave_first(s);
 	}
 	return -ENOENT;
 }
 
 /*
- * Head and meta at the cursor. Return: 0, -EBADMSG (nothing behind it in this segment can be found either).
+ * Head and meta at the cursor. Return: 0, -EBADMSG (nothing behind it in this segment can be found either), -errno (it
+ * may pass).
  */
 static int read_meta(struct sonde_spool *s, struct sonde_spool_head *ret_head,
 		     struct sonde_spool_meta *ret_meta)
@@ -132,10 +173,14 @@ static int read_meta(struct sonde_spool *s, struct sonde_spool_head *ret_head,
 	uint8_t data[SONDE_SPOOL_HEAD_AND_META_MAX];
 	const size_t n = left < sizeof(data) ? (size_t)left : sizeof(data);
 	struct sonde_spool_head head;
+	int r;
 
-	if (n < SONDE_SPOOL_HEAD_BYTES ||
-	    sonde_pread_all(s->read_fd, data, n, s->cursor.offset) < 0 ||
-	    sonde_spool_record_head(data, &head) < 0 || head.bytes > left ||
+	if (n < SONDE_SPOOL_HEAD_BYTES)
+		return -EBADMSG;
+	r = note_read(s, sonde_pread_all(s->read_fd, data, n, s->cursor.offset));
+	if (r < 0)
+		return sonde_spool_is_damage(r) ? -EBADMSG : r;
+	if (sonde_spool_record_head(data, &head) < 0 || head.bytes > left ||
 	    sonde_spool_record_meta(data, n, ret_meta) < 0)
 		return -EBADMSG;
 	if (s->cursor.has_flags)
@@ -144,6 +189,25 @@ static int read_meta(struct sonde_spool *s, struct sonde_spool_head *ret_head,
 		ret_meta->flags |= SONDE_SPOOL_IN_DOUBT;
 	*ret_head = head;
 	return 0;
+}
+
+/*
+ * The same, past what is damaged. Return: 0, -ENOENT (there is nothing to read), -errno (it may pass, and nothing was
+ * lost).
+ */
+static int find_record(struct sonde_spool *s, struct sonde_spool_head *ret_head,
+		       struct sonde_spool_meta *ret_meta)
+{
+	int r;
+
+	for (;;) {
+		r = open_first(s);
+		if (r == 0)
+			r = read_meta(s, ret_head, ret_meta);
+		if (r != -EBADMSG)
+			return r;
+		damaged_tail(s, s->cursor.offset);
+	}
 }
 
 /* Past the record at the cursor, in memory only. */
@@ -165,12 +229,13 @@ static void step(struct sonde_spool *s, uint64_t bytes)
 		sonde_spool_remove_first(s);
 }
 
-/* The held record is not told: what it comes to is in other hands. */
-static void drop_first_segment(struct sonde_spool *s)
+/* The held record is not told: what it comes to is in other hands. Return: 0, -errno: some of it is left. */
+static int drop_first_segment(struct sonde_spool *s)
 {
 	const uint64_t number = s->segments[0].number;
 	struct sonde_spool_head head;
 	struct sonde_spool_meta meta;
+	int r;
 
 	if (is_writing(s, 0))
 		(void)close(TAKE_FD(s->write_fd));
@@ -179,26 +244,32 @@ static void drop_first_segment(struct sonde_spool *s)
 		s->detached = true;
 		step(s, s->head_bytes);
 	}
-	while (open_first(s) == 0 && s->segments[0].number == number) {
-		if (read_meta(s, &head, &meta) < 0) {
-			damaged_tail(s, s->cursor.offset);
-			continue;
-		}
+	while (s->n > 0 && s->segments[0].number == number) {
+		r = find_record(s, &head, &meta);
+		if (r < 0)
+			return r == -ENOENT ? 0 : r;
+		if (s->segments[0].number != number)
+			return 0;
 		s->stats.dropped[SONDE_SPOOL_DROP_BYTES]++;
 		s->handler.on_drop(s->handler.ctx, &meta, SONDE_SPOOL_DROP_BYTES);
 		step(s, head.bytes);
 	}
+	return 0;
 }
 
-static void make_room(struct sonde_spool *s, uint64_t bytes)
+static int make_room(struct sonde_spool *s, uint64_t bytes)
 {
-	const size_t before = s->n;
+	bool dropped = false;
+	int r = 0;
 
-	while (s->n > 0 &&
-	       (s->stats.bytes + bytes > s->config.max_bytes || s->n >= SONDE_SPOOL_SEGMENTS_MAX))
-		drop_first_segment(s);
-	if (s->n != before)
+	while (r == 0 && s->n > 0 &&
+	       (s->stats.bytes + bytes > s->config.max_bytes || s->n >= SONDE_SPOOL_SEGMENTS_MAX)) {
+		r = drop_first_segment(s);
+		dropped = true;
+	}
+	if (dropped)
 		(void)sonde_spool_write_cursor(s);
+	return r;
 }
 
 static int begin_segment(struct sonde_spool *s)
@@ -255,6 +326,8 @@ static int append(struct sonde_spool *s, const struct sonde_buf *record)
 			(void)close(TAKE_FD(s->write_fd));
 		return r;
 	}
+	if (s->n == 1 && s->cursor.offset == last->bytes)
+		s->head_bytes = record->len;
 	last->bytes += record->len;
 	last->records++;
 	s->stats.bytes += record->len;
@@ -278,10 +351,10 @@ int sonde_spool_put(struct sonde_spool *s, const struct sonde_report *r, int64_t
 	e = sonde_spool_record_encode(r, &meta, &record);
 	if (e == 0 && record.len + SONDE_SEGMENT_HEAD_BYTES > s->config.max_bytes)
 		e = -EMSGSIZE;
-	if (e == 0) {
-		make_room(s, record.len + SONDE_SEGMENT_HEAD_BYTES);
+	if (e == 0)
+		e = make_room(s, record.len + SONDE_SEGMENT_HEAD_BYTES);
+	if (e == 0)
 		e = get_segment(s, record.len);
-	}
 	if (e == 0)
 		e = append(s, &record);
 	if (e < 0) {
@@ -303,9 +376,10 @@ static int read_record(struct sonde_spool *s, const struct sonde_spool_head *hea
 
 	if (!data)
 		return -ENOMEM;
-	r = sonde_pread_all(s->read_fd, data, head->bytes, s->cursor.offset);
-	if (r == 0)
-		r = sonde_spool_record_decode(data, head->bytes, meta, ret);
+	r = note_read(s, sonde_pread_all(s->read_fd, data, head->bytes, s->cursor.offset));
+	if (r < 0)
+		return sonde_spool_is_damage(r) ? -EBADMSG : r;
+	r = sonde_spool_record_decode(data, head->bytes, meta, ret);
 	meta->flags = flags;
 	return r == 0 || r == -ENOMEM ? r : -EBADMSG;
 }
@@ -328,11 +402,10 @@ int sonde_spool_next(struct sonde_spool *s, int64_t now_wall_ms, struct sonde_sp
 	assert(s && ret_meta && ret && !s->held);
 
 	s->detached = false;
-	while (s->stats.records > 0 && open_first(s) == 0) {
-		if (read_meta(s, &head, &meta) < 0) {
-			damaged_tail(s, s->cursor.offset);
-			continue;
-		}
+	while (s->stats.records > 0) {
+		r = find_record(s, &head, &meta);
+		if (r < 0)
+			break;
 		if (too_old(s, &meta, now_wall_ms)) {
 			s->stats.dropped[SONDE_SPOOL_DROP_AGE]++;
 			s->handler.on_drop(s->handler.ctx, &meta, SONDE_SPOOL_DROP_AGE);
@@ -340,13 +413,13 @@ int sonde_spool_next(struct sonde_spool *s, int64_t now_wall_ms, struct sonde_sp
 			r = read_record(s, &head, &meta, ret);
 			if (r != -EBADMSG)
 				break;
-			r = -ENOENT;
 			s->stats.damaged++;
 			sonde_spool_tell(s, "report %s in '%s' is damaged, ignoring it", meta.id,
 					 s->dir);
 		}
 		step(s, head.bytes);
 		stepped = true;
+		r = -ENOENT;
 	}
 	if (stepped)
 		(void)sonde_spool_write_cursor(s);
@@ -364,7 +437,7 @@ void sonde_spool_hold(struct sonde_spool *s)
 
 	assert(s && s->stats.records > 0);
 
-	if (s->head_bytes == 0 && open_first(s) == 0 && read_meta(s, &head, &meta) == 0)
+	if (s->head_bytes == 0 && find_record(s, &head, &meta) == 0)
 		s->head_bytes = head.bytes;
 	s->held = s->head_bytes > 0;
 	s->detached = !s->held;

@@ -10,7 +10,8 @@
  *	<16 hex digits>.seg	"SPOOLSG1", u64 number, then records (spool-record.h); never appended to after a restart
  *
  * Bounded in bytes and age: the oldest segment makes room, each record in it is told to on_drop(). What is torn, damaged
- * or foreign is told in words and skipped; nothing in the folder is trusted. A write that fails leaves the spool as it
+ * or foreign is told in words and skipped, what cannot be read for another reason (no descriptor, no memory) waits;
+ * nothing in the folder is trusted. A write that fails leaves the spool as it
  * was: the caller keeps the report.
  *
  * What blocks: put() compresses and writes one record (at most 16 MiB; of 1,000 peers 100 KB) to the page cache and, with
@@ -83,8 +84,8 @@ int sonde_spool_put(struct sonde_spool *s, const struct sonde_report *r, int64_t
 /*
  * sonde_spool_next() - the oldest record; it stays until sonde_spool_pop()
  *
- * Drops what is too old, skips what cannot be read. *@ret_meta has the flags as last marked.
- * Return: 0, -ENOENT (empty), -ENOMEM.
+ * Drops what is too old, skips what is damaged. *@ret_meta has the flags as last marked.
+ * Return: 0, -ENOENT (empty), -ENOMEM, -EMFILE, -EIO, -errno: an error that may pass; nothing is lost by it.
  */
 int sonde_spool_next(struct sonde_spool *s, int64_t now_wall_ms, struct sonde_spool_meta *ret_meta,
 		     struct sonde_report **ret) _must_check_;

@@ -441,6 +441,51 @@ static void a_write_that_stops_half_way_leaves_nothing(void **state)
 	expect_empty(f);
 }
 
+/* No error of this process's own costs a report, neither at the start nor on the way. */
+static void without_a_descriptor_it_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct sonde_spool_meta meta;
+	struct sonde_report *r = NULL;
+	struct rlimit before, few;
+	struct sonde_spool_stats stats;
+	unsigned refused = 0;
+
+	assert_ok(getrlimit(RLIMIT_NOFILE, &before));
+	assert_ok(fixture_open(f));
+	put(f, 1, 100, 0);
+	restart(f);
+	put(f, 2, 100, 0);
+	f->spool = sonde_spool_free(f->spool);
+	for (unsigned n = 0; n < 40; n++) {
+		int e;
+
+		few = (struct rlimit){n, before.rlim_max};
+		assert_ok(setrlimit(RLIMIT_NOFILE, &few));
+		e = fixture_open(f);
+		assert_ok(setrlimit(RLIMIT_NOFILE, &before));
+		if (e == 0)
+			break;
+		assert_int_equal(e, -EMFILE);
+		refused++;
+	}
+	assert_true(refused > 0);
+	assert_non_null(f->spool);
+	few.rlim_cur = 0;
+	assert_ok(setrlimit(RLIMIT_NOFILE, &few));
+	for (unsigned i = 0; i < 3; i++)
+		assert_err(sonde_spool_next(f->spool, 1000, &meta, &r), EMFILE);
+	assert_ok(setrlimit(RLIMIT_NOFILE, &before));
+	assert_non_null(strstr(f->words, "it waits"));
+	assert_null(strstr(strstr(f->words, "it waits") + 1, "it waits")); /* said once */
+	sonde_spool_stats(f->spool, &stats);
+	assert_int_equal(stats.records, 2);
+	assert_int_equal(stats.damaged, 0);
+	(void)expect(f, 1, 100, true);
+	(void)expect(f, 2, 100, true);
+	expect_empty(f);
+}
+
 /* Killed at any moment, over and over: what was put and not popped is there, in order, once. */
 static void sigkill_at_any_moment_loses_nothing(void **state)
 {
@@ -526,6 +571,7 @@ int main(void)
 		T(a_folder_that_others_may_write_is_refused),
 		T(a_folder_without_a_parent_says_so),
 		T(a_write_that_stops_half_way_leaves_nothing),
+		T(without_a_descriptor_it_waits),
 		T(sigkill_at_any_moment_loses_nothing),
 	};
 
