@@ -25,15 +25,29 @@ static void at_most(struct sonde_backend_clock *c, int64_t ms)
 		c->has_least = false;
 }
 
-void sonde_backend_clock_saw(struct sonde_backend_clock *c, int64_t update_ms, int64_t missed_ms,
-			     int64_t now_ms)
+bool sonde_backend_clock_is_new(const struct sonde_backend_clock *c, uint64_t change)
+{
+	assert(c);
+
+	for (size_t i = 0; i < SONDE_BACKEND_CLOCK_SEEN_MAX; i++) {
+		if (c->seen[i] == change)
+			return false;
+	}
+	return true;
+}
+
+void sonde_backend_clock_saw(struct sonde_backend_clock *c, uint64_t change, int64_t update_ms,
+			     int64_t missed_ms, int64_t now_ms)
 {
 	assert(c && now_ms >= 0 && missed_ms >= 0);
 
-	if (update_ms <= 0)
+	if (update_ms <= 0 || !sonde_backend_clock_is_new(c, change))
 		return;
-	at_least(c, update_ms - now_ms);
-	if (missed_ms)
+	c->seen[c->seen_at] = change;
+	c->seen_at = (c->seen_at + 1) % SONDE_BACKEND_CLOCK_SEEN_MAX;
+	if (update_ms - now_ms <= SONDE_BACKEND_CLOCK_LEAD_MAX_MS)
+		at_least(c, update_ms - now_ms);
+	if (missed_ms && update_ms - missed_ms >= -SONDE_BACKEND_CLOCK_LEAD_MAX_MS)
 		at_most(c, update_ms - missed_ms);
 }
 

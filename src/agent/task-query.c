@@ -34,9 +34,9 @@ struct sonde_task_query {
 	sd_event_source *timer;
 	struct sonde_backend_clock clock;
 	int64_t latest_ms; /* largest TaskUpdateTime of a command that was judged */
-	int64_t news_ms;   /* the same, of the answers before the one that is being taken */
-	int64_t asked_ms,
-		answered_ms; /* when the last query, and the last that was answered, was sent */
+	int64_t asked_ms;  /* when the last query was sent */
+	int64_t answered_ms; /* the same, of the last that was answered; 0: of none that proves anything */
+	bool too_many; /* commands in the answer that is being taken, to know which of them are new */
 	uint64_t asked_ns, answered_ns;
 	uint64_t told[TOLD_MAX]; /* hashes */
 	size_t told_at;
@@ -66,7 +66,7 @@ static bool was_due(const struct sonde_task_query *q, const struct sonde_spec *s
 	struct sonde_process *p;
 	size_t cursor = 0;
 
-	if (!q->answered_ms || spec->update_ms <= q->news_ms)
+	if (!q->answered_ms)
 		return false;
 	while ((p = sonde_finder_next(q->config.finder, &cursor))) {
 		if (!p->id[0] || p->id_mono_ns + STORED_NS > q->answered_ns)
@@ -79,14 +79,24 @@ static bool was_due(const struct sonde_task_query *q, const struct sonde_spec *s
 	return false;
 }
 
+/* What the command proves of the backend's clock, if this change of the task was never told before. */
+static void learn_clock(struct sonde_task_query *q, const struct sonde_spec *spec, int64_t now_ms)
+{
+	const uint64_t change = sonde_hash(spec->id, strlen(spec->id), (uint64_t)spec->update_ms);
+
+	if (q->too_many || !sonde_backend_clock_is_new(&q->clock, change))
+		return;
+	sonde_backend_clock_saw(&q->clock, change, spec->update_ms,
+				was_due(q, spec) ? q->answered_ms : 0, now_ms);
+}
+
 /* An OAP's times become this machine's. */
 static void set_times(struct sonde_task_query *q, struct sonde_spec *spec, int64_t now_ms)
 {
 	const int64_t before = sonde_backend_clock_ahead_ms(&q->clock);
 	int64_t after;
 
-	sonde_backend_clock_saw(&q->clock, spec->update_ms, was_due(q, spec) ? q->answered_ms : 0,
-				now_ms);
+	learn_clock(q, spec, now_ms);
 	after = sonde_backend_clock_ahead_ms(&q->clock);
 	if (after != before && (after > before + 1000 || after < before - 1000))
 		sonde_log_info("the backend's clock is at least %lld ms %s of this machine's: its "
@@ -139,14 +149,14 @@ static void take_commands(struct sonde_task_query *q, const Skywalking__V3__Comm
 	const int64_t now_ms = sonde_wall_ms();
 	unsigned over = 0;
 
-	q->news_ms = q->latest_ms;
+	q->too_many = commands->n_commands > SONDE_BACKEND_CLOCK_SEEN_MAX;
 	for (size_t i = 0; i < commands->n_commands; i++)
 		take_command(q, commands->commands[i], now_ms, &over);
 	if (over)
 		sonde_log_info("%u task%s of the backend's %s over before %s came here: not run",
 			       over, over == 1 ? "" : "s", over == 1 ? "was" : "were",
 			       over == 1 ? "it" : "they");
-	q->answered_ms = q->asked_ms;
+	q->answered_ms = q->too_many ? 0 : q->asked_ms;
 	q->answered_ns = q->asked_ns;
 }
 

@@ -113,6 +113,27 @@ static void an_oap_whose_clock_is_ahead_starts_its_tasks_now(void **state)
 	assert_int_equal(log_count(r, "task ahead: accepted"), 1);
 }
 
+/* A node's clock was 2 h ahead for a moment, and its row stays: what comes after begins when it is to. */
+static void a_row_of_the_future_stops_no_later_task(void **state)
+{
+	struct rig *r = *state;
+	struct double_command *c;
+
+	if (!getenv("SONDE_TEST_LONG"))
+		skip();
+	agent_rig_begin(r, false);
+	c = oap_command(r, "future", 2);
+	c->update_ms += 7200 * 1000;
+	c->start_ms += 7200 * 1000;
+	wait_line(r, "ms ahead of this machine's");
+	wait_line(r, "task future is over: done");
+	agent_rig_pause_ms(r, 62000); /* for so long an OAP may not have stored its processes */
+	(void)oap_command(r, "next", 2);
+	wait_line(r, "task next: running");
+	wait_line(r, "task next is over: done");
+	assert_int_equal(log_count(r, "not run"), 0);
+}
+
 static void what_is_not_run_is_said_once(void **state)
 {
 	struct rig *r = *state;
@@ -439,6 +460,7 @@ int main(int argc, char **argv)
 		AGENT_RIG_TEST(two_agents_each_do_their_part_of_a_task),
 		AGENT_RIG_TEST(unknown_and_repeated_ids_stop_nothing),
 		AGENT_RIG_TEST(an_oap_whose_clock_is_ahead_starts_its_tasks_now),
+		AGENT_RIG_TEST(a_row_of_the_future_stops_no_later_task),
 		AGENT_RIG_TEST(what_is_not_run_is_said_once),
 		AGENT_RIG_TEST(an_extension_prolongs_a_task_and_keeps_its_rules),
 		AGENT_RIG_TEST(an_oap_that_restarts_loses_no_task),
