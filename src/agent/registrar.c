@@ -508,13 +508,13 @@ static int on_beat(sd_event_source *source, uint64_t usec, void *userdata)
 	struct sonde_registrar *r = userdata;
 	bool full = r->beats++ % FULL_EVERY == 0 || r->full_due;
 
-	r->full_due = false;
+	r->full_due = full && r->in_flight; /* not now: at the next heartbeat */
 	if (full)
 		find_host_ip(r->host_ip);
 	manage(r, delivery_changed(r) || full);
 	if (r->in_flight == 0)
 		report(r, full);
-	if (!full) /* else behind the report's answer */
+	if (!full || r->full_due) /* else behind the report's answer */
 		keep_alive(r, WHICH_NAMED);
 	(void)sd_event_source_set_time_relative(source, r->config.heartbeat_ns / SONDE_NS_PER_US);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
