@@ -102,7 +102,8 @@ struct sonde_task {
 	uint64_t start_ns, end_ns, next_ns; /* CLOCK_MONOTONIC; end_ns is 0 until it runs */
 	uint64_t running_since_ns;
 	int64_t asked_ms;	/* the longest duration that a command gave it */
-	uint64_t end_before_ns; /* before an extension that the probe has not admitted yet */
+	uint64_t end_before_ns; /* before the extensions that the probe has not answered yet */
+	unsigned extensions;	/* these */
 	uint64_t window_start_ns;
 	int64_t window_start_ms;
 	uint64_t sequence;

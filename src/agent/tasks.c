@@ -221,7 +221,7 @@ static void merge_sampling(struct sonde_task *t, const struct sonde_sampling *mo
 				     t->spec.id, r, SONDE_SAMPLING_RULES_MAX);
 }
 
-static void extend_to(struct sonde_task *t, uint64_t end_ns);
+static int extend_to(struct sonde_task *t, uint64_t end_ns);
 
 /* An OAP's way to extend: the same task again, with a longer duration, and with new sampling rules or none. */
 static void extend_plain(struct sonde_task *t, const struct sonde_spec *spec)
@@ -230,12 +230,17 @@ static void extend_plain(struct sonde_task *t, const struct sonde_spec *spec)
 
 	if (!t->spec.plain || t->stopping || more_ms <= 0)
 		return;
+	/* What cannot be asked for now is asked for again when the backend tells it again. */
+	if (t->state == SONDE_TASK_RUNNING) {
+		if (extend_to(t, t->end_ns + (uint64_t)more_ms * SONDE_NS_PER_MS) < 0)
+			return;
+	} else if (t->end_ns) { /* attached again, after a worker's death */
+		return;
+	} else {
+		t->spec.duration_ms += more_ms;
+	}
 	t->asked_ms = spec->duration_ms;
 	merge_sampling(t, &spec->sampling);
-	if (t->state == SONDE_TASK_RUNNING)
-		extend_to(t, t->end_ns + (uint64_t)more_ms * SONDE_NS_PER_MS);
-	else
-		t->spec.duration_ms += more_ms;
 }
 
 /* What an OAP's task asks for and does not get. */
@@ -300,9 +305,10 @@ static void on_extended(void *ctx, int error, const struct sonde_probe_end *end)
 {
 	struct sonde_task *t = ctx;
 
-	if (tasks_call_over(t, error) || error == -EPIPE)
+	if (tasks_call_over(t, error))
 		return;
-	if (error == 0 || t->stopping)
+	t->extensions--;
+	if (error == 0 || error == -EPIPE || t->stopping)
 		return;
 	sonde_task_set_state(t, t->state, "extension refused, it ends when it was to: %s",
 			     end && end->text[0] ? end->text : strerror(-error));
@@ -311,19 +317,25 @@ static void on_extended(void *ctx, int error, const struct sonde_probe_end *end)
 	tasks_arm(t);
 }
 
-/* Of a task that runs. */
-static void extend_to(struct sonde_task *t, uint64_t end_ns)
+/* Of a task that runs. Return: 0, -errno: the probe could not be asked, nothing has changed. */
+static int extend_to(struct sonde_task *t, uint64_t end_ns)
 {
 	const uint64_t now = sonde_mono_ns();
+	int r;
 
-	if (end_ns <= now || tasks_admit(t, end_ns - t->running_since_ns, on_extended) < 0)
-		return;
-	t->end_before_ns = t->end_ns;
+	if (end_ns <= now)
+		return -ETIME;
+	r = tasks_admit(t, end_ns - t->running_since_ns, on_extended);
+	if (r < 0)
+		return sonde_log_warn(r, "task %s cannot be extended now", t->spec.id);
+	if (t->extensions++ == 0)
+		t->end_before_ns = t->end_ns;
 	t->end_ns = end_ns;
 	t->spec.duration_ms = (int64_t)((end_ns - t->running_since_ns) / SONDE_NS_PER_MS);
 	sonde_task_set_state(t, SONDE_TASK_RUNNING, "ends in %llu ms now",
 			     (unsigned long long)((end_ns - now) / SONDE_NS_PER_MS));
 	tasks_arm(t);
+	return 0;
 }
 
 void sonde_tasks_extend(struct sonde_tasks *tasks, const char *id, int64_t end_wall_ms)
@@ -340,7 +352,7 @@ void sonde_tasks_extend(struct sonde_tasks *tasks, const char *id, int64_t end_w
 	if (left_ms > SONDE_TASK_DURATION_MAX_MS)
 		left_ms = SONDE_TASK_DURATION_MAX_MS;
 	if (t->state == SONDE_TASK_RUNNING)
-		extend_to(t, sonde_mono_ns() + (uint64_t)left_ms * SONDE_NS_PER_MS);
+		(void)extend_to(t, sonde_mono_ns() + (uint64_t)left_ms * SONDE_NS_PER_MS);
 	else
 		t->spec.duration_ms = left_ms;
 }
