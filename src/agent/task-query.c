@@ -114,7 +114,7 @@ static void take_plain(struct sonde_task_query *q, struct sonde_spec *spec, int6
 	spec->report_interval_ms = q->config.plain_interval_ms;
 	set_times(q, spec, now_ms);
 	if (spec->start_wall_ms + spec->duration_ms <= now_ms) {
-		*over += tell_once(q, spec->id);
+		*over += !sonde_tasks_knows(q->config.tasks, spec->id) && tell_once(q, spec->id);
 		return;
 	}
 	sonde_tasks_accept(q->config.tasks, spec);

@@ -73,6 +73,13 @@ static bool was_finished(const struct sonde_tasks *t, const char *id)
 	return false;
 }
 
+bool sonde_tasks_knows(const struct sonde_tasks *t, const char *id)
+{
+	assert(t && id);
+
+	return find(t, id) || was_finished(t, id);
+}
+
 static void remember(struct sonde_tasks *t, const char *id)
 {
 	(void)snprintf(t->finished[t->finished_at], SONDE_TASK_ID_MAX, "%s", id);
@@ -116,7 +123,7 @@ void sonde_tasks_refuse(struct sonde_tasks *t, struct sonde_spec *spec, const ch
 
 	if (!spec->id[0])
 		(void)sonde_log_warn(0, "task without an id refused: %s", words);
-	else if (!find(t, spec->id) && !was_finished(t, spec->id))
+	else if (!sonde_tasks_knows(t, spec->id))
 		turn_away(t, spec, words);
 	sonde_spec_done(spec);
 }

@@ -44,6 +44,8 @@ SONDE_DEFINE_CLEANUP(struct sonde_tasks *, sonde_tasks_free)
  * extension. Never fails: a task that cannot run says so in its report.
  */
 void sonde_tasks_accept(struct sonde_tasks *t, struct sonde_spec *spec);
+/* A task of this id is there, or is among the last that ended. */
+bool sonde_tasks_knows(const struct sonde_tasks *t, const char *id);
 /* A spec that could not be understood: its end report. @spec: its id. */
 void sonde_tasks_refuse(struct sonde_tasks *t, struct sonde_spec *spec, const char *words);
 
