@@ -151,9 +151,8 @@ static uint64_t delay_of(int64_t ms)
  * One that is found long after its start ends when it was to, and asks the policy for no more than what is left.
  * The way through poll and attach is not taken from it.
  */
-static void cut_what_is_past(struct sonde_spec *s)
+static void cut_what_is_past(struct sonde_spec *s, int64_t now_ms)
 {
-	const int64_t now_ms = sonde_wall_ms();
 	const int64_t late_ms = s->start_wall_ms ? now_ms - s->start_wall_ms : 0;
 
 	if (!s->plain || late_ms < LATE_MAX_MS)
@@ -162,7 +161,7 @@ static void cut_what_is_past(struct sonde_spec *s)
 	s->start_wall_ms = now_ms;
 }
 
-static int put(struct sonde_tasks *tasks, struct sonde_spec *spec, int slot)
+static int put(struct sonde_tasks *tasks, struct sonde_spec *spec, int slot, int64_t now_ms)
 {
 	_cleanup_(sonde_task_freep) struct sonde_task *t = NULL;
 	int64_t wait_ms;
@@ -172,8 +171,8 @@ static int put(struct sonde_tasks *tasks, struct sonde_spec *spec, int slot)
 	if (r < 0)
 		return r;
 	t->asked_ms = t->spec.duration_ms;
-	cut_what_is_past(&t->spec);
-	wait_ms = t->spec.start_wall_ms - sonde_wall_ms();
+	cut_what_is_past(&t->spec, now_ms);
+	wait_ms = t->spec.start_wall_ms - now_ms;
 	tasks_count_from_now(t);
 	t->slot = (uint32_t)slot;
 	t->start_ns = sonde_mono_ns() + (wait_ms > 0 ? delay_of(wait_ms) : 0);
@@ -194,7 +193,8 @@ static int put(struct sonde_tasks *tasks, struct sonde_spec *spec, int slot)
 	return 0;
 }
 
-static void accept_new(struct sonde_tasks *tasks, struct sonde_spec *spec)
+/* @now_ms: what its time was judged by; a later one might leave nothing of it. */
+static void accept_new(struct sonde_tasks *tasks, struct sonde_spec *spec, int64_t now_ms)
 {
 	int slot = free_slot(tasks);
 	int r;
@@ -209,7 +209,7 @@ static void accept_new(struct sonde_tasks *tasks, struct sonde_spec *spec)
 	}
 	if (sonde_tasks_idle(tasks))
 		tasks->extension = tasks->config.has_extension(tasks->config.ctx);
-	r = put(tasks, spec, slot);
+	r = put(tasks, spec, slot, now_ms);
 	if (r < 0)
 		turn_away(tasks, spec, strerror(-r));
 	else
@@ -263,6 +263,7 @@ static void tell_remarks(const struct sonde_spec *spec)
 
 void sonde_tasks_accept(struct sonde_tasks *t, struct sonde_spec *spec)
 {
+	const int64_t now_ms = sonde_wall_ms();
 	struct sonde_task *known;
 
 	assert(t && spec);
@@ -273,13 +274,12 @@ void sonde_tasks_accept(struct sonde_tasks *t, struct sonde_spec *spec)
 			extend_plain(known, spec);
 	} else if (was_finished(t, spec->id)) {
 		sonde_log_debug("task %s is over already", spec->id);
-	} else if (spec->start_wall_ms &&
-		   spec->start_wall_ms + spec->duration_ms <= sonde_wall_ms()) {
+	} else if (spec->start_wall_ms && spec->start_wall_ms + spec->duration_ms <= now_ms) {
 		remember(t, spec->id);
 		turn_away(t, spec, "its time was over when it came");
 	} else {
 		tell_remarks(spec);
-		accept_new(t, spec);
+		accept_new(t, spec, now_ms);
 	}
 	sonde_spec_done(spec);
 }
