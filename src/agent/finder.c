@@ -24,11 +24,12 @@ struct entry {
 	uint32_t ppid;
 	uint64_t start_ticks;
 	uint64_t command_hash; /* with the comm: changes at an exec */
+	uint64_t exe_hash;     /* of the executable's path; 0 = not known */
 	char comm[SONDE_PROC_COMM_MAX];
 	bool hidden;   /* by hidepid: what is known comes from the probe */
 	bool judged;   /* the rules have seen it */
 	bool adopted;  /* named by a task: stays named, after its program if by no rule */
-	bool executed; /* it runs another program than at the last scan */
+	bool executed; /* it seems to run another program than at the last scan */
 	struct sonde_process *process; /* one reference; NULL = no rule names it */
 };
 
@@ -136,9 +137,11 @@ static bool same_names(const struct sonde_process *a, const struct sonde_process
 /* Puts @p in the place of what the process was named before, if that was different. */
 static void name_entry(struct sonde_finder *f, struct entry *e, struct sonde_process **p)
 {
-	/* Another program has another command line to be reported, under whatever name. */
-	if (*p && e->process && same_names(*p, e->process) && !e->executed)
+	/* Another program has another command line to be reported at once, under whatever name. */
+	if (*p && e->process && same_names(*p, e->process) && !e->executed) {
+		memcpy(e->process->command, (*p)->command, sizeof(e->process->command));
 		return;
+	}
 	if (!*p && !e->process)
 		return;
 	(void)sonde_process_unref(e->process);
@@ -169,6 +172,17 @@ static void adopt_by_comm(const struct sonde_finder *f, const struct sonde_rules
 	sonde_rules_adopt(f->config.rules, &by_comm, p);
 }
 
+/* A program may set its own comm, and some show in it what they do: it is another one in another file alone. */
+static void look_at_exe(struct entry *e, const char *path)
+{
+	const uint64_t exe = path[0] ? hash_text(path) : 0;
+
+	if (exe && exe == e->exe_hash)
+		e->executed = false;
+	if (exe)
+		e->exe_hash = exe;
+}
+
 static void judge(struct sonde_finder *f, struct entry *e, const char *path)
 {
 	_cleanup_(sonde_process_unrefp) struct sonde_process *p = NULL;
@@ -177,6 +191,7 @@ static void judge(struct sonde_finder *f, struct entry *e, const char *path)
 	uint16_t ports[PORTS_MAX];
 
 	e->judged = true;
+	look_at_exe(e, path);
 	if ((e->adopted && !e->executed) || sonde_process_new(e->pid, e->start_ticks, &p) < 0)
 		return;
 	read_facts(f, e, path, command, ports, &facts);
@@ -329,7 +344,8 @@ static void carry_over(struct sonde_finder *f, struct entry *e, bool judge_again
 		return;
 	e->process = TAKE_PTR(old->process);
 	e->adopted = old->adopted;
-	/* A program may write its own command line; the comm is what an exec sets. */
+	e->exe_hash = old->exe_hash;
+	/* A program may write its own command line; the comm is what an exec sets, and look_at_exe() looks closer. */
 	e->executed = old->executed || strcmp(old->comm, e->comm) != 0;
 	e->judged = old->judged && old->command_hash == e->command_hash && !judge_again;
 }

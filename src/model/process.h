@@ -5,7 +5,8 @@
  * Process: one OS process under its SkyWalking names. Several processes (a
  * master and its workers) may carry the same names and then the same id. Truly
  * shared between the finder, tasks and reports in flight, hence counted
- * references. Immutable but for the id, which the server gives later. One thread.
+ * references. Immutable but for the id, which the server gives later, and the
+ * command, which the program may write. One thread.
  */
 
 #include <stdbool.h>

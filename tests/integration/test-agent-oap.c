@@ -289,6 +289,45 @@ static void a_layer_that_no_oap_knows_takes_nobody_else_down(void **state)
 	assert_int_equal(agent_double_process(&r->backend, (uint32_t)r->client)->pings, 0);
 }
 
+static void wait_comm(struct rig *r, pid_t pid, const char *want)
+{
+	char path[32], line[32] = "";
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	for (unsigned ms = 0; ms < WAIT_MS && strcmp(line, want) != 0; ms += 50) {
+		FILE *f = fopen(path, "re");
+
+		assert_non_null(f);
+		assert_non_null(fgets(line, sizeof(line), f));
+		(void)fclose(f);
+		agent_rig_pause_ms(r, 50);
+	}
+	assert_string_equal(line, want);
+}
+
+/* It runs the program that it ran before: same object, same id, nothing to report. */
+static void a_program_that_shows_its_state_in_its_comm_stays_the_same(void **state)
+{
+	static const char *const argv[] = {"/bin/sh", "-c",
+					   "while read -r x; do echo \"$x\" >/proc/$$/comm; done",
+					   "sonde-busy", NULL};
+	struct rig *r = *state;
+
+	r->rules = "    - { command: 'sonde-busy', service: busy, process_name: busy }\n";
+	r->heartbeat = "60s";
+	assert_ok(agent_double_start(&r->backend, r->event, false, 0));
+	r->client = agent_rig_spawn(argv, &r->client_in, &r->client_out);
+	agent_rig_start_agent(
+		r,
+		"    - { command: '^/proc/self/exe echo-server$', service: echo, process_name: server }\n");
+	wait_alive(r, r->client);
+	assert_int_equal(write(r->client_in, "state-1\n", 8), 8);
+	wait_comm(r, r->client, "state-1\n");
+	agent_rig_start_server(r); /* whatever scan finds it finds the other's new comm too */
+	wait_alive(r, r->server);
+	assert_int_equal(agent_double_process(&r->backend, (uint32_t)r->client)->reports, 1);
+}
+
 static void a_long_name_is_cut_and_said(void **state)
 {
 	struct rig *r = *state;
@@ -456,6 +495,7 @@ int main(int argc, char **argv)
 		AGENT_RIG_TEST(a_process_is_reported_with_all_that_an_oap_reads),
 		AGENT_RIG_TEST(all_are_reported_again_at_every_tenth_heartbeat),
 		AGENT_RIG_TEST(a_layer_that_no_oap_knows_takes_nobody_else_down),
+		AGENT_RIG_TEST(a_program_that_shows_its_state_in_its_comm_stays_the_same),
 		AGENT_RIG_TEST(a_long_name_is_cut_and_said),
 		AGENT_RIG_TEST(two_agents_each_do_their_part_of_a_task),
 		AGENT_RIG_TEST(unknown_and_repeated_ids_stop_nothing),
