@@ -147,6 +147,9 @@ static int set_tls(struct sonde_rest *rest, const struct sonde_rest_options *opt
 		    curl_easy_setopt(rest->curl, rows[i].option, rows[i].value) != CURLE_OK)
 			return -ENOMEM;
 	}
+	/* else the system's folder of roots would be trusted beside the file */
+	if (options->ca && *options->ca)
+		(void)curl_easy_setopt(rest->curl, CURLOPT_CAPATH, NULL);
 	(void)curl_easy_setopt(rest->curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	return 0;
 }

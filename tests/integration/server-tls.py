@@ -76,8 +76,8 @@ class RestTest(unittest.TestCase):
         connection.close()
         return answer.status, body
 
-    def sonde(self, server, *args, scheme="https", env=None):
-        done = subprocess.run([SONDE, "--server", f"{scheme}://localhost:{server.http}", "targets", "list", *args],
+    def sonde(self, server, *args, scheme="https", env=None, inside=()):
+        done = subprocess.run([*inside, SONDE, "--server", f"{scheme}://localhost:{server.http}", "targets", "list", *args],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=False,
                               env={**os.environ, **PROXIES, **(env or {})})
         return done.returncode, done.stderr
@@ -92,6 +92,22 @@ class RestTest(unittest.TestCase):
         self.assertIn("unable to get local issuer certificate (see --ca)", words)
         status, words = self.sonde(server, "--ca", pem("other-ca"))
         self.assertNotEqual(status, 0)
+
+    @unittest.skipIf(os.geteuid() != 0, "a mount namespace needs root")
+    def test_trusts_the_roots_of_ca_alone(self):
+        """Not those of the system's folder beside them: here it holds the one that the server has."""
+        server = self.server(*tls_flags("http"))
+        system = AT / "system-roots"
+        system.mkdir()
+        shutil.copy(pem("ca"), system / "ca.pem")
+        shutil.copy(pem("other-ca"), system / "ca-certificates.crt")  # the file that libcurl would miss
+        openssl("rehash", str(system))
+        inside = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/ssl/certs && exec "$@"', str(system))
+        status, words = self.sonde(server, inside=inside)
+        self.assertEqual(status, 0, words)
+        status, words = self.sonde(server, "--ca", pem("other-ca"), inside=inside)
+        self.assertNotEqual(status, 0)
+        self.assertIn("unable to get local issuer certificate (see --ca)", words)
 
     def test_tells_the_wrong_scheme(self):
         status, words = self.sonde(self.server(*tls_flags("http")), scheme="http")
