@@ -18,7 +18,6 @@
 #define SMALL_BYTES 64 /* below it no encoding gains */
 #define DEADLINE_ACCURACY_US 1000
 #define PEERS_CLOCK_NS (10 * SONDE_NS_PER_MS) /* grpc-timeout is rounded, and clocks are not one */
-#define SILENT_CALLS_MAX 2
 
 static void free_call(struct sonde_grpc_client_call *call)
 {
@@ -108,19 +107,22 @@ static bool is_half_open(const struct sonde_grpc_client_call *call)
 
 /*
  * A slow backend says something now and then, if only to other calls. One that said nothing at all since this call
- * was sent, and the one before it, hangs: TCP alone would not tell while the peer's kernel still acknowledges.
+ * was sent, nor since the one before it, hangs: TCP alone would not tell while the peer's kernel still acknowledges.
+ * Calls that waited side by side say no more than one of them.
  */
 static bool is_silent(const struct sonde_grpc_client_call *call)
 {
 	struct sonde_grpc_client_conn *conn = call->conn;
+	uint64_t heard_ns, before_ns;
 
 	if (!conn || !conn->io)
 		return false;
-	if (sonde_http2_conn_heard_ns(conn->io) > call->sent_ns)
-		conn->silent = 0;
-	else
-		conn->silent++;
-	return conn->silent >= SILENT_CALLS_MAX;
+	heard_ns = sonde_http2_conn_heard_ns(conn->io);
+	before_ns = conn->silent_ns;
+	if (heard_ns > call->sent_ns || before_ns > call->sent_ns)
+		return false;
+	conn->silent_ns = sonde_mono_ns();
+	return before_ns > heard_ns;
 }
 
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
@@ -476,6 +478,7 @@ static void learn(struct sonde_grpc_client_call *call)
 		/* One that refuses may be a proxy, or refuse before it says what it is. */
 		c->extension = call->extension || (call->conn->answered && c->extension);
 		c->heard = call->conn->answered = true;
+		c->failures = 0;
 		if (!call->conn->encoding_refused)
 			c->encoding = call->accepts;
 	}

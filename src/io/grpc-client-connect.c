@@ -198,7 +198,6 @@ void sonde_grpc_client_conn_greet(struct sonde_grpc_client_conn *conn)
 	if (old)
 		sonde_grpc_client_conn_retire(old);
 	c->conn = conn;
-	c->failures = 0;
 	c->avoid = c->n_addresses;
 	c->encoding = SONDE_ENCODING_IDENTITY; /* until this peer says what it reads */
 	start_age(c);
@@ -213,13 +212,20 @@ void sonde_grpc_client_conn_greet(struct sonde_grpc_client_conn *conn)
 	sonde_grpc_client_dispatch_waiting(c);
 }
 
-/* What it takes a connection back to begin anew: one that held longer than the back-off is made anew at once. */
+/*
+ * One that answered, or held longer than the back-off, is made anew at once; one that greets and goes is a failure
+ * like one that is refused.
+ */
 static void note_loss(struct sonde_grpc_client_conn *conn, const char *words)
 {
 	struct sonde_grpc_client *c = conn->client;
 
+	if (sonde_mono_ns() - conn->started_ns >= BACKOFF_MAX_NS)
+		c->failures = 0;
+	if (!conn->answered)
+		c->failures++;
 	c->avoid = conn->at;
-	c->next_try_ns = conn->started_ns + backoff_ns(1);
+	c->next_try_ns = conn->started_ns + backoff_ns(c->failures);
 	(void)snprintf(c->last_words, sizeof(c->last_words), "%s: %s", c->addresses[conn->at].text,
 		       words);
 	sonde_grpc_client_tell(c, conn->at, SONDE_GRPC_CLIENT_LOST, words, false);

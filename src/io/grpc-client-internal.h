@@ -55,7 +55,7 @@ struct sonde_grpc_client {
 	struct sonde_grpc_client_conn *conn; /* takes new calls */
 	struct sonde_grpc_client_conn *conns; /* these two, and those that end after GOAWAY */
 	sd_event_source *age;		      /* of conn */
-	unsigned failures;		      /* rounds in a row */
+	unsigned failures; /* in a row: rounds, and connections that went without an answer */
 	uint64_t next_try_ns;
 	char last_words[SONDE_GRPC_CLIENT_WORDS_MAX]; /* why there is no connection */
 
@@ -77,11 +77,11 @@ struct sonde_grpc_client_conn {
 	size_t at;		     /* of the client's addresses */
 	uint64_t started_ns;
 	bool lost;
-	bool half_open;	 /* …: nothing was acknowledged */
-	bool leaving;	 /* the peer said GOAWAY */
-	bool answered;	 /* at least once, in order */
-	bool refused;	 /* a call, for its token: told */
-	unsigned silent; /* calls in a row whose deadline went by without a byte of the peer */
+	bool half_open;	       /* …: nothing was acknowledged */
+	bool leaving;	       /* the peer said GOAWAY */
+	bool answered;	       /* at least once, in order */
+	bool refused;	       /* a call, for its token: told */
+	uint64_t silent_ns;    /* the last deadline of a call since which no byte came; 0 = none */
 	bool encoding_refused; /* one that it had advertised: none is used any more */
 	struct sonde_grpc_client_conn *prev, *next;
 };

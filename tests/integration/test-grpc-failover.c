@@ -296,6 +296,33 @@ static void backs_off_when_none_answers(void **state)
 	close_world(&w);
 }
 
+static void backs_off_from_one_that_greets_and_goes(void **state)
+{
+	struct world w = {0};
+	uint64_t start_ns = sonde_mono_ns();
+
+	open_site(&w, 0, "127.0.0.1");
+	open_client(&w, &w.sites[0].port, 1, false, 0, 5000);
+	for (unsigned i = 0; i < 4; i++) {
+		while (w.sites[0].calls <= i) {
+			struct outcome o = {0};
+
+			begin(&w, "/t/hold", in_ms(30000), &o);
+			RUN_UNTIL(&w, o.done || w.sites[0].calls > i);
+			if (!o.done) {
+				close_site(&w, 0);
+				RUN_UNTIL(&w, o.done);
+				open_site(&w, 0, "127.0.0.1");
+			}
+			assert_true(sonde_mono_ns() - start_ns < GIVE_UP_NS);
+			turn(&w);
+		}
+	}
+	/* Halves of 1, 2 and 4 seconds at least; three of 1 second end before that. */
+	assert_true(sonde_mono_ns() - start_ns > 3400 * SONDE_NS_PER_MS);
+	close_world(&w);
+}
+
 /* A listener whose queue is full drops SYNs: as a machine that is gone. */
 static void a_dead_address_costs_its_own_timeout_only(void **state)
 {
@@ -447,6 +474,31 @@ static void leaves_a_backend_that_takes_calls_and_says_nothing(void **state)
 	close_world(&w);
 }
 
+/* Two of them are days apart as well; and calls that wait side by side wait for the same thing. */
+static void holds_no_single_silence_against_a_backend(void **state)
+{
+	struct world w = {0};
+
+	open_world(&w, 0);
+	call_until_ok(&w);
+	for (int i = 0; i < 2; i++) {
+		uint64_t deadline_ns = in_ms(200);
+		struct outcome o[2] = {0};
+
+		w.sites[0].frozen = true;
+		begin(&w, "/t/answer", deadline_ns, &o[0]);
+		begin(&w, "/t/answer", deadline_ns, &o[1]);
+		RUN_UNTIL(&w, o[0].done && o[1].done);
+		assert_int_equal(o[0].result.status, SONDE_GRPC_DEADLINE_EXCEEDED);
+		assert_int_equal(o[1].result.status, SONDE_GRPC_DEADLINE_EXCEEDED);
+		w.sites[0].frozen = false;
+		call_until_ok(&w);
+	}
+	assert_int_equal(n_of(&w, SONDE_GRPC_CLIENT_LOST, w.sites[0].port), 0);
+	assert_int_equal(w.sites[1].calls, 0);
+	close_world(&w);
+}
+
 static void stays_with_one_that_is_slow_in_some_calls(void **state)
 {
 	struct world w = {0};
@@ -529,12 +581,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_the_next_address_when_one_refuses),
 		cmocka_unit_test(backs_off_when_none_answers),
+		cmocka_unit_test(backs_off_from_one_that_greets_and_goes),
 		cmocka_unit_test(a_dead_address_costs_its_own_timeout_only),
 		cmocka_unit_test(goes_to_the_other_one_and_back_as_each_is_lost),
 		cmocka_unit_test(leaves_at_a_goaway_and_lets_calls_end_where_they_are),
 		cmocka_unit_test(goes_back_to_the_first_one_at_its_age_between_calls),
 		cmocka_unit_test(a_call_under_way_ends_on_the_connection_that_is_replaced),
 		cmocka_unit_test(leaves_a_backend_that_takes_calls_and_says_nothing),
+		cmocka_unit_test(holds_no_single_silence_against_a_backend),
 		cmocka_unit_test(stays_with_one_that_is_slow_in_some_calls),
 		cmocka_unit_test(spreads_over_all_where_the_order_is_random),
 		cmocka_unit_test(connects_to_an_ipv6_address),
