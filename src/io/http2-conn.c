@@ -258,7 +258,7 @@ static bool shake_hands(struct sonde_http2_conn *c)
 	if (r == 0)
 		return true;
 	if (r == -EAGAIN)
-		set_io_events(c, sonde_tls_wants_write(c->tls) ? EPOLLIN | EPOLLOUT : EPOLLIN);
+		set_io_events(c, sonde_tls_wants_write(c->tls) ? EPOLLOUT : EPOLLIN);
 	else
 		lose(c, r);
 	return false;
@@ -315,7 +315,7 @@ static int on_defer(sd_event_source *source, void *userdata)
 	return 0;
 }
 
-/* Return: 0, -ETIMEDOUT when the connection hangs. */
+/* Return: 0, -ETIMEDOUT without a greeting, -ECONNABORTED when it hangs later: the peer's kernel is there. */
 static int check_hanging(struct sonde_http2_conn *c, uint64_t now_ns)
 {
 	uint64_t n_frames = sonde_http2_n_frames(c->h2);
@@ -332,7 +332,8 @@ static int check_hanging(struct sonde_http2_conn *c, uint64_t now_ns)
 		c->frame_since_ns = now_ns;
 		c->frame_mark = n_frames;
 	} else if (now_ns - c->frame_since_ns >= c->config.frame_timeout_ns) {
-		return -ETIMEDOUT;
+		say(c, "the peer does not end its frame");
+		return -ECONNABORTED;
 	}
 
 	if (unsent(c) == 0) {
@@ -341,7 +342,8 @@ static int check_hanging(struct sonde_http2_conn *c, uint64_t now_ns)
 		c->sent_since_ns = now_ns;
 		c->sent_mark = c->sent;
 	} else if (now_ns - c->sent_since_ns >= c->config.stall_timeout_ns) {
-		return -ETIMEDOUT;
+		say(c, "the peer reads nothing");
+		return -ECONNABORTED;
 	}
 	return 0;
 }
