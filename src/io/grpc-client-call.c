@@ -6,6 +6,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/num.h"
 #include "io/grpc-client-internal.h"
@@ -457,12 +458,19 @@ static void on_data(void *ctx, struct sonde_http2_stream *stream, const uint8_t 
 
 /*
  * The same status says that there is no such method, of a peer that reads what was sent well enough. Words of our
- * server ("no such method"), of grpc-java ("Method not found: …") and of grpc-go ("unknown method …", "unknown service …").
+ * server ("no such method"), of grpc-java ("Method not found: …", "Method … is unimplemented") and of grpc-go
+ * ("unknown method …", "unknown service …", "method … not implemented").
  */
 static bool lacks_method(const struct sonde_grpc_result *result)
 {
-	return strstr(result->message, "method") || strstr(result->message, "Method") ||
-	       strstr(result->message, "unknown service");
+	static const char *const beginnings[] = {"no such method", "Method ", "method ",
+						 "unknown method", "unknown service"};
+
+	for (size_t i = 0; i < ELEMENTS_OF(beginnings); i++) {
+		if (strncmp(result->message, beginnings[i], strlen(beginnings[i])) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* What an answer tells about the peer. */

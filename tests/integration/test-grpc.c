@@ -59,7 +59,7 @@ static enum sonde_grpc_status refuse(void *ctx, struct sonde_grpc_server_call *c
 static enum sonde_grpc_status read_nothing(void *ctx, struct sonde_grpc_server_call *call,
 					   const uint8_t *data, size_t n)
 {
-	sonde_grpc_server_call_fail(call, "Can't find decompressor for zstd"); /* OAP's words */
+	sonde_grpc_server_call_fail(call, "unsupported compression method zstd");
 	return SONDE_GRPC_UNIMPLEMENTED;
 }
 
