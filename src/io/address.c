@@ -94,7 +94,13 @@ void sonde_address_format(const struct sonde_address *a, char ret[static SONDE_A
 
 void sonde_address_name(const struct sonde_address *a, char ret[static SONDE_ADDRESS_HOST_MAX])
 {
+	size_t n;
+
 	assert(a);
+
 	(void)snprintf(ret, SONDE_ADDRESS_HOST_MAX, "%s", a->host);
 	ret[strcspn(ret, "%")] = '\0';
+	n = strlen(ret);
+	if (n > 1 && ret[n - 1] == '.')
+		ret[n - 1] = '\0';
 }

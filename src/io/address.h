@@ -26,5 +26,8 @@ int sonde_address_make(const char *host, uint16_t port, struct sonde_address *re
 /* "host:port", an IPv6 address in brackets. */
 void sonde_address_format(const struct sonde_address *a, char ret[static SONDE_ADDRESS_TEXT_MAX]);
 
-/* Copies the host without its scope id: what a certificate and :authority name. */
+/*
+ * Copies the host without its scope id, and without the dot that ends an absolute name (RFC 6066 3: SNI has none):
+ * what a certificate and :authority name. It is resolved with both.
+ */
 void sonde_address_name(const struct sonde_address *a, char ret[static SONDE_ADDRESS_HOST_MAX]);

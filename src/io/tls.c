@@ -29,11 +29,11 @@ static int set_socket(struct sonde_tls *t)
 static int set_name(struct sonde_tls *t, const char *name)
 {
 	X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
+	struct sonde_address address;
 
-	if (strlen(name) >= sizeof(t->name))
+	if (sonde_address_make(name, 1, &address) < 0)
 		return -EINVAL;
-	(void)snprintf(t->name, sizeof(t->name), "%s", name);
-	t->name[strcspn(t->name, "%")] = '\0';
+	sonde_address_name(&address, t->name);
 	if (X509_VERIFY_PARAM_set1_ip_asc(param, t->name) == 1)
 		return 0; /* no name of a server to ask for */
 	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
@@ -247,11 +247,12 @@ const char *sonde_tls_words(const struct sonde_tls *t)
 
 void sonde_tls_describe(const struct sonde_tls *t, char words[static SONDE_TLS_WORDS_MAX])
 {
-	X509 *peer = SSL_get0_peer_certificate(t->ssl);
 	char subject[128] = "no certificate";
+	X509 *peer;
 
 	assert(t && words);
 
+	peer = SSL_get0_peer_certificate(t->ssl);
 	if (peer)
 		sonde_tls_name_text(X509_get_subject_name(peer), subject, sizeof(subject));
 	if (!t->context->insecure_skip_verify)

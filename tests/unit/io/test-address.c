@@ -11,10 +11,10 @@ static void takes_names_addresses_and_ipv6_in_brackets(void **state)
 	static const struct {
 		const char *text, *host;
 		uint16_t port;
-		const char *name; /* without a scope id */
+		const char *name; /* without a scope id, without the last dot */
 	} rows[] = {
 		{"oap.example:11800", "oap.example", 11800, "oap.example"},
-		{"oap_1.svc-2.example.:1", "oap_1.svc-2.example.", 1, "oap_1.svc-2.example."},
+		{"oap_1.svc-2.example.:1", "oap_1.svc-2.example.", 1, "oap_1.svc-2.example"},
 		{"10.0.0.1:65535", "10.0.0.1", 65535, "10.0.0.1"},
 		{"[::1]:11800", "::1", 11800, "::1"},
 		{"[fe80::1%eth0]:11800", "fe80::1%eth0", 11800, "fe80::1"},
