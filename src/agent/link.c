@@ -127,6 +127,7 @@ static int check_tls(const struct sonde_agent_config *c, char **ret_error)
 	const struct sonde_tls_config config = tls_config(c);
 	struct sonde_tls_context *tls = NULL;
 	char words[SONDE_TLS_WORDS_MAX];
+	struct sonde_address name;
 	int r;
 
 	if (!c->tls_enabled) {
@@ -136,6 +137,9 @@ static int check_tls(const struct sonde_agent_config *c, char **ret_error)
 		return refuse(ret_error,
 			      "backend.tls: keys are set, and backend.tls.enabled is false");
 	}
+	if (c->tls_server_name[0] && sonde_address_make(c->tls_server_name, 1, &name) < 0)
+		return refuse(ret_error, "backend.tls.server_name: '%s' names no host",
+			      c->tls_server_name);
 	r = sonde_tls_context_new(&config, &tls, words);
 	(void)sonde_tls_context_unref(tls);
 	if (r < 0 && words[0])

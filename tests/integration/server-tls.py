@@ -249,6 +249,7 @@ class CheckTest(unittest.TestCase):
         shutil.copy(key("client"), key("open"))
         os.chmod(key("open"), 0o644)
         bad("everyone on this machine may read it: chmod o-r", **tls, **{**own, "backend_tls_key_file": key("open")})
+        bad("backend.tls.server_name: '.oap.example' names no host", **tls, backend_tls_server_name=".oap.example")
         bad("are both set", {"SONDE_AGENT_BACKEND_AUTHENTICATION": "hush"},
             backend_authentication_file=secret("t4", "hush"))
         bad("cannot read '/nowhere': No such file", backend_authentication_file="/nowhere")
