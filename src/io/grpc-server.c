@@ -115,6 +115,7 @@ static void refresh_tls(struct sonde_grpc_server *s)
 	    !sonde_tls_context_stale(s->tls))
 		return;
 	s->tls_read_ns = now_ns;
+	sonde_tls_context_look(s->tls); /* what is refused now is tried again when it changes */
 	r = sonde_tls_context_new(&s->tls_config, &fresh, words);
 	if (r < 0) {
 		tell(s, NULL, words[0] ? words : strerror(-r));

@@ -307,6 +307,17 @@ struct sonde_tls_context *sonde_tls_context_unref(struct sonde_tls_context *c)
 	return NULL;
 }
 
+void sonde_tls_context_look(struct sonde_tls_context *c)
+{
+	assert(c);
+
+	for (size_t i = 0; i < SONDE_TLS_FILES; i++) {
+		c->seen[i] = (struct stat){0};
+		if (c->paths[i])
+			(void)stat(c->paths[i], &c->seen[i]);
+	}
+}
+
 bool sonde_tls_context_stale(const struct sonde_tls_context *c)
 {
 	assert(c);
@@ -317,9 +328,9 @@ bool sonde_tls_context_stale(const struct sonde_tls_context *c)
 
 		if (!c->paths[i])
 			continue;
-		if (stat(c->paths[i], &is) < 0 || is.st_ino != was->st_ino ||
-		    is.st_dev != was->st_dev || is.st_size != was->st_size ||
-		    is.st_mtim.tv_sec != was->st_mtim.tv_sec ||
+		(void)stat(c->paths[i], &is); /* one that is gone differs from what was read */
+		if (is.st_ino != was->st_ino || is.st_dev != was->st_dev ||
+		    is.st_size != was->st_size || is.st_mtim.tv_sec != was->st_mtim.tv_sec ||
 		    is.st_mtim.tv_nsec != was->st_mtim.tv_nsec)
 			return true;
 	}

@@ -41,7 +41,10 @@ int sonde_tls_context_new(const struct sonde_tls_config *config, struct sonde_tl
 struct sonde_tls_context *sonde_tls_context_unref(struct sonde_tls_context *c);
 SONDE_DEFINE_CLEANUP(struct sonde_tls_context *, sonde_tls_context_unref)
 
-/* One of the files is another one than was read. */
+/* The files as they are now count as read: what will not do is tried again only when it changes. */
+void sonde_tls_context_look(struct sonde_tls_context *c);
+
+/* One of the files is another one than was read, or gone. */
 bool sonde_tls_context_stale(const struct sonde_tls_context *c);
 
 struct sonde_tls;
