@@ -67,7 +67,7 @@ static void names_text(X509 *certificate, char *ret, size_t size)
 		(void)GENERAL_NAME_print(bio, sk_GENERAL_NAME_value(names, i));
 	}
 	if (bio && n > NAMES_SHOWN_MAX)
-		(void)BIO_puts(bio, ", …");
+		(void)BIO_puts(bio, ", ...");
 	GENERAL_NAMES_free(names);
 	take_text(bio, "nothing", ret, size);
 }
