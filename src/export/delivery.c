@@ -177,7 +177,13 @@ static int put(struct sonde_delivery *d, struct sonde_report *r)
 	const int64_t late_ms =
 		now_ns > r->due_ns ? (int64_t)((now_ns - r->due_ns) / SONDE_NS_PER_MS) : 0;
 
-	return sonde_spool_put(d->spool, r, now_ms - late_ms, flags_of(r, r->in_doubt), now_ms);
+	int e;
+
+	e = sonde_spool_put(d->spool, r, now_ms - late_ms, flags_of(r, r->in_doubt), now_ms);
+	/* The head's segment may have made room for it: from now on the head is in memory alone. */
+	if (d->head->in_spool && !sonde_spool_is_held(d->spool))
+		d->head->in_spool = false;
+	return e;
 }
 
 /* On disk and off memory: not an outcome. */
@@ -204,8 +210,10 @@ static void spool_all(struct sonde_delivery *d)
 	while (*at && e == 0) {
 		struct sonde_report *r = *at;
 
+		const bool oldest = r == d->head && n_spooled(d) == 0;
+
 		/* The head of memory alone, on the wire before what is on disk: rare, and soon over. */
-		if (r->in_spool || (r == d->head && n_spooled(d) > 0)) {
+		if (r->in_spool || (r == d->head && !oldest && !d->closing)) {
 			at = &r->next;
 			continue;
 		}
@@ -213,7 +221,7 @@ static void spool_all(struct sonde_delivery *d)
 		if (e == -EMSGSIZE) { /* never fits: memory's own bounds hold for it */
 			e = 0;
 			at = &r->next;
-		} else if (e == 0 && r == d->head) {
+		} else if (e == 0 && oldest) {
 			r->in_spool = true;
 			sonde_spool_hold(d->spool);
 			at = &r->next;
@@ -265,6 +273,7 @@ struct sonde_delivery *sonde_delivery_free(struct sonde_delivery *d)
 		return NULL;
 	d->closing = true;
 	spool_all(d);
+	spool_all(d); /* the head's place on disk may have gone to those behind it */
 	while (d->head && d->head->in_spool)
 		forget(d, &d->head);
 	while (d->head)

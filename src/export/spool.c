@@ -443,6 +443,13 @@ void sonde_spool_hold(struct sonde_spool *s)
 	s->detached = !s->held;
 }
 
+bool sonde_spool_is_held(const struct sonde_spool *s)
+{
+	assert(s);
+
+	return s->held;
+}
+
 int sonde_spool_mark(struct sonde_spool *s, uint32_t flags)
 {
 	assert(s && (s->held || s->detached));

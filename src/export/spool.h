@@ -96,6 +96,9 @@ int sonde_spool_next(struct sonde_spool *s, int64_t now_wall_ms, struct sonde_sp
  */
 void sonde_spool_hold(struct sonde_spool *s);
 
+/* False also behind a put() that needed the room of its segment: it is on disk no more. */
+bool sonde_spool_is_held(const struct sonde_spool *s);
+
 /* Notes of the held record what has to outlive the process. Return: 0, -errno (the process itself knows it). */
 int sonde_spool_mark(struct sonde_spool *s, uint32_t flags) _must_check_;
 

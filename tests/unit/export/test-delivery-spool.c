@@ -317,6 +317,41 @@ static void at_the_end_all_is_on_disk(void **state)
 	END();
 }
 
+/* The one on the wire is on disk too, until its segment makes room for the others: it comes back, or is told. */
+static void what_lost_its_place_on_disk_is_not_forgotten(void **state)
+{
+	static const enum sonde_delivery_backend all[] = {SONDE_DELIVERY_DEDUPLICATES,
+							  SONDE_DELIVERY_ADDS};
+
+	for (size_t k = 0; k < ELEMENTS_OF(all); k++) {
+		unsigned n = 1;
+		RIG(.backend = all[k]);
+
+		add(r, n++, false);
+		sonde_delivery_kick(r->d); /* on disk, and on the wire */
+		assert_int_equal(spooled(r), 1);
+		r->f->dropped[0] = '\0';
+		while (!r->f->dropped[0]) {
+			struct sonde_report *report = fixture_report("t", n++, 200000);
+
+			sonde_delivery_add(r->d, &report);
+			assert_true(n < 100);
+		}
+		assert_null(strstr(r->f->dropped, "t/1/x"));
+		if (k == 0) { /* it waits again, behind the others */
+			answer(r, SONDE_GRPC_UNAVAILABLE, true);
+			assert_true(sonde_delivery_safe(r->d));
+		}
+		END();
+		assert_string_equal(r->ended, "");
+		begin(r);
+		for (unsigned i = 0; i < 100 && !sonde_delivery_idle(r->d); i++)
+			answer(r, SONDE_GRPC_OK, false);
+		assert_non_null(strstr(r->ended, k == 0 ? "t/1/x done" : "t/1/x unknown"));
+		END();
+	}
+}
+
 /* RLIMIT_FSIZE stands for the full disk. */
 static void a_full_disk_leaves_it_to_memory_and_keeps_the_order(void **state)
 {
@@ -361,6 +396,7 @@ int main(void)
 		T(nothing_goes_out_before_the_backend_is_known),
 		T(one_tasks_report_never_goes_to_a_backend_that_adds),
 		T(at_the_end_all_is_on_disk),
+		T(what_lost_its_place_on_disk_is_not_forgotten),
 		T(a_full_disk_leaves_it_to_memory_and_keeps_the_order),
 	};
 
