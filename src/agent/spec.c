@@ -429,6 +429,18 @@ static int from_plain(const Skywalking__V3__Command *c, struct sonde_spec *s,
 	return r < 0 ? r : parse_sampling(argument(c, "ExtensionConfigJSON"), s);
 }
 
+/* It goes into ids of reports, which are metadata of gRPC, and into log lines. */
+static bool is_id(const char *id, size_t size)
+{
+	size_t n = 0;
+
+	for (; id[n]; n++) {
+		if (id[n] <= ' ' || id[n] > '~')
+			return false;
+	}
+	return n > 0 && n < size;
+}
+
 int sonde_spec_from_command(const Skywalking__V3__Command *c, struct sonde_spec *ret,
 			    char words[SONDE_SPEC_WORDS_MAX])
 {
@@ -447,8 +459,9 @@ int sonde_spec_from_command(const Skywalking__V3__Command *c, struct sonde_spec 
 	if (sonde_parse_i64(argument(c, "TaskUpdateTime"), 0, INT64_MAX, &update_ms) < 0)
 		update_ms = 0; /* asked again at each poll then, and known by its id */
 	ret->update_ms = update_ms;
-	if (!id[0] || strlen(id) >= sizeof(ret->id))
-		return invalid(words, "TaskId: 1 to %zu bytes were expected", sizeof(ret->id) - 1);
+	if (!is_id(id, sizeof(ret->id)))
+		return invalid(words, "TaskId: 1 to %zu printable bytes of ASCII were expected",
+			       sizeof(ret->id) - 1);
 	(void)snprintf(ret->id, sizeof(ret->id), "%s", id);
 
 	json = argument(c, "ExtensionConfigJSON");

@@ -218,7 +218,8 @@ static void spool_all(struct sonde_delivery *d)
 			continue;
 		}
 		e = put(d, r);
-		if (e == -EMSGSIZE) { /* never fits: memory's own bounds hold for it */
+		if (e == -EMSGSIZE ||
+		    e == -EINVAL) { /* never fits: memory's own bounds hold for it */
 			e = 0;
 			at = &r->next;
 		} else if (e == 0 && oldest) {
@@ -380,7 +381,8 @@ static void not_sent(struct sonde_delivery *d, int error)
 {
 	if (error == -ENODATA) {
 		finish(d, &d->head, SONDE_DELIVERY_DONE);
-	} else if (error == -EMSGSIZE) { /* larger than any message may be */
+	} else if (error == -EMSGSIZE || error == -EINVAL) {
+		/* Larger than any message may be, or an id that no header can hold: it would never go. */
 		finish(d, &d->head, SONDE_DELIVERY_DROPPED);
 	} else {
 		mark(d, d->head, false);

@@ -53,7 +53,13 @@ static uint64_t take_u64(struct reader *rd)
 	return le64toh(v);
 }
 
-/* A length byte and so many bytes, none of them a control byte: they go into log lines. */
+/* They go into log lines. */
+static bool is_control(uint8_t byte)
+{
+	return byte < 0x20 || byte == 0x7f;
+}
+
+/* A length byte and so many bytes, none of them a control byte. */
 static void take_text(struct reader *rd, char *dst, size_t size)
 {
 	const uint8_t *length = take(rd, 1);
@@ -64,7 +70,7 @@ static void take_text(struct reader *rd, char *dst, size_t size)
 		return;
 	}
 	for (size_t i = 0; i < *length; i++)
-		rd->bad = rd->bad || p[i] < 0x20 || p[i] == 0x7f;
+		rd->bad = rd->bad || is_control(p[i]);
 	memcpy(dst, p, *length);
 	dst[*length] = '\0';
 }
@@ -88,6 +94,11 @@ static int put_text(struct sonde_buf *b, const char *text)
 	int r;
 
 	assert(n <= UINT8_MAX);
+
+	for (size_t i = 0; i < n; i++) {
+		if (is_control((uint8_t)text[i]))
+			return -EINVAL;
+	}
 	r = sonde_buf_append(b, &length, 1);
 	return r < 0 ? r : sonde_buf_append(b, text, n);
 }

@@ -44,7 +44,7 @@ struct sonde_spool_meta {
 	uint32_t flags; /* enum sonde_spool_flags */
 };
 
-/* Appends the record to @out. Return: 0, -EMSGSIZE (larger than a bound, or than out->max), -ENOMEM. */
+/* Appends the record to @out. Return: 0, -EMSGSIZE (larger than a bound, or than out->max), -EINVAL (a control byte in a name), -ENOMEM. */
 int sonde_spool_record_encode(const struct sonde_report *r, const struct sonde_spool_meta *meta,
 			      struct sonde_buf *out) _must_check_;
 

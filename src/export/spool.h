@@ -75,7 +75,7 @@ struct sonde_spool *sonde_spool_free(struct sonde_spool *s);
 SONDE_DEFINE_CLEANUP(struct sonde_spool *, sonde_spool_free)
 
 /*
- * Appends @r. @flags: what is known of it, enum sonde_spool_flags. Return: 0, -EMSGSIZE (never fits), -ENOSPC, -EROFS,
+ * Appends @r. @flags: what is known of it, enum sonde_spool_flags. Return: 0, -EMSGSIZE (never fits), -EINVAL (a control byte in its names), -ENOSPC, -EROFS,
  * -EIO, -ENOMEM, -errno.
  */
 int sonde_spool_put(struct sonde_spool *s, const struct sonde_report *r, int64_t due_wall_ms,

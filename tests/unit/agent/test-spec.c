@@ -216,6 +216,12 @@ static void a_bad_command_keeps_its_id_and_time(void **state)
 		assert_int_equal(s.update_ms, 17);
 	}
 	assert_err(command("TaskId", "", &s, words), EINVAL);
+	/* It goes into headers and log lines. */
+	assert_err(command("TaskId", "a\nb", &s, words), EINVAL);
+	assert_non_null(strstr(words, "TaskId"));
+	assert_err(command("TaskId", "a b", &s, words), EINVAL);
+	assert_err(command("TaskId", "a\xc3\xa4", &s, words), EINVAL);
+	assert_err(command("TaskId", "a\x7f", &s, words), EINVAL);
 }
 
 int main(void)

@@ -221,6 +221,23 @@ static void a_failed_send_is_tried_again_later(void **state)
 	assert_string_equal(s.sent[0], "collectBatch a");
 }
 
+static void one_that_cannot_be_sent_at_all_holds_up_no_other(void **state)
+{
+	static const int never[] = {-EINVAL, -EMSGSIZE};
+	struct sink s = {.backend = SONDE_DELIVERY_DEDUPLICATES};
+	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
+
+	make(&s, 100, 60000, &d);
+	for (size_t i = 0; i < ELEMENTS_OF(never); i++) {
+		s.refuse = never[i];
+		add(d, "a", false, 3);
+		assert_string_equal(s.outcomes[i], "a dropped");
+	}
+	s.refuse = 0;
+	add(d, "b", false, 3);
+	assert_string_equal(s.sent[0], "collectBatch b");
+}
+
 static void what_is_left_at_the_end_is_told_as_dropped(void **state)
 {
 	struct sonde_delivery *d = NULL;
@@ -242,6 +259,7 @@ int main(void)
 		cmocka_unit_test(the_oldest_gives_way_but_never_the_one_on_the_wire),
 		cmocka_unit_test(bytes_are_a_limit_too),
 		cmocka_unit_test(a_failed_send_is_tried_again_later),
+		cmocka_unit_test(one_that_cannot_be_sent_at_all_holds_up_no_other),
 		cmocka_unit_test(what_is_left_at_the_end_is_told_as_dropped),
 	};
 

@@ -206,6 +206,20 @@ static void one_larger_than_all_is_refused(void **state)
 	(void)expect(f, 1, 10, true);
 }
 
+static void what_could_not_be_read_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct sonde_report *r = fixture_report("t", 1, 10);
+
+	assert_ok(fixture_open(f));
+	(void)snprintf(r->id, sizeof(r->id), "a\nb/1/x");
+	assert_err(sonde_spool_put(f->spool, r, 0, 0, 0), EINVAL);
+	(void)sonde_report_free(r);
+	put(f, 2, 10, 0);
+	(void)expect(f, 2, 10, true);
+	expect_empty(f);
+}
+
 static void what_is_too_old_is_dropped(void **state)
 {
 	struct fixture *f = *state;
@@ -562,6 +576,7 @@ int main(void)
 		T(the_oldest_segment_makes_room_and_each_record_is_told),
 		T(the_held_one_is_not_told_and_its_pop_takes_no_other),
 		T(one_larger_than_all_is_refused),
+		T(what_could_not_be_read_is_refused),
 		T(what_is_too_old_is_dropped),
 		T(a_torn_last_record_is_ignored_wherever_it_is_torn),
 		T(no_flipped_byte_makes_another_report),
