@@ -452,6 +452,8 @@ bool sonde_spool_is_held(const struct sonde_spool *s)
 
 int sonde_spool_mark(struct sonde_spool *s, uint32_t flags)
 {
+	int r;
+
 	assert(s && (s->held || s->detached));
 
 	if (s->detached)
@@ -460,7 +462,15 @@ int sonde_spool_mark(struct sonde_spool *s, uint32_t flags)
 		return 0;
 	s->cursor.flags = flags;
 	s->cursor.has_flags = true;
-	return sonde_spool_write_cursor(s);
+	r = sonde_spool_write_cursor(s);
+	/*
+	 * What the backend may take from now on must not be sent again behind a power cut. The cursor says it of all
+	 * before it, too. `always` has waited already.
+	 */
+	if (r == 0 && (flags & SONDE_SPOOL_IN_DOUBT) &&
+	    s->config.fsync == SONDE_SPOOL_FSYNC_SEGMENT && fdatasync(s->cursor_fd) < 0)
+		r = -errno;
+	return r;
 }
 
 int sonde_spool_pop(struct sonde_spool *s)

@@ -16,7 +16,7 @@
  *
  * What blocks: put() compresses and writes one record (at most 16 MiB; of 1,000 peers 100 KB) to the page cache and, with
  * fsync `always`, waits for the disk; `segment` waits once a segment of at most 4 MiB. next() reads one record.
- * mark() and pop() write 64 bytes. open() walks the records' heads, which is a read of a page each where they are not
+ * mark() and pop() write 64 bytes; mark() with IN_DOUBT waits for the disk, unless fsync is `never`. open() walks the records' heads, which is a read of a page each where they are not
  * cached. A folder on a network that hangs hangs the loop: it has to be local.
  *
  * Loop thread only.
@@ -35,9 +35,10 @@
 #define SONDE_SPOOL_BYTES_MIN (1UL << 20)
 
 enum sonde_spool_fsync {
-	SONDE_SPOOL_FSYNC_SEGMENT = 0, /* when a segment is full: a power cut costs the last one */
-	SONDE_SPOOL_FSYNC_ALWAYS,      /* each record, and each step of the cursor */
-	SONDE_SPOOL_FSYNC_NEVER,       /* the kernel's own time: some 30 s */
+	/* When a segment is full: a power cut costs the last one. And the cursor where it says IN_DOUBT. */
+	SONDE_SPOOL_FSYNC_SEGMENT = 0,
+	SONDE_SPOOL_FSYNC_ALWAYS, /* each record, and each step of the cursor */
+	SONDE_SPOOL_FSYNC_NEVER,  /* the kernel's own time: some 30 s */
 };
 
 enum sonde_spool_drop {
