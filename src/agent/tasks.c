@@ -501,7 +501,8 @@ void sonde_tasks_outcome(struct sonde_tasks *tasks, const struct sonde_report *r
 
 	assert(tasks && report);
 
-	all = strcmp(report->task, TASKS_ALL) == 0;
+	/* What the tasks of another process had in common is none of these tasks'. */
+	all = strcmp(report->task, TASKS_ALL) == 0 && !report->earlier_run;
 	late_ms = now_ns > report->due_ns ? (now_ns - report->due_ns) / SONDE_NS_PER_MS : 0;
 	for (size_t i = 0; i < ELEMENTS_OF(tasks->slots); i++) {
 		struct sonde_task *t = tasks->slots[i];

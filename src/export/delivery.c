@@ -155,6 +155,7 @@ static int load_head(struct sonde_delivery *d)
 	r->extension = meta.flags & SONDE_SPOOL_EXTENSION;
 	r->task_report_sent = meta.flags & SONDE_SPOOL_TASK_REPORT_SENT;
 	r->in_doubt = meta.flags & SONDE_SPOOL_IN_DOUBT;
+	r->earlier_run = meta.earlier_run;
 	r->in_spool = true;
 	put_in_front(d, r);
 	return 0;
@@ -295,7 +296,7 @@ void sonde_delivery_set_spool(struct sonde_delivery *d, struct sonde_spool *spoo
 
 void sonde_delivery_spool_dropped(struct sonde_delivery *d, const struct sonde_spool_meta *meta)
 {
-	struct sonde_report r = {.sequence = meta->sequence};
+	struct sonde_report r = {.sequence = meta->sequence, .earlier_run = meta->earlier_run};
 
 	assert(d && meta);
 

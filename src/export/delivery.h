@@ -51,6 +51,7 @@ struct sonde_report {
 	uint64_t sequence;
 	char id[SONDE_REPORT_ID_MAX]; /* sonde-report-id */
 	uint64_t due_ns;	      /* CLOCK_MONOTONIC: end of its interval */
+	bool earlier_run;	      /* of a process before this one, out of the spool */
 	bool extension;		      /* made for a server with our extension; no other gets it */
 	struct sonde_buf task_report; /* serialised TaskReport; empty: none goes out */
 	struct sonde_buf *messages;   /* owned: MeterDataCollections; n_messages of them */

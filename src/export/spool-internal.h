@@ -26,6 +26,7 @@ struct sonde_spool {
 	int write_fd;		    /* of the last; -1: the next put makes one */
 	struct sonde_cursor cursor; /* at segments[0], where there is one */
 	uint64_t next_number;
+	uint64_t own_number; /* the first of this run: segments before it are of an earlier one */
 	uint64_t doubtful;   /* of this segment the cursor is lost; 0: of none */
 	uint64_t head_bytes; /* of the record at the cursor; 0: not read yet */
 	bool held;	     /* … is the caller's */

@@ -190,6 +190,7 @@ static int load(struct sonde_spool *s)
 	s->next_number = s->n > 0 ? s->segments[s->n - 1].number + 1 : 1;
 	if (s->next_number <= s->cursor.segment)
 		s->next_number = s->cursor.segment + 1;
+	s->own_number = s->next_number;
 	remove_done(s, found);
 	r = look_at_all(s);
 	if (r < 0)

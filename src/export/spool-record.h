@@ -12,6 +12,7 @@
  * record is -EBADMSG, and lengths are held against their bounds before anything is allocated. No state, any thread.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,7 +42,8 @@ struct sonde_spool_meta {
 	char id[SONDE_REPORT_ID_MAX];
 	uint64_t sequence;
 	int64_t due_wall_ms;
-	uint32_t flags; /* enum sonde_spool_flags */
+	uint32_t flags;	  /* enum sonde_spool_flags */
+	bool earlier_run; /* of a process before this one; from the spool, not in the record */
 };
 
 /* Appends the record to @out. Return: 0, -EMSGSIZE (larger than a bound, or than out->max), -EINVAL (a control byte in a name), -ENOMEM. */

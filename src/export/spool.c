@@ -187,6 +187,7 @@ static int read_meta(struct sonde_spool *s, struct sonde_spool_head *ret_head,
 		ret_meta->flags = s->cursor.flags;
 	else if (s->doubtful == s->segments[0].number)
 		ret_meta->flags |= SONDE_SPOOL_IN_DOUBT;
+	ret_meta->earlier_run = s->segments[0].number < s->own_number;
 	*ret_head = head;
 	return 0;
 }
@@ -371,7 +372,7 @@ static int read_record(struct sonde_spool *s, const struct sonde_spool_head *hea
 		       struct sonde_spool_meta *meta, struct sonde_report **ret)
 {
 	_cleanup_free_ uint8_t *data = malloc(head->bytes);
-	const uint32_t flags = meta->flags;
+	const struct sonde_spool_meta known = *meta; /* the spool's own, too */
 	int r;
 
 	if (!data)
@@ -380,7 +381,7 @@ static int read_record(struct sonde_spool *s, const struct sonde_spool_head *hea
 	if (r < 0)
 		return sonde_spool_is_damage(r) ? -EBADMSG : r;
 	r = sonde_spool_record_decode(data, head->bytes, meta, ret);
-	meta->flags = flags;
+	*meta = known;
 	return r == 0 || r == -ENOMEM ? r : -EBADMSG;
 }
 

@@ -126,6 +126,27 @@ static void survives_a_restart_at_each_point(void **state)
 	assert_string_equal(f->words, "");
 }
 
+static void what_an_earlier_run_left_is_told_apart(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_ok(fixture_open(f));
+	put(f, 1, 10, 0);
+	restart(f);
+	put(f, 2, 10, 0);
+	for (unsigned i = 1; i <= 2; i++) {
+		struct sonde_spool_meta meta;
+		struct sonde_report *r = NULL;
+
+		assert_ok(sonde_spool_next(f->spool, 1000, &meta, &r));
+		assert_int_equal(meta.sequence, i);
+		assert_int_equal(meta.earlier_run, i == 1);
+		(void)sonde_report_free(r);
+		sonde_spool_hold(f->spool);
+		assert_ok(sonde_spool_pop(f->spool));
+	}
+}
+
 static void what_is_marked_is_known_after_a_restart(void **state)
 {
 	struct fixture *f = *state;
@@ -572,6 +593,7 @@ int main(void)
 		T(gives_back_what_it_took_oldest_first),
 		T(files_are_private_and_gone_when_empty),
 		T(survives_a_restart_at_each_point),
+		T(what_an_earlier_run_left_is_told_apart),
 		T(what_is_marked_is_known_after_a_restart),
 		T(the_oldest_segment_makes_room_and_each_record_is_told),
 		T(the_held_one_is_not_told_and_its_pop_takes_no_other),
