@@ -101,6 +101,7 @@ static uint64_t n_spooled(const struct sonde_delivery *d)
 	return s.records;
 }
 
+/* @error of a put; of mark and pop only what failed, for they say nothing of the room for reports. */
 static void note_spool(struct sonde_delivery *d, int error)
 {
 	if (error == d->spool_error)
@@ -119,9 +120,14 @@ static uint32_t flags_of(const struct sonde_report *r, bool in_doubt)
 
 static void mark(struct sonde_delivery *d, struct sonde_report *r, bool in_doubt)
 {
+	int e;
+
 	r->in_doubt = in_doubt;
-	if (r->in_spool)
-		note_spool(d, sonde_spool_mark(d->spool, flags_of(r, in_doubt)));
+	if (!r->in_spool)
+		return;
+	e = sonde_spool_mark(d->spool, flags_of(r, in_doubt));
+	if (e < 0)
+		note_spool(d, e);
 }
 
 static void put_in_front(struct sonde_delivery *d, struct sonde_report *r)
@@ -204,6 +210,7 @@ static void forget(struct sonde_delivery *d, struct sonde_report **at)
 static void spool_all(struct sonde_delivery *d)
 {
 	struct sonde_report **at = &d->head;
+	bool took = false;
 	int e = 0;
 
 	if (!d->spool || get_head(d) < 0)
@@ -219,6 +226,7 @@ static void spool_all(struct sonde_delivery *d)
 			continue;
 		}
 		e = put(d, r);
+		took = took || e == 0;
 		if (e == -EMSGSIZE ||
 		    e == -EINVAL) { /* never fits: memory's own bounds hold for it */
 			e = 0;
@@ -231,7 +239,8 @@ static void spool_all(struct sonde_delivery *d)
 			forget(d, at);
 		}
 	}
-	note_spool(d, e);
+	if (took || e < 0)
+		note_spool(d, e);
 }
 
 static bool should_spool(const struct sonde_delivery *d)
@@ -256,14 +265,18 @@ static void finish(struct sonde_delivery *d, struct sonde_report **at,
 		   enum sonde_delivery_outcome outcome)
 {
 	struct sonde_report *r = *at;
+	int e;
 
 	*at = r->next;
 	if (!*at)
 		d->tail = at;
 	d->stats.waiting--;
 	d->stats.waiting_bytes -= report_bytes(r);
-	if (r->in_spool)
-		note_spool(d, sonde_spool_pop(d->spool));
+	if (r->in_spool) {
+		e = sonde_spool_pop(d->spool);
+		if (e < 0)
+			note_spool(d, e);
+	}
 	count_outcome(d, outcome);
 	d->sink.outcome(d->sink.ctx, r, outcome);
 	(void)sonde_report_free(r);
