@@ -29,8 +29,9 @@ struct sonde_continuous {
 	size_t n_watched;
 	bool stale; /* the processes or the policies are others than @watched was made of */
 	bool asking;
-	uint64_t ask_ns;   /* not before */
-	uint64_t check_ns; /* the next look */
+	uint64_t ask_ns;    /* not before */
+	uint64_t sample_ns; /* the next second's values */
+	uint64_t check_ns;  /* the next look at what they reached */
 	struct {
 		uint64_t instance; /* hash */
 		uint64_t until_ns;

@@ -95,15 +95,25 @@ static void take_policies(struct sonde_continuous *c, const char *json)
 	}
 }
 
+/* The next second's look; one that is due already stays due. */
 static void arm(struct sonde_continuous *c)
 {
+	const uint64_t now = sonde_mono_ns();
+	int on = SD_EVENT_OFF;
+
 	if (c->stale)
 		continuous_watch(c);
 	if (c->n_watched == 0) {
 		(void)sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
 		return;
 	}
-	(void)sd_event_source_set_time_relative(c->timer, SAMPLE_NS / SONDE_NS_PER_US);
+	(void)sd_event_source_get_enabled(c->timer, &on);
+	if (on != SD_EVENT_OFF)
+		return;
+	c->sample_ns += SAMPLE_NS;
+	if (c->sample_ns < now || c->sample_ns > now + SAMPLE_NS)
+		c->sample_ns = now + SAMPLE_NS;
+	(void)sd_event_source_set_time(c->timer, c->sample_ns / SONDE_NS_PER_US);
 	(void)sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
 }
 
