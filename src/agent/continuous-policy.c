@@ -165,6 +165,15 @@ int sonde_continuous_parse(const char *text, size_t n, struct sonde_continuous_p
 	return 0;
 }
 
+void sonde_continuous_window_aim(struct sonde_continuous_window *w, double threshold)
+{
+	assert(w);
+
+	/* The same text of a policy is the same bits. */
+	if (w->threshold < threshold || w->threshold > threshold)
+		*w = (struct sonde_continuous_window){.threshold = threshold};
+}
+
 void sonde_continuous_window_push(struct sonde_continuous_window *w, bool reached)
 {
 	const uint64_t bit = 1ULL << (w->at % 64);

@@ -54,10 +54,13 @@ int sonde_continuous_parse(const char *text, size_t n, struct sonde_continuous_p
 
 /* One bit a second. Zeroed: no second reached the threshold. */
 struct sonde_continuous_window {
+	double threshold; /* that they are held against; negative = none */
 	uint64_t bits[SONDE_CONTINUOUS_PERIOD_MAX_S / 64];
 	unsigned at;
 };
 
+/* @threshold is what the next seconds are held against: those of another one are forgotten. */
+void sonde_continuous_window_aim(struct sonde_continuous_window *w, double threshold);
 void sonde_continuous_window_push(struct sonde_continuous_window *w, bool reached);
 /* Of the last @period_s pushes, 1 to SONDE_CONTINUOUS_PERIOD_MAX_S. */
 unsigned sonde_continuous_window_count(const struct sonde_continuous_window *w, unsigned period_s);

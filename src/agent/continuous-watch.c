@@ -38,7 +38,17 @@ static const struct continuous_watched *known(const struct sonde_continuous *c,
 	return NULL;
 }
 
-/* Windows stay with their process, also where a threshold is a new one. */
+/* Negative: there is none. */
+static double threshold_of(const struct sonde_continuous_policy *policy, unsigned monitor)
+{
+	for (size_t i = 0; i < policy->n_rules; i++) {
+		if (policy->rules[i].monitor == monitor)
+			return policy->rules[i].threshold;
+	}
+	return -1;
+}
+
+/* Windows stay with their process as long as their threshold is the same. */
 static void add(const struct sonde_continuous *c, struct sonde_process *p,
 		const struct sonde_continuous_policy *policy, struct continuous_watched *to)
 {
@@ -47,6 +57,8 @@ static void add(const struct sonde_continuous *c, struct sonde_process *p,
 	*to = old ? *old : (struct continuous_watched){0};
 	to->process = sonde_process_ref(p);
 	to->policy = policy;
+	for (unsigned m = 0; m < _SONDE_CONTINUOUS_MONITOR_MAX; m++)
+		sonde_continuous_window_aim(&to->window[m], threshold_of(policy, m));
 }
 
 void continuous_watch(struct sonde_continuous *c)

@@ -116,6 +116,25 @@ static void a_window_counts_its_last_seconds(void **state)
 			 SONDE_CONTINUOUS_PERIOD_MAX_S);
 }
 
+static void what_another_threshold_reached_is_forgotten(void **state)
+{
+	struct sonde_continuous_window w = {0};
+
+	sonde_continuous_window_aim(&w, 1);
+	sonde_continuous_window_push(&w, true);
+	sonde_continuous_window_push(&w, true);
+	sonde_continuous_window_aim(&w, 1);
+	assert_int_equal(sonde_continuous_window_count(&w, 10), 2);
+	sonde_continuous_window_aim(&w, 90);
+	assert_int_equal(sonde_continuous_window_count(&w, 10), 0);
+	sonde_continuous_window_push(&w, true);
+	assert_int_equal(sonde_continuous_window_count(&w, 10), 1);
+	/* Not watched for a while, then as before: nobody looked meanwhile. */
+	sonde_continuous_window_aim(&w, -1);
+	sonde_continuous_window_aim(&w, 90);
+	assert_int_equal(sonde_continuous_window_count(&w, 10), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -123,6 +142,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_watched_is_said_and_the_rest_is),
 		cmocka_unit_test(what_is_no_list_of_policies_is_refused),
 		cmocka_unit_test(a_window_counts_its_last_seconds),
+		cmocka_unit_test(what_another_threshold_reached_is_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
