@@ -254,14 +254,14 @@ static bool is_known(const char *path)
 
 static void walk(struct sonde_import *im, const struct sonde_yaml_node *n, const char *path)
 {
-	char below[SONDE_CONFIG_KEY_MAX * 2], text[VALUE_MAX] = "";
+	char below[SONDE_CONFIG_KEY_MAX * 2];
 
 	if (path[0] && is_known(path))
 		return;
 	if (n->kind != SONDE_YAML_MAPPING) {
-		(void)sonde_import_text(im, n, text);
+		/* Without its value: it may be a secret under a key that is misspelt. */
 		if (n->kind != SONDE_YAML_NULL)
-			sonde_import_leave_out(im, path, text, "not a key that is known of Rover",
+			sonde_import_leave_out(im, path, "", "not a key that is known of Rover",
 					       false);
 		return;
 	}
@@ -286,7 +286,10 @@ static bool variable_is_known(const struct sonde_import *im, const char *name, s
 	return strstr(im->text, in_file) || sonde_import_processes_knows_env(name, n);
 }
 
-/* Rover reads no variable that its file does not name; whoever set one expects something of it. */
+/*
+ * Rover reads no variable that its file does not name; whoever set one expects something of it. It is named without
+ * its value, which may be a secret.
+ */
 static void look_at_variables(struct sonde_import *im)
 {
 	for (char *const *v = im->environ; v && *v; v++) {
@@ -301,7 +304,7 @@ static void look_at_variables(struct sonde_import *im)
 				reason = p->reason;
 		}
 		(void)snprintf(name, sizeof(name), "%.*s", (int)n, *v);
-		sonde_import_leave_out(im, name, (*v)[n] ? *v + n + 1 : "", reason, false);
+		sonde_import_leave_out(im, name, "", reason, false);
 	}
 }
 

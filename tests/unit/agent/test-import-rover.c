@@ -188,8 +188,8 @@ static void variables_alone_will_do(void **state)
 	assert_string_equal(r.config->backend_host, "oap");
 	assert_int_equal(r.config->heartbeat_ns, 30000000000);
 	assert_int_equal(r.config->report_interval_ns, 500000000);
-	assert_non_null(strstr(r.words, "ROVER_ACCESS_LOG_FLUSH_PERIOD: 1s (access logs"));
-	assert_non_null(strstr(r.words, "ROVER_NO_SUCH: 1 (no key"));
+	assert_non_null(strstr(r.words, "ROVER_ACCESS_LOG_FLUSH_PERIOD (access logs"));
+	assert_non_null(strstr(r.words, "ROVER_NO_SUCH (no key"));
 	assert_null(strstr(r.words, "PATH"));
 }
 
@@ -246,6 +246,18 @@ static void no_value_escapes_its_line(void **state)
 	assert_string_equal(r.config->backend_authentication, "a?evil: 'b?");
 }
 
+static void a_secret_under_a_misspelt_name_is_not_printed(void **state)
+{
+	static const char *const variables[] = {"ROVER_BACKEND_AUTHENTIFICATION=hush", NULL};
+	_cleanup_(result_done) struct result r = {0};
+
+	import("core: { backend: { autentication: hush }, secret: [hush] }", variables, &r);
+	assert_non_null(strstr(r.words, "ROVER_BACKEND_AUTHENTIFICATION ("));
+	assert_non_null(strstr(r.words, "core.backend.autentication ("));
+	assert_null(strstr(r.words, "hush"));
+	assert_null(strstr(r.yaml, "hush"));
+}
+
 static void what_is_no_yaml_is_refused(void **state)
 {
 	static const char text[] = "core: [";
@@ -267,6 +279,7 @@ int main(void)
 		cmocka_unit_test(variables_alone_will_do),
 		cmocka_unit_test(what_is_asked_for_and_not_here_is_said),
 		cmocka_unit_test(no_value_escapes_its_line),
+		cmocka_unit_test(a_secret_under_a_misspelt_name_is_not_printed),
 		cmocka_unit_test(what_is_no_yaml_is_refused),
 	};
 
