@@ -10,7 +10,7 @@
 #include "config/yaml.h"
 
 #define SONDE_IMPORT_VALUE_MAX                                                                     \
-	1024 /* bytes with NUL; a longer value is cut, and then refused or told */
+	1024 /* bytes with NUL; a longer value is cut: sonde_import_is_cut() */
 
 struct sonde_import {
 	const char *text, *name;	    /* borrowed */
@@ -33,6 +33,9 @@ bool sonde_import_text(const struct sonde_import *im, const struct sonde_yaml_no
 /* Of the file, else of the variable @env (NULL: none). False: neither has one. */
 bool sonde_import_value(const struct sonde_import *im, const char *path, const char *env,
 			char dst[SONDE_IMPORT_VALUE_MAX]);
+
+/* Of a text of the two above: it fills all of its room, so that more of it may be missing. */
+bool sonde_import_is_cut(const char text[SONDE_IMPORT_VALUE_MAX]);
 
 /* "a.b.c" as lines of nested mappings; keys of one mapping must follow each other. */
 void sonde_import_print_key(struct sonde_import *im, const char *key, const char *value);

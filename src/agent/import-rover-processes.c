@@ -125,7 +125,7 @@ static bool is_rule(struct rule *rule, char why[SONDE_RULES_WORDS_MAX])
 
 	if (strlen(rule->command) > 255 || strlen(rule->service) > 255 ||
 	    strlen(rule->instance) > 255 || strlen(rule->process_name) > 255 ||
-	    strlen(rule->layer) > 32) {
+	    strlen(rule->layer) > 32 || sonde_import_is_cut(rule->labels)) {
 		(void)snprintf(why, SONDE_RULES_WORDS_MAX, "one of its texts is too long");
 		return false;
 	}

@@ -66,13 +66,19 @@ static void unquote(char text[VALUE_MAX])
 	text[n - 2] = '\0';
 }
 
+bool sonde_import_is_cut(const char text[VALUE_MAX])
+{
+	return strnlen(text, VALUE_MAX) == VALUE_MAX - 1;
+}
+
 bool sonde_import_text(const struct sonde_import *im, const struct sonde_yaml_node *n,
 		       char dst[VALUE_MAX])
 {
 	if (!n || n->kind != SONDE_YAML_SCALAR)
 		return false;
 	fill_in(im, n->text, dst);
-	unquote(dst);
+	if (!sonde_import_is_cut(dst))
+		unquote(dst);
 	return dst[0] != '\0';
 }
 

@@ -211,6 +211,10 @@ static void take_row(struct sonde_import *im, const struct row *row, bool tls)
 	/* Rover's own file has the paths of certificates that it does not read. */
 	if (row->tls && !tls)
 		return;
+	if (sonde_import_is_cut(text)) {
+		sonde_import_leave_out(im, row->from, "", "longer than 1022 bytes", false);
+		return;
+	}
 	(void)snprintf(value, sizeof(value), "%s", text);
 	if (row->convert && row->convert(text, value) < 0)
 		sonde_import_leave_out(im, row->from, text, "not understood", false);
@@ -368,13 +372,14 @@ int sonde_import_rover(const char *text, size_t len, const char *name, char *con
 
 int sonde_import_rover_file(const char *path)
 {
-	const bool is_stdin = strcmp(path, "-") == 0;
 	_cleanup_free_ char *text = NULL;
+	bool is_stdin;
 	size_t n = 0;
 	int r;
 
 	assert(path);
 
+	is_stdin = strcmp(path, "-") == 0;
 	if (is_stdin)
 		r = sonde_yaml_read_fd(STDIN_FILENO, SONDE_CONFIG_FILE_MAX, &text, &n);
 	else

@@ -258,6 +258,24 @@ static void a_secret_under_a_misspelt_name_is_not_printed(void **state)
 	assert_null(strstr(r.yaml, "hush"));
 }
 
+/* A token of which the end is missing is refused by the backend, and nobody knows why. */
+static void a_value_that_is_too_long_is_left_out(void **state)
+{
+	static char variable[1100] = "ROVER_BACKEND_AUTHENTICATION=";
+	const size_t at = strlen(variable);
+	const char *const variables[] = {variable, NULL};
+	_cleanup_(result_done) struct result whole = {0}, cut = {0};
+
+	memset(variable + at, 'x', 1022);
+	import("", variables, &whole);
+	assert_int_equal(strlen(whole.config->backend_authentication), 1022);
+	memset(variable + at, 'x', 1024);
+	import("", variables, &cut);
+	assert_string_equal(cut.config->backend_authentication, "");
+	assert_non_null(strstr(cut.words, "core.backend.authentication (longer than 1022 bytes)"));
+	assert_null(strstr(cut.yaml, "xxx"));
+}
+
 static void what_is_no_yaml_is_refused(void **state)
 {
 	static const char text[] = "core: [";
@@ -280,6 +298,7 @@ int main(void)
 		cmocka_unit_test(what_is_asked_for_and_not_here_is_said),
 		cmocka_unit_test(no_value_escapes_its_line),
 		cmocka_unit_test(a_secret_under_a_misspelt_name_is_not_printed),
+		cmocka_unit_test(a_value_that_is_too_long_is_left_out),
 		cmocka_unit_test(what_is_no_yaml_is_refused),
 	};
 
