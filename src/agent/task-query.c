@@ -120,18 +120,26 @@ static void take_plain(struct sonde_task_query *q, struct sonde_spec *spec, int6
 	sonde_tasks_accept(q->config.tasks, spec);
 }
 
+/* What taking an answer comes to. */
+struct taken {
+	int64_t latest_ms; /* largest TaskUpdateTime */
+	unsigned over;	   /* tasks that were, and were not told of before */
+	bool again;	   /* there was no memory for one of them */
+};
+
 static void take_command(struct sonde_task_query *q, const Skywalking__V3__Command *c,
-			 int64_t now_ms, unsigned *over)
+			 int64_t now_ms, struct taken *taken)
 {
 	_cleanup_(sonde_spec_done) struct sonde_spec spec = {0};
 	char words[SONDE_SPEC_WORDS_MAX] = "";
-	int64_t update_ms;
 	int r;
 
 	r = sonde_spec_from_command(c, &spec, words);
-	update_ms = spec.update_ms;
+	if (spec.update_ms > taken->latest_ms)
+		taken->latest_ms = spec.update_ms;
+	taken->again |= r == -ENOMEM;
 	if (r == 0 && spec.plain)
-		take_plain(q, &spec, now_ms, over);
+		take_plain(q, &spec, now_ms, &taken->over);
 	else if (r == 0)
 		sonde_tasks_accept(q->config.tasks, &spec);
 	else if (r == -EINVAL)
@@ -140,22 +148,23 @@ static void take_command(struct sonde_task_query *q, const Skywalking__V3__Comma
 		(void)sonde_log_warn(0, "task %s is not run: %s", spec.id, words);
 	else if (r != -EOPNOTSUPP)
 		(void)sonde_log_warn(r, "a task could not be taken, asking again");
-	if (r != -ENOMEM && update_ms > q->latest_ms)
-		q->latest_ms = update_ms;
 }
 
 static void take_commands(struct sonde_task_query *q, const Skywalking__V3__Commands *commands)
 {
 	const int64_t now_ms = sonde_wall_ms();
-	unsigned over = 0;
+	struct taken taken = {0};
 
 	q->too_many = commands->n_commands > SONDE_BACKEND_CLOCK_SEEN_MAX;
 	for (size_t i = 0; i < commands->n_commands; i++)
-		take_command(q, commands->commands[i], now_ms, &over);
-	if (over)
+		take_command(q, commands->commands[i], now_ms, &taken);
+	/* Else what failed would be behind what is asked for. What went well is known when it comes again. */
+	if (!taken.again && taken.latest_ms > q->latest_ms)
+		q->latest_ms = taken.latest_ms;
+	if (taken.over)
 		sonde_log_info("%u task%s of the backend's %s over before %s came here: not run",
-			       over, over == 1 ? "" : "s", over == 1 ? "was" : "were",
-			       over == 1 ? "it" : "they");
+			       taken.over, taken.over == 1 ? "" : "s",
+			       taken.over == 1 ? "was" : "were", taken.over == 1 ? "it" : "they");
 	q->answered_ms = q->too_many ? 0 : q->asked_ms;
 	q->answered_ns = q->asked_ns;
 }
