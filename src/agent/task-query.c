@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/backend-clock.h"
@@ -38,8 +39,11 @@ struct sonde_task_query {
 	int64_t answered_ms; /* the same, of the last that was answered; 0: of none that proves anything */
 	bool too_many; /* commands in the answer that is being taken, to know which of them are new */
 	uint64_t asked_ns, answered_ns;
+	uint64_t *due; /* hashes of ids, sorted; of the answer that is being taken, once @listed */
+	size_t n_due;
 	uint64_t told[TOLD_MAX]; /* hashes */
 	size_t told_at;
+	bool listed;
 	bool polling; /* a query is under way */
 	bool again;   /* the server asked for another meanwhile */
 	bool said;    /* that the backend does not answer */
@@ -60,21 +64,59 @@ static bool tell_once(struct sonde_task_query *q, const char *id)
 	return true;
 }
 
-/* Would the last answer have told the task, had it been there: did the backend know one of its processes long before? */
-static bool was_due(const struct sonde_task_query *q, const struct sonde_spec *spec)
+static int compare_hashes(const void *a, const void *b)
 {
-	struct sonde_process *p;
-	size_t cursor = 0;
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
-	if (!q->answered_ms)
-		return false;
+	return (x > y) - (x < y);
+}
+
+/* Processes that the backend knew long before the last answer. Where memory ends there are fewer, and less is proved. */
+static void list_due(struct sonde_task_query *q)
+{
+	size_t cursor = 0, room = 0;
+	struct sonde_process *p;
+
+	q->listed = true;
 	while ((p = sonde_finder_next(q->config.finder, &cursor))) {
+		uint64_t *more;
+
 		if (!p->id[0] || p->id_mono_ns + STORED_NS > q->answered_ns)
 			continue;
-		for (size_t i = 0; i < spec->n_targets; i++) {
-			if (strcmp(spec->targets[i].text, p->id) == 0)
-				return true;
+		if (q->n_due == room) {
+			room = room ? room * 2 : 64;
+			more = reallocarray(q->due, room, sizeof(q->due[0]));
+			if (!more)
+				break;
+			q->due = more;
 		}
+		q->due[q->n_due++] = sonde_hash(p->id, strlen(p->id), 0);
+	}
+	if (q->n_due)
+		qsort(q->due, q->n_due, sizeof(q->due[0]), compare_hashes);
+}
+
+static void forget_due(struct sonde_task_query *q)
+{
+	free(q->due);
+	q->due = NULL;
+	q->n_due = 0;
+	q->listed = false;
+}
+
+/* Would the last answer have told the task, had it been there: did the backend know one of its processes long before? */
+static bool was_due(struct sonde_task_query *q, const struct sonde_spec *spec)
+{
+	if (!q->answered_ms)
+		return false;
+	if (!q->listed)
+		list_due(q);
+	for (size_t i = 0; q->n_due && i < spec->n_targets; i++) {
+		const char *id = spec->targets[i].text;
+		const uint64_t h = sonde_hash(id, strlen(id), 0);
+
+		if (bsearch(&h, q->due, q->n_due, sizeof(h), compare_hashes))
+			return true;
 	}
 	return false;
 }
@@ -158,6 +200,7 @@ static void take_commands(struct sonde_task_query *q, const Skywalking__V3__Comm
 	q->too_many = commands->n_commands > SONDE_BACKEND_CLOCK_SEEN_MAX;
 	for (size_t i = 0; i < commands->n_commands; i++)
 		take_command(q, commands->commands[i], now_ms, &taken);
+	forget_due(q);
 	/* Else what failed would be behind what is asked for. What went well is known when it comes again. */
 	if (!taken.again && taken.latest_ms > q->latest_ms)
 		q->latest_ms = taken.latest_ms;
