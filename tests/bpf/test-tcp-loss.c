@@ -190,7 +190,7 @@ static void a_lost_syn_is_a_syn_retransmit_and_a_slow_handshake(void **state)
 	struct fixture *f = *state;
 	struct fixture_pair p = {0};
 	struct sonde_tcp_cell c;
-	uint64_t lost;
+	uint64_t lost, resent;
 	char rule[64];
 
 	p.listener = veth_listen(&veth, AF_INET, 16, &p.port);
@@ -199,8 +199,11 @@ static void a_lost_syn_is_a_syn_retransmit_and_a_slow_handshake(void **state)
 	p.server = fixture_accept(p.listener);
 	fixture_snapshot(f);
 	c = fixture_sum(f, 0, CLIENT, p.port);
-	assert_int_equal(c.retransmit[SONDE_TCP_RETRANSMIT_SYN], lost);
-	assert_int_equal(c.retransmitted_segments, lost);
+	/* An emulated machine may take so long to answer that a SYN is sent again which was not lost. */
+	resent = fixture_total_retrans(p.client);
+	assert_in_range(resent, lost, UINT64_MAX);
+	assert_int_equal(c.retransmit[SONDE_TCP_RETRANSMIT_SYN], resent);
+	assert_int_equal(c.retransmitted_segments, resent);
 	assert_int_equal(c.opened, 1);
 	assert_true(c.handshake_sum_us > 900000);
 	assert_retransmits_are_the_kernels(f, &p);
