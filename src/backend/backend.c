@@ -79,15 +79,18 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *ctx)
 static int lock_state(struct sonde_backend *b)
 {
 	const char *dir = b->config.state_dir;
+	char who[32] = "";
 	pid_t holder = 0;
 	int r;
 
 	r = sonde_store_lock(dir, &b->lock, &holder);
 	if (r == -EBUSY) {
+		if (holder > 0)
+			(void)snprintf(who, sizeof(who), " (pid %d)", (int)holder);
 		(void)sonde_log_err(0,
-				    "another sonde-server (pid %d) uses the state folder %s: end "
+				    "another sonde-server%s uses the state folder %s: end "
 				    "it, or name another folder with --state",
-				    (int)holder, dir);
+				    who, dir);
 	} else if (r < 0) {
 		(void)sonde_log_err(r, "cannot lock the state folder %s", dir);
 	}

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 
 #include "base/num.h"
@@ -19,19 +20,23 @@ static pid_t read_holder(int fd)
 	if (n <= 0)
 		return 0;
 	text[n] = '\0';
+	text[strcspn(text, "\n")] = '\0';
 	return sonde_parse_u64(text, 1, INT32_MAX, &pid) < 0 ? 0 : (pid_t)pid;
 }
 
 static int write_holder(int fd)
 {
 	char text[32];
-	int n = snprintf(text, sizeof(text), "%d", (int)getpid());
+	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	ssize_t written;
 
-	if (ftruncate(fd, 0) < 0)
+	/* Over what was there, and cut behind it: who reads meanwhile finds one of the two. */
+	written = pwrite(fd, text, (size_t)n, 0);
+	if (written < 0)
 		return -errno;
-	if (pwrite(fd, text, (size_t)n, 0) != n)
-		return errno ? -errno : -EIO;
-	return 0;
+	if (written != n)
+		return -EIO;
+	return ftruncate(fd, n) < 0 ? -errno : 0;
 }
 
 int sonde_store_lock(const char *state_dir, int *ret_fd, pid_t *ret_holder)
