@@ -58,6 +58,18 @@ static void trim_no_task(struct sonde_backend *b, int64_t now_ms)
 		sonde_series_set_trim(b->series, set, now_ms - NO_TASK_MEMORY_MS);
 }
 
+/* Connections that came to nothing: those that had no line of their own are told together. */
+static void count_anew(struct sonde_backend *b, uint64_t now_ns)
+{
+	if (now_ns - b->trouble_ns < TROUBLE_EVERY_NS)
+		return;
+	if (b->n_trouble > TROUBLE_LINES)
+		(void)sonde_log_warn(0, "and %u other gRPC connections came to nothing",
+				     b->n_trouble - TROUBLE_LINES);
+	b->trouble_ns = now_ns;
+	b->n_trouble = 0;
+}
+
 static int on_tick(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct sonde_backend *b = ctx;
@@ -65,6 +77,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *ctx)
 	bool more;
 	int r;
 
+	count_anew(b, sonde_mono_ns());
 	sonde_task_table_tick(b->tasks, now_ms);
 	sonde_inquiry_tick(b, now_ms);
 	sonde_registry_tick(b->registry, now_ms, (int64_t)b->config.retention_ms);
@@ -179,13 +192,7 @@ static void on_trouble(void *ctx, const char *peer, const char *words)
 				     b->grpc ? "; what was read before stays" : "");
 		return;
 	}
-	if (now_ns - b->trouble_ns >= TROUBLE_EVERY_NS) {
-		if (b->n_trouble > TROUBLE_LINES)
-			(void)sonde_log_warn(0, "and %u other gRPC connections came to nothing",
-					     b->n_trouble - TROUBLE_LINES);
-		b->trouble_ns = now_ns;
-		b->n_trouble = 0;
-	}
+	count_anew(b, now_ns);
 	if (b->n_trouble++ < TROUBLE_LINES)
 		(void)sonde_log_warn(0, "gRPC connection of %s: %s", peer, words);
 }
