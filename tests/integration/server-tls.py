@@ -139,7 +139,7 @@ class RestTest(unittest.TestCase):
         server = self.server(*tls_flags("http", ca="ca"))
         status, body = self.get(server)
         self.assertEqual((status, body["detail"]), (403, "a client certificate is needed"))
-        for cert in ("stranger", "old"):
+        for cert in ("stranger", "old", "server-only"):
             status, body = self.get(server, cert)
             self.assertEqual(status, 403)
             self.assertIn("the client certificate: ", body["detail"])

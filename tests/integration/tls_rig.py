@@ -35,7 +35,7 @@ def make_ca(name):
 
 
 def make_certificate(name, ca="ca", san="DNS:localhost,IP:127.0.0.1", begins="200101000000Z", ends="491231000000Z",
-                     subject=None):
+                     subject=None, purpose=None):
     """`openssl ca`, since `openssl x509` of Debian 12 cannot say when a certificate begins."""
     openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key(name), "-out",
             f"{name}.csr", "-subj", f"/CN={subject or name}")
@@ -43,7 +43,7 @@ def make_certificate(name, ca="ca", san="DNS:localhost,IP:127.0.0.1", begins="20
     (AT / "ca.cnf").write_text(
         "[ca]\ndefault_ca=d\n[d]\nnew_certs_dir=.\ndatabase=index.txt\nrand_serial=yes\ndefault_md=sha256\npolicy=p\n"
         "unique_subject=no\nx509_extensions=x\n[p]\ncommonName=supplied\n[x]\nbasicConstraints=CA:FALSE\n" +
-        (f"subjectAltName={san}\n" if san else ""), encoding="utf-8")
+        (f"subjectAltName={san}\n" if san else "") + (f"extendedKeyUsage={purpose}\n" if purpose else ""), encoding="utf-8")
     openssl("ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", pem(ca), "-keyfile", key(ca), "-in", f"{name}.csr",
             "-out", pem(name), "-startdate", begins, "-enddate", ends)
     os.chmod(key(name), 0o600)
@@ -59,5 +59,6 @@ def make_all():
     make_certificate("young", begins="490101000000Z")
     make_certificate("stranger", ca="other-ca")
     make_certificate("cn-only", san=None, subject="localhost")
-    make_certificate("client", san=None)
+    make_certificate("client", san=None, purpose="clientAuth")
+    make_certificate("server-only", purpose="serverAuth")
     make_certificate("hostile", subject="a\\033[31mb")

@@ -250,6 +250,10 @@ void sonde_https_certificate(struct sonde_https *h, gnutls_pcert_st **ret_chain,
 int sonde_https_check_client(const struct sonde_https *h, gnutls_session_t session,
 			     char words[static SONDE_HTTPS_WORDS_MAX])
 {
+	static char purpose[] =
+		GNUTLS_KP_TLS_WWW_CLIENT; /* of RFC 5280 4.2.1.12, where it names any */
+	gnutls_typed_vdata_st wanted = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
+					.data = (unsigned char *)purpose};
 	unsigned status = 0, n = 0;
 	gnutls_datum_t why = {0};
 
@@ -263,7 +267,7 @@ int sonde_https_check_client(const struct sonde_https *h, gnutls_session_t sessi
 		(void)snprintf(words, SONDE_HTTPS_WORDS_MAX, "a client certificate is needed");
 		return -EACCES;
 	}
-	if (gnutls_certificate_verify_peers2(session, &status) == 0 && status == 0)
+	if (gnutls_certificate_verify_peers(session, &wanted, 1, &status) == 0 && status == 0)
 		return 0;
 	if (status &&
 	    gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &why, 0) == 0)
