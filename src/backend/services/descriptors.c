@@ -129,16 +129,20 @@ static int put(struct sonde_descriptors *d, const struct descriptor *new)
 int sonde_descriptors_take(struct sonde_descriptors *d, const uint8_t *data, size_t n,
 			   char words[static 160])
 {
-	Sonde__V1__MeterDescriptors *m =
-		sonde_services_unpack(&sonde__v1__meter_descriptors__descriptor, data, n);
+	Sonde__V1__MeterDescriptors *m;
 	struct descriptor new;
 	int r = 0;
 
 	assert(d && words);
 
 	(void)snprintf(words, 160, "not a MeterDescriptors");
+	m = sonde_services_unpack(&sonde__v1__meter_descriptors__descriptor, data, n);
 	if (!m)
 		return -EINVAL;
+	if (m->n_meters > SONDE_DESCRIPTORS_MAX) {
+		(void)snprintf(words, 160, "meters: more than %d", SONDE_DESCRIPTORS_MAX);
+		r = -EINVAL;
+	}
 	for (size_t i = 0; r == 0 && i < m->n_meters; i++) {
 		if (sonde_meter_find(m->meters[i]->name))
 			continue;

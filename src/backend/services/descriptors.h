@@ -12,7 +12,8 @@
 #include "base/cleanup.h"
 #include "io/grpc-server.h"
 
-#define SONDE_DESCRIPTORS_MAX 512 /* that agents told of */
+#define SONDE_DESCRIPTORS_MAX                                                                      \
+	512 /* that agents told of, and of one message; they stay until the server ends */
 
 struct sonde_descriptors;
 
@@ -21,7 +22,7 @@ struct sonde_descriptors *sonde_descriptors_free(struct sonde_descriptors *d);
 SONDE_DEFINE_CLEANUP(struct sonde_descriptors *, sonde_descriptors_free)
 
 /*
- * A MeterDescriptors message. @words: what is wrong, on -EINVAL. A later word on a name replaces an earlier one.
+ * A MeterDescriptors message. @words: what is wrong, or that it is too many, on -EINVAL. A later word on a name replaces an earlier one.
  * Return: 0, -EINVAL, -ENOSPC (the rest is left out), -ENOMEM.
  */
 int sonde_descriptors_take(struct sonde_descriptors *d, const uint8_t *data, size_t n,

@@ -116,11 +116,36 @@ static void a_hostile_agent_is_refused_and_bounded(void **state)
 	json_decref(sonde_descriptors_json(d));
 }
 
+/* Each is compared with all that are known: a message of a million would hold the loop. */
+static void a_message_of_too_many_is_refused_whole(void **state)
+{
+	_cleanup_(sonde_descriptors_freep) struct sonde_descriptors *d = NULL;
+	_cleanup_json_ json_t *answer = NULL;
+	static uint8_t data[(SONDE_DESCRIPTORS_MAX + 1) * 16];
+	char words[160];
+	size_t n = 0;
+
+	for (int i = 0; i <= SONDE_DESCRIPTORS_MAX; i++) { /* meters = 3: {name = 1, kind = 2} */
+		static const uint8_t one[] = {0x1a, 10,	 0x0a, 1,   'a', 0x12,
+					      5,    'g', 'a',  'u', 'g', 'e'};
+
+		memcpy(data + n, one, sizeof(one));
+		n += sizeof(one);
+	}
+	assert_ok(sonde_descriptors_new(&d));
+	assert_err(sonde_descriptors_take(d, data, n, words), EINVAL);
+	assert_string_equal(words, "meters: more than 512");
+	answer = sonde_descriptors_json(d);
+	assert_null(find(answer, "a"));
+	assert_ok(sonde_descriptors_take(d, data, n - 12, words));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_servers_own_are_known_without_an_agent),
 		cmocka_unit_test(what_only_an_agent_has_is_told_beside_them),
+		cmocka_unit_test(a_message_of_too_many_is_refused_whole),
 		cmocka_unit_test(a_hostile_agent_is_refused_and_bounded),
 	};
 
