@@ -130,6 +130,7 @@ static int load_once(void *ctx)
 
 	if (stat("/proc/self/ns/pid", &st) < 0)
 		return -errno;
+	o->bpf = NULL; /* what open() frees */
 	r = o->loader.open(o->loader.ctx, (uint32_t)st.st_ino, &o->bpf);
 	if (r == 0)
 		r = choose_programs(o);
