@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Channel: the worker's end of the socketpair to the agent. Whole messages of
- * one size each way. Records are held until a packet is full or the reply that
+ * Channel: the worker's end of the socketpair to the agent. Requests are
+ * whole messages of one size, replies too, of which a packet holds one or
+ * several: records are held until a packet is full or the reply that
  * is no record ends them. A packet waits at most SONDE_CHANNEL_SEND_MAX_NS for
  * room: an agent that does not read must not keep hooks attached.
  */
