@@ -141,11 +141,14 @@ static bool append_wait(const json_t *task, int64_t now_wall_ms, struct sonde_bu
 					  sonde_unit_clock(left_ms, clock));
 	} else if (elapsed_ms(task, now_wall_ms) == 0) {
 		*ret_r = sonde_buf_printf(ret, "waiting for the agent to attach");
-	} else if (json_integer_value(json_object_get(reports, "received")) == 0) {
+	} else if (json_integer_value(json_object_get(reports, "received")) > 0) {
+		return false;
+	} else if (interval_ms >= 60000) {
+		*ret_r = sonde_buf_printf(ret, "waiting for the first report (%s)",
+					  sonde_unit_clock(interval_ms, clock));
+	} else {
 		*ret_r = sonde_buf_printf(ret, "waiting for the first report (%.3g s)",
 					  (double)interval_ms / 1000);
-	} else {
-		return false;
 	}
 	return true;
 }
