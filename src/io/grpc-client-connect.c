@@ -386,7 +386,7 @@ static void try_round(struct sonde_grpc_client *c)
 				      c->random_order, on_connect, c, &c->connect);
 		if (r == 0)
 			return;
-		note_failure(c, strerror(-r));
+		note_failure(c, r == -EBUSY ? "too many look-ups of names hang" : strerror(-r));
 	}
 	end_round(c);
 }
