@@ -75,13 +75,23 @@ static long socket_control(BIO *bio, int command, long number, void *pointer)
 	return 0;
 }
 
-static int make_bio(struct sonde_tls_context *c)
+/* One for all contexts, for good: OpenSSL has numbers for some hundred types, and takes none back. Loop thread only. */
+static const BIO_METHOD *socket_method(void)
 {
-	c->bio = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sonde socket");
-	if (!c->bio || !BIO_meth_set_write(c->bio, socket_write) ||
-	    !BIO_meth_set_read(c->bio, socket_read) || !BIO_meth_set_ctrl(c->bio, socket_control))
-		return -ENOMEM;
-	return 0;
+	static BIO_METHOD *method;
+	BIO_METHOD *m;
+	int type;
+
+	if (method)
+		return method;
+	type = BIO_get_new_index();
+	m = type < 0 ? NULL : BIO_meth_new(type | BIO_TYPE_SOURCE_SINK, "sonde socket");
+	if (m && BIO_meth_set_write(m, socket_write) && BIO_meth_set_read(m, socket_read) &&
+	    BIO_meth_set_ctrl(m, socket_control))
+		method = m;
+	else
+		BIO_meth_free(m);
+	return method;
 }
 
 /* The files */
@@ -280,8 +290,9 @@ int sonde_tls_context_new(const struct sonde_tls_config *config, struct sonde_tl
 		return -ENOMEM;
 	r = note_files(c, config);
 	c->require_client = config->require_client && c->paths[CA];
-	if (r == 0)
-		r = make_bio(c);
+	c->bio = socket_method();
+	if (!c->bio)
+		return -ENOMEM;
 	if (r == 0)
 		r = set_rules(c);
 	if (r == 0)
@@ -302,7 +313,6 @@ struct sonde_tls_context *sonde_tls_context_unref(struct sonde_tls_context *c)
 	for (size_t i = 0; i < SONDE_TLS_FILES; i++)
 		free(c->paths[i]);
 	SSL_CTX_free(c->ssl);
-	BIO_meth_free(c->bio);
 	free(c);
 	return NULL;
 }

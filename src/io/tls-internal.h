@@ -14,7 +14,8 @@
 struct sonde_tls_context {
 	unsigned refs;
 	SSL_CTX *ssl;
-	BIO_METHOD *bio; /* our socket: send() without SIGPIPE, and the peer's first bytes kept */
+	const BIO_METHOD
+		*bio; /* our socket: send() without SIGPIPE, and the peer's first bytes kept */
 	bool server, asks_client, require_client, insecure_skip_verify;
 	char *paths[SONDE_TLS_FILES]; /* CA, certificate, key; NULL = none */
 	struct stat seen[SONDE_TLS_FILES];
