@@ -39,16 +39,45 @@ static struct sonde_continuous_policy *find(const struct sonde_continuous *c, co
 	return NULL;
 }
 
+static bool has_process(const struct sonde_continuous *c, const char *service)
+{
+	const struct sonde_process *p;
+	size_t cursor = 0;
+
+	while ((p = sonde_finder_next(c->config.finder, &cursor))) {
+		if (p->id[0] && strcmp(p->service, service) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* One that was removed, or whose service has gone: should it come again, it is asked for anew. NULL: there is none. */
+static struct sonde_continuous_policy *find_unused(const struct sonde_continuous *c)
+{
+	for (size_t i = 0; i < c->n_policies; i++) {
+		if (!c->policies[i].uuid[0])
+			return &c->policies[i];
+	}
+	for (size_t i = 0; i < c->n_policies; i++) {
+		if (!has_process(c, c->policies[i].service))
+			return &c->policies[i];
+	}
+	return NULL;
+}
+
 static int put(struct sonde_continuous *c, const struct sonde_continuous_policy *policy)
 {
 	struct sonde_continuous_policy *old = find(c, policy->service), *p;
 
+	if (!old && c->n_policies == SONDE_CONTINUOUS_POLICIES_MAX) {
+		old = find_unused(c);
+		if (!old)
+			return -ENOSPC;
+	}
 	if (old) {
 		*old = *policy;
 		return 0;
 	}
-	if (c->n_policies == SONDE_CONTINUOUS_POLICIES_MAX)
-		return -ENOSPC;
 	p = reallocarray(c->policies, c->n_policies + 1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
@@ -86,12 +115,12 @@ static void take_policies(struct sonde_continuous *c, const char *json)
 	c->stale = true;
 	for (size_t i = 0; i < n; i++) {
 		r = put(c, &list[i]);
-		if (r < 0)
+		if (r == 0 && list[i].uuid[0])
+			tell_policy(c, &list[i]);
+		else if (r < 0 && continuous_tell_once(c, list[i].service, "no room"))
 			(void)sonde_log_warn(r,
 					     "continuous profiling of %s: no room for its policy",
 					     list[i].service);
-		else if (list[i].uuid[0])
-			tell_policy(c, &list[i]);
 	}
 }
 
