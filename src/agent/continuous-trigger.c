@@ -137,9 +137,9 @@ static void on_reported(void *ctx, const struct sonde_grpc_result *result,
 		run_task(r->c, p, id);
 		return;
 	}
-	if (result->status == SONDE_GRPC_CANCELLED)
-		return;
 	be_silent(r->c, p, AGAIN_NS);
+	if (result->status == SONDE_GRPC_CANCELLED) /* by the peer, or at our own end */
+		return;
 	(void)sonde_log_warn(0,
 			     "continuous profiling: no task for %s / %s, trying again in a "
 			     "minute if the threshold is still reached: %s %s",
@@ -211,23 +211,34 @@ static int send_report(struct sonde_continuous *c, const struct continuous_watch
 			 r);
 }
 
+static int ask_for_task(struct sonde_continuous *c, const struct continuous_watched *w)
+{
+	struct report *r = calloc(1, sizeof(*r));
+	int e;
+
+	if (!r)
+		return -ENOMEM;
+	r->c = c;
+	r->process = sonde_process_ref(w->process);
+	e = send_report(c, w, r);
+	if (e == 0)
+		return 0;
+	(void)sonde_process_unref(r->process);
+	free(r);
+	return e;
+}
+
 void continuous_trigger(struct sonde_continuous *c, const struct continuous_watched *w)
 {
-	struct report *r;
 	int e;
 
 	if (is_silent(c, w->process))
 		return;
 	be_silent(c, w->process, c->config.silence_ns);
-	r = calloc(1, sizeof(*r));
-	if (!r)
-		return;
-	r->c = c;
-	r->process = sonde_process_ref(w->process);
-	e = send_report(c, w, r);
+	e = ask_for_task(c, w);
 	if (e == 0)
 		return;
-	(void)sonde_log_warn(e, "continuous profiling: cannot ask for a task, ignoring");
-	(void)sonde_process_unref(r->process);
-	free(r);
+	be_silent(c, w->process, AGAIN_NS);
+	(void)sonde_log_warn(e, "continuous profiling: cannot ask for a task, trying again in a "
+				"minute if the threshold is still reached");
 }

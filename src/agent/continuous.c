@@ -155,6 +155,9 @@ static void on_policies(void *ctx, const struct sonde_grpc_result *result,
 	c->asking = false;
 	if (result->status == SONDE_GRPC_UNIMPLEMENTED)
 		c->ask_ns = sonde_mono_ns() + REFUSED_NS;
+	if (result->status != SONDE_GRPC_OK)
+		sonde_log_debug("policies of continuous profiling: %s %s",
+				sonde_grpc_status_name(result->status), result->message);
 	if (!commands)
 		return;
 	for (size_t i = 0; i < commands->n_commands; i++) {
