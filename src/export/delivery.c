@@ -172,7 +172,8 @@ static int get_head(struct sonde_delivery *d)
 {
 	int r = 0;
 
-	if (!d->on_wire && (!d->head || !d->head->in_spool) && n_spooled(d) > 0)
+	if (!d->on_wire && (!d->head || !(d->head->in_spool || d->head->in_front)) &&
+	    n_spooled(d) > 0)
 		r = load_head(d);
 	return r == -ENOENT ? 0 : r;
 }
@@ -188,8 +189,10 @@ static int put(struct sonde_delivery *d, struct sonde_report *r)
 
 	e = sonde_spool_put(d->spool, r, now_ms - late_ms, flags_of(r, r->in_doubt), now_ms);
 	/* The head's segment may have made room for it: from now on the head is in memory alone. */
-	if (d->head->in_spool && !sonde_spool_is_held(d->spool))
+	if (d->head->in_spool && !sonde_spool_is_held(d->spool)) {
 		d->head->in_spool = false;
+		d->head->in_front = true;
+	}
 	return e;
 }
 
@@ -220,7 +223,7 @@ static void spool_all(struct sonde_delivery *d)
 
 		const bool oldest = r == d->head && n_spooled(d) == 0;
 
-		/* The head of memory alone, on the wire before what is on disk: rare, and soon over. */
+		/* The head of memory alone, older than what is on disk: rare, and soon over. */
 		if (r->in_spool || (r == d->head && !oldest && !d->closing)) {
 			at = &r->next;
 			continue;

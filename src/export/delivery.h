@@ -62,6 +62,7 @@ struct sonde_report {
 	enum sonde_encoding encoding; /* of the last message that was compressed */
 	unsigned attempts;
 	bool in_spool; /* the spool has it too, as its oldest */
+	bool in_front; /* the spool had it; still older than what is there */
 	bool in_doubt; /* sent to a backend that adds, and nothing is known of it */
 	struct sonde_report *next;
 };

@@ -338,9 +338,13 @@ static void what_lost_its_place_on_disk_is_not_forgotten(void **state)
 			assert_true(n < 100);
 		}
 		assert_null(strstr(r->f->dropped, "t/1/x"));
-		if (k == 0) { /* it waits again, behind the others */
+		if (k == 0) { /* it is still the first to be sent, and nowhere but in memory */
 			answer(r, SONDE_GRPC_UNAVAILABLE, true);
-			assert_true(sonde_delivery_safe(r->d));
+			r->sent[0] = '\0';
+			sonde_delivery_kick(r->d);
+			assert_string_equal(r->sent, "collectBatch t/1/x, ");
+			answer(r, SONDE_GRPC_UNAVAILABLE, true);
+			assert_false(sonde_delivery_safe(r->d));
 		}
 		END();
 		assert_string_equal(r->ended, "");
