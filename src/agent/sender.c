@@ -104,6 +104,7 @@ static void on_sent(void *ctx, const struct sonde_grpc_result *result)
 	const struct sonde_delivery_result r = {
 		.status = result->status,
 		.not_processed = result->not_processed,
+		.answered = result->cause == SONDE_GRPC_CAUSE_ANSWER,
 		.bytes = result->bytes,
 		.bytes_compressed = result->bytes_compressed,
 		.encoding = result->encoding,

@@ -12,6 +12,7 @@
 #define PATH_METERS "/skywalking.v3.MeterReportService/collectBatch"
 
 #define UNHEARD_RETRY_NS (250 * SONDE_NS_PER_MS)
+#define REFUSALS_MAX 20 /* of one report: some minutes */
 #define TURN_MAX                                                                                   \
 	64 /* reports that end without a call, before other sources of the loop have their turn */
 
@@ -490,6 +491,20 @@ static bool is_refusal(enum sonde_grpc_status s, size_t n_messages)
 	       (s == SONDE_GRPC_RESOURCE_EXHAUSTED && n_messages == 1);
 }
 
+/*
+ * One that the backend fails at again and again must not hold up all behind it. Down, or at odds with the agent's token
+ * or the service, the backend says nothing of the report.
+ */
+static bool is_hopeless(struct sonde_report *r, const struct sonde_delivery_result *result)
+{
+	const enum sonde_grpc_status s = result->status;
+
+	if (!result->answered || s == SONDE_GRPC_UNAVAILABLE || s == SONDE_GRPC_UNIMPLEMENTED ||
+	    s == SONDE_GRPC_PERMISSION_DENIED || s == SONDE_GRPC_UNAUTHENTICATED)
+		return false;
+	return ++r->refusals >= REFUSALS_MAX;
+}
+
 static void failed(struct sonde_delivery *d, const struct sonde_delivery_result *result)
 {
 	bool certain = result->not_processed || is_refusal(result->status, d->head->n_messages);
@@ -498,6 +513,8 @@ static void failed(struct sonde_delivery *d, const struct sonde_delivery_result 
 		finish(d, &d->head, SONDE_DELIVERY_DROPPED);
 	} else if (keeps_doubts(d) && !certain) {
 		finish(d, &d->head, SONDE_DELIVERY_UNKNOWN);
+	} else if (is_hopeless(d->head, result)) {
+		finish(d, &d->head, SONDE_DELIVERY_DROPPED);
 	} else {
 		mark(d, d->head, false);
 		back_off(d);

@@ -7,7 +7,8 @@
  *
  * To our server, which deduplicates by report id: at least once. To a backend
  * that adds what it gets twice: sent again only when it was certainly not
- * processed; else the outcome is UNKNOWN.
+ * processed; else the outcome is UNKNOWN. One that the backend answers with a
+ * failure of its own 20 times is DROPPED, so that it holds up no other.
  *
  * While the backend answers, reports are in memory alone. Once one has failed, or has waited for an answer for longer
  * than spool_after_ns, it and all behind it go to the spool (spool.h), and from there on every report does until the
@@ -60,10 +61,10 @@ struct sonde_report {
 	bool task_report_sent;
 	uint64_t bytes, bytes_compressed;
 	enum sonde_encoding encoding; /* of the last message that was compressed */
-	unsigned attempts;
-	bool in_spool; /* the spool has it too, as its oldest */
-	bool in_front; /* the spool had it; still older than what is there */
-	bool in_doubt; /* sent to a backend that adds, and nothing is known of it */
+	unsigned attempts, refusals;  /* refusals: failures that the backend itself answered with */
+	bool in_spool;		      /* the spool has it too, as its oldest */
+	bool in_front;		      /* the spool had it; still older than what is there */
+	bool in_doubt;		      /* sent to a backend that adds, and nothing is known of it */
 	struct sonde_report *next;
 };
 
@@ -75,6 +76,7 @@ SONDE_DEFINE_CLEANUP(struct sonde_report *, sonde_report_free)
 struct sonde_delivery_result {
 	enum sonde_grpc_status status;
 	bool not_processed;
+	bool answered; /* by the backend, and not by this side or the path to it */
 	uint64_t bytes, bytes_compressed;
 	enum sonde_encoding encoding;
 };

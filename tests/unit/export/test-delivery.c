@@ -171,6 +171,35 @@ static void what_a_server_refuses_for_good_is_dropped(void **state)
 	assert_string_equal(s.sent[1], "report b");
 }
 
+static void one_that_always_fails_holds_up_no_other(void **state)
+{
+	struct sink s = {.backend = SONDE_DELIVERY_DEDUPLICATES};
+	_cleanup_(sonde_delivery_freep) struct sonde_delivery *d = NULL;
+	struct sonde_delivery_result r = {.answered = true};
+
+	make(&s, 10, 10000, &d);
+	add(d, "a", false, 3);
+	add(d, "b", false, 3);
+	for (unsigned i = 0; i < 90;
+	     i++) { /* neither the path's failures nor those of the token count */
+		r.answered = i % 3;
+		r.status = i % 3 == 1 ? SONDE_GRPC_UNAVAILABLE : SONDE_GRPC_PERMISSION_DENIED;
+		sonde_delivery_answer(d, &r);
+		sonde_delivery_kick(d);
+	}
+	r = (struct sonde_delivery_result){.answered = true, .status = SONDE_GRPC_INTERNAL};
+	for (unsigned i = 0; i < 20; i++) {
+		assert_int_equal(s.n_outcomes, 0);
+		sonde_delivery_answer(d, &r);
+		if (i < 19)
+			sonde_delivery_kick(d);
+	}
+	assert_string_equal(s.outcomes[0], "a dropped");
+	assert_string_equal(s.sent[(s.n_sent - 1) % 64], "collectBatch b");
+	answer(&s, SONDE_GRPC_OK, false);
+	assert_string_equal(s.outcomes[1], "b done");
+}
+
 static void the_oldest_gives_way_but_never_the_one_on_the_wire(void **state)
 {
 	struct sink s = {.backend = SONDE_DELIVERY_DEDUPLICATES};
@@ -256,6 +285,7 @@ int main(void)
 		cmocka_unit_test(to_our_server_it_is_sent_until_it_arrived),
 		cmocka_unit_test(to_one_that_adds_it_goes_again_only_if_surely_not_taken),
 		cmocka_unit_test(what_a_server_refuses_for_good_is_dropped),
+		cmocka_unit_test(one_that_always_fails_holds_up_no_other),
 		cmocka_unit_test(the_oldest_gives_way_but_never_the_one_on_the_wire),
 		cmocka_unit_test(bytes_are_a_limit_too),
 		cmocka_unit_test(a_failed_send_is_tried_again_later),
