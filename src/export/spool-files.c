@@ -96,6 +96,12 @@ int sonde_pread_all(int fd, void *data, size_t n, uint64_t at)
 	return 0;
 }
 
+/* Of those that are counted up from 1, and one behind it can be told. */
+static bool is_number(uint64_t number)
+{
+	return number > 0 && number < UINT64_MAX;
+}
+
 void sonde_segment_name(uint64_t number, char ret[SONDE_SEGMENT_NAME_MAX])
 {
 	(void)snprintf(ret, SONDE_SEGMENT_NAME_MAX, "%016" PRIx64 ".seg", number);
@@ -117,6 +123,8 @@ int sonde_segment_parse_name(const char *name, uint64_t *ret)
 			return -EINVAL;
 		number = number << 4 | (uint64_t)(d - digits);
 	}
+	if (!is_number(number))
+		return -EINVAL;
 	*ret = number;
 	return 0;
 }
@@ -182,7 +190,8 @@ static bool parse_slot(const uint8_t *slot, struct sonde_cursor *ret)
 	uint32_t words[2];
 
 	memcpy(words, slot, sizeof(words));
-	if (le32toh(words[0]) != CURSOR_MAGIC || u64_at(slot, 32) != sonde_hash(slot, 32, 0))
+	if (le32toh(words[0]) != CURSOR_MAGIC || u64_at(slot, 32) != sonde_hash(slot, 32, 0) ||
+	    !is_number(u64_at(slot, 16)))
 		return false;
 	*ret = (struct sonde_cursor){
 		.flags = le32toh(words[1]) & ~CURSOR_HAS_FLAGS,

@@ -400,13 +400,14 @@ static void foreign_files_are_told_and_left_alone(void **state)
 	f->spool = sonde_spool_free(f->spool);
 	write_file(f, "notes.txt", "mine");
 	write_file(f, "0000000000000000.seg", "garbage that is long enough for a head");
+	write_file(f, "ffffffffffffffff.seg", "");
 	write_file(f, "00000000000000aa.seg", "");
 	(void)snprintf(path, sizeof(path), "%s/00000000000000ab.seg", f->dir);
 	assert_ok(symlink("/etc/passwd", path));
 	(void)snprintf(path, sizeof(path), "%s/00000000000000ac.seg", f->dir);
 	assert_ok(mkfifo(path, 0600));
 	assert_ok(fixture_open(f));
-	assert_non_null(strstr(f->words, "1 files"));
+	assert_non_null(strstr(f->words, "3 files"));
 	assert_non_null(strstr(f->words, "00000000000000ab.seg"));
 	(void)expect(f, 1, 10, true);
 	put(f, 2, 10, 0); /* behind all numbers that were seen */
