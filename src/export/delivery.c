@@ -416,6 +416,10 @@ static void run(struct sonde_delivery *d)
 	while (!d->on_wire && !d->waiting && !d->closing) {
 		int e = get_head(d);
 
+		if (e == -EAGAIN) {
+			wait_for(d, SONDE_NS_PER_MS);
+			return;
+		}
 		if (e < 0) {
 			back_off(d);
 			return;

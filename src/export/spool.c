@@ -11,6 +11,7 @@
 
 #include "export/spool-internal.h"
 
+#define STEPS_MAX 256	 /* of one next(): some ms */
 #define IO_ERRORS_MAX 20 /* some minutes of the delivery's retries */
 
 void sonde_spool_tell(const struct sonde_spool *s, const char *fmt, ...)
@@ -397,7 +398,7 @@ int sonde_spool_next(struct sonde_spool *s, int64_t now_wall_ms, struct sonde_sp
 {
 	struct sonde_spool_head head;
 	struct sonde_spool_meta meta;
-	bool stepped = false;
+	unsigned steps = 0;
 	int r = -ENOENT;
 
 	assert(s && ret_meta && ret && !s->held);
@@ -405,6 +406,8 @@ int sonde_spool_next(struct sonde_spool *s, int64_t now_wall_ms, struct sonde_sp
 	s->detached = false;
 	while (s->stats.records > 0) {
 		r = find_record(s, &head, &meta);
+		if (r == 0 && steps == STEPS_MAX)
+			r = -EAGAIN;
 		if (r < 0)
 			break;
 		if (too_old(s, &meta, now_wall_ms)) {
@@ -419,10 +422,10 @@ int sonde_spool_next(struct sonde_spool *s, int64_t now_wall_ms, struct sonde_sp
 					 s->dir);
 		}
 		step(s, head.bytes);
-		stepped = true;
+		steps++;
 		r = -ENOENT;
 	}
-	if (stepped)
+	if (steps)
 		(void)sonde_spool_write_cursor(s);
 	if (r < 0)
 		return r;

@@ -87,6 +87,7 @@ int sonde_spool_put(struct sonde_spool *s, const struct sonde_report *r, int64_t
  *
  * Drops what is too old, skips what is damaged. *@ret_meta has the flags as last marked.
  * Return: 0, -ENOENT (empty), -ENOMEM, -EMFILE, -EIO, -errno: an error that may pass; nothing is lost by it.
+ * -EAGAIN: many were dropped or skipped, and there are more; the loop is to have its turn first.
  */
 int sonde_spool_next(struct sonde_spool *s, int64_t now_wall_ms, struct sonde_spool_meta *ret_meta,
 		     struct sonde_report **ret) _must_check_;

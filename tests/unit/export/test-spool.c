@@ -258,6 +258,27 @@ static void what_is_too_old_is_dropped(void **state)
 	(void)sonde_report_free(r);
 }
 
+static void many_too_old_ones_take_many_turns(void **state)
+{
+	struct fixture *f = *state;
+	struct sonde_spool_stats stats;
+	struct sonde_spool_meta meta;
+	struct sonde_report *r = NULL;
+	unsigned turns = 0;
+
+	f->config.max_age_ms = 5000;
+	assert_ok(fixture_open(f));
+	for (unsigned i = 0; i < 1000; i++)
+		put(f, i, 1, 0);
+	while (sonde_spool_next(f->spool, 100000, &meta, &r) == -EAGAIN)
+		turns++;
+	assert_null(r);
+	assert_int_equal(turns, 3); /* of 256 */
+	sonde_spool_stats(f->spool, &stats);
+	assert_int_equal(stats.dropped[SONDE_SPOOL_DROP_AGE], 1000);
+	expect_empty(f);
+}
+
 /* --- what a crash or a hand leaves --- */
 
 static void path_of(const struct fixture *f, unsigned number, char path[128])
@@ -601,6 +622,7 @@ int main(void)
 		T(one_larger_than_all_is_refused),
 		T(what_could_not_be_read_is_refused),
 		T(what_is_too_old_is_dropped),
+		T(many_too_old_ones_take_many_turns),
 		T(a_torn_last_record_is_ignored_wherever_it_is_torn),
 		T(no_flipped_byte_makes_another_report),
 		T(a_lost_cursor_leaves_the_oldest_segment_in_doubt),
