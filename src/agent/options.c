@@ -105,7 +105,7 @@ static const struct sonde_option options[] = {
 			  "address in a Kubernetes pod, else unknown"),
 	SONDE_OPTION_PATH(C, "spool.dir", spool_dir, "",
 			  "folder of reports that wait on disk; empty = spool in the state folder"),
-	SONDE_OPTION_BYTES(C, "spool.max_bytes", spool_max_bytes, "256MiB", "0", "64GiB",
+	SONDE_OPTION_BYTES(C, "spool.max_bytes", spool_max_bytes, "256MiB", "0", "16GiB",
 			   "its bound (1MiB at least), the oldest make room; 0 = no spool"),
 	SONDE_OPTION_DURATION(C, "spool.max_age", spool_max_age_ns, "24h", "1m", "8760h",
 			      "older reports are dropped instead of sent"),
