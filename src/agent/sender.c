@@ -16,12 +16,13 @@
 #define RETRY_MAX_NS (15 * SONDE_NS_PER_S)
 #define CONNECTED_MAX_NS SONDE_NS_PER_S
 #define SAY_AGAIN_NS (60 * SONDE_NS_PER_S)
-#define SLOW_PART 10   /* of the deadline */
-#define SAY_LOST_MAX 8 /* reports by name in a minute */
+#define SETTLED_NS (10 * SONDE_NS_PER_S) /* without a failure: more than an alternation of both */
+#define SLOW_PART 10			 /* of the deadline */
+#define SAY_LOST_MAX 8			 /* reports by name in a minute */
 
 struct said {
 	uint64_t count;
-	uint64_t said_count, said_ns;
+	uint64_t said_ns;
 };
 
 struct sonde_sender {
@@ -32,7 +33,8 @@ struct sonde_sender {
 	char spool_dir[4096];
 	uint64_t sent_ns;
 	struct said errors[_SONDE_SENDER_ERROR_MAX];
-	bool failing; /* since the last report that arrived */
+	bool failing; /* until reports arrive, and go on doing so */
+	uint64_t failed_ns;
 	uint64_t longest_answer_ms;
 	uint64_t told_dropped; /* of the spool, in the log */
 	uint64_t lost_since_ns;
@@ -52,7 +54,6 @@ static void count(struct sonde_sender *s, enum sonde_sender_error e, const char 
 	(void)sonde_log_warn(0, "delivery: %s%s%s%s: %s (%s=%" PRIu64 ")", info->what,
 			     words[0] ? " (" : "", words, words[0] ? ")" : "", info->advice,
 			     info->name, said->count);
-	said->said_count = said->count;
 	said->said_ns = now_ns;
 }
 
@@ -77,6 +78,7 @@ static void note_failure(struct sonde_sender *s, const struct sonde_grpc_result 
 	(void)snprintf(words, sizeof(words), "%s%s%s", sonde_grpc_status_name(result->status),
 		       result->message[0] ? " " : "", result->message);
 	s->failing = true;
+	s->failed_ns = sonde_mono_ns();
 	count(s, sonde_sender_error_of(result), words);
 }
 
@@ -84,7 +86,7 @@ static void note_success(struct sonde_sender *s)
 {
 	struct sonde_delivery_stats stats;
 
-	if (!s->failing)
+	if (!s->failing || sonde_mono_ns() - s->failed_ns < SETTLED_NS)
 		return;
 	s->failing = false;
 	sonde_delivery_stats(s->delivery, &stats);
