@@ -111,8 +111,8 @@ static const struct sonde_option options[] = {
 			      "older reports are dropped instead of sent"),
 	SONDE_OPTION_ENUM(
 		C, "spool.fsync", spool_fsync, "segment", spool_fsyncs,
-		"what a power cut may cost: what segment = the last 4 MiB, always = nothing, at a wait "
-		"for the disk per report, never = what the kernel has not written"),
+		"what a power cut may cost: what segment = the last 4 MiB, always = nothing that is on "
+		"disk (see spool.after), at a wait for it per report, never = what the kernel has not written"),
 	SONDE_OPTION_DURATION(
 		C, "spool.after", spool_after_ns, "1s", "0s", "1m",
 		"how long a report waits for its answer before it goes to disk, with all behind it; "

@@ -31,8 +31,8 @@ struct sonde_sender_config {
 };
 
 /*
- * A spool that cannot be used is told to the operator, and does without: memory alone. on_outcome() does not run before
- * this returns. Return: 0, -ENOMEM, -errno of the timer.
+ * A spool that cannot be used is told to the operator, and does without: memory alone. on_outcome() may run before this
+ * returns, with reports of an earlier run that are too old. Return: 0, -ENOMEM, -errno of the timer.
  */
 int sonde_sender_new(const struct sonde_sender_config *config,
 		     struct sonde_sender **ret) _must_check_;

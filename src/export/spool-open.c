@@ -21,7 +21,7 @@ static int note_segment(struct sonde_spool *s, uint64_t number)
 	struct sonde_segment *more;
 
 	if (s->n == SONDE_SPOOL_SEGMENTS_MAX)
-		return -ENOSPC;
+		return -E2BIG;
 	more = reallocarray(s->segments, s->n + 1, sizeof(*more));
 	if (!more)
 		return -ENOMEM;
@@ -232,6 +232,9 @@ static void explain(int error, const char *dir, char words[SONDE_SPOOL_WORDS_MAX
 	case -ENOSPC:
 	case -EDQUOT:
 		hint = "the disk is full: make room";
+		break;
+	case -E2BIG:
+		hint = "there are too many segments in it: move the files away";
 		break;
 	case -ENOENT:
 		hint = "its parent does not exist: make it, or name another folder with spool.dir";

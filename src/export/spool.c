@@ -286,8 +286,16 @@ static int begin_segment(struct sonde_spool *s)
 	fd = sonde_segment_create(s->dir_fd, s->next_number);
 	if (fd < 0)
 		return fd;
-	if (s->config.fsync == SONDE_SPOOL_FSYNC_ALWAYS)
-		(void)fsync(s->dir_fd); /* its name; what it holds is synced by itself */
+	/* Its name; what it holds is synced by itself. */
+	if (s->config.fsync == SONDE_SPOOL_FSYNC_ALWAYS && fsync(s->dir_fd) < 0) {
+		const int r = -errno;
+		char name[SONDE_SEGMENT_NAME_MAX];
+
+		(void)close(fd);
+		sonde_segment_name(s->next_number, name);
+		(void)unlinkat(s->dir_fd, name, 0);
+		return r;
+	}
 	s->segments[s->n++] = (struct sonde_segment){
 		.number = s->next_number++,
 		.bytes = SONDE_SEGMENT_HEAD_BYTES,
