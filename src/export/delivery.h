@@ -14,6 +14,7 @@
  * than spool_after_ns, it and all behind it go to the spool (spool.h), and from there on every report does until the
  * spool is empty again: what is on disk is older than what is in memory. What the spool does not take stays in memory,
  * bounded by number and by bytes: what does not fit pushes out the oldest that is not on the wire, never silently.
+ * One that is larger than the spool may be stays in memory too, and newer ones from disk go out before it.
  * A report of a run before this one keeps its id, and what was known of it.
  *
  * Loop thread only. Blocks as the spool does.
