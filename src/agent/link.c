@@ -214,8 +214,14 @@ int sonde_link_new(sd_event *event, const struct sonde_agent_config *c, struct s
 {
 	_cleanup_(sonde_link_freep) struct sonde_link *l = NULL;
 	struct sonde_address addresses[SONDE_GRPC_ADDRESSES_MAX];
-	const struct sonde_tls_config tls = tls_config(c);
-	struct sonde_grpc_client_config config = {
+	struct sonde_grpc_client_config config;
+	struct sonde_tls_config tls;
+	int r;
+
+	assert(event && c && ret);
+
+	tls = tls_config(c);
+	config = (struct sonde_grpc_client_config){
 		.host = c->backend_host,
 		.port = c->backend_port,
 		.addresses = addresses,
@@ -230,9 +236,6 @@ int sonde_link_new(sd_event *event, const struct sonde_agent_config *c, struct s
 		.connect_timeout_ns = c->backend_connect_timeout_ns,
 		.on_event = on_event,
 	};
-	int r;
-
-	assert(event && c && ret);
 
 	if (config.n_addresses > SONDE_GRPC_ADDRESSES_MAX)
 		return -EINVAL;

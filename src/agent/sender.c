@@ -316,8 +316,14 @@ int sonde_sender_new(const struct sonde_sender_config *config, struct sonde_send
 		.spool_state = spool_state,
 		.retry_in = retry_in,
 	};
-	const struct sonde_agent_config *c = config->config;
-	const struct sonde_delivery_config delivery = {
+	struct sonde_delivery_config delivery;
+	const struct sonde_agent_config *c;
+	int r;
+
+	assert(config && config->client && config->config && config->on_outcome && ret);
+
+	c = config->config;
+	delivery = (struct sonde_delivery_config){
 		.max_reports = c->queue_reports,
 		.max_bytes = c->queue_bytes,
 		.retry_min_ns = RETRY_MIN_NS,
@@ -325,10 +331,6 @@ int sonde_sender_new(const struct sonde_sender_config *config, struct sonde_send
 		.spool_after_ns = c->spool_after_ns,
 		.resend_unknown = c->on_unknown == SONDE_AGENT_ON_UNKNOWN_RESEND,
 	};
-	int r;
-
-	assert(config && config->client && config->on_outcome && ret);
-
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;

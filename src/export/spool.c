@@ -350,12 +350,12 @@ int sonde_spool_put(struct sonde_spool *s, const struct sonde_report *r, int64_t
 {
 	_cleanup_buf_ struct sonde_buf record =
 		SONDE_BUF_INIT(SONDE_SPOOL_HEAD_AND_META_MAX + SONDE_SPOOL_BODY_MAX);
-	struct sonde_spool_meta meta = {
-		.sequence = r->sequence, .due_wall_ms = due_wall_ms, .flags = flags};
+	struct sonde_spool_meta meta = {.due_wall_ms = due_wall_ms, .flags = flags};
 	int e;
 
 	assert(s && r);
 
+	meta.sequence = r->sequence;
 	memcpy(meta.task, r->task, sizeof(meta.task));
 	memcpy(meta.id, r->id, sizeof(meta.id));
 	e = sonde_spool_record_encode(r, &meta, &record);
