@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import unittest
 
@@ -61,11 +62,22 @@ class Client:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.events = []
 
+    def read_line(self):
+        """One that is not written within the limit ends the program, and so the waiting."""
+        timer = threading.Timer(TIMEOUT_S, self.process.kill)
+        timer.start()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            timer.cancel()
+        assert line, "the client ended, or said nothing"
+        return line
+
     def call(self):
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         while True:
-            line = json.loads(self.process.stdout.readline())
+            line = json.loads(self.read_line())
             if "status" in line:
                 return line
             self.events.append((line["event"], int(line["address"].split(":")[1]), line["words"]))
