@@ -513,11 +513,9 @@ static void failed(struct sonde_delivery *d, const struct sonde_delivery_result 
 {
 	bool certain = result->not_processed || is_refusal(result->status, d->head->n_messages);
 
-	if (is_final(result->status)) {
-		finish(d, &d->head, SONDE_DELIVERY_DROPPED);
-	} else if (keeps_doubts(d) && !certain) {
+	if (!is_final(result->status) && keeps_doubts(d) && !certain) {
 		finish(d, &d->head, SONDE_DELIVERY_UNKNOWN);
-	} else if (is_hopeless(d->head, result)) {
+	} else if (is_final(result->status) || is_hopeless(d->head, result)) {
 		finish(d, &d->head, SONDE_DELIVERY_DROPPED);
 	} else {
 		mark(d, d->head, false);

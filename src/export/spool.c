@@ -235,8 +235,8 @@ static void step(struct sonde_spool *s, uint64_t bytes)
 static int drop_first_segment(struct sonde_spool *s)
 {
 	const uint64_t number = s->segments[0].number;
-	struct sonde_spool_head head;
-	struct sonde_spool_meta meta;
+	struct sonde_spool_head head = {0};
+	struct sonde_spool_meta meta = {0};
 	int r;
 
 	if (is_writing(s, 0))
@@ -380,10 +380,13 @@ int sonde_spool_put(struct sonde_spool *s, const struct sonde_report *r, int64_t
 static int read_record(struct sonde_spool *s, const struct sonde_spool_head *head,
 		       struct sonde_spool_meta *meta, struct sonde_report **ret)
 {
-	_cleanup_free_ uint8_t *data = malloc(head->bytes);
+	_cleanup_free_ uint8_t *data = NULL;
 	const struct sonde_spool_meta known = *meta; /* the spool's own, too */
 	int r;
 
+	assert(head->bytes >= SONDE_SPOOL_HEAD_BYTES);
+
+	data = malloc(head->bytes);
 	if (!data)
 		return -ENOMEM;
 	r = note_read(s, sonde_pread_all(s->read_fd, data, head->bytes, s->cursor.offset));
@@ -404,8 +407,8 @@ static bool too_old(const struct sonde_spool *s, const struct sonde_spool_meta *
 int sonde_spool_next(struct sonde_spool *s, int64_t now_wall_ms, struct sonde_spool_meta *ret_meta,
 		     struct sonde_report **ret)
 {
-	struct sonde_spool_head head;
-	struct sonde_spool_meta meta;
+	struct sonde_spool_head head = {0};
+	struct sonde_spool_meta meta = {0};
 	unsigned steps = 0;
 	int r = -ENOENT;
 
@@ -444,8 +447,8 @@ int sonde_spool_next(struct sonde_spool *s, int64_t now_wall_ms, struct sonde_sp
 
 void sonde_spool_hold(struct sonde_spool *s)
 {
-	struct sonde_spool_head head;
-	struct sonde_spool_meta meta;
+	struct sonde_spool_head head = {0};
+	struct sonde_spool_meta meta = {0};
 
 	assert(s && s->stats.records > 0);
 
