@@ -41,18 +41,25 @@ struct exe_call {
 	char comm[SONDE_PROBE_COMM_MAX];
 };
 
+struct listeners {
+	struct sonde_probe_listener *list;
+	size_t n, cap;
+};
+
 struct sonde_finder {
 	struct sonde_finder_config config;
 	struct entry *entries; /* ascending by pid */
 	size_t n;
-	struct sonde_probe_listener *listeners;
-	size_t n_listeners, cap_listeners;
-	uint32_t *pids; /* of LIST_PIDS while it answers */
+	struct listeners listeners; /* whole, of the last answer */
+	struct listeners answer;    /* of LISTENERS while it answers */
+	uint32_t *pids;		    /* of LIST_PIDS while it answers */
 	size_t n_pids;
 	size_t next;	/* entry to be judged */
 	size_t pending; /* EXE calls */
 	/* LISTENERS: when it was asked, and when it may be for tasks alone again */
 	uint64_t asked_ns, next_ask_ns;
+	bool asking;   /* LISTENERS is under way */
+	bool list_due; /* the scan waits for it */
 	bool scanning, changed, want_listeners, had_ports, hidden;
 	struct sonde_finder_stats stats;
 };
@@ -64,6 +71,12 @@ static uint64_t hash_text(const char *s)
 	for (; *s; s++)
 		h = (h ^ (unsigned char)*s) * 0x100000001b3ULL;
 	return h;
+}
+
+static void listeners_done(struct listeners *l)
+{
+	free(l->list);
+	*l = (struct listeners){0};
 }
 
 static void entry_done(struct entry *e)
@@ -93,7 +106,8 @@ struct sonde_finder *sonde_finder_free(struct sonde_finder *f)
 	for (size_t i = 0; i < f->n; i++)
 		entry_done(&f->entries[i]);
 	free(f->entries);
-	free(f->listeners);
+	listeners_done(&f->listeners);
+	listeners_done(&f->answer);
 	free(f->pids);
 	free(f);
 	return NULL;
@@ -121,9 +135,9 @@ static size_t ports_of(const struct sonde_finder *f, uint32_t pid, uint16_t port
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < f->n_listeners && n < PORTS_MAX; i++) {
-		if (f->listeners[i].pid == pid)
-			ports[n++] = f->listeners[i].port;
+	for (size_t i = 0; i < f->listeners.n && n < PORTS_MAX; i++) {
+		if (f->listeners.list[i].pid == pid)
+			ports[n++] = f->listeners.list[i].port;
 	}
 	return n;
 }
@@ -464,19 +478,25 @@ static int list(struct sonde_finder *f)
 static void on_listener(void *ctx, const struct sonde_probe_reply *reply)
 {
 	struct sonde_finder *f = ctx;
+	struct listeners *l = &f->answer;
 
-	if (reply->type != SONDE_PROBE_LISTENER || f->n_listeners == SONDE_FINDER_LISTENERS_MAX)
+	if (reply->type != SONDE_PROBE_LISTENER || l->n == SONDE_FINDER_LISTENERS_MAX)
 		return;
-	if (f->n_listeners == f->cap_listeners) {
-		size_t cap = f->cap_listeners ? f->cap_listeners * 2 : 32;
-		struct sonde_probe_listener *p = reallocarray(f->listeners, cap, sizeof(*p));
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? l->cap * 2 : 32;
+		struct sonde_probe_listener *p = reallocarray(l->list, cap, sizeof(*p));
 
 		if (!p)
 			return;
-		f->listeners = p;
-		f->cap_listeners = cap;
+		l->list = p;
+		l->cap = cap;
 	}
-	f->listeners[f->n_listeners++] = reply->listener;
+	l->list[l->n++] = reply->listener;
+}
+
+static bool listeners_are_wanted(const struct sonde_finder *f)
+{
+	return f->want_listeners || sonde_rules_want_ports(f->config.rules);
 }
 
 static void on_listeners_end(void *ctx, int error, const struct sonde_probe_end *end)
@@ -484,14 +504,40 @@ static void on_listeners_end(void *ctx, int error, const struct sonde_probe_end 
 	uint64_t now_ns = sonde_mono_ns();
 	struct sonde_finder *f = ctx;
 
+	f->asking = false;
 	if (error == -ECANCELED)
 		return;
 	f->next_ask_ns = now_ns + LISTENERS_REST * (now_ns - f->asked_ns);
+	/* At once: a peer is not to lose its name while the next answer comes in. */
+	if (error == 0 && listeners_are_wanted(f)) {
+		listeners_done(&f->listeners);
+		f->listeners = f->answer;
+		f->answer = (struct listeners){0};
+	}
+	listeners_done(&f->answer);
+	if (!f->list_due)
+		return;
+	f->list_due = false;
 	if (list(f) < 0)
 		f->scanning = false;
 }
 
-static bool ask_listeners(const struct sonde_finder *f)
+/* Return: 0 (also when it is under way), -errno. */
+static int ask_listeners(struct sonde_finder *f)
+{
+	const struct sonde_probe_request q = {.type = SONDE_PROBE_LISTENERS};
+	int r;
+
+	if (f->asking)
+		return 0;
+	f->asked_ns = sonde_mono_ns();
+	r = sonde_probe_client_request(f->config.probe, &q, 0,
+				       (struct sonde_probe_call){on_listener, on_listeners_end, f});
+	f->asking = r == 0;
+	return r;
+}
+
+static bool listeners_are_due(const struct sonde_finder *f)
 {
 	if (!f->config.probe)
 		return false;
@@ -500,7 +546,6 @@ static bool ask_listeners(const struct sonde_finder *f)
 
 int sonde_finder_scan(struct sonde_finder *f)
 {
-	const struct sonde_probe_request q = {.type = SONDE_PROBE_LISTENERS};
 	int r;
 
 	assert(f);
@@ -509,13 +554,9 @@ int sonde_finder_scan(struct sonde_finder *f)
 		return 0;
 	f->scanning = true;
 	f->had_ports = sonde_rules_want_ports(f->config.rules);
-	if (ask_listeners(f)) {
-		f->n_listeners = 0;
-		f->asked_ns = sonde_mono_ns();
-		if (sonde_probe_client_request(
-			    f->config.probe, &q, 0,
-			    (struct sonde_probe_call){on_listener, on_listeners_end, f}) == 0)
-			return 0;
+	if (listeners_are_due(f) && ask_listeners(f) == 0) {
+		f->list_due = true;
+		return 0;
 	}
 	r = list(f);
 	if (r < 0)
@@ -525,15 +566,18 @@ int sonde_finder_scan(struct sonde_finder *f)
 
 void sonde_finder_want_listeners(struct sonde_finder *f, bool want)
 {
+	bool first;
+
 	assert(f);
 
+	first = want && !f->want_listeners;
 	f->want_listeners = want;
 	f->next_ask_ns = 0;
-	if (want || sonde_rules_want_ports(f->config.rules))
-		return;
-	free(f->listeners); /* nothing is kept for tasks that are over */
-	f->listeners = NULL;
-	f->n_listeners = f->cap_listeners = 0;
+	/* Before the first report: what it called by an address, the next would call by a name. */
+	if (first && f->config.probe)
+		(void)ask_listeners(f);
+	if (!listeners_are_wanted(f))
+		listeners_done(&f->listeners); /* nothing is kept for tasks that are over */
 }
 
 struct sonde_process *sonde_finder_next(const struct sonde_finder *f, size_t *cursor)
@@ -621,8 +665,8 @@ const struct sonde_probe_listener *sonde_finder_listeners(const struct sonde_fin
 {
 	assert(f && ret_n);
 
-	*ret_n = f->n_listeners;
-	return f->listeners;
+	*ret_n = f->listeners.n;
+	return f->listeners.list;
 }
 
 void sonde_finder_stats(const struct sonde_finder *f, struct sonde_finder_stats *ret)

@@ -46,7 +46,7 @@ SONDE_DEFINE_CLEANUP(struct sonde_finder *, sonde_finder_free)
 /* Begins a scan, unless one is under way. Return: 0, -errno of /proc. */
 int sonde_finder_scan(struct sonde_finder *f);
 
-/* Ask for the listeners at each scan, also when no rule does (while tasks run). */
+/* Ask for the listeners now and at each scan, also when no rule does (while tasks run). */
 void sonde_finder_want_listeners(struct sonde_finder *f, bool want);
 
 /*
