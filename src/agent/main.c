@@ -164,7 +164,6 @@ static int run(const struct sonde_agent_config *config, const struct sonde_confi
 {
 	const char *state = sonde_config_args_action(args, "state-dir");
 
-	json = json || sonde_config_args_action(args, "json");
 	set_log_level(config);
 	if (sonde_config_args_action(args, "doctor"))
 		return sonde_doctor_run(*probe, json);
@@ -207,6 +206,13 @@ int main(int argc, char **argv)
 	rover = flag_value(argc, argv, "import-rover");
 	if (rover && !has_flag(argc, argv, "help"))
 		return import_rover(rover);
+	json = json || has_flag(argc, argv, "json");
+	if (json && needs_probe(argc, argv) && !has_flag(argc, argv, "doctor") &&
+	    !has_flag(argc, argv, "check-bpf")) {
+		(void)sonde_log_err(-EINVAL,
+				    "--json: goes with --doctor, --idle-proof or --check-bpf");
+		return 2;
+	}
 	if (needs_probe(argc, argv) && start_probe(argc, argv, &probe) < 0)
 		return 1;
 	r = sonde_privilege_drop_all();
