@@ -13,7 +13,8 @@
 #include "io/grpc-client-internal.h"
 
 #define BACKOFF_MIN_NS SONDE_NS_PER_S
-#define BACKOFF_MAX_NS (60 * SONDE_NS_PER_S)
+#define BACKOFF_MAX_NS (16 * SONDE_NS_PER_S) /* who waits for a task waits so long at most */
+#define STOOD_NS (60 * SONDE_NS_PER_S)	     /* a connection that lasted was a good one */
 #define GREET_TIMEOUT_NS (10 * SONDE_NS_PER_S)
 #define FRAME_TIMEOUT_NS (20 * SONDE_NS_PER_S)
 #define STALL_TIMEOUT_NS (60 * SONDE_NS_PER_S) /* the calls' deadlines are sooner */
@@ -22,7 +23,7 @@
 #define TOKEN_MAX 1024
 #define AGE_ACCURACY_US 1000000
 
-/* 1 s, 2 s … 60 s, of which a random part between a half and all: agents that lost one backend come back spread. */
+/* 1 s, 2 s … 16 s, of which a random part between a half and all: agents that lost one backend come back spread. */
 static uint64_t backoff_ns(unsigned failures)
 {
 	uint64_t ns = BACKOFF_MAX_NS;
@@ -220,7 +221,7 @@ static void note_loss(struct sonde_grpc_client_conn *conn, const char *words)
 {
 	struct sonde_grpc_client *c = conn->client;
 
-	if (sonde_mono_ns() - conn->started_ns >= BACKOFF_MAX_NS)
+	if (sonde_mono_ns() - conn->started_ns >= STOOD_NS)
 		c->failures = 0;
 	if (!conn->answered)
 		c->failures++;

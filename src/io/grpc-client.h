@@ -10,7 +10,7 @@
  * Every call has a deadline. Loop thread only. No variable of the environment (`https_proxy` …) is looked at.
  *
  * A backend may have several addresses. They are tried in order (listed, or random), all that the name of each
- * stands for, looked up anew; one that was just lost comes last. When none answered, jittered back-off (1 s to 60 s).
+ * stands for, looked up anew; one that was just lost comes last. When none answered, jittered back-off (1 s to 16 s).
  * Lost is: closed, GOAWAY, TCP's own time-outs, or two calls in a row whose deadline went by without one byte of the
  * peer. With a longest age, a second connection is made beside the first, and once it stands new calls go there; those
  * under way end where they are, but those without a deadline end with UNAVAILABLE.
