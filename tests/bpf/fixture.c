@@ -559,18 +559,38 @@ static socklen_t loopback(int family, uint16_t port, struct sockaddr_storage *re
 	return sizeof(*v6);
 }
 
+int fixture_bind_anew(int family, const struct sockaddr_storage *any, socklen_t len,
+		      uint16_t *ret_port)
+{
+	static bool had[UINT16_MAX + 1];
+	struct sockaddr_storage addr = {0};
+	uint16_t port = 0;
+	int fd = -1;
+
+	do {
+		socklen_t n = sizeof(addr);
+
+		had[port] = true;
+		fixture_close_fd(&fd);
+		fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_true(fd >= 0);
+		assert_int_equal(bind(fd, (const struct sockaddr *)any, len), 0);
+		assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &n), 0);
+		port = ntohs(family == AF_INET ? ((struct sockaddr_in *)&addr)->sin_port
+					       : ((struct sockaddr_in6 *)&addr)->sin6_port);
+	} while (had[port]);
+	had[port] = true;
+	*ret_port = port;
+	return fd;
+}
+
 int fixture_listen(int family, int backlog, uint16_t *ret_port)
 {
-	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_storage addr;
 	socklen_t len = loopback(family, 0, &addr);
+	int fd = fixture_bind_anew(family, &addr, len, ret_port);
 
-	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&addr, len), 0);
 	assert_int_equal(listen(fd, backlog), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
-	*ret_port = ntohs(family == AF_INET ? ((struct sockaddr_in *)&addr)->sin_port
-					    : ((struct sockaddr_in6 *)&addr)->sin6_port);
 	return fd;
 }
 

@@ -140,6 +140,12 @@ void fixture_set_global(const struct fixture *f, const char *name, uint32_t valu
 
 /* Sockets. @family AF_INET or AF_INET6, loopback. A failed call fails the test. */
 int fixture_listen(int family, int backlog, uint16_t *ret_port);
+/*
+ * A socket at @any's address and a port that none of these had before: cells are known by their port, and the
+ * kernel hands a port out again before a collector has ended.
+ */
+int fixture_bind_anew(int family, const struct sockaddr_storage *any, socklen_t len,
+		      uint16_t *ret_port);
 int fixture_connect(int family, uint16_t port);
 int fixture_accept(int listener);
 

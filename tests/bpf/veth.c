@@ -183,14 +183,9 @@ int veth_listen(const struct veth *v, int family, int backlog, uint16_t *ret_por
 	int fd;
 
 	veth_enter(v, VETH_SERVER);
-	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = fixture_bind_anew(family, &addr, len, ret_port);
 	veth_enter(v, VETH_CLIENT);
-	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&addr, len), 0);
 	assert_int_equal(listen(fd, backlog), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
-	*ret_port = ntohs(family == AF_INET ? ((struct sockaddr_in *)&addr)->sin_port
-					    : ((struct sockaddr_in6 *)&addr)->sin6_port);
 	return fd;
 }
 
