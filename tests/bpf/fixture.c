@@ -563,7 +563,7 @@ int fixture_bind_anew(int family, const struct sockaddr_storage *any, socklen_t 
 		      uint16_t *ret_port)
 {
 	static bool had[UINT16_MAX + 1];
-	struct sockaddr_storage addr = {0};
+	struct sockaddr_storage addr = *any;
 	uint16_t port = 0;
 	int fd = -1;
 
