@@ -31,6 +31,8 @@ import stack  # noqa: E402
 
 VERSION = "10.1.0"
 RULES = ("network-profiling", "sonde-network")  # of mal/, unchanged; the others need a newer OAP
+JAVA_ROOTS = pathlib.Path("/etc/ssl/certs/java/cacerts")
+ADDED_ROOTS_MAX = 64
 START_S = 180  # a bound for a machine that is busy, not a measure
 # The quick compiler alone and the serial collector halve start and memory.
 JAVA = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Duser.timezone=UTC"]
@@ -43,9 +45,41 @@ def cache():
 
 
 def missing():
-    """What has to be installed first, or None."""
+    """Why there is no OAP to be had, or None."""
     absent = [tool for tool in ("java", "mvn") if not shutil.which(tool)]
-    return f"{' and '.join(absent)} not installed (deploy/setup)" if absent else None
+    if absent:
+        return f"{' and '.join(absent)} not installed (deploy/setup)"
+    try:
+        jars()
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        return " ".join(str(error).split())[:600]
+    return None
+
+
+def certificates(text):
+    """Of a file of PEM blocks: the base64 of each, without its line breaks."""
+    return ["".join(body.split()) for body in re.findall("-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", text, re.S)]
+
+
+def keytool(*args):
+    return subprocess.run(["keytool", *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+                          check=True).stdout
+
+
+def trust(home):
+    """Java's options for the roots of this machine: what was added to the system's bundle alone, Java's own file lacks."""
+    bundle, java = pathlib.Path(os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt"), home / "cacerts"
+    if not bundle.is_file() or not JAVA_ROOTS.is_file():
+        return ""
+    known = set(certificates(keytool("-list", "-rfc", "-keystore", JAVA_ROOTS, "-storepass", "changeit")))
+    added = [one for one in certificates(bundle.read_text(encoding="ascii", errors="replace")) if one not in known]
+    shutil.copy(JAVA_ROOTS, java)
+    for number, one in enumerate(added[:ADDED_ROOTS_MAX]):
+        root = home / "root.pem"
+        root.write_text(f"-----BEGIN CERTIFICATE-----\n{one}\n-----END CERTIFICATE-----\n", encoding="ascii")
+        keytool("-importcert", "-noprompt", "-alias", f"sonde-{number}", "-keystore", java, "-storepass", "changeit", "-file", root)
+        root.unlink()
+    return f"-Djavax.net.ssl.trustStore={java} -Djavax.net.ssl.trustStorePassword=changeit"
 
 
 def jars(pom=HERE / "pom.xml"):
@@ -62,7 +96,8 @@ def jars(pom=HERE / "pom.xml"):
         got = subprocess.run(
             ["mvn", "-B", "-q", "-ntp", f"-Dmaven.repo.local={home / 'maven'}", "-f", pom, "dependency:copy-dependencies",
              "-DincludeScope=runtime", f"-DoutputDirectory={part}"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280, check=False)
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280, check=False,
+            env={**os.environ, "MAVEN_OPTS": f"{os.environ.get('MAVEN_OPTS', '')} {trust(home)}"})
         if got.returncode:
             raise RuntimeError(f"Maven could not get the jars:\n{got.stdout[-2000:]}{got.stderr[-500:]}")
         part.rename(folder)
