@@ -73,7 +73,7 @@ static int print_totals(struct sonde_cli *cli, const json_t *metrics)
 	if (skywalking)
 		sonde_cli_note(cli,
 			       "process_relation_* is SkyWalking's set: of all ports together, "
-			       "rates over minutes of the clock, percentiles by few bounds; "
+			       "rates over minutes of the clock, percentiles of few buckets; "
 			       "sonde_net_* is Sonde's own, over the task");
 	return sonde_view_table(cli, t);
 }

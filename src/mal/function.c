@@ -289,7 +289,7 @@ static int rank_key(const char *key, int32_t rank, struct sonde_buf *out)
 static int percentiles(const struct sonde_mal_accumulator *a, size_t first, size_t end,
 		       sonde_mal_result_fn fn, void *ctx)
 {
-	_cleanup_free_ struct mal_bucket *buckets = calloc(end - first, sizeof(*buckets));
+	_cleanup_free_ struct sonde_mal_bin *buckets = calloc(end - first, sizeof(*buckets));
 	_cleanup_buf_ struct sonde_buf key = SONDE_BUF_INIT(SONDE_MAL_STORED_BYTES);
 	int64_t values[SONDE_MAL_RANKS_MAX];
 	size_t n;
@@ -299,12 +299,13 @@ static int percentiles(const struct sonde_mal_accumulator *a, size_t first, size
 		return -ENOMEM;
 	for (size_t i = first; i < end; i++)
 		buckets[i - first] =
-			(struct mal_bucket){a->v[i].bucket, value_of(&a->function, &a->v[i], 1)};
-	n = mal_percentiles(buckets, end - first, a->function.ranks, a->function.n_ranks, values);
+			(struct sonde_mal_bin){a->v[i].bucket, value_of(&a->function, &a->v[i], 1)};
+	n = sonde_mal_percentiles(buckets, end - first, a->function.ranks, a->function.n_ranks,
+				  values);
 	for (size_t i = 0; i < n && r >= 0; i++) {
 		struct sonde_mal_result result = {.rank = a->function.ranks[i], .value = values[i]};
 
-		result.nearest = mal_nearest_rank(buckets, end - first, result.rank);
+		result.nearest = sonde_mal_nearest_rank(buckets, end - first, result.rank);
 
 		r = rank_key(a->v[first].key, result.rank, &key);
 		if (r < 0)

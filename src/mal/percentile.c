@@ -19,7 +19,7 @@ static int32_t roof(int64_t total, int32_t rank)
 	return (int32_t)rounded;
 }
 
-static int64_t total_of(const struct mal_bucket *v, size_t n)
+static int64_t total_of(const struct sonde_mal_bin *v, size_t n)
 {
 	int64_t total = 0;
 
@@ -29,7 +29,7 @@ static int64_t total_of(const struct mal_bucket *v, size_t n)
 	return total;
 }
 
-int64_t mal_nearest_rank(const struct mal_bucket *v, size_t n, int32_t percent)
+int64_t sonde_mal_nearest_rank(const struct sonde_mal_bin *v, size_t n, int32_t percent)
 {
 	int64_t total = total_of(v, n), reached = 0, rank;
 
@@ -46,8 +46,8 @@ int64_t mal_nearest_rank(const struct mal_bucket *v, size_t n, int32_t percent)
 	return v[n - 1].bound;
 }
 
-size_t mal_percentiles(const struct mal_bucket *v, size_t n, const int32_t *ranks, size_t n_ranks,
-		       int64_t *values)
+size_t sonde_mal_percentiles(const struct sonde_mal_bin *v, size_t n, const int32_t *ranks,
+			     size_t n_ranks, int64_t *values)
 {
 	int64_t total = total_of(v, n), reached = 0;
 	size_t next = 0;

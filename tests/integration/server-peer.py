@@ -400,6 +400,18 @@ class Meters(WithServer):
         self.assertEqual(side["rtt_us"] | {"mean": None},
                          {"count": 12, "mean": None, "min": 10, "p50": 10, "p90": 40, "p99": 40})
 
+    def test_a_total_takes_the_nearest_rank_and_a_point_that_of_an_oap(self):
+        agent, task = self.with_task()
+        agent.collect(f"{task}/1/h", batch(rtt={10: 14, 40: 2}))  # P90 of 16 is at rank 14.4
+        name = "sonde_net_rtt_microseconds"
+        total = {m["labels"]["p"]: m["value"] for m in self.server.get(f"/tasks/{task}/metrics")["metrics"]
+                 if m["metric"] == name}
+        point = {s["labels"]["p"]: s["points"][0][1]
+                 for s in self.server.get(f"/tasks/{task}/series?metric={name}&step=1m")["series"]}
+        self.assertEqual(total, {"50": 10, "90": 40, "99": 40})
+        self.assertEqual(point, {"50": 10, "90": 10, "99": 40})
+        self.assertEqual(self.side(task)["rtt_us"]["p90"], total["90"])
+
     def test_a_batch_sent_again_counts_once(self):
         agent, task = self.with_task()
         for _ in range(3):

@@ -135,6 +135,7 @@ static json_t *head_of(const struct list *l, const struct sonde_walk_value *v)
 			 v->is_edge ? json_null() : entity_json(v), "labels", labels_json(v));
 }
 
+/* OAP has no total over a task: a percentile's is the topology's. */
 static int on_total(void *ctx, const struct sonde_walk_value *v)
 {
 	struct list *l = ctx;
@@ -148,7 +149,7 @@ static int on_total(void *ctx, const struct sonde_walk_value *v)
 	if (row && (json_object_set_new(row, "metric", sonde_json_text(v->series->metric)) < 0 ||
 		    json_object_set_new(row, "kind", json_string(kind_of(v->series))) < 0 ||
 		    json_object_set_new(row, "unit", json_string(unit)) < 0 ||
-		    json_object_set_new(row, "value", json_integer(v->value)) < 0)) {
+		    json_object_set_new(row, "value", json_integer(v->nearest)) < 0)) {
 		json_decref(row);
 		row = NULL;
 	}
@@ -215,6 +216,7 @@ static int add_point(json_t *series, int64_t start_ms, int64_t value)
 				 json_pack("[o,I]", sonde_json_time(start_ms), (json_int_t)value));
 }
 
+/* A point of a minute is OAP's number, percentiles too. */
 static int on_point(void *ctx, const struct sonde_walk_value *v)
 {
 	_cleanup_json_ json_t *head = NULL;

@@ -214,7 +214,7 @@ static int add_bin(struct sonde_side_histogram *h, int64_t bound, int64_t count)
 		h->cap = cap;
 	}
 	memmove(&h->bin[i + 1], &h->bin[i], (h->n - i) * sizeof(*h->bin));
-	h->bin[i] = (struct sonde_side_bin){bound, count};
+	h->bin[i] = (struct sonde_mal_bin){bound, count};
 	h->n++;
 	return 0;
 }
@@ -372,18 +372,8 @@ int64_t sonde_side_count(const struct sonde_side_histogram *h)
 
 int64_t sonde_side_percentile(const struct sonde_side_histogram *h, unsigned percent)
 {
-	int64_t total = sonde_side_count(h), seen = 0, rank;
-
-	if (total <= 0)
-		return -1;
-	/* ceil(total * percent / 100) without overflow */
-	rank = total / 100 * percent + ((total % 100) * percent + 99) / 100;
-	for (size_t i = 0; i < h->n; i++) {
-		seen = sonde_add_i64(seen, h->bin[i].count);
-		if (seen >= rank)
-			return h->bin[i].bound;
-	}
-	return h->bin[h->n - 1].bound;
+	return sonde_side_count(h) > 0 ? sonde_mal_nearest_rank(h->bin, h->n, (int32_t)percent)
+				       : -1;
 }
 
 static json_t *or_null(int64_t v)

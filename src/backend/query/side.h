@@ -12,12 +12,11 @@
 
 #include "backend/query/edge.h"
 #include "base/cleanup.h"
+#include "mal/percentile.h"
 #include "model/meters.h"
 
 struct sonde_side_histogram {
-	struct sonde_side_bin {
-		int64_t bound, count;
-	} * bin; /* ascending; owned */
+	struct sonde_mal_bin *bin; /* ascending; owned */
 	size_t n, cap;
 };
 

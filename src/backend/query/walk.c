@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backend/query/walk.h"
 
-#include <string.h>
-
 struct walk {
 	struct sonde_registry *registry;
 	struct sonde_walk_value value;
@@ -51,7 +49,7 @@ static void begin(struct walk *w, struct sonde_registry *r, const struct sonde_s
 		v->edge_any_port = w->edge_any_port;
 }
 
-static int give(struct walk *w, const char *key, int64_t bucket, int64_t value)
+static int give(struct walk *w, const char *key, int64_t bucket, int64_t value, int64_t nearest)
 {
 	struct sonde_walk_value *v = &w->value;
 
@@ -60,6 +58,7 @@ static int give(struct walk *w, const char *key, int64_t bucket, int64_t value)
 	v->protocol = sonde_labels_get(&w->labels, "protocol");
 	v->bucket = bucket;
 	v->value = value;
+	v->nearest = nearest;
 	if (v->is_edge)
 		v->edge = sonde_edge_id(w->client_node, w->server_node, v->port, v->protocol,
 					w->edge) == 0
@@ -68,18 +67,15 @@ static int give(struct walk *w, const char *key, int64_t bucket, int64_t value)
 	return w->fn(w->ctx, v);
 }
 
-/* SkyWalking's metrics are OAP's to the last bit; ours say of a percentile what the topology says of it. */
 static int on_result(void *ctx, const struct sonde_mal_result *r)
 {
-	struct walk *w = ctx;
-	bool nearest = r->rank != 0 && strncmp(w->value.series->metric, "sonde_", 6) == 0;
-
-	return give(w, r->key ? r->key : "", r->bucket, nearest ? r->nearest : r->value);
+	return give(ctx, r->key ? r->key : "", r->bucket, r->value,
+		    r->rank != 0 ? r->nearest : r->value);
 }
 
 static int on_total(void *ctx, const struct sonde_mal_total *t)
 {
-	return give(ctx, t->key ? t->key : "", t->bucket, t->sum);
+	return give(ctx, t->key ? t->key : "", t->bucket, t->sum, t->sum);
 }
 
 int sonde_walk_shown(struct sonde_registry *r, const struct sonde_series *s,

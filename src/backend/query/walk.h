@@ -23,6 +23,7 @@ struct sonde_walk_value {
 	const char *edge_any_port; /* the id that the same edge of TCP has without its port */
 	int64_t bucket;		   /* of a histogram, else 0 */
 	int64_t value;
+	int64_t nearest; /* of a percentile by the nearest rank, where @value is OAP's; else @value */
 };
 typedef int (*sonde_walk_fn)(void *ctx, const struct sonde_walk_value *v);
 
