@@ -12,6 +12,7 @@
 #include <systemd/sd-event.h>
 
 #include "base/buf.h"
+#include "base/pace.h"
 #include "io/grpc-frame.h"
 #include "io/grpc-server.h"
 #include "io/http2-conn.h"
@@ -29,7 +30,7 @@ struct sonde_grpc_server {
 	struct sonde_tls_config tls_config; /* its strings owned */
 	struct sonde_tls_context *tls;	    /* NULL = plain text */
 	uint64_t tls_read_ns;		    /* when its files were last tried */
-	uint64_t shake_due_ns;		    /* handshakes: one each step, a burst ahead of time */
+	struct sonde_pace handshakes;	    /* of TLS */
 	const struct sonde_grpc_method *methods;
 	void *ctx;
 	struct sonde_grpc_server_stats stats;

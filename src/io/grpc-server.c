@@ -26,7 +26,6 @@
 /* What a handshake costs (an RSA signature: a millisecond or more) is asked for by anyone: the next ones wait. */
 #define HANDSHAKES_PER_S 100
 #define HANDSHAKES_BURST 100
-#define STEP_NS (SONDE_NS_PER_S / HANDSHAKES_PER_S)
 #define TLS_READ_AGAIN_NS SONDE_NS_PER_S
 #define ANSWER_BYTES_MIN 65536 /* what a slow reader may have waiting on a stream, at least */
 
@@ -125,20 +124,6 @@ static void refresh_tls(struct sonde_grpc_server *s)
 	s->tls = fresh;
 }
 
-/* Return: 0, or how long the next handshake has to wait. */
-static uint64_t handshake_wait_ns(struct sonde_grpc_server *s)
-{
-	uint64_t now_ns = sonde_mono_ns(), ahead_ns;
-
-	if (!s->tls)
-		return 0;
-	if (s->shake_due_ns < now_ns)
-		s->shake_due_ns = now_ns;
-	ahead_ns = s->shake_due_ns - now_ns;
-	return ahead_ns < HANDSHAKES_BURST * STEP_NS ? 0
-						     : ahead_ns - (HANDSHAKES_BURST - 1) * STEP_NS;
-}
-
 static int on_resume(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct sonde_grpc_server *s = userdata;
@@ -215,7 +200,8 @@ static int on_accept(sd_event_source *source, int listen_fd, uint32_t revents, v
 
 	refresh_tls(s);
 	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-		uint64_t wait_ns = handshake_wait_ns(s);
+		uint64_t now_ns = sonde_mono_ns();
+		uint64_t wait_ns = s->tls ? sonde_pace_wait_ns(&s->handshakes, now_ns) : 0;
 		_cleanup_close_ int fd = -1;
 
 		if (wait_ns > 0) {
@@ -227,7 +213,7 @@ static int on_accept(sd_event_source *source, int listen_fd, uint32_t revents, v
 			shed_connection(s);
 		if (fd < 0)
 			break; /* none left, or one that was gone already */
-		s->shake_due_ns += STEP_NS;
+		sonde_pace_take(&s->handshakes, now_ns);
 		if (add_connection(s, fd) < 0) {
 			s->stats.connections_refused++;
 			continue;
@@ -298,6 +284,7 @@ int sonde_grpc_server_alloc(sd_event *event, const struct sonde_grpc_server_conf
 	s->config.tls = NULL;
 	s->methods = methods;
 	s->ctx = ctx;
+	s->handshakes = sonde_pace_of(HANDSHAKES_BURST, HANDSHAKES_PER_S);
 	if (config->token) {
 		s->token = strdup(config->token);
 		if (!s->token)

@@ -6,8 +6,6 @@
 #include <nghttp2/nghttp2.h>
 #include <string.h>
 
-#include "base/clock.h"
-
 void sonde_http2_bounds_init(struct sonde_http2_bounds *b, bool server, unsigned burst,
 			     unsigned per_s)
 {
@@ -15,9 +13,8 @@ void sonde_http2_bounds_init(struct sonde_http2_bounds *b, bool server, unsigned
 
 	*b = (struct sonde_http2_bounds){
 		.preface_left = server ? NGHTTP2_CLIENT_MAGIC_LEN : 0,
-		.step_ns = SONDE_NS_PER_S / per_s,
+		.pace = sonde_pace_of(burst, per_s),
 	};
-	b->burst_ns = b->step_ns * burst;
 }
 
 static bool is_control(const uint8_t head[static 9], uint32_t length)
@@ -35,14 +32,6 @@ static bool is_control(const uint8_t head[static 9], uint32_t length)
 	}
 }
 
-static bool too_fast(struct sonde_http2_bounds *b, uint64_t now_ns)
-{
-	if (b->due_ns < now_ns)
-		b->due_ns = now_ns;
-	b->due_ns += b->step_ns;
-	return b->due_ns - now_ns > b->burst_ns;
-}
-
 /* The nine bytes of a frame's head are there. */
 static int take_head(struct sonde_http2_bounds *b, uint64_t now_ns)
 {
@@ -51,8 +40,11 @@ static int take_head(struct sonde_http2_bounds *b, uint64_t now_ns)
 	b->body_left = (uint32_t)b->head[0] << 16 | (uint32_t)b->head[1] << 8 | b->head[2];
 	if (type == NGHTTP2_HEADERS || type == NGHTTP2_CONTINUATION)
 		b->block_open = !(b->head[4] & NGHTTP2_FLAG_END_HEADERS);
-	if (is_control(b->head, b->body_left) && too_fast(b, now_ns))
+	if (!is_control(b->head, b->body_left))
+		return 0;
+	if (sonde_pace_wait_ns(&b->pace, now_ns) > 0)
 		return -EBUSY;
+	sonde_pace_take(&b->pace, now_ns);
 	return 0;
 }
 

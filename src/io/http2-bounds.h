@@ -13,16 +13,16 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "base/pace.h"
 
 struct sonde_http2_bounds {
 	uint8_t head[9];
 	unsigned n_head;
 	unsigned preface_left; /* of the client's connection preface */
 	uint32_t body_left;
-	bool block_open;   /* HEADERS without END_HEADERS: a CONTINUATION must come */
-	uint64_t n_frames; /* whole ones */
-	uint64_t step_ns, burst_ns,
-		due_ns; /* control frames: one each step, a burst ahead of time */
+	bool block_open;	/* HEADERS without END_HEADERS: a CONTINUATION must come */
+	uint64_t n_frames;	/* whole ones */
+	struct sonde_pace pace; /* of control frames */
 };
 
 /* @server: the bytes come from a client, so a preface leads them. @burst, @per_s > 0. */

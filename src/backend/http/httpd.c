@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/pace.h"
 
 #define IDLE_TIMEOUT_S 30
 #define CONNECTION_BYTES (32U << 10) /* headers and read buffer of one connection */
@@ -25,7 +26,6 @@
 /* What a TLS handshake costs is asked for by anyone: beyond it connections are refused. */
 #define HANDSHAKES_PER_S 100
 #define HANDSHAKES_BURST 100
-#define STEP_NS (SONDE_NS_PER_S / HANDSHAKES_PER_S)
 
 struct sonde_httpd {
 	struct sonde_httpd_config config;
@@ -33,7 +33,7 @@ struct sonde_httpd {
 	sd_event_source *io, *timer;
 	uint16_t port;
 	int listen_fd; /* handed back by MHD_quiesce_daemon() */
-	uint64_t shake_due_ns;
+	struct sonde_pace handshakes;
 };
 
 struct exchange {
@@ -431,11 +431,9 @@ static enum MHD_Result on_accept(void *ctx, const struct sockaddr *address, sock
 
 	if (!h->config.https)
 		return MHD_YES;
-	if (h->shake_due_ns < now_ns)
-		h->shake_due_ns = now_ns;
-	if (h->shake_due_ns - now_ns >= HANDSHAKES_BURST * STEP_NS)
+	if (sonde_pace_wait_ns(&h->handshakes, now_ns) > 0)
 		return MHD_NO;
-	h->shake_due_ns += STEP_NS;
+	sonde_pace_take(&h->handshakes, now_ns);
 	return MHD_YES;
 }
 
@@ -492,6 +490,7 @@ int sonde_httpd_new(sd_event *event, const struct sonde_httpd_config *config,
 		return -ENOMEM;
 	h->config = *config;
 	h->listen_fd = -1;
+	h->handshakes = sonde_pace_of(HANDSHAKES_BURST, HANDSHAKES_PER_S);
 	r = open_listener(config->address, config->port, &fd);
 	if (r == 0)
 		r = read_port(fd, &h->port);
