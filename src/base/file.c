@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
 int sonde_file_fill(int fd, void *buf, size_t size, size_t *ret_n)
 {
@@ -94,4 +93,24 @@ int sonde_file_read_line(const char *path, bool secret, size_t max, char **ret)
 		return r;
 	*ret = text;
 	return 0;
+}
+
+void sonde_file_look(const char *path, struct stat *ret)
+{
+	assert(ret);
+
+	if (!path || stat(path, ret) < 0)
+		*ret = (struct stat){0};
+}
+
+bool sonde_file_changed(const char *path, const struct stat *seen)
+{
+	struct stat now;
+
+	assert(seen);
+
+	sonde_file_look(path, &now);
+	return now.st_ino != seen->st_ino || now.st_dev != seen->st_dev ||
+	       now.st_size != seen->st_size || now.st_mtim.tv_sec != seen->st_mtim.tv_sec ||
+	       now.st_mtim.tv_nsec != seen->st_mtim.tv_nsec;
 }

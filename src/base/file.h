@@ -4,6 +4,7 @@
 /* File: small files that an operator names (keys, tokens, certificates), read whole. Any thread. */
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "base/buf.h"
 
@@ -25,3 +26,10 @@ const char *sonde_file_error(int r, bool secret);
 
 /* Reads a secret of one line; line end and blanks around it go. Return: as above, -EINVAL too for an empty one. */
 int sonde_file_read_line(const char *path, bool secret, size_t max, char **ret) _must_check_;
+
+/*
+ * Watched by looking: *@ret is what stat(2) says of the file at @path, zeroed when it is gone (or @path is NULL).
+ * Changed: it was written, replaced or is gone since that look.
+ */
+void sonde_file_look(const char *path, struct stat *ret);
+bool sonde_file_changed(const char *path, const struct stat *seen);

@@ -128,8 +128,6 @@ static int take_text(const char *text, char **ret)
 
 static int take_security(struct sonde_grpc_client *c, const struct sonde_grpc_client_config *config)
 {
-	const struct sonde_tls_config *tls = config->tls;
-	char *ca = NULL, *cert = NULL, *key = NULL;
 	int r;
 
 	if (config->token &&
@@ -138,20 +136,12 @@ static int take_security(struct sonde_grpc_client *c, const struct sonde_grpc_cl
 	r = take_text(config->token, &c->token);
 	if (r == 0)
 		r = take_text(config->token_file, &c->token_file);
-	if (r < 0 || !tls)
+	if (r < 0 || !config->tls)
 		return r;
 	c->tls = true;
-	c->tls_config.insecure_skip_verify = tls->insecure_skip_verify;
 	r = take_text(config->tls_name, &c->tls_name);
 	if (r == 0)
-		r = take_text(tls->ca_file, &ca);
-	if (r == 0)
-		r = take_text(tls->cert_file, &cert);
-	if (r == 0)
-		r = take_text(tls->key_file, &key);
-	c->tls_config.ca_file = ca;
-	c->tls_config.cert_file = cert;
-	c->tls_config.key_file = key;
+		r = sonde_tls_config_copy(config->tls, &c->tls_config);
 	return r;
 }
 
@@ -206,9 +196,7 @@ struct sonde_grpc_client *sonde_grpc_client_free(struct sonde_grpc_client *c)
 	free(c->token);
 	free(c->token_file);
 	free(c->tls_name);
-	free((char *)c->tls_config.ca_file);
-	free((char *)c->tls_config.cert_file);
-	free((char *)c->tls_config.key_file);
+	sonde_tls_config_done(&c->tls_config);
 	free(c->addresses);
 	free(c);
 	return NULL;

@@ -26,11 +26,10 @@
 struct sonde_grpc_server {
 	sd_event *event;
 	struct sonde_grpc_server_config config;
-	char *token;			    /* owned, NULL = none is asked for */
-	struct sonde_tls_config tls_config; /* its strings owned */
-	struct sonde_tls_context *tls;	    /* NULL = plain text */
-	uint64_t tls_read_ns;		    /* when its files were last tried */
-	struct sonde_pace handshakes;	    /* of TLS */
+	char *token;		       /* owned, NULL = none is asked for */
+	struct sonde_tls_context *tls; /* NULL = plain text */
+	uint64_t tls_read_ns;	       /* when its files were last tried */
+	struct sonde_pace handshakes;  /* of TLS */
 	const struct sonde_grpc_method *methods;
 	void *ctx;
 	struct sonde_grpc_server_stats stats;

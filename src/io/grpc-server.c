@@ -115,7 +115,7 @@ static void refresh_tls(struct sonde_grpc_server *s)
 		return;
 	s->tls_read_ns = now_ns;
 	sonde_tls_context_look(s->tls); /* what is refused now is tried again when it changes */
-	r = sonde_tls_context_new(&s->tls_config, &fresh, words);
+	r = sonde_tls_context_renew(s->tls, &fresh, words);
 	if (r < 0) {
 		tell(s, NULL, words[0] ? words : strerror(-r));
 		return;
@@ -294,14 +294,6 @@ int sonde_grpc_server_alloc(sd_event *event, const struct sonde_grpc_server_conf
 	return 0;
 }
 
-static int take_text(const char *text, const char **ret)
-{
-	if (!text || !*text)
-		return 0;
-	*ret = strdup(text);
-	return *ret ? 0 : -ENOMEM;
-}
-
 static int start_tls(struct sonde_grpc_server *s, const struct sonde_tls_config *config)
 {
 	char words[SONDE_TLS_WORDS_MAX];
@@ -309,16 +301,13 @@ static int start_tls(struct sonde_grpc_server *s, const struct sonde_tls_config 
 
 	if (!config)
 		return 0;
-	s->tls_config.server = true;
-	s->tls_config.require_client = config->require_client;
-	r = take_text(config->ca_file, &s->tls_config.ca_file);
-	if (r == 0)
-		r = take_text(config->cert_file, &s->tls_config.cert_file);
-	if (r == 0)
-		r = take_text(config->key_file, &s->tls_config.key_file);
-	if (r < 0)
-		return r;
-	r = sonde_tls_context_new(&s->tls_config, &s->tls, words);
+	r = sonde_tls_context_new(
+		&(struct sonde_tls_config){.server = true,
+					   .ca_file = config->ca_file,
+					   .cert_file = config->cert_file,
+					   .key_file = config->key_file,
+					   .require_client = config->require_client},
+		&s->tls, words);
 	if (r < 0 && words[0])
 		tell(s, NULL, words);
 	return r;
@@ -390,9 +379,6 @@ struct sonde_grpc_server *sonde_grpc_server_free(struct sonde_grpc_server *s)
 		explicit_bzero(s->token, strlen(s->token));
 	free(s->token);
 	sonde_tls_context_unref(s->tls);
-	free((char *)s->tls_config.ca_file);
-	free((char *)s->tls_config.cert_file);
-	free((char *)s->tls_config.key_file);
 	free(s);
 	return NULL;
 }

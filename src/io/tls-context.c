@@ -19,12 +19,6 @@
 
 static const uint8_t alpn_h2[] = {2, 'h', '2'};
 
-enum {
-	CA,
-	CERT,
-	KEY
-};
-
 /* The socket */
 
 static int socket_write(BIO *bio, const char *data, int n)
@@ -118,7 +112,7 @@ static int no_passphrase(char *buf, int size, int writing, void *ctx)
 static int use_key(struct sonde_tls_context *c, char words[static SONDE_TLS_WORDS_MAX])
 {
 	_cleanup_buf_ struct sonde_buf pem = SONDE_BUF_INIT(KEY_BYTES_MAX);
-	const char *path = c->paths[KEY];
+	const char *path = c->config.key_file;
 	EVP_PKEY *key = NULL;
 	BIO *bio;
 	int r;
@@ -146,23 +140,24 @@ static int use_key(struct sonde_tls_context *c, char words[static SONDE_TLS_WORD
 	if (r < 0)
 		(void)snprintf(words, SONDE_TLS_WORDS_MAX,
 			       "the key '%s' is not that of the certificate '%s'", path,
-			       c->paths[CERT]);
+			       c->config.cert_file);
 	return r;
 }
 
 static int use_certificate(struct sonde_tls_context *c, char words[static SONDE_TLS_WORDS_MAX])
 {
-	if (!c->paths[CERT] != !c->paths[KEY] || (c->server && !c->paths[CERT])) {
+	if (!c->config.cert_file != !c->config.key_file ||
+	    (c->config.server && !c->config.cert_file)) {
 		(void)snprintf(words, SONDE_TLS_WORDS_MAX,
 			       "a certificate and its key are both needed: %s is not set",
-			       c->paths[CERT] ? "key_file" : "cert_file");
+			       c->config.cert_file ? "key_file" : "cert_file");
 		return -EINVAL;
 	}
-	if (!c->paths[CERT])
+	if (!c->config.cert_file)
 		return 0;
-	if (SSL_CTX_use_certificate_chain_file(c->ssl, c->paths[CERT]) != 1) {
+	if (SSL_CTX_use_certificate_chain_file(c->ssl, c->config.cert_file) != 1) {
 		(void)snprintf(words, SONDE_TLS_WORDS_MAX, "cannot use the certificate '%s': %s",
-			       c->paths[CERT], openssl_error());
+			       c->config.cert_file, openssl_error());
 		return -EINVAL;
 	}
 	return use_key(c, words);
@@ -172,16 +167,18 @@ static int use_roots(struct sonde_tls_context *c, char words[static SONDE_TLS_WO
 {
 	STACK_OF(X509_NAME) * names;
 
-	if (!c->paths[CA])
-		return c->server || SSL_CTX_set_default_verify_paths(c->ssl) == 1 ? 0 : -ENOMEM;
-	if (SSL_CTX_load_verify_file(c->ssl, c->paths[CA]) != 1) {
+	if (!c->config.ca_file)
+		return c->config.server || SSL_CTX_set_default_verify_paths(c->ssl) == 1 ? 0
+											 : -ENOMEM;
+	if (SSL_CTX_load_verify_file(c->ssl, c->config.ca_file) != 1) {
 		(void)snprintf(words, SONDE_TLS_WORDS_MAX, "cannot use the roots '%s': %s",
-			       c->paths[CA], openssl_error());
+			       c->config.ca_file, openssl_error());
 		return -EINVAL;
 	}
-	if (!c->server)
+	if (!c->config.server)
 		return 0;
-	names = SSL_load_client_CA_file(c->paths[CA]); /* which certificate a client shall send */
+	/* Which certificate a client shall send. */
+	names = SSL_load_client_CA_file(c->config.ca_file);
 	if (!names)
 		return -ENOMEM;
 	SSL_CTX_set_client_CA_list(c->ssl, names);
@@ -219,9 +216,9 @@ static int set_verify(struct sonde_tls_context *c)
 	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(c->ssl);
 	int mode = SSL_VERIFY_PEER;
 
-	if (c->server)
-		mode = c->paths[CA] ? SSL_VERIFY_PEER : SSL_VERIFY_NONE;
-	if (c->require_client)
+	if (c->config.server)
+		mode = c->config.ca_file ? SSL_VERIFY_PEER : SSL_VERIFY_NONE;
+	if (c->config.require_client && c->config.ca_file)
 		mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
 	SSL_CTX_set_verify(c->ssl, mode, sonde_tls_verify);
 	SSL_CTX_set_verify_depth(c->ssl, CHAIN_DEPTH_MAX);
@@ -245,28 +242,48 @@ static int set_rules(struct sonde_tls_context *c)
 	    SSL_CTX_set_min_proto_version(c->ssl, TLS1_2_VERSION) != 1 ||
 	    SSL_CTX_set_cipher_list(c->ssl, CIPHERS) != 1)
 		return -ENOMEM;
-	if (c->server)
+	if (c->config.server)
 		SSL_CTX_set_alpn_select_cb(c->ssl, choose_alpn, NULL);
 	else if (SSL_CTX_set_alpn_protos(c->ssl, alpn_h2, sizeof(alpn_h2)) != 0)
 		return -ENOMEM;
 	return set_verify(c);
 }
 
-static int note_files(struct sonde_tls_context *c, const struct sonde_tls_config *config)
+static int copy_text(const char *text, const char **ret)
 {
-	const char *const paths[SONDE_TLS_FILES] = {
-		[CA] = config->ca_file, [CERT] = config->cert_file, [KEY] = config->key_file};
+	*ret = text && *text ? strdup(text) : NULL;
+	return *ret || !text || !*text ? 0 : -ENOMEM;
+}
 
-	for (size_t i = 0; i < SONDE_TLS_FILES; i++) {
-		if (!paths[i] || !*paths[i])
-			continue;
-		c->paths[i] = strdup(paths[i]);
-		if (!c->paths[i])
-			return -ENOMEM;
-		(void)stat(paths[i],
-			   &c->seen[i]); /* before it is read; what is wrong, reading tells */
-	}
-	return 0;
+int sonde_tls_config_copy(const struct sonde_tls_config *from, struct sonde_tls_config *ret)
+{
+	struct sonde_tls_config c;
+	int r;
+
+	assert(from && ret);
+
+	c = *from;
+	c.ca_file = c.cert_file = c.key_file = NULL;
+	r = copy_text(from->ca_file, &c.ca_file);
+	if (r == 0)
+		r = copy_text(from->cert_file, &c.cert_file);
+	if (r == 0)
+		r = copy_text(from->key_file, &c.key_file);
+	if (r < 0)
+		sonde_tls_config_done(&c);
+	else
+		*ret = c;
+	return r;
+}
+
+void sonde_tls_config_done(struct sonde_tls_config *c)
+{
+	if (!c)
+		return;
+	free((char *)c->ca_file);
+	free((char *)c->cert_file);
+	free((char *)c->key_file);
+	*c = (struct sonde_tls_config){0};
 }
 
 int sonde_tls_context_new(const struct sonde_tls_config *config, struct sonde_tls_context **ret,
@@ -282,19 +299,18 @@ int sonde_tls_context_new(const struct sonde_tls_config *config, struct sonde_tl
 	if (!c)
 		return -ENOMEM;
 	c->refs = 1;
-	c->server = config->server;
-	c->insecure_skip_verify = config->insecure_skip_verify;
 	ERR_clear_error();
 	c->ssl = SSL_CTX_new(config->server ? TLS_server_method() : TLS_client_method());
 	if (!c->ssl)
 		return -ENOMEM;
-	r = note_files(c, config);
-	c->require_client = config->require_client && c->paths[CA];
 	c->bio = socket_method();
 	if (!c->bio)
 		return -ENOMEM;
-	if (r == 0)
-		r = set_rules(c);
+	r = sonde_tls_config_copy(config, &c->config);
+	if (r < 0)
+		return r;
+	sonde_tls_context_look(c); /* before they are read; what is wrong, reading tells */
+	r = set_rules(c);
 	if (r == 0)
 		r = use_roots(c, words);
 	if (r == 0)
@@ -306,12 +322,18 @@ int sonde_tls_context_new(const struct sonde_tls_config *config, struct sonde_tl
 	return 0;
 }
 
+int sonde_tls_context_renew(const struct sonde_tls_context *c, struct sonde_tls_context **ret,
+			    char words[static SONDE_TLS_WORDS_MAX])
+{
+	assert(c);
+	return sonde_tls_context_new(&c->config, ret, words);
+}
+
 struct sonde_tls_context *sonde_tls_context_unref(struct sonde_tls_context *c)
 {
 	if (!c || --c->refs > 0)
 		return NULL;
-	for (size_t i = 0; i < SONDE_TLS_FILES; i++)
-		free(c->paths[i]);
+	sonde_tls_config_done(&c->config);
 	SSL_CTX_free(c->ssl);
 	free(c);
 	return NULL;
@@ -321,28 +343,16 @@ void sonde_tls_context_look(struct sonde_tls_context *c)
 {
 	assert(c);
 
-	for (size_t i = 0; i < SONDE_TLS_FILES; i++) {
-		c->seen[i] = (struct stat){0};
-		if (c->paths[i])
-			(void)stat(c->paths[i], &c->seen[i]);
-	}
+	sonde_file_look(c->config.ca_file, &c->ca_seen);
+	sonde_file_look(c->config.cert_file, &c->cert_seen);
+	sonde_file_look(c->config.key_file, &c->key_seen);
 }
 
 bool sonde_tls_context_stale(const struct sonde_tls_context *c)
 {
 	assert(c);
 
-	for (size_t i = 0; i < SONDE_TLS_FILES; i++) {
-		const struct stat *was = &c->seen[i];
-		struct stat is = {0};
-
-		if (!c->paths[i])
-			continue;
-		(void)stat(c->paths[i], &is); /* one that is gone differs from what was read */
-		if (is.st_ino != was->st_ino || is.st_dev != was->st_dev ||
-		    is.st_size != was->st_size || is.st_mtim.tv_sec != was->st_mtim.tv_sec ||
-		    is.st_mtim.tv_nsec != was->st_mtim.tv_nsec)
-			return true;
-	}
-	return false;
+	return sonde_file_changed(c->config.ca_file, &c->ca_seen) ||
+	       sonde_file_changed(c->config.cert_file, &c->cert_seen) ||
+	       sonde_file_changed(c->config.key_file, &c->key_seen);
 }

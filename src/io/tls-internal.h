@@ -9,16 +9,13 @@
 #include "io/address.h"
 #include "io/tls.h"
 
-#define SONDE_TLS_FILES 3
-
 struct sonde_tls_context {
 	unsigned refs;
 	SSL_CTX *ssl;
 	const BIO_METHOD
 		*bio; /* our socket: send() without SIGPIPE, and the peer's first bytes kept */
-	bool server, asks_client, require_client, insecure_skip_verify;
-	char *paths[SONDE_TLS_FILES]; /* CA, certificate, key; NULL = none */
-	struct stat seen[SONDE_TLS_FILES];
+	struct sonde_tls_config config; /* its texts owned, NULL = none */
+	struct stat ca_seen, cert_seen, key_seen;
 };
 
 struct sonde_tls {

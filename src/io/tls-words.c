@@ -76,7 +76,7 @@ static void explain_certificate(struct sonde_tls *t, X509_STORE_CTX *store)
 {
 	int error = X509_STORE_CTX_get_error(store);
 	X509 *certificate = X509_STORE_CTX_get_current_cert(store);
-	const char *roots = t->context->paths[0];
+	const char *roots = t->context->config.ca_file;
 	char subject[NAME_BYTES + 1] = "?", issuer[NAME_BYTES + 1] = "?", when[TIME_BYTES] = "?";
 	char *ret = t->certificate;
 	size_t size = sizeof(t->certificate);
@@ -127,7 +127,7 @@ int sonde_tls_verify(int ok, X509_STORE_CTX *store)
 
 	if (!ok && !t->certificate[0])
 		explain_certificate(t, store);
-	return ok || t->context->insecure_skip_verify;
+	return ok || t->context->config.insecure_skip_verify;
 }
 
 static const struct {
@@ -196,11 +196,12 @@ int sonde_tls_explain(struct sonde_tls *t, unsigned long error)
 	}
 	for (size_t i = 0; i < ELEMENTS_OF(reasons) && !words; i++) {
 		if (reasons[i].reason == reason)
-			words = t->context->server ? reasons[i].server : reasons[i].client;
+			words = t->context->config.server ? reasons[i].server : reasons[i].client;
 	}
 	if (!t->ready && !speaks_tls(t))
-		words = t->context->server ? "the client speaks plain text on the port for TLS"
-					   : "the server speaks plain text: it is no port for TLS";
+		words = t->context->config.server
+				? "the client speaks plain text on the port for TLS"
+				: "the server speaks plain text: it is no port for TLS";
 	if (!words)
 		words = ERR_reason_error_string(error);
 	(void)snprintf(t->words, sizeof(t->words), "%s", words ? words : "the TLS peer broke off");

@@ -48,7 +48,7 @@ int sonde_tls_new(struct sonde_tls_context *context, int fd, const char *name,
 	_cleanup_(sonde_tls_freep) struct sonde_tls *t = NULL;
 	int r;
 
-	assert(context && fd >= 0 && ret && (context->server || name));
+	assert(context && fd >= 0 && ret && (context->config.server || name));
 
 	t = calloc(1, sizeof(*t));
 	if (!t)
@@ -60,11 +60,11 @@ int sonde_tls_new(struct sonde_tls_context *context, int fd, const char *name,
 	if (!t->ssl || SSL_set_app_data(t->ssl, t) != 1)
 		return -ENOMEM;
 	r = set_socket(t);
-	if (r == 0 && !context->server)
+	if (r == 0 && !context->config.server)
 		r = set_name(t, name);
 	if (r < 0)
 		return r;
-	if (context->server)
+	if (context->config.server)
 		SSL_set_accept_state(t->ssl);
 	else
 		SSL_set_connect_state(t->ssl);
@@ -135,7 +135,7 @@ static int check_alpn(struct sonde_tls *t)
 	t->failed = true;
 	(void)snprintf(t->words, sizeof(t->words),
 		       "the peer speaks TLS, but does not name HTTP/2 (ALPN h2): %s",
-		       t->context->server ? "it is no gRPC client" : "it is no gRPC server");
+		       t->context->config.server ? "it is no gRPC client" : "it is no gRPC server");
 	return -EPROTO;
 }
 
@@ -159,7 +159,7 @@ int sonde_tls_handshake(struct sonde_tls *t)
 	if (r != 0)
 		return r;
 	t->failed = true;
-	if (t->n_first == 0 && t->context->server)
+	if (t->n_first == 0 && t->context->config.server)
 		return -ECONNRESET; /* it only looked whether the port is open */
 	(void)snprintf(t->words, sizeof(t->words),
 		       "the peer closed the connection during the TLS handshake: %s",
@@ -255,7 +255,7 @@ void sonde_tls_describe(const struct sonde_tls *t, char words[static SONDE_TLS_W
 	peer = SSL_get0_peer_certificate(t->ssl);
 	if (peer)
 		sonde_tls_name_text(X509_get_subject_name(peer), subject, sizeof(subject));
-	if (!t->context->insecure_skip_verify)
+	if (!t->context->config.insecure_skip_verify)
 		(void)snprintf(words, SONDE_TLS_WORDS_MAX, "%s, %s", SSL_get_version(t->ssl),
 			       subject);
 	else

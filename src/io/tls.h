@@ -29,6 +29,11 @@ struct sonde_tls_config {
 	bool insecure_skip_verify; /* client: whoever answers is taken for the one named */
 };
 
+/* With texts of its own, and NULL for "". Return: 0, -ENOMEM. _done() is fine on a zeroed one. */
+int sonde_tls_config_copy(const struct sonde_tls_config *from,
+			  struct sonde_tls_config *ret) _must_check_;
+void sonde_tls_config_done(struct sonde_tls_config *c);
+
 struct sonde_tls_context;
 
 /*
@@ -37,6 +42,9 @@ struct sonde_tls_context;
  */
 int sonde_tls_context_new(const struct sonde_tls_config *config, struct sonde_tls_context **ret,
 			  char words[static SONDE_TLS_WORDS_MAX]) _must_check_;
+/* The same of the files that @c was made of. */
+int sonde_tls_context_renew(const struct sonde_tls_context *c, struct sonde_tls_context **ret,
+			    char words[static SONDE_TLS_WORDS_MAX]) _must_check_;
 /* NULL is fine. Always returns NULL. */
 struct sonde_tls_context *sonde_tls_context_unref(struct sonde_tls_context *c);
 SONDE_DEFINE_CLEANUP(struct sonde_tls_context *, sonde_tls_context_unref)

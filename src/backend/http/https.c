@@ -6,7 +6,6 @@
 #include <gnutls/x509.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -29,7 +28,7 @@ struct sonde_https {
 	struct sonde_buf trust;
 	bool require_client;
 	struct pair *pair, *previous; /* a handshake may be under way with the latter */
-	struct stat seen[2];	      /* of both files, when they were read */
+	struct stat cert_seen, key_seen;
 	uint64_t read_ns;
 };
 
@@ -133,19 +132,6 @@ static int check_pair(const struct sonde_https *h, const struct pair *p,
 	return -EINVAL;
 }
 
-static void look(const struct sonde_https *h, struct stat ret[static 2])
-{
-	memset(ret, 0, 2 * sizeof(*ret));
-	(void)stat(h->cert_file, &ret[0]);
-	(void)stat(h->key_file, &ret[1]);
-}
-
-static bool changed(const struct stat *a, const struct stat *b)
-{
-	return a->st_ino != b->st_ino || a->st_dev != b->st_dev || a->st_size != b->st_size ||
-	       a->st_mtim.tv_sec != b->st_mtim.tv_sec || a->st_mtim.tv_nsec != b->st_mtim.tv_nsec;
-}
-
 /* *@ret is set on success only. */
 static int read_pair(struct sonde_https *h, struct pair **ret,
 		     char words[static SONDE_HTTPS_WORDS_MAX])
@@ -157,7 +143,8 @@ static int read_pair(struct sonde_https *h, struct pair **ret,
 	if (!p)
 		return -ENOMEM;
 	h->read_ns = sonde_mono_ns();
-	look(h, h->seen);
+	sonde_file_look(h->cert_file, &h->cert_seen);
+	sonde_file_look(h->key_file, &h->key_seen);
 	r = read_chain(h->cert_file, p, words);
 	if (r == 0)
 		r = read_key(h->key_file, p, words);
@@ -218,13 +205,12 @@ static void refresh(struct sonde_https *h)
 {
 	char words[SONDE_HTTPS_WORDS_MAX];
 	struct pair *fresh = NULL;
-	struct stat now[2];
 	int r;
 
 	if (sonde_mono_ns() - h->read_ns < READ_AGAIN_NS)
 		return;
-	look(h, now);
-	if (!changed(&now[0], &h->seen[0]) && !changed(&now[1], &h->seen[1]))
+	if (!sonde_file_changed(h->cert_file, &h->cert_seen) &&
+	    !sonde_file_changed(h->key_file, &h->key_seen))
 		return;
 	r = read_pair(h, &fresh, words);
 	if (r < 0) {

@@ -77,12 +77,35 @@ static void bounds_what_it_reads_and_waits_for_no_pipe(void **state)
 	(void)unlink(path);
 }
 
+static void sees_a_file_written_replaced_and_gone(void **state)
+{
+	char path[sizeof(TEMPLATE)], other[sizeof(TEMPLATE)];
+	struct stat seen;
+
+	write_file(path, "1", 1, 0600);
+	sonde_file_look(path, &seen);
+	assert_false(sonde_file_changed(path, &seen));
+	write_file(other, "2", 1, 0600);
+	assert_ok(rename(other, path));
+	assert_true(sonde_file_changed(path, &seen));
+	sonde_file_look(path, &seen);
+	assert_ok(truncate(path, 0));
+	assert_true(sonde_file_changed(path, &seen));
+	(void)unlink(path);
+	assert_true(sonde_file_changed(path, &seen));
+	sonde_file_look(path, &seen);
+	assert_false(sonde_file_changed(path, &seen));
+	sonde_file_look(NULL, &seen);
+	assert_false(sonde_file_changed(NULL, &seen));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_a_line_without_its_end),
 		cmocka_unit_test(refuses_a_secret_that_everyone_may_read),
 		cmocka_unit_test(bounds_what_it_reads_and_waits_for_no_pipe),
+		cmocka_unit_test(sees_a_file_written_replaced_and_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
