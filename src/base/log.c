@@ -2,14 +2,19 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 #define LINE_MAX_BYTES 2048
 
 static enum sonde_log_level max_level = SONDE_LOG_INFO;
 static const char *program = "sonde";
+static bool journal; /* stderr is the journal's own stream */
 
 void sonde_log_set_level(enum sonde_log_level level)
 {
@@ -21,9 +26,24 @@ enum sonde_log_level sonde_log_level(void)
 	return max_level;
 }
 
+/* systemd.exec(5): "DEVICE:INODE" of the stream; a service may have sent its stderr elsewhere all the same. */
+static bool is_journal(const char *stream)
+{
+	char own[64];
+	struct stat st;
+
+	if (!stream || fstat(STDERR_FILENO, &st) < 0)
+		return false;
+	(void)snprintf(own, sizeof(own), "%llu:%llu", (unsigned long long)st.st_dev,
+		       (unsigned long long)st.st_ino);
+	return strcmp(stream, own) == 0;
+}
+
 void sonde_log_set_program(const char *name)
 {
 	program = name;
+	journal = is_journal(getenv("JOURNAL_STREAM"));
+	tzset(); /* gmtime_r(3) would else read a file at the first line, which may be behind a filter */
 }
 
 static const char *level_name(enum sonde_log_level level)
@@ -68,6 +88,23 @@ static size_t put_quoted(char *buf, size_t size, size_t at, const char *s)
 	return at;
 }
 
+/* What stands before the words. The journal has a time of its own, and takes the priority from the prefix: sd-daemon(3). */
+static int put_head(char *buf, size_t size, enum sonde_log_level level)
+{
+	const int64_t ms = sonde_wall_ms();
+	const time_t s = (time_t)(ms / 1000);
+	char at[32] = "";
+	struct tm tm;
+
+	if (journal)
+		return snprintf(buf, size, "<%d>prog=%s level=%s msg=", (int)level, program,
+				level_name(level));
+	if (gmtime_r(&s, &tm))
+		(void)strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%S", &tm);
+	return snprintf(buf, size, "time=%s.%03dZ prog=%s level=%s msg=", at, (int)(ms % 1000),
+			program, level_name(level));
+}
+
 int sonde_log_full(enum sonde_log_level level, int err, const char *fmt, ...)
 {
 	char msg[LINE_MAX_BYTES / 2], line[LINE_MAX_BYTES];
@@ -82,12 +119,7 @@ int sonde_log_full(enum sonde_log_level level, int err, const char *fmt, ...)
 	(void)vsnprintf(msg, sizeof(msg), fmt, ap);
 	va_end(ap);
 
-	if (getenv("JOURNAL_STREAM")) /* sd-daemon(3): the journal takes the priority from the prefix */
-		n = snprintf(line, sizeof(line), "<%d>prog=%s level=%s msg=", (int)level, program,
-			     level_name(level));
-	else
-		n = snprintf(line, sizeof(line), "prog=%s level=%s msg=", program,
-			     level_name(level));
+	n = put_head(line, sizeof(line), level);
 	if (n < 0 || (size_t)n >= sizeof(line))
 		return err;
 	at = put_quoted(line, sizeof(line) - 1, (size_t)n, msg);

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Log: one logfmt line on stderr (journal priority prefix <N> when
- * JOURNAL_STREAM is set). Libraries do not log above debug; the caller that
+ * Log: one logfmt line on stderr. Where that is the journal's stream (what
+ * JOURNAL_STREAM names), with its priority prefix <N>; elsewhere with the time
+ * (UTC, milliseconds). Libraries do not log above debug; the caller that
  * gives up logs once. Never a secret, never a payload. Any thread.
  */
 
@@ -20,7 +21,10 @@ enum sonde_log_level {
 void sonde_log_set_level(enum sonde_log_level level);
 enum sonde_log_level sonde_log_level(void);
 
-/* @name is written as prog=; borrowed for ever (pass a literal). */
+/*
+ * @name is written as prog=; borrowed for ever (pass a literal). Looks at what stderr is: call it first, with stderr
+ * in its place and before any filter.
+ */
 void sonde_log_set_program(const char *name);
 
 /* @err: 0, or a negative errno that is appended as err="...". Control bytes are escaped. Returns @err. */

@@ -5,7 +5,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 /* What the log wrote to stderr while fn ran. */
@@ -36,9 +39,70 @@ static void hostile(void)
 
 static void a_hostile_name_stays_in_one_quoted_line(void **state)
 {
-	assert_string_equal(written(hostile),
+	const char *out = written(hostile), *words = strstr(out, "prog=");
+
+	assert_non_null(words);
+	assert_memory_equal(out, "time=", strlen("time="));
+	assert_null(memchr(out, '<', (size_t)(words - out)));
+	assert_string_equal(words,
 			    "prog=test level=error msg=\"cannot open 'a\\\"b\\x0alevel=info\\x7f'\""
 			    " err=\"No such file or directory\"\n");
+}
+
+static void info_line(void)
+{
+	sonde_log_info("x");
+}
+
+/* The time of a line, in ms since 1970. */
+static int64_t time_of(const char *line)
+{
+	char back[64], *rest;
+	struct tm tm = {0};
+	unsigned ms;
+
+	rest = strptime(line, "time=%Y-%m-%dT%H:%M:%S.", &tm);
+	assert_non_null(rest);
+	assert_int_equal(sscanf(rest, "%3uZ prog=", &ms), 1); /* NOLINT(cert-err34-c) */
+	(void)strftime(back, sizeof(back), "%FT%T", &tm);
+	assert_memory_equal(line + strlen("time="), back, strlen(back));
+	return (int64_t)timegm(&tm) * 1000 + ms;
+}
+
+static void a_line_has_its_time_where_no_journal_adds_one(void **state)
+{
+	const int64_t before = sonde_wall_ms();
+	const int64_t at = time_of(written(info_line));
+
+	assert_true(at >= before && at <= sonde_wall_ms());
+}
+
+static void the_journal_gets_a_priority_and_no_time(void **state)
+{
+	char stream[64], path[] = "/tmp/sonde-log-XXXXXX", out[256];
+	int fd = mkstemp(path), saved = dup(STDERR_FILENO);
+	struct stat st;
+	ssize_t n;
+
+	assert_true(fd >= 0 && saved >= 0);
+	assert_ok(unlink(path));
+	assert_ok(fstat(fd, &st));
+	(void)snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
+		       (unsigned long long)st.st_ino);
+	assert_ok(setenv("JOURNAL_STREAM", stream, 1));
+	assert_true(dup2(fd, STDERR_FILENO) >= 0);
+	sonde_log_set_program("test");
+	info_line();
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	sonde_log_set_program(
+		"test"); /* the variable is still there, but stderr is not what it names */
+	n = pread(fd, out, sizeof(out) - 1, 0);
+	out[n > 0 ? n : 0] = '\0';
+	assert_string_equal(out, "<6>prog=test level=info msg=\"x\"\n");
+	(void)time_of(written(info_line));
+	assert_ok(unsetenv("JOURNAL_STREAM"));
+	close(fd);
+	close(saved);
 }
 
 static void debug_line(void)
@@ -75,6 +139,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_hostile_name_stays_in_one_quoted_line),
+		cmocka_unit_test(a_line_has_its_time_where_no_journal_adds_one),
+		cmocka_unit_test(the_journal_gets_a_priority_and_no_time),
 		cmocka_unit_test(debug_is_hidden_until_asked_for),
 		cmocka_unit_test(a_long_line_is_cut_and_ends_in_a_newline),
 	};
