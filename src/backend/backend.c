@@ -11,8 +11,8 @@
 #include "backend/services/descriptors.h"
 #include "backend/services/inquiry.h"
 #include "backend/services/services.h"
-#include "backend/store/lock.h"
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/log.h"
 
 #define TICK_US 1000000
@@ -22,6 +22,7 @@
 #define NO_TASK_MEMORY_MS (60LL * 60 * 1000) /* buckets of the task "-" in memory */
 #define SILENT_MS 90000
 #define TROUBLE_EVERY_NS (60 * SONDE_NS_PER_S)
+#define LOCK_FILE "lock" /* of the state folder */
 #define TROUBLE_LINES 10 /* about connections that came to nothing, in that time */
 
 static void on_task_end(void *ctx, struct sonde_task *t, bool forget)
@@ -89,6 +90,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *ctx)
 	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
+/* Two servers on the same database would each hand out the other's tasks and count the other's reports as missing. */
 static int lock_state(struct sonde_backend *b)
 {
 	const char *dir = b->config.state_dir;
@@ -96,7 +98,7 @@ static int lock_state(struct sonde_backend *b)
 	pid_t holder = 0;
 	int r;
 
-	r = sonde_store_lock(dir, &b->lock, &holder);
+	r = sonde_lock_dir(dir, LOCK_FILE, &b->lock, &holder);
 	if (r == -EBUSY) {
 		if (holder > 0)
 			(void)snprintf(who, sizeof(who), " (pid %d)", (int)holder);

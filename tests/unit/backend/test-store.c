@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "backend/store/lock.h"
 
 struct seen {
 	unsigned rows;
@@ -184,29 +183,6 @@ static void refuses_what_is_no_database(void **state)
 	assert_err(sonde_store_open(NULL, f->path, &none), EUCLEAN);
 }
 
-static void a_state_folder_has_one_holder_and_names_it(void **state)
-{
-	struct fixture *f = *state;
-	pid_t holder = 0;
-	int first = -1, second = -1;
-	char path[128];
-
-	assert_ok(sonde_store_lock(f->dir, &first, &holder));
-	assert_err(sonde_store_lock(f->dir, &second, &holder), EBUSY);
-	assert_int_equal(holder, getpid());
-	assert_int_equal(second, -1);
-	assert_ok(close(first));
-	assert_ok(sonde_store_lock(f->dir, &second, &holder));
-	assert_ok(close(second));
-
-	(void)snprintf(path, sizeof(path), "%s/%s", f->dir, SONDE_STORE_LOCK_FILE);
-	assert_ok(unlink(path));
-	assert_ok(symlink("/dev/null", path));
-	assert_err(sonde_store_lock(f->dir, &first, &holder), ELOOP);
-	assert_ok(unlink(path));
-	assert_err(sonde_store_lock("/nonexistent", &first, &holder), ENOENT);
-}
-
 int main(void)
 {
 #define with_store(t) cmocka_unit_test_setup_teardown(t, fixture_setup, fixture_teardown)
@@ -218,7 +194,6 @@ int main(void)
 		with_store(leaves_a_newer_servers_file_alone),
 		with_store(migrates_an_empty_file_and_does_it_once),
 		with_store(refuses_what_is_no_database),
-		with_store(a_state_folder_has_one_holder_and_names_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
