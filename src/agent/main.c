@@ -14,7 +14,9 @@
 #include "agent/import-rover.h"
 #include "agent/options.h"
 #include "agent/probe-client.h"
+#include "agent/state-dir.h"
 #include "base/log.h"
+#include "config/args.h"
 #include "host/privilege.h"
 #include "model/probe-msg.h"
 
@@ -47,6 +49,15 @@ static bool has_flag(int argc, char *const *argv, const char *name)
 	return false;
 }
 
+/* With a wrong one it only says so. */
+static bool flags_are_right(int argc, char *const *argv)
+{
+	_cleanup_(sonde_config_args_freep) struct sonde_config_args *args = NULL;
+	_cleanup_free_ char *words = NULL;
+
+	return sonde_config_args_parse(&sonde_agent_config_spec, argc, argv, &args, &words) == 0;
+}
+
 /* Answers of the config's own, for which no probe is needed. */
 static bool needs_probe(int argc, char *const *argv)
 {
@@ -58,7 +69,15 @@ static bool needs_probe(int argc, char *const *argv)
 		if (has_flag(argc, argv, alone[i]))
 			return false;
 	}
-	return !has_flag(argc, argv, "h") && !(argc > 1 && strcmp(argv[1], "-h") == 0);
+	return flags_are_right(argc, argv) && !has_flag(argc, argv, "h") &&
+	       !(argc > 1 && strcmp(argv[1], "-h") == 0);
+}
+
+/* Is it to run tasks, and not just to answer? */
+static bool is_agent(int argc, char *const *argv)
+{
+	return needs_probe(argc, argv) && !has_flag(argc, argv, "doctor") &&
+	       !has_flag(argc, argv, "check-bpf");
 }
 
 /* In the words of this program's own flags, before sonde-probe says it in those of its. */
@@ -112,19 +131,6 @@ static int exec_idle_proof(int argc, char *const *argv, bool json)
 	return sonde_log_err(-errno, "cannot run '%s'", path);
 }
 
-/* Without it no id is noted, and there is nothing that a proof could ask for. A folder that is named is the caller's. */
-static void make_state_dir(int argc, char *const *argv)
-{
-	if (flag_value(argc, argv, "state-dir") || has_flag(argc, argv, "doctor") ||
-	    has_flag(argc, argv, "check-bpf"))
-		return;
-	if (mkdir(SONDE_PROBE_STATE_DIR, 0700) < 0 && errno != EEXIST)
-		(void)sonde_log_warn(-errno,
-				     "cannot make the state folder %s (see --state-dir): ids are "
-				     "not noted, so that --idle-proof has nothing to ask for",
-				     SONDE_PROBE_STATE_DIR);
-}
-
 /* Nothing of this machine is asked. */
 static int import_rover(const char *path)
 {
@@ -146,7 +152,6 @@ static int start_probe(int argc, char *const *argv, struct sonde_probe_client **
 	};
 	int r;
 
-	make_state_dir(argc, argv);
 	r = sonde_probe_client_start(&config, ret);
 	return r < 0 ? sonde_log_err(r, "cannot start sonde-probe") : 0;
 }
@@ -194,6 +199,7 @@ int main(int argc, char **argv)
 {
 	_cleanup_(sonde_probe_client_freep) struct sonde_probe_client *probe = NULL;
 	_cleanup_(sonde_config_args_freep) struct sonde_config_args *args = NULL;
+	_cleanup_close_ int state_fd = -1;
 	void *config = NULL;
 	int r, status = 1;
 	const char *rover;
@@ -207,12 +213,14 @@ int main(int argc, char **argv)
 	if (rover && !has_flag(argc, argv, "help"))
 		return import_rover(rover);
 	json = json || has_flag(argc, argv, "json");
-	if (json && needs_probe(argc, argv) && !has_flag(argc, argv, "doctor") &&
-	    !has_flag(argc, argv, "check-bpf")) {
+	if (json && is_agent(argc, argv)) {
 		(void)sonde_log_err(-EINVAL,
 				    "--json: goes with --doctor, --idle-proof or --check-bpf");
 		return 2;
 	}
+	if (is_agent(argc, argv) && sonde_state_dir_hold(flag_value(argc, argv, "state-dir"),
+							 SONDE_STATE_DIR_WAIT_NS, &state_fd) < 0)
+		return 1;
 	if (needs_probe(argc, argv) && start_probe(argc, argv, &probe) < 0)
 		return 1;
 	r = sonde_privilege_drop_all();

@@ -265,6 +265,8 @@ int agent_rig_tear_down(void **state)
 	(void)sd_event_unref(r->event);
 	(void)snprintf(path, sizeof(path), "%s/agent.yaml", r->dir);
 	(void)unlink(path);
+	(void)snprintf(path, sizeof(path), "%s/agent.lock", r->dir);
+	(void)unlink(path);
 	(void)snprintf(path, sizeof(path), "%s/bpf-ids", r->dir);
 	(void)unlink(path);
 	if (unlink(r->log) < 0 && errno != ENOENT)
