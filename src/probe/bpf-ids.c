@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/capability.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@ struct ids {
 	struct sonde_bpf_id *id; /* owned */
 	bool *gone;		 /* owned; for each, once they were asked */
 	size_t n;
+	struct sonde_bpf_proved proved; /* of earlier proofs */
 };
 
 static void ids_done(struct ids *ids)
@@ -135,6 +137,41 @@ int sonde_bpf_ids_parse_line(const char *line, const char *boot, struct sonde_bp
 	return 0;
 }
 
+/* "BOOT g COUNT WALL_MS": what was proved gone, and when last. */
+static bool parse_proved(const char *line, const char *boot, struct sonde_bpf_proved *ret)
+{
+	const size_t n = strlen(boot);
+	struct sonde_bpf_proved proved;
+	char words[64], *space;
+	size_t len;
+
+	if (strncmp(line, boot, n) != 0 || strncmp(line + n, " g ", 3) != 0)
+		return false;
+	line += n + 3;
+	len = strcspn(line, "\n");
+	if (len >= sizeof(words))
+		return false;
+	memcpy(words, line, len);
+	words[len] = '\0';
+	space = strchr(words, ' ');
+	if (!space)
+		return false;
+	*space = '\0';
+	if (sonde_parse_u64(words, 1, UINT32_MAX, &proved.ids) < 0 ||
+	    sonde_parse_i64(space + 1, 0, INT64_MAX, &proved.wall_ms) < 0)
+		return false;
+	*ret = proved;
+	return true;
+}
+
+static int put_proved(struct sonde_buf *b, const char *boot, const struct sonde_bpf_proved *proved)
+{
+	if (proved->ids == 0)
+		return 0;
+	return sonde_buf_printf(b, "%s g %" PRIu64 " %" PRIi64 "\n", boot, proved->ids,
+				proved->wall_ms);
+}
+
 static int write_all(int fd, const void *data, size_t len)
 {
 	const char *at = data;
@@ -197,7 +234,8 @@ static int read_ids(int fd, const char *boot, struct ids *ret)
 
 		next = strchrnul(line, '\n');
 		next += *next == '\n';
-		if (sonde_bpf_ids_parse_line(line, boot, &id) < 0)
+		if (parse_proved(line, boot, &ids.proved) ||
+		    sonde_bpf_ids_parse_line(line, boot, &id) < 0)
 			continue;
 		if (ids.n == SONDE_BPF_IDS_MAX)
 			memmove(ids.id, ids.id + 1, --ids.n * sizeof(*ids.id));
@@ -211,13 +249,12 @@ static int read_ids(int fd, const char *boot, struct ids *ret)
 static int write_ids(int fd, const char *boot, const struct ids *ids)
 {
 	_cleanup_buf_ struct sonde_buf b = SONDE_BUF_INIT(FILE_LEN_MAX);
+	int r = put_proved(&b, boot, &ids->proved);
 
-	for (size_t i = 0; i < ids->n; i++) {
-		int r = put_line(&b, boot, &ids->id[i]);
-
-		if (r < 0)
-			return r;
-	}
+	for (size_t i = 0; r == 0 && i < ids->n; i++)
+		r = put_line(&b, boot, &ids->id[i]);
+	if (r < 0)
+		return r;
 	if (ftruncate(fd, 0) <
 	    0) /* O_APPEND: what is written goes to the end, which is the start now */
 		return -errno;
@@ -225,7 +262,7 @@ static int write_ids(int fd, const char *boot, const struct ids *ids)
 }
 
 /* Of one that holds the lock. */
-static int tidy(int fd, const char *boot, size_t *ret_n)
+static int tidy(int fd, const char *boot, size_t *ret_n, struct sonde_bpf_proved *ret_proved)
 {
 	_cleanup_(ids_done) struct ids ids = {0};
 	int r;
@@ -237,16 +274,17 @@ static int tidy(int fd, const char *boot, size_t *ret_n)
 	if (r < 0)
 		return r;
 	*ret_n = ids.n;
+	*ret_proved = ids.proved;
 	return 0;
 }
 
-int sonde_bpf_ids_tidy(int fd, size_t *ret_n)
+int sonde_bpf_ids_tidy(int fd, size_t *ret_n, struct sonde_bpf_proved *ret_proved)
 {
 	_cleanup_(unlockp) int locked = -1;
 	char boot[BOOT_ID_LEN + 1];
 	int r;
 
-	assert(ret_n);
+	assert(ret_n && ret_proved);
 
 	r = read_boot_id(boot);
 	if (r < 0)
@@ -254,7 +292,7 @@ int sonde_bpf_ids_tidy(int fd, size_t *ret_n)
 	r = lock(fd, &locked);
 	if (r < 0)
 		return r;
-	return tidy(fd, boot, ret_n);
+	return tidy(fd, boot, ret_n, ret_proved);
 }
 
 int sonde_bpf_ids_note(int fd, const struct sonde_bpf_id *id)
@@ -262,6 +300,7 @@ int sonde_bpf_ids_note(int fd, const struct sonde_bpf_id *id)
 	_cleanup_buf_ struct sonde_buf b = SONDE_BUF_INIT(LINE_LEN_MAX);
 	_cleanup_(unlockp) int locked = -1;
 	char boot[BOOT_ID_LEN + 1];
+	struct sonde_bpf_proved proved;
 	struct sonde_bpf_id copy;
 	struct stat st;
 	size_t n;
@@ -284,7 +323,7 @@ int sonde_bpf_ids_note(int fd, const struct sonde_bpf_id *id)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (st.st_size >= TIDY_LEN) {
-		r = tidy(fd, boot, &n);
+		r = tidy(fd, boot, &n, &proved);
 		if (r < 0)
 			return r;
 	}
@@ -411,6 +450,12 @@ static int remove_gone(int fd, const char *boot, const struct ids *proved)
 	for (size_t i = 0; i < now.n; i++)
 		if (!is_gone(proved, &now.id[i]))
 			now.id[kept++] = now.id[i];
+	if (kept < now.n) {
+		now.proved.ids += now.n - kept;
+		if (now.proved.ids > UINT32_MAX)
+			now.proved.ids = UINT32_MAX;
+		now.proved.wall_ms = sonde_wall_ms();
+	}
 	now.n = kept;
 	return write_ids(fd, boot, &now);
 }

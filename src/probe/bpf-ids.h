@@ -6,7 +6,7 @@
  * appended to <state>/bpf-ids before its program is attached, with the boot id
  * (an id of an earlier boot is nobody's) and the program's tag or the map's name
  * (an id that was given again is not ours), and removed when the kernel says
- * ENOENT. Only CAP_SYS_ADMIN may ask by id; the worker never has it, so it
+ * ENOENT; how many were so, and when, is kept beside them. Only CAP_SYS_ADMIN may ask by id; the worker never has it, so it
  * counts the BPF descriptors that it holds, and `sonde-probe --idle-proof` asks.
  * The file holds at most SONDE_BPF_IDS_MAX; the oldest go first. A lock on it
  * keeps the two apart.
@@ -29,6 +29,12 @@ struct sonde_bpf_id {
 	char tag[SONDE_BPF_IDS_TAG_MAX]; /* program's tag in hex, map's name, or "-" */
 };
 
+/* What earlier proofs of this boot found gone. */
+struct sonde_bpf_proved {
+	uint64_t ids;
+	int64_t wall_ms; /* of the last that found any */
+};
+
 /*
  * Makes and opens the file in the state folder. The worker gets it open, since its filter lets it open nothing
  * for writing. Return: descriptor, -ELOOP, -EINVAL (no regular file), -errno.
@@ -39,7 +45,7 @@ int sonde_bpf_ids_open(int dir_fd) _must_check_;
 int sonde_bpf_ids_note(int fd, const struct sonde_bpf_id *id) _must_check_;
 
 /* Drops what an earlier boot left and what is beyond the limit. *@ret_n: ids that remain. Return: 0, -errno. */
-int sonde_bpf_ids_tidy(int fd, size_t *ret_n) _must_check_;
+int sonde_bpf_ids_tidy(int fd, size_t *ret_n, struct sonde_bpf_proved *ret_proved) _must_check_;
 
 /*
  * Asks the kernel for each id until all are gone or @wait_ns have passed; removes those that are.

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/num.h"
@@ -140,27 +142,44 @@ static int check_policy(const char *path)
 	return SONDE_PROBE_EXIT_USAGE;
 }
 
-/* @noted: ids of this boot before they were asked. */
-static void print_proof(const struct sonde_probe_idle *proof, size_t noted, bool asked, bool json)
+/* @noted: ids of this boot before they were asked; @proved: of the proofs before this one. */
+static void print_proof_json(const struct sonde_probe_idle *proof, size_t noted, bool asked,
+			     const struct sonde_bpf_proved *proved)
 {
-	if (json) {
-		(void)printf("{\"asked\": %s, \"ids_noted\": %zu, \"ids_asked\": %u, "
-			     "\"ids_alive\": %u, \"wait_seconds\": %.3f}\n",
-			     asked ? "true" : "false", noted, proof->ids_asked, proof->ids_alive,
-			     (double)proof->wait_ns / 1e9);
-	} else if (asked) {
+	(void)printf("{\"asked\": %s, \"ids_noted\": %zu, \"ids_asked\": %u, \"ids_alive\": %u, "
+		     "\"wait_seconds\": %.3f, \"ids_proved_before\": %" PRIu64 "}\n",
+		     asked ? "true" : "false", noted, proof->ids_asked, proof->ids_alive,
+		     (double)proof->wait_ns / 1e9, proved->ids);
+}
+
+static void print_proof(const struct sonde_probe_idle *proof, size_t noted, bool asked,
+			const struct sonde_bpf_proved *proved)
+{
+	const time_t s = (time_t)(proved->wall_ms / 1000);
+	struct tm tm;
+
+	if (asked)
 		(void)printf("idle proof: %u ids asked, %u alive, after %.3f s\n", proof->ids_asked,
 			     proof->ids_alive, (double)proof->wait_ns / 1e9);
-	} else {
+	else
 		(void)printf("idle proof: not asked, CAP_SYS_ADMIN is missing; %zu ids are noted\n",
 			     noted);
-	}
+	if (proved->ids > 0 && gmtime_r(&s, &tm))
+		(void)printf("idle proof: since boot %" PRIu64
+			     " more were proved gone before, last at "
+			     "%04d-%02d-%02d %02d:%02d:%02d UTC\n",
+			     proved->ids, tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+			     tm.tm_min, tm.tm_sec);
+	else if (noted == 0)
+		(void)printf("idle proof: no id is noted here since boot: no task has run, or "
+			     "the agent has another state folder\n");
 }
 
 /* Return: exit status, -errno. */
 static int make_proof(int ids_fd, bool json)
 {
 	struct sonde_probe_idle proof = {0};
+	struct sonde_bpf_proved proved = {0};
 	uint64_t permitted = 0;
 	size_t noted = 0;
 	bool asked;
@@ -172,14 +191,17 @@ static int make_proof(int ids_fd, bool json)
 	r = sonde_privilege_permitted(&permitted);
 	if (r < 0)
 		return r;
-	r = sonde_bpf_ids_tidy(ids_fd, &noted);
+	r = sonde_bpf_ids_tidy(ids_fd, &noted, &proved);
 	if (r < 0)
 		return r;
 	r = sonde_bpf_ids_prove(ids_fd, SONDE_BPF_IDS_WAIT_NS, &proof);
 	if (r < 0)
 		return r;
 	asked = (permitted & SONDE_CAP(CAP_SYS_ADMIN)) != 0;
-	print_proof(&proof, noted, asked, json);
+	if (json)
+		print_proof_json(&proof, noted, asked, &proved);
+	else
+		print_proof(&proof, noted, asked, &proved);
 	return asked && proof.ids_alive == 0 ? SONDE_PROBE_EXIT_OK : SONDE_PROBE_EXIT_FAILED;
 }
 

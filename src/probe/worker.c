@@ -165,6 +165,7 @@ int sonde_worker_run(const struct sonde_worker_config *given)
 	_cleanup_free_ char *words = NULL;
 	struct sonde_channel channel = {.sock = config->socket};
 	struct sonde_serve_config serve_config;
+	struct sonde_bpf_proved proved;
 	size_t ids;
 	int r;
 
@@ -183,7 +184,7 @@ int sonde_worker_run(const struct sonde_worker_config *given)
 	btf_fd = open_btf(policy);
 	(void)snprintf(btf_path, sizeof(btf_path), "/proc/self/fd/%d", btf_fd);
 	config->btf_external = btf_fd < 0 ? NULL : btf_path;
-	if (config->ids_fd >= 0 && sonde_bpf_ids_tidy(config->ids_fd, &ids) < 0)
+	if (config->ids_fd >= 0 && sonde_bpf_ids_tidy(config->ids_fd, &ids, &proved) < 0)
 		(void)sonde_log_warn(0, "cannot write '%s' in the state folder, ignoring",
 				     SONDE_BPF_IDS_FILE);
 	libbpf_set_print(print_libbpf);

@@ -345,10 +345,10 @@ static void a_long_name_is_cut_and_said(void **state)
 
 static void remove_files(const char *dir)
 {
-	static const char *const names[] = {"agent.yaml", "bpf-ids"};
+	static const char *const names[] = {"agent.yaml", "agent.lock", "bpf-ids"};
 	char path[128];
 
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < ELEMENTS_OF(names); i++) {
 		(void)snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
 		(void)unlink(path);
 	}

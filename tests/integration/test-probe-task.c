@@ -25,16 +25,17 @@ struct ids {
 		uint32_t id;
 	} id[IDS_MAX];
 	size_t n;
+	uint64_t proved; /* gone, by earlier proofs */
 };
 
-/* What the probe noted: "BOOT KIND ID TAG". */
+/* What the probe noted: "BOOT KIND ID TAG", and "BOOT g COUNT TIME" of what was proved gone. */
 static void read_ids(const struct rig *rig, struct ids *ids)
 {
 	char path[96], line[256];
 	uint64_t id;
 	FILE *f;
 
-	ids->n = 0;
+	*ids = (struct ids){0};
 	(void)snprintf(path, sizeof(path), "%s/bpf-ids", rig->dir);
 	f = fopen(path, "re");
 	assert_non_null(f);
@@ -46,6 +47,10 @@ static void read_ids(const struct rig *rig, struct ids *ids)
 		at += 3;
 		at[strcspn(at, " ")] = '\0';
 		assert_ok(sonde_parse_u64(at, 1, UINT32_MAX, &id));
+		if (ids->id[ids->n].kind == 'g') {
+			ids->proved = id;
+			continue;
+		}
 		ids->id[ids->n++].id = (uint32_t)id;
 	}
 	(void)fclose(f);
@@ -358,16 +363,22 @@ static void the_idle_proof_asks_for_every_noted_id(void **state)
 {
 	struct rig rig;
 	struct ids ids;
+	size_t noted;
 
 	rig_start(&rig, NULL);
 	start_own_task(&rig, 0);
 	read_ids(&rig, &ids);
 	assert_true(ids.n > 0);
+	noted = ids.n;
 	assert_int_equal(idle_proof(&rig), 1); /* they are alive */
 	assert_ok(call(&rig, SONDE_PROBE_TASK_END, 0));
 	assert_int_equal(idle_proof(&rig), 0);
 	read_ids(&rig, &ids);
-	assert_int_equal(ids.n, 0); /* proved, so forgotten */
+	assert_int_equal(ids.n, 0); /* proved: only how many there were is kept */
+	assert_int_equal(ids.proved, noted);
+	assert_int_equal(idle_proof(&rig), 0);
+	read_ids(&rig, &ids);
+	assert_int_equal(ids.proved, noted);
 	rig_stop(&rig);
 }
 

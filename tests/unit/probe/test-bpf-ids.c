@@ -63,6 +63,7 @@ static void reads_a_line_of_this_boot_alone(void **state)
 
 static void keeps_what_was_noted_and_drops_other_boots(void **state)
 {
+	struct sonde_bpf_proved proved = {0};
 	static const char old[] = BOOT " p 1 aa\nnonsense\n";
 	_cleanup_close_ int fd = -1;
 	struct folder d;
@@ -75,15 +76,44 @@ static void keeps_what_was_noted_and_drops_other_boots(void **state)
 	assert_ok(sonde_bpf_ids_note(d.ids_fd, &(struct sonde_bpf_id){'p', 11, "aa"}));
 	assert_ok(sonde_bpf_ids_note(d.ids_fd, &(struct sonde_bpf_id){'m', 12, "a name"}));
 	assert_ok(sonde_bpf_ids_note(d.ids_fd, &(struct sonde_bpf_id){'l', 13, ""}));
-	assert_ok(sonde_bpf_ids_tidy(d.ids_fd, &n));
+	assert_ok(sonde_bpf_ids_tidy(d.ids_fd, &n, &proved));
 	assert_int_equal(n, 3);
-	assert_ok(sonde_bpf_ids_tidy(d.ids_fd, &n));
+	assert_ok(sonde_bpf_ids_tidy(d.ids_fd, &n, &proved));
 	assert_int_equal(n, 3);
+	remove_folder(&d);
+}
+
+/* A second proof finds no id: it still knows what the first one found. */
+static void what_was_proved_is_remembered_till_the_next_boot(void **state)
+{
+	struct sonde_bpf_proved proved = {0};
+	char boot[40] = "", text[256];
+	struct folder d;
+	size_t n = 0;
+	FILE *f;
+
+	f = fopen("/proc/sys/kernel/random/boot_id", "re");
+	assert_non_null(f);
+	assert_non_null(fgets(boot, sizeof(boot), f));
+	assert_ok(fclose(f));
+	boot[strcspn(boot, "\n")] = '\0';
+	make_folder(&d);
+	open_ids(&d);
+	(void)snprintf(text, sizeof(text), BOOT " g 7 1000\n%s g 117 1763771642000\n%s g x 1\n",
+		       boot, boot);
+	assert_int_equal(write(d.ids_fd, text, strlen(text)), strlen(text));
+	for (unsigned i = 0; i < 2; i++) {
+		assert_ok(sonde_bpf_ids_tidy(d.ids_fd, &n, &proved));
+		assert_int_equal(n, 0);
+		assert_int_equal(proved.ids, 117);
+		assert_int_equal(proved.wall_ms, 1763771642000);
+	}
 	remove_folder(&d);
 }
 
 static void the_oldest_go_when_there_are_too_many(void **state)
 {
+	struct sonde_bpf_proved proved = {0};
 	struct folder d;
 	struct stat st;
 	size_t n = 0;
@@ -92,7 +122,7 @@ static void the_oldest_go_when_there_are_too_many(void **state)
 	open_ids(&d);
 	for (uint32_t i = 0; i < SONDE_BPF_IDS_MAX + 10; i++)
 		assert_ok(sonde_bpf_ids_note(d.ids_fd, &(struct sonde_bpf_id){'p', i + 1, "aa"}));
-	assert_ok(sonde_bpf_ids_tidy(d.ids_fd, &n));
+	assert_ok(sonde_bpf_ids_tidy(d.ids_fd, &n, &proved));
 	assert_int_equal(n, SONDE_BPF_IDS_MAX);
 	assert_ok(fstatat(d.fd, SONDE_BPF_IDS_FILE, &st, 0));
 	assert_true(st.st_size < 1024L * 1024);
@@ -145,6 +175,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_a_line_of_this_boot_alone),
 		cmocka_unit_test(keeps_what_was_noted_and_drops_other_boots),
+		cmocka_unit_test(what_was_proved_is_remembered_till_the_next_boot),
 		cmocka_unit_test(the_oldest_go_when_there_are_too_many),
 		cmocka_unit_test(the_file_stays_bounded_while_ids_are_noted),
 		cmocka_unit_test(a_link_in_place_of_the_file_is_refused),
