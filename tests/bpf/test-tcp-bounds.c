@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Limits, races and the end: totals stay exact when a table is full, under a storm, and nothing stays behind. */
 #include "fixture.h"
+#include "unseen.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -540,7 +541,7 @@ static void its_own_cost_is_counted(void **state)
 	fixture_pair_done(&p);
 }
 
-int main(void)
+static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(snapshots_against_a_storm_of_closes_lose_and_double_nothing),
@@ -560,4 +561,9 @@ int main(void)
 	int r = fixture_main(tests);
 
 	return r ? r : cmocka_run_group_tests(alone, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

@@ -5,6 +5,7 @@
  * from before the call to after it.
  */
 #include "fixture.h"
+#include "unseen.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -795,7 +796,7 @@ static int close_way(void **state)
 	return 0;
 }
 
-int main(void)
+static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(families_are_the_tests_own_without_the_option),
@@ -831,4 +832,9 @@ int main(void)
 						  close_way);
 	}
 	return groups ? failed : SONDE_EXIT_SKIP;
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rarer ways through TCP's states and numbers: each still exact, or said to be unknown. */
+#include "unseen.h"
 #include "veth.h"
 
 #include <arpa/inet.h>
@@ -419,7 +420,7 @@ static int setup(void **state)
 	return veth_add_chains(&veth) ? fixture_setup(state) : -EOPNOTSUPP;
 }
 
-int main(void)
+static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sequence_numbers_may_wrap),
@@ -439,4 +440,9 @@ int main(void)
 				 : cmocka_run_group_tests(tests, setup, fixture_teardown);
 	veth_close(&veth);
 	return r;
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

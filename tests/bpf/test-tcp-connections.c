@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Connections: who opened, accepted and closed them, whose they are, and which failed. */
 #include "fixture.h"
+#include "unseen.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -620,7 +621,7 @@ static void removing_the_last_task_folds_and_releases(void **state)
 	fixture_close(&f);
 }
 
-int main(void)
+static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(opens_accepts_and_names_the_first_closer),
@@ -645,4 +646,9 @@ int main(void)
 	int r = fixture_main(tests);
 
 	return r ? r : cmocka_run_group_tests(alone, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Drops: skbs, segments and bytes, by call site and by how the connection was found, against nft's counters. */
+#include "unseen.h"
 #include "veth.h"
 
 #include <arpa/inet.h>
@@ -306,7 +307,7 @@ static int setup(void **state)
 	return veth_add_chains(&veth) ? fixture_setup(state) : -EOPNOTSUPP;
 }
 
-int main(void)
+static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_large_skb_is_all_its_segments),
@@ -325,4 +326,9 @@ int main(void)
 				 : cmocka_run_group_tests(tests, setup, fixture_teardown);
 	veth_close(&veth);
 	return r;
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

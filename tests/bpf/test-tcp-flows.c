@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Flow records: each connection as the kernel and the test itself saw it, once, and nothing lost in a storm. */
 #include "fixture.h"
+#include "unseen.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -503,7 +504,7 @@ static void loss_is_its_own_connections(void **state)
 	veth_close(&v);
 }
 
-int main(void)
+static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_connection_is_told_as_the_kernel_has_it),
@@ -521,4 +522,9 @@ int main(void)
 	    !fixture_is_measured("last values of connections that end", "records"))
 		return fixture_tell_absent("last values of connections that end", "records");
 	return fixture_main(tests);
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

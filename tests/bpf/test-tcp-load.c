@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "unseen.h"
 
 #define CLIENT SONDE_TCP_ROLE_CLIENT
 #define SERVER SONDE_TCP_ROLE_SERVER
@@ -301,7 +302,7 @@ static void short_connections_are_all_counted(void **state)
 	fixture_close(&f);
 }
 
-int main(void)
+static int run(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_thousand_peers_of_ten_thousand_connections_are_each_a_cell),
@@ -311,4 +312,9 @@ int main(void)
 
 	return fixture_bpf_is_refused() ? SONDE_EXIT_SKIP
 					: cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Loss: retransmits against TCP_INFO, drops against nft's own counters, by reason and direction. */
+#include "unseen.h"
 #include "veth.h"
 
 #include <arpa/inet.h>
@@ -292,7 +293,7 @@ static int setup(void **state)
 	return veth_add_chains(&veth) ? fixture_setup(state) : -EOPNOTSUPP;
 }
 
-int main(void)
+static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(drops_are_nfts_and_retransmits_the_kernels),
@@ -309,4 +310,9 @@ int main(void)
 				 : cmocka_run_group_tests(tests, setup, fixture_teardown);
 	veth_close(&veth);
 	return r;
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

@@ -9,6 +9,7 @@
 
 #include "capture.h"
 #include "model/hist.h"
+#include "unseen.h"
 
 #define EXCHANGES 200
 #define RESPONSES 50
@@ -270,7 +271,7 @@ static void half_closed_client_loses_no_sample(void **state)
 	link_close(&l);
 }
 
-int main(void)
+static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(median_agrees_at_5_ms),
@@ -285,4 +286,9 @@ int main(void)
 	    !fixture_is_measured("RTT samples of new connections", "RTT samples, only"))
 		return fixture_tell_absent("RTT samples of new connections", "RTT samples, only");
 	return fixture_main(tests);
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

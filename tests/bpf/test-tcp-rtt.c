@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* RTT samples: counted once, from one source a socket, in every state that the source sees. */
 #include "fixture.h"
+#include "unseen.h"
 
 #include <stdio.h>
 #include <sys/socket.h>
@@ -147,7 +148,7 @@ static void a_target_outside_the_cgroup_falls_back_to_tcp_probe(void **state)
 	assert_int_equal(rmdir(path), 0);
 }
 
-int main(void)
+static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_acknowledged_send_is_one_sample),
@@ -165,4 +166,9 @@ int main(void)
 		return fixture_tell_absent("RTT samples of new connections", "RTT samples, only");
 	r = fixture_main(tests);
 	return r ? r : cmocka_run_group_tests(alone, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

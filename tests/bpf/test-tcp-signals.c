@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What tcp_sock counts by itself, against TCP_INFO of the same moment and the kernel's own counters. */
+#include "unseen.h"
 #include "veth.h"
 
 #include <errno.h>
@@ -486,7 +487,7 @@ static int setup(void **state)
 	return veth_add_chains(&veth) ? fixture_setup(state) : -EOPNOTSUPP;
 }
 
-int main(void)
+static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_closed_window_is_time_limited_by_it),
@@ -511,4 +512,9 @@ int main(void)
 				 : cmocka_run_group_tests(tests, setup, fixture_teardown);
 	veth_close(&veth);
 	return r;
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

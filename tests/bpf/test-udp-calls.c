@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Datagrams and bytes of every kind of call, against the test's own counts and the kernel's UDP counters. */
 #include "udp-fixture.h"
+#include "unseen.h"
 
 #include <errno.h>
 #include <linux/errqueue.h>
@@ -537,7 +538,7 @@ static void calls_are_timed_on_demand(void **state)
 	(void)close(server);
 }
 
-int main(void)
+static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_connected_client_and_its_server),
@@ -559,4 +560,9 @@ int main(void)
 	};
 
 	return udp_fixture_main(tests);
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Flow records of UDP: by socket and peer, and with what is summed the cells' totals. */
 #include "udp-fixture.h"
+#include "unseen.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -166,7 +167,7 @@ static void drops_are_the_flows(void **state)
 	(void)close(server);
 }
 
-int main(void)
+static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_connected_client_and_its_server),
@@ -177,4 +178,9 @@ int main(void)
 	};
 
 	return udp_fixture_main(tests);
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

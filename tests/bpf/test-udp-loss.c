@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "unseen.h"
 
 static struct sonde_udp_cell client_sum(const struct udp_fixture *f, uint16_t port)
 {
@@ -358,7 +359,7 @@ static void the_sums_are_the_namespaces(void **state)
 	leave_namespace(home);
 }
 
-int main(void)
+static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_refused_datagram_fails_the_next_call),
@@ -373,4 +374,9 @@ int main(void)
 	};
 
 	return udp_fixture_main(tests);
+}
+
+int main(int argc, char **argv)
+{
+	return unseen_main(argv, run);
 }

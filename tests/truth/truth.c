@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 
 #include "base/cleanup.h"
+#include "bpf/unseen.h"
 #include "feature.h"
 #include "words.h"
 
@@ -33,7 +34,7 @@ static const char *const verdict_names[_TRUTH_VERDICT_MAX] = {
 static struct row rows[ROWS_MAX];
 static size_t n_rows, scene_first;
 static const char *scene_name = "";
-static uint64_t scene_runs_of_1;
+static uint64_t scene_turns_of_1;
 static char case_name[64];
 
 static struct row *new_row(const char *metric, const char *source)
@@ -96,8 +97,8 @@ void truth_between(const char *metric, uint64_t low, uint64_t high, const char *
 void truth_seen(const char *metric, uint64_t truth, const char *source, uint64_t ours,
 		uint64_t ledger)
 {
-	const uint64_t runs = words_runs_of_process_1() - scene_runs_of_1;
-	const uint64_t unseen = runs > 0 ? truth / 100 : 0;
+	const uint64_t turns = unseen_turns_of_process_1() - scene_turns_of_1;
+	const uint64_t unseen = turns > 0 ? truth / 100 : 0;
 	char why[TRUTH_TEXT_MAX] = "";
 
 	if (ledger > 0)
@@ -105,7 +106,7 @@ void truth_seen(const char *metric, uint64_t truth, const char *source, uint64_t
 	if (unseen > 0)
 		(void)snprintf(why + strlen(why), sizeof(why) - strlen(why),
 			       "%s1 %% unseen: process 1 ran %" PRIu64 " times", ledger ? ", " : "",
-			       runs);
+			       turns);
 	truth_within(metric, truth, source, ours, ledger + unseen, 0, why);
 }
 
@@ -199,8 +200,10 @@ bool truth_is_whole(const struct fixture *f, const char *scene)
 void truth_begin(const char *scene)
 {
 	scene_name = scene;
+	while (n_rows > 0 && strcmp(rows[n_rows - 1].scene, scene) == 0)
+		n_rows--; /* of its run before, which showed nothing */
 	scene_first = n_rows;
-	scene_runs_of_1 = words_runs_of_process_1();
+	scene_turns_of_1 = unseen_turns_of_process_1();
 	case_name[0] = 0;
 }
 
@@ -337,7 +340,7 @@ static void print_json(void)
 	json_decref(all);
 }
 
-static void print_summary(FILE *to, int broken)
+static void print_summary(FILE *to, int broken, int again)
 {
 	size_t count[_TRUTH_VERDICT_MAX] = {0};
 	struct utsname host;
@@ -348,10 +351,13 @@ static void print_summary(FILE *to, int broken)
 	(void)fprintf(to, "truth on %s: %zu numbers", host.release, n_rows);
 	for (size_t i = 0; i < _TRUTH_VERDICT_MAX; i++)
 		(void)fprintf(to, ", %zu %s", count[i], verdict_names[i]);
-	(void)fprintf(to, "; %d scenes failed\n", broken);
+	(void)fprintf(to, "; %d scenes failed", broken);
+	if (again > 0)
+		(void)fprintf(to, ", %d times one was run again for unseen events", again);
+	(void)fprintf(to, "\n");
 }
 
-bool truth_print(const char *format, int broken)
+bool truth_print(const char *format, int broken, int again)
 {
 	bool good = true;
 
@@ -363,7 +369,7 @@ bool truth_print(const char *format, int broken)
 		print_table();
 	}
 	(void)fflush(stdout);
-	print_summary(strcmp(format, "table") == 0 ? stdout : stderr, broken);
+	print_summary(strcmp(format, "table") == 0 ? stdout : stderr, broken, again);
 	for (size_t i = 0; i < n_rows; i++)
 		good = good && is_right(&rows[i]);
 	return good;

@@ -81,6 +81,6 @@ void truth_end(void);
 
 /*
  * Prints all rows; true when each is right. @format: "table", "csv" or "json"; @broken: scenes that did not come to
- * their end or had a row that is not right, for the last line.
+ * their end or had a row that is not right, and @again: how often one was run anew, for the last line.
  */
-bool truth_print(const char *format, int broken);
+bool truth_print(const char *format, int broken, int again);

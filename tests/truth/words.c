@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "words.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -113,37 +112,4 @@ struct tcp_info words_tcp_info(int fd)
 
 	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
 	return info;
-}
-
-static uint64_t switches_of(const char *task)
-{
-	char path[64], line[128];
-	uint64_t sum = 0;
-	FILE *f;
-
-	(void)snprintf(path, sizeof(path), "/proc/1/task/%.16s/status", task);
-	f = fopen(path, "re");
-	if (!f)
-		return 0; /* it ended */
-	while (fgets(line, sizeof(line), f)) {
-		const char *at = strstr(line, "voluntary_ctxt_switches:");
-
-		if (at)
-			sum += number_at(at + strlen("voluntary_ctxt_switches:\t"));
-	}
-	(void)fclose(f);
-	return sum;
-}
-
-uint64_t words_runs_of_process_1(void)
-{
-	DIR *tasks = opendir("/proc/1/task");
-	uint64_t sum = 0;
-
-	assert_non_null(tasks);
-	for (struct dirent *d = readdir(tasks); d; d = readdir(tasks))
-		if (d->d_name[0] != '.')
-			sum += switches_of(d->d_name);
-	(void)closedir(tasks);
-	return sum;
 }

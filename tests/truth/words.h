@@ -24,6 +24,3 @@ bool words_has(const struct words *words, const char *name);
 uint64_t words_grown(const struct words *from, const struct words *to, const char *name);
 
 struct tcp_info words_tcp_info(int fd);
-
-/* How often the threads of process 1 gave up a CPU so far: 0 growth = it did not run. */
-uint64_t words_runs_of_process_1(void);
