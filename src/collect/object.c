@@ -41,7 +41,7 @@ int sonde_object_init(struct sonde_object *o, const struct sonde_plan_table *tab
 {
 	int n;
 
-	assert(o && table && config && config->raise && config->drop && loader.open && loader.load);
+	assert(o && table && config && config->raise && config->drop && loader.open);
 
 	o->config = *config;
 	o->config.max_targets = clamp(config->max_targets, 1, TARGETS_MAX);
@@ -124,6 +124,7 @@ static int choose_programs(struct sonde_object *o)
 
 static int load_once(void *ctx)
 {
+	struct bpf_object_skeleton *skeleton = NULL;
 	struct sonde_object *o = ctx;
 	struct stat st;
 	int r;
@@ -131,14 +132,19 @@ static int load_once(void *ctx)
 	if (stat("/proc/self/ns/pid", &st) < 0)
 		return -errno;
 	o->bpf = NULL; /* what open() frees */
-	r = o->loader.open(o->loader.ctx, (uint32_t)st.st_ino, &o->bpf);
-	if (r == 0)
-		r = choose_programs(o);
+	r = o->loader.open(o->loader.ctx, (uint32_t)st.st_ino, &skeleton);
+	if (r < 0)
+		return r;
+	o->bpf = *skeleton->obj;
+	r = choose_programs(o);
 	if (r == 0)
 		r = raise_for_programs(o, o->programs);
 	if (r < 0)
 		return r;
-	r = o->loader.load(o->loader.ctx);
+	if (o->loader.loading)
+		r = o->loader.loading(o->loader.ctx);
+	if (r == 0)
+		r = bpf_object__load_skeleton(skeleton);
 	sonde_object_drop(o);
 	return r;
 }
@@ -277,7 +283,7 @@ static int attach_program(struct sonde_object *o, uint32_t program)
 	return 0;
 }
 
-void sonde_object_try(struct sonde_object *o)
+static void try(struct sonde_object *o)
 {
 	/* Which program was refused, and why, the plan knows. */
 	if (sonde_plan_is_tried(&o->plan) || load(o) < 0)
@@ -287,6 +293,26 @@ void sonde_object_try(struct sonde_object *o)
 		return;
 	note_loaded(o);
 	sonde_object_drop(o);
+}
+
+int sonde_object_tell_plan(struct sonde_object *o, struct sonde_collect_sink sink)
+{
+	assert(o);
+
+	if (o->config.trial)
+		try(o);
+	return sonde_plan_tell(&o->plan, sink);
+}
+
+int sonde_object_memory(const struct sonde_object *o, struct sonde_collect_memory *sum)
+{
+	struct bpf_object_skeleton *skeleton = NULL;
+	int r;
+
+	assert(o && sum);
+
+	r = o->loader.open(o->loader.ctx, 0, &skeleton);
+	return r < 0 ? r : sonde_plan_memory(*skeleton->obj, sum);
 }
 
 static int attach_all(struct sonde_object *o, const uint32_t *order, size_t n)
@@ -455,6 +481,13 @@ void sonde_object_detach(struct sonde_object *o, const uint32_t *programs, size_
 		(void)bpf_link__destroy(TAKE_PTR(o->links[programs[i]]));
 		o->plan.attached &= ~SONDE_PLAN_BIT(programs[i]);
 	}
+}
+
+uint32_t sonde_object_given_out(const uint32_t *next, uint32_t limit)
+{
+	uint32_t n = __atomic_load_n(next, __ATOMIC_ACQUIRE);
+
+	return n < limit ? n : limit;
 }
 
 int sonde_object_iterate(struct sonde_object *o, uint32_t program)

@@ -20,15 +20,17 @@
 struct bpf_link;
 struct bpf_map;
 struct bpf_object;
+struct bpf_object_skeleton;
 
 /* The skeleton's part. */
 struct sonde_object_loader {
 	/*
 	 * Frees the skeleton that is there, opens a new one, sets sizes and settings (@pidns_inum: of our PID namespace).
-	 * *@ret: its object, borrowed. Return: 0, -errno.
+	 * *@ret: borrowed. Return: 0, -errno.
 	 */
-	int (*open)(void *ctx, uint32_t pidns_inum, struct bpf_object **ret);
-	int (*load)(void *ctx); /* CAP_BPF and CAP_PERFMON are raised. 0, -errno */
+	int (*open)(void *ctx, uint32_t pidns_inum, struct bpf_object_skeleton **ret);
+	/* About to be loaded. CAP_BPF and CAP_PERFMON are raised. May be NULL. Return: 0, -errno. */
+	int (*loading)(void *ctx);
 	/* Loaded, and not attached yet: settings that depend on what the plan has by now. CAP_BPF is raised. May be NULL. */
 	void (*loaded)(void *ctx);
 	/* What sonde_clock of bpf/lib/calibrate.bpf.h counted. NULL only where the object is uncalibrated. */
@@ -70,10 +72,13 @@ int sonde_object_start(struct sonde_object *o, const uint32_t *order, size_t n,
 		       struct sonde_collect_timing *timing) _must_check_;
 
 /*
- * Loads what the plan wants, unless that was done before, so that the plan knows what the kernel refuses. The caller
- * frees the skeleton.
+ * PROBE records of the plan. Where the config asks for a trial, what the plan wants is loaded before, unless that was
+ * done, so that the plan knows what the kernel refuses. The caller frees the skeleton. Return: 0, the sink's error.
  */
-void sonde_object_try(struct sonde_object *o);
+int sonde_object_tell_plan(struct sonde_object *o, struct sonde_collect_sink sink) _must_check_;
+/* Adds what its maps take; opens the object. Return: 0, -errno. */
+int sonde_object_memory(const struct sonde_object *o,
+			struct sonde_collect_memory *sum) _must_check_;
 
 /* Is it of this object, and wanted by the plan? */
 bool sonde_object_wants(const struct sonde_object *o, uint32_t program);
@@ -96,6 +101,9 @@ int sonde_object_task_remove(const struct sonde_object *o, const struct bpf_map 
 /* Attaches programs of an option behind the start, and takes them off again. Return: 0 (also refused), -errno. */
 int sonde_object_attach(struct sonde_object *o, const uint32_t *programs, size_t n) _must_check_;
 void sonde_object_detach(struct sonde_object *o, const uint32_t *programs, size_t n);
+
+/* Cells that the kernel side has given out: its counter may have run past the @limit. */
+uint32_t sonde_object_given_out(const uint32_t *next, uint32_t limit);
 
 /* Runs an iterator to its end. Return: 0, -EOPNOTSUPP (not attached), -errno. */
 int sonde_object_iterate(struct sonde_object *o, uint32_t program) _must_check_;

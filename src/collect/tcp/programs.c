@@ -52,7 +52,7 @@ int tcp_open(const struct tcp_state *s, struct tcp_bpf **ret)
 	return *ret ? 0 : -errno;
 }
 
-static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret)
+static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object_skeleton **ret)
 {
 	struct tcp_state *s = ctx;
 	int r;
@@ -63,15 +63,8 @@ static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret
 		r = set_up(s, pidns_inum);
 	if (r < 0)
 		return r;
-	*ret = s->skel->obj;
+	*ret = s->skel->skeleton;
 	return 0;
-}
-
-static int load_skeleton(void *ctx)
-{
-	struct tcp_state *s = ctx;
-
-	return tcp_bpf__load(s->skel);
 }
 
 static void read_clock(void *ctx, uint64_t *ret_ns, uint64_t *ret_runs)
@@ -93,20 +86,10 @@ int tcp_programs_init(struct tcp_state *s, const struct sonde_collect_config *co
 {
 	return sonde_object_init(&s->object, tcp_plan_table(), config,
 				 (struct sonde_object_loader){.open = open_skeleton,
-							      .load = load_skeleton,
 							      .read_clock = read_clock,
 							      .walked = walked,
 							      .cells_max = CELLS_MAX,
 							      .ctx = s});
-}
-
-int tcp_programs_memory(struct tcp_state *s, struct sonde_collect_memory *sum)
-{
-	struct bpf_object *object = NULL;
-	int r;
-
-	r = open_skeleton(s, 0, &object);
-	return r < 0 ? r : sonde_plan_memory(object, sum);
 }
 
 /* tcp_probe costs every socket of the machine: attached when a tagged one needs it. */

@@ -151,20 +151,13 @@ static int emit_range(struct tcp_state *s, uint32_t first, uint32_t end,
 	return r;
 }
 
-static uint32_t at_most(uint32_t n, uint32_t limit)
-{
-	return n < limit ? n : limit;
-}
-
 static int emit_cells(struct tcp_state *s, struct sonde_collect_sink sink)
 {
 	uint32_t cells, others;
 	int r;
 
-	cells = at_most(__atomic_load_n(&s->skel->bss->sonde_next_cell, __ATOMIC_ACQUIRE),
-			s->object.cell_limit);
-	others = at_most(__atomic_load_n(&s->skel->bss->sonde_next_other, __ATOMIC_ACQUIRE),
-			 s->object.other_limit);
+	cells = sonde_object_given_out(&s->skel->bss->sonde_next_cell, s->object.cell_limit);
+	others = sonde_object_given_out(&s->skel->bss->sonde_next_other, s->object.other_limit);
 	r = emit_range(s, 0, cells, sink);
 	if (r == 0)
 		r = emit_range(s, s->object.cell_limit, s->object.cell_limit + others, sink);

@@ -67,8 +67,6 @@ const struct sonde_plan_table *tcp_plan_table(void);
 int tcp_open(const struct tcp_state *s, struct tcp_bpf **ret) _must_check_;
 /* Makes object, with what loads it. Return: as sonde_object_init(). */
 int tcp_programs_init(struct tcp_state *s, const struct sonde_collect_config *config) _must_check_;
-/* Opens @s's object, for its maps' sizes alone. */
-int tcp_programs_memory(struct tcp_state *s, struct sonde_collect_memory *sum) _must_check_;
 /* Loads and attaches. Return: as sonde_object_start(). */
 int tcp_programs_start(struct tcp_state *s, struct sonde_collect_timing *timing) _must_check_;
 /* tcp_probe, once the kernel side has met a socket that needs it. */

@@ -112,11 +112,7 @@ static int tcp_plan(const struct sonde_collect_config *config, struct sonde_coll
 	assert(config);
 
 	r = new_state(config, &s);
-	if (r < 0)
-		return r;
-	if (config->trial)
-		sonde_object_try(&s->object);
-	return sonde_plan_tell(&s->object.plan, sink);
+	return r < 0 ? r : sonde_object_tell_plan(&s->object, sink);
 }
 
 static int tcp_memory(const struct sonde_collect_config *config, struct sonde_collect_memory *sum)
@@ -127,7 +123,7 @@ static int tcp_memory(const struct sonde_collect_config *config, struct sonde_co
 	assert(config && sum);
 
 	r = new_state(config, &s);
-	return r < 0 ? r : tcp_programs_memory(s, sum);
+	return r < 0 ? r : sonde_object_memory(&s->object, sum);
 }
 
 const struct sonde_collector tcp_storage_collector = {

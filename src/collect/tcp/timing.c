@@ -41,8 +41,9 @@ static uint64_t program_mask(void)
 }
 
 /* Every map is the first object's, its settings with them. */
-static int share_maps(struct tcp_state *s)
+static int share_maps(void *ctx)
 {
+	const struct tcp_state *s = ctx;
 	struct bpf_map *from, *to;
 
 	bpf_object__for_each_map (from, s->skel->obj) {
@@ -72,7 +73,7 @@ static void unload(struct tcp_state *s)
 	tcp_bpf__destroy(TAKE_PTR(s->timing_skel));
 }
 
-static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret)
+static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object_skeleton **ret)
 {
 	struct tcp_state *s = ctx;
 	int r;
@@ -81,17 +82,8 @@ static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret
 	r = tcp_open(s, &s->timing_skel);
 	if (r < 0)
 		return r;
-	*ret = s->timing_skel->obj;
+	*ret = s->timing_skel->skeleton;
 	return 0;
-}
-
-static int load_skeleton(void *ctx)
-{
-	struct tcp_state *s = ctx;
-	int r;
-
-	r = share_maps(s);
-	return r < 0 ? r : tcp_bpf__load(s->timing_skel);
 }
 
 /* Times of an earlier run of the option: their sockets' addresses may be others' by now. */
@@ -197,7 +189,7 @@ static int start(struct tcp_state *s)
 	config.options |= SONDE_PROBE_OPTION_EXECUTION_TIME;
 	r = sonde_object_init(&s->timing, tcp_plan_table(), &config,
 			      (struct sonde_object_loader){.open = open_skeleton,
-							   .load = load_skeleton,
+							   .loading = share_maps,
 							   .loaded = on_loaded,
 							   .cells_max = s->object.cell_limit,
 							   .shares_maps = true,

@@ -38,7 +38,7 @@ static void hash_stopp(struct tcp_hash_state **s)
 	(void)hash_stop(*s, NULL);
 }
 
-static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret)
+static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object_skeleton **ret)
 {
 	struct tcp_hash_state *s = ctx;
 	int r = 0;
@@ -56,15 +56,8 @@ static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret
 	r |= bpf_map__set_max_entries(s->skel->maps.sonde_socks, SOCKETS);
 	if (r)
 		return -EINVAL;
-	*ret = s->skel->obj;
+	*ret = s->skel->skeleton;
 	return 0;
-}
-
-static int load_skeleton(void *ctx)
-{
-	struct tcp_hash_state *s = ctx;
-
-	return tcp_hash_bpf__load(s->skel);
 }
 
 static void read_clock(void *ctx, uint64_t *ret_ns, uint64_t *ret_runs)
@@ -92,7 +85,6 @@ static int new_state(const struct sonde_collect_config *config, struct tcp_hash_
 		return -ENOMEM;
 	r = sonde_object_init(&s->object, tcp_hash_plan_table(), config,
 			      (struct sonde_object_loader){.open = open_skeleton,
-							   .load = load_skeleton,
 							   .read_clock = read_clock,
 							   .walked = walked,
 							   .cells_max = CELLS_MAX,
@@ -152,25 +144,18 @@ static int hash_plan(const struct sonde_collect_config *config, struct sonde_col
 	assert(config);
 
 	r = new_state(config, &s);
-	if (r < 0)
-		return r;
-	if (config->trial)
-		sonde_object_try(&s->object);
-	return sonde_plan_tell(&s->object.plan, sink);
+	return r < 0 ? r : sonde_object_tell_plan(&s->object, sink);
 }
 
 static int hash_memory(const struct sonde_collect_config *config, struct sonde_collect_memory *sum)
 {
 	_cleanup_(hash_stopp) struct tcp_hash_state *s = NULL;
-	struct bpf_object *object = NULL;
 	int r;
 
 	assert(config && sum);
 
 	r = new_state(config, &s);
-	if (r == 0)
-		r = open_skeleton(s, 0, &object);
-	return r < 0 ? r : sonde_plan_memory(object, sum);
+	return r < 0 ? r : sonde_object_memory(&s->object, sum);
 }
 
 static int hash_target_add(void *state, uint32_t pid, uint64_t task_mask)

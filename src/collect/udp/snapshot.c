@@ -38,19 +38,14 @@ static int emit_range(struct udp_state *s, uint32_t first, uint32_t end,
 	return r;
 }
 
-static uint32_t given_out(const uint32_t *next, uint32_t limit)
-{
-	uint32_t n = __atomic_load_n(next, __ATOMIC_ACQUIRE);
-
-	return n < limit ? n : limit;
-}
-
 static int emit_cells(struct udp_state *s, struct sonde_collect_sink sink)
 {
-	uint32_t others = given_out(&s->skel->bss->sonde_next_other, s->object.other_limit);
+	uint32_t cells, others;
 	int r;
 
-	r = emit_range(s, 0, given_out(&s->skel->bss->sonde_next_cell, s->object.cell_limit), sink);
+	cells = sonde_object_given_out(&s->skel->bss->sonde_next_cell, s->object.cell_limit);
+	others = sonde_object_given_out(&s->skel->bss->sonde_next_other, s->object.other_limit);
+	r = emit_range(s, 0, cells, sink);
 	if (r == 0)
 		r = emit_range(s, s->object.cell_limit, s->object.cell_limit + others, sink);
 	return r;

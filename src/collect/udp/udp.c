@@ -35,7 +35,7 @@ static void udp_stopp(struct udp_state **s)
 	(void)udp_stop(*s, NULL);
 }
 
-static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret)
+static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object_skeleton **ret)
 {
 	struct udp_state *s = ctx;
 	uint32_t cells = s->object.cell_limit + s->object.other_limit;
@@ -61,15 +61,8 @@ static int open_skeleton(void *ctx, uint32_t pidns_inum, struct bpf_object **ret
 		r = udp_flows_set_up(s);
 	if (r)
 		return -EINVAL;
-	*ret = s->skel->obj;
+	*ret = s->skel->skeleton;
 	return 0;
-}
-
-static int load_skeleton(void *ctx)
-{
-	struct udp_state *s = ctx;
-
-	return udp_bpf__load(s->skel);
 }
 
 static void read_clock(void *ctx, uint64_t *ret_ns, uint64_t *ret_runs)
@@ -94,7 +87,6 @@ static int new_state(const struct sonde_collect_config *config, uint32_t forced,
 	s->told.entry_bytes = sizeof(struct sonde_udp_cell);
 	r = sonde_object_init(&s->object, udp_plan_table(), &planned,
 			      (struct sonde_object_loader){.open = open_skeleton,
-							   .load = load_skeleton,
 							   .read_clock = read_clock,
 							   .cells_max = CELLS_MAX,
 							   .ctx = s});
@@ -163,25 +155,18 @@ static int udp_plan(const struct sonde_collect_config *config, struct sonde_coll
 	assert(config);
 
 	r = new_state(config, 0, &s);
-	if (r < 0)
-		return r;
-	if (config->trial)
-		sonde_object_try(&s->object);
-	return sonde_plan_tell(&s->object.plan, sink);
+	return r < 0 ? r : sonde_object_tell_plan(&s->object, sink);
 }
 
 static int udp_memory(const struct sonde_collect_config *config, struct sonde_collect_memory *sum)
 {
 	_cleanup_(udp_stopp) struct udp_state *s = NULL;
-	struct bpf_object *object = NULL;
 	int r;
 
 	assert(config && sum);
 
 	r = new_state(config, 0, &s);
-	if (r == 0)
-		r = open_skeleton(s, 0, &object);
-	return r < 0 ? r : sonde_plan_memory(object, sum);
+	return r < 0 ? r : sonde_object_memory(&s->object, sum);
 }
 
 static int udp_target_add(void *state, uint32_t pid, uint64_t task_mask)
