@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/num.h"
 #include "sonde-test.h"
 #include "unseen.skel.h"
 
@@ -127,10 +128,12 @@ uint64_t unseen_skipped_runs(void)
 int unseen_main(char **argv, int (*run)(void))
 {
 	const char *variable = getenv(RUN_VARIABLE);
-	const int attempt = variable ? atoi(variable) : 1;
-	char next[16];
+	uint64_t attempt = 1;
+	char next[32];
 	int r;
 
+	if (variable && sonde_parse_u64(variable, 1, UNSEEN_RUNS_MAX, &attempt) < 0)
+		return 2;
 	if (geteuid() == 0)
 		(void)unseen_open(); /* refused where the tests' own programs are: they say so */
 	r = run();
@@ -138,11 +141,11 @@ int unseen_main(char **argv, int (*run)(void))
 	    unseen_turns_of_process_1() + unseen_skipped_runs() == 0)
 		return r;
 	(void)fprintf(stderr,
-		      "run %d of %d failed, but meanwhile %" PRIu64
+		      "run %" PRIu64 " of %d failed, but meanwhile %" PRIu64
 		      " turns of process 1 were unseen and %" PRIu64
 		      " runs of programs skipped: once more\n",
 		      attempt, UNSEEN_RUNS_MAX, unseen_turns_of_process_1(), unseen_skipped_runs());
-	(void)snprintf(next, sizeof(next), "%d", attempt + 1);
+	(void)snprintf(next, sizeof(next), "%" PRIu64, attempt + 1);
 	if (setenv(RUN_VARIABLE, next, true) == 0)
 		(void)execv("/proc/self/exe", argv);
 	return r;
