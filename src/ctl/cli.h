@@ -151,5 +151,6 @@ int sonde_cli_metrics(struct sonde_cli *cli);
 int sonde_cli_flows(struct sonde_cli *cli);
 int sonde_cli_loss(struct sonde_cli *cli);
 int sonde_cli_host(struct sonde_cli *cli);
+int sonde_cli_mal_eval(struct sonde_cli *cli);
 int sonde_cli_completion(struct sonde_cli *cli);
 int sonde_cli_version(struct sonde_cli *cli);

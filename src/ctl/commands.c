@@ -97,6 +97,11 @@ static const struct sonde_cli_flag loss_flags[] = {
 	{0},
 };
 
+static const struct sonde_cli_flag mal_eval_flags[] = {
+	{"vectors", 0, NULL, "expressions and scrapes as JSON lines on stdin, an answer a line"},
+	{0},
+};
+
 const struct sonde_cli_command sonde_cli_commands[] = {
 	{"run", "TARGET...", "create a task, watch it, print what it saw", run_flags, 0,
 	 SONDE_CLI_OPERANDS_MAX, false, sonde_cli_run},
@@ -124,6 +129,8 @@ const struct sonde_cli_command sonde_cli_commands[] = {
 	{"host", "TASK", "what the kernel counted meanwhile, and the targets' part", NULL, 1, 1,
 	 false, sonde_cli_host},
 	{"loss", "TASK", "what was not counted, and why", loss_flags, 1, 1, false, sonde_cli_loss},
+	{"mal eval", "[FILE]", "what rules make of samples", mal_eval_flags, 0, 1, true,
+	 sonde_cli_mal_eval},
 	{"completion", "SHELL", "a shell's completion script", NULL, 1, 1, true,
 	 sonde_cli_completion},
 	{"version", "", "the version", NULL, 0, 0, true, sonde_cli_version},

@@ -1,139 +1,64 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The answers of OAP's own engine for its own rules, from ../shared/data/mal/vectors.jsonl.zst beside the
- * source tree (read in place, never copied). Skipped where the folder is not there.
+ * source tree (read in place, never copied), asked of the built `sonde mal eval --vectors`. Skipped where the
+ * folder is not there.
  */
 #include <errno.h>
 #include <math.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <jansson.h>
 #include <zstd.h>
 
-#include "mal/check.h"
-#include "mal/eval.h"
 #include "mal/javatext.h"
-#include "mal/parser.h"
+#include "mal/vector.h"
 #include "sonde-test.h"
 
 #define PLAIN_BYTES_MAX (64U << 20)
 
-static struct {
-	unsigned cases, same, network;
-	unsigned network_same;
-} counts;
+extern char **environ;
 
-static int mock_process(void *ctx, enum sonde_mal_virtual kind, const char *service,
-			const char *instance, const char *what,
-			char ret[static SONDE_MAL_PROCESS_ID_SIZE])
+/* --- comparison: samples and entities as unordered sets, values to 1e-9 --- */
+
+static bool same_value(const json_t *got, const json_t *want)
 {
-	(void)ctx;
-	(void)kind;
-	(void)service;
-	(void)instance;
-	(void)what;
-	(void)snprintf(ret, SONDE_MAL_PROCESS_ID_SIZE, "mock-process-id");
-	return 0;
+	double a, b;
+
+	assert_ok(mal_java_double(json_string_value(got), &a));
+	assert_ok(mal_java_double(json_string_value(want), &b));
+	return a == b || fabs(a - b) <= 1e-9 * fmax(fabs(a), fabs(b));
 }
 
-static int mock_pod(void *ctx, const char *pod, const char *name_space, char *ret, size_t size)
+static bool same_sample(const json_t *got, const json_t *want)
 {
-	(void)ctx;
-	(void)snprintf(ret, size, "%s.%s", pod, name_space);
-	return 0;
-}
+	static const char *const exact[] = {"l", "t", "n"};
 
-static const struct sonde_mal_host mock_host = {.virtual_process = mock_process,
-						.pod_service = mock_pod};
-
-/* --- one case --- */
-
-struct vector {
-	struct mal_program program;
-	struct mal_eval eval;
-	struct mal_window *window;
-	struct sonde_mal_batch *batch;
-	struct mal_expr *exp;
-	struct mal_checked checked;
-};
-
-static void vector_done(struct vector *v)
-{
-	mal_program_done(&v->program);
-	mal_eval_done(&v->eval);
-	mal_window_free(v->window);
-	sonde_mal_batch_free(v->batch);
-}
-
-static void add_sample(struct sonde_mal_batch *b, const char *name, const json_t *s)
-{
-	struct sonde_mal_label labels[SONDE_MAL_LABELS_MAX];
-	struct sonde_mal_sample sample = {.name = name, .labels = labels};
-	json_t *value;
-	const char *key;
-
-	json_object_foreach(json_object_get(s, "l"), key, value) labels[sample.n_labels++] =
-		(struct sonde_mal_label){key, json_string_value(value)};
-	assert_ok(mal_java_double(json_string_value(json_object_get(s, "v")), &sample.value));
-	sample.ts_ms = json_integer_value(json_object_get(s, "t"));
-	assert_ok(sonde_mal_batch_add(b, &sample));
-}
-
-static void fill_batch(struct vector *v, const json_t *scrape)
-{
-	json_t *family;
-	const char *name;
-
-	sonde_mal_batch_reset(v->batch);
-	json_object_foreach((json_t *)scrape, name, family) for (size_t i = 0;
-								 i < json_array_size(family); i++)
-		add_sample(v->batch, name, json_array_get(family, i));
-}
-
-/* --- comparison: as unordered sets, values to 1e-9 --- */
-
-static bool same_value(double a, double b)
-{
-	if (a == b)
-		return true;
-	return fabs(a - b) <= 1e-9 * fmax(fabs(a), fabs(b));
-}
-
-static bool same_sample(struct vector *v, const struct mal_sample *s, const json_t *want)
-{
-	json_t *labels = json_object_get(want, "l");
-	const struct mal_strings *strings = v->eval.strings;
-	double value;
-
-	assert_ok(mal_java_double(json_string_value(json_object_get(want, "v")), &value));
-	if (s->n_labels != json_object_size(labels) || !same_value(s->value, value) ||
-	    s->ts_ms != json_integer_value(json_object_get(want, "t")) ||
-	    strcmp(mal_strings_text(strings, s->name),
-		   json_string_value(json_object_get(want, "n"))) != 0)
-		return false;
-	for (uint32_t i = 0; i < s->n_labels; i++) {
-		const json_t *l =
-			json_object_get(labels, mal_strings_text(strings, s->labels[i].key));
-
-		if (!l || strcmp(json_string_value(l),
-				 mal_strings_text(strings, s->labels[i].value)) != 0)
+	for (size_t i = 0; i < ELEMENTS_OF(exact); i++)
+		if (!json_equal(json_object_get(got, exact[i]), json_object_get(want, exact[i])))
 			return false;
-	}
-	return true;
+	return same_value(json_object_get(got, "v"), json_object_get(want, "v"));
 }
 
-static bool same_samples(struct vector *v, const struct mal_sample *s, size_t n, const json_t *want)
+static bool same_set(const json_t *got, const json_t *want,
+		     bool (*same)(const json_t *got, const json_t *want))
 {
-	bool used[512] = {0};
+	_cleanup_free_ bool *used = NULL;
+	size_t n = json_array_size(got);
 
-	if (n != json_array_size(want) || n > 512)
+	if (!json_is_array(got) || n != json_array_size(want))
 		return false;
+	used = calloc(n + 1, sizeof(*used));
+	assert_non_null(used);
 	for (size_t i = 0; i < n; i++) {
 		size_t k = 0;
 
-		while (k < n && (used[k] || !same_sample(v, &s[i], json_array_get(want, k))))
+		while (k < n && (used[k] || !same(json_array_get(got, i), json_array_get(want, k))))
 			k++;
 		if (k == n)
 			return false;
@@ -142,137 +67,53 @@ static bool same_samples(struct vector *v, const struct mal_sample *s, size_t n,
 	return true;
 }
 
-static bool same_text(const struct vector *v, uint32_t id, const json_t *want)
+static bool same_entity(const json_t *got, const json_t *want)
 {
-	const char *text = json_is_string(want) ? json_string_value(want) : "";
+	static const char *const exact[] = {"scope", "service", "instance", "endpoint", "process",
+					    "src",   "dst",	"srci",	    "dsti",	"sp",
+					    "dp",    "comp",	"layer",    "side"};
 
-	return strcmp(mal_strings_text(v->eval.strings, id), text) == 0;
-}
-
-static bool same_entity(struct vector *v, const struct mal_entity_group *g, const json_t *want)
-{
-	static const char *const sides[] = {"CLIENT", "SERVER", "PROXY"};
-	const struct mal_entity *e = &g->entity;
-	const char *side = json_string_value(json_object_get(want, "side"));
-
-	if (strcmp(sonde_mal_scope_name(e->scope),
-		   json_string_value(json_object_get(want, "scope"))) != 0)
-		return false;
-	return same_text(v, e->service, json_object_get(want, "service")) &&
-	       same_text(v, e->instance, json_object_get(want, "instance")) &&
-	       same_text(v, e->endpoint, json_object_get(want, "endpoint")) &&
-	       same_text(v, e->process, json_object_get(want, "process")) &&
-	       same_text(v, e->source_service, json_object_get(want, "src")) &&
-	       same_text(v, e->dest_service, json_object_get(want, "dst")) &&
-	       same_text(v, e->source_instance, json_object_get(want, "srci")) &&
-	       same_text(v, e->dest_instance, json_object_get(want, "dsti")) &&
-	       same_text(v, e->source_process, json_object_get(want, "sp")) &&
-	       same_text(v, e->dest_process, json_object_get(want, "dp")) &&
-	       same_text(v, e->layer, json_object_get(want, "layer")) &&
-	       e->component == json_integer_value(json_object_get(want, "comp")) &&
-	       (!side || strcmp(side, sides[e->side]) == 0) &&
-	       same_samples(v, g->v, g->n, json_object_get(want, "s"));
-}
-
-static bool same_entities(struct vector *v, const struct mal_family *f, const json_t *want)
-{
-	bool used[512] = {0};
-
-	if (f->n_groups != json_array_size(want) || f->n_groups > 512)
-		return false;
-	for (size_t i = 0; i < f->n_groups; i++) {
-		size_t k = 0;
-
-		while (k < f->n_groups &&
-		       (used[k] || !same_entity(v, &f->groups[i], json_array_get(want, k))))
-			k++;
-		if (k == f->n_groups)
+	for (size_t i = 0; i < ELEMENTS_OF(exact); i++)
+		if (!json_equal(json_object_get(got, exact[i]), json_object_get(want, exact[i])))
 			return false;
-		used[k] = true;
-	}
-	return true;
+	return same_set(json_object_get(got, "s"), json_object_get(want, "s"), same_sample);
 }
 
-static const char *difference(struct vector *v, int r, const struct mal_family *f,
-			      const json_t *want)
+/* NULL: the same. */
+static const char *difference(const json_t *got, const json_t *want)
 {
 	if (json_object_get(want, "err"))
-		return r < 0 ? NULL : "expected an error";
-	if (r < 0)
-		return "error";
+		return json_object_get(got, "err") ? NULL : "an error";
+	if (json_object_get(got, "err"))
+		return json_string_value(json_object_get(got, "err"));
 	if (json_is_true(json_object_get(want, "empty")))
-		return f->n == 0 ? NULL : "expected EMPTY";
-	if (!same_samples(v, f->v, f->n, json_object_get(want, "s")))
+		return json_is_true(json_object_get(got, "empty")) ? NULL : "the EMPTY family";
+	if (!same_set(json_object_get(got, "s"), json_object_get(want, "s"), same_sample))
 		return "samples";
-	return same_entities(v, f, json_object_get(want, "e")) ? NULL : "entities";
+	return same_set(json_object_get(got, "e"), json_object_get(want, "e"), same_entity)
+		       ? NULL
+		       : "entities";
 }
 
-static const char *difference_of_meta(struct vector *v, const json_t *oracle)
+static bool same_answer(const json_t *got, const json_t *asked)
 {
-	static const char *const ds[] = {"AVG", "SUM", "LATEST", "SUM_PER_MIN", "MAX", "MIN"};
-	const char *scope = json_string_value(json_object_get(oracle, "scope"));
-	const char *want = json_string_value(json_object_get(oracle, "ds"));
-	const json_t *hist = json_object_get(oracle, "hist");
+	const json_t *want = json_object_get(json_object_get(asked, "oracle"), "res"),
+		     *res = json_object_get(got, "res"), *id = json_object_get(asked, "id");
+	bool same = json_equal(id, json_object_get(got, "id")) &&
+		    json_array_size(res) == json_array_size(want);
 
-	if (scope && strcmp(scope, sonde_mal_scope_name(v->checked.scope)) != 0)
-		return "scope";
-	if (want && strcmp(want, ds[v->checked.function.downsampling]) != 0)
-		return "downsampling";
-	if (hist && json_is_true(hist) != (v->checked.function.kind >= SONDE_MAL_HISTOGRAM))
-		return "kind";
-	return NULL;
-}
+	for (size_t i = 0; same && i < json_array_size(want); i++) {
+		const char *why = difference(json_array_get(res, i), json_array_get(want, i));
 
-static const char *run_scrapes(struct vector *v, const json_t *line)
-{
-	const json_t *oracle = json_object_get(line, "oracle"),
-		     *res = json_object_get(oracle, "res");
-	const char *why = difference_of_meta(v, oracle);
-
-	for (size_t i = 0; i < json_array_size(res) && !why; i++) {
-		struct mal_family f = {0};
-		int r;
-
-		fill_batch(v, json_array_get(json_object_get(line, "scrapes"), i));
-		assert_ok(mal_eval_begin(&v->eval, v->batch, &v->program));
-		r = mal_eval_expr(&v->eval, v->exp, &f);
-		why = difference(v, r, &f, json_array_get(res, i));
 		if (why)
-			print_message("scrape %zu: %s (%s)\n", i, why, v->eval.message);
+			print_message("%s: scrape %zu: expected as OAP: %s\n",
+				      json_string_value(id), i, why);
+		same = !why;
 	}
-	return why;
+	return same;
 }
 
-static bool run_case(const json_t *line)
-{
-	_cleanup_(vector_done) struct vector v = {0};
-	const char *id = json_string_value(json_object_get(line, "id"));
-	const char *exp = json_string_value(json_object_get(line, "exp")), *why;
-	struct mal_error error;
-	int r;
-
-	assert_ok(mal_program_init(&v.program));
-	assert_ok(mal_eval_init(&v.eval));
-	assert_ok(mal_window_new(&v.window));
-	assert_ok(sonde_mal_batch_new(&v.batch));
-	v.eval.window = v.window;
-	v.eval.host = &mock_host;
-	r = mal_parse_expr(&v.program, MAL_TEXT_EXP, exp, strlen(exp), &error, &v.exp);
-	if (r == 0)
-		r = mal_check_text(&v.program, v.exp, &error);
-	if (r == 0)
-		r = mal_check_rule(&v.program, v.exp, NULL, NULL, &error, &v.checked);
-	if (r < 0) {
-		print_message("%s: %zu: %s\n", id, error.offset, error.message);
-		return false;
-	}
-	why = run_scrapes(&v, line);
-	if (why)
-		print_message("%s: differs: %s\n", id, why);
-	return !why;
-}
-
-/* --- the file --- */
+/* --- the file and the program --- */
 
 static char *read_vectors(void)
 {
@@ -295,39 +136,163 @@ static char *read_vectors(void)
 	return plain;
 }
 
+static FILE *temporary(const char *text)
+{
+	FILE *f = tmpfile();
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(text, 1, strlen(text), f), strlen(text));
+	assert_ok(fflush(f));
+	rewind(f);
+	return f;
+}
+
+/* What `sonde mal eval --vectors` answers to @text; the caller closes it. */
+static FILE *ask(const char *text)
+{
+	static char program[] = SONDE_PROGRAM, mal[] = "mal", eval[] = "eval", flag[] = "--vectors";
+	char *argv[] = {program, mal, eval, flag, NULL};
+	FILE *in = temporary(text), *out = temporary("");
+	posix_spawn_file_actions_t actions;
+	int status;
+	pid_t pid;
+
+	assert_ok(posix_spawn_file_actions_init(&actions));
+	assert_ok(posix_spawn_file_actions_adddup2(&actions, fileno(in), STDIN_FILENO));
+	assert_ok(posix_spawn_file_actions_adddup2(&actions, fileno(out), STDOUT_FILENO));
+	assert_ok(posix_spawn(&pid, program, &actions, NULL, argv, environ));
+	(void)posix_spawn_file_actions_destroy(&actions);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	(void)fclose(in);
+	rewind(out);
+	return out;
+}
+
 static void gives_the_answers_of_oap(void **state)
 {
 	_cleanup_free_ char *plain = read_vectors();
+	unsigned int cases = 0, same = 0;
 	char *save = NULL;
+	FILE *answers;
 
 	(void)state;
 	if (!plain) {
 		print_message("../shared/data/mal is not there\n");
 		skip();
 	}
+	answers = ask(plain);
 	for (char *s = strtok_r(plain, "\n", &save); s; s = strtok_r(NULL, "\n", &save)) {
-		json_t *line = json_loads(s, 0, NULL);
-		bool network, same;
+		json_t *asked = json_loads(s, 0, NULL);
+		json_t *got = json_loadf(answers, JSON_DISABLE_EOF_CHECK, NULL);
 
-		assert_non_null(line);
-		network = strstr(json_string_value(json_object_get(line, "id")),
-				 "network-profiling") != NULL;
-		same = run_case(line);
-		counts.cases++;
-		counts.same += same;
-		counts.network += network;
-		counts.network_same += network && same;
-		json_decref(line);
+		assert_non_null(asked);
+		assert_non_null(got);
+		cases++;
+		same += same_answer(got, asked);
+		json_decref(asked);
+		json_decref(got);
 	}
-	print_message("vectors: %u of %u the same, network-profiling: %u of %u\n", counts.same,
-		      counts.cases, counts.network_same, counts.network);
-	assert_true(counts.network > 0);
-	assert_int_equal(counts.same, counts.cases);
+	(void)fclose(answers);
+	print_message("vectors: %u equal of %u\n", same, cases);
+	assert_true(cases > 0);
+	assert_int_equal(same, cases);
+}
+
+/* --- the form of the lines --- */
+
+static void expect_answer(const char *line, const char *want)
+{
+	_cleanup_buf_ struct sonde_buf out = SONDE_BUF_INIT(SONDE_MAL_ANSWER_BYTES);
+
+	assert_ok(sonde_mal_vector_answer(line, strlen(line), &out));
+	assert_string_equal(sonde_buf_str(&out), want);
+}
+
+static void answers_every_line(void **state)
+{
+	_cleanup_buf_ struct sonde_buf out = SONDE_BUF_INIT(SONDE_MAL_ANSWER_BYTES);
+	_cleanup_free_ char *big = calloc(1, SONDE_MAL_VECTOR_BYTES + 1);
+
+	(void)state;
+	expect_answer(
+		"x",
+		"{\"id\":null,\"err\":\"no JSON object: byte 1: '[' or '{' expected near 'x'\"}\n");
+	expect_answer(
+		"{\"id\":7}",
+		"{\"id\":7,\"err\":\"expected an object with the text exp and the list scrapes\"}\n");
+	expect_answer(
+		"[]",
+		"{\"id\":null,\"err\":\"expected an object with the text exp and the list scrapes\"}\n");
+	expect_answer(
+		"{\"id\":\"a\",\"exp\":\"m.sum(['a']).service(['a'],Layer.MESH)\",\"scrapes\":[{},{\"m\":[]}]}",
+		"{\"id\":\"a\",\"res\":[{\"empty\":true},{\"empty\":true}]}\n");
+	expect_answer(
+		"{\"id\":\"a\",\"exp\":\"m.tag({tags -> tags.b = tags.c}).service(['a'],Layer.MESH)\",\"scrapes\":"
+		"[{\"m\":[{\"l\":{\"a\":\"x\"},\"v\":\"1\",\"t\":5}]}]}",
+		"{\"id\":\"a\",\"res\":[{\"err\":\"label 'b' was set to null\"}]}\n");
+	assert_non_null(big);
+	assert_ok(sonde_mal_vector_answer(big, SONDE_MAL_VECTOR_BYTES + 1, &out));
+	assert_string_equal(sonde_buf_str(&out),
+			    "{\"id\":null,\"err\":\"a line longer than 8 MiB\"}\n");
+}
+
+static void refuses_samples_that_are_none(void **state)
+{
+	static const char *const samples[] = {"5",
+					      "{\"v\":true}",
+					      "{\"v\":\"+Inf\"}",
+					      "{\"v\":\"1\",\"t\":\"x\"}",
+					      "{\"v\":\"1\",\"l\":{\"a\":null}}",
+					      "{\"v\":\"1\",\"l\":[]}"};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS_OF(samples); i++) {
+		_cleanup_buf_ struct sonde_buf out = SONDE_BUF_INIT(SONDE_MAL_ANSWER_BYTES);
+		char line[512];
+
+		(void)snprintf(
+			line, sizeof(line),
+			"{\"id\":1,\"exp\":\"m.service(['a'],Layer.MESH)\",\"scrapes\":[{\"m\":[%s]},{}]}",
+			samples[i]);
+		assert_ok(sonde_mal_vector_answer(line, strlen(line), &out));
+		assert_non_null(
+			strstr(sonde_buf_str(&out), "{\"id\":1,\"res\":[{\"err\":\"expected"));
+		assert_non_null(strstr(sonde_buf_str(&out), "},{\"empty\":true}]}"));
+	}
+}
+
+static void the_program_goes_on_after_a_bad_line(void **state)
+{
+	_cleanup_free_ char *text = malloc(SONDE_MAL_VECTOR_BYTES + 4096);
+	FILE *answers;
+	char line[256];
+
+	(void)state;
+	assert_non_null(text);
+	memset(text, 'x', SONDE_MAL_VECTOR_BYTES + 1);
+	(void)snprintf(
+		text + SONDE_MAL_VECTOR_BYTES + 1, 4000,
+		"\n}\n{\"id\":\"last\",\"exp\":\"m.service(['a'],Layer.MESH)\",\"scrapes\":[{}]}");
+	answers = ask(text);
+	assert_non_null(fgets(line, sizeof(line), answers));
+	assert_string_equal(line, "{\"id\":null,\"err\":\"a line longer than 8 MiB\"}\n");
+	assert_non_null(fgets(line, sizeof(line), answers));
+	assert_non_null(strstr(line, "{\"id\":null,\"err\":"));
+	assert_non_null(fgets(line, sizeof(line), answers));
+	assert_string_equal(line, "{\"id\":\"last\",\"res\":[{\"empty\":true}]}\n");
+	assert_null(fgets(line, sizeof(line), answers));
+	(void)fclose(answers);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(gives_the_answers_of_oap)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(gives_the_answers_of_oap),
+		cmocka_unit_test(answers_every_line),
+		cmocka_unit_test(refuses_samples_that_are_none),
+		cmocka_unit_test(the_program_goes_on_after_a_bad_line),
+	};
 
 	return cmocka_run_group_tests_name("mal/vectors", tests, NULL, NULL);
 }
