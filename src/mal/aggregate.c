@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "mal/eval.h"
+#include "mal/java-map.h"
 
 /* --- grouping --- */
 
@@ -19,49 +20,31 @@ static uint64_t hash_values(const uint32_t *v, size_t n)
 	return h;
 }
 
-/* Slots of java.util.HashMap for @n entries. */
-static size_t java_capacity(size_t n)
-{
-	size_t cap = 16;
-
-	while (n > cap / 4 * 3)
-		cap *= 2;
-	return cap;
-}
-
-static size_t java_slot(const struct mal_eval *ev, const uint32_t *keys, const uint32_t *values,
-			size_t n, size_t cap)
+/* hashCode() of a map from the keys to their values. */
+static uint32_t java_map_hash(const struct mal_eval *ev, const uint32_t *keys,
+			      const uint32_t *values, size_t n)
 {
 	uint32_t h = 0;
 
 	for (size_t i = 0; i < n; i++)
 		h += (uint32_t)ev->strings->v[keys[i]].java_hash ^
 		     (uint32_t)ev->strings->v[values[i]].java_hash;
-	return (h ^ (h >> 16)) & (cap - 1);
+	return h;
 }
 
-/*
- * The order in which OAP walks its groups. It decides which of several samples of an entity is "the first",
- * and the order of floating point sums, so it is part of the result.
- */
-static int order_groups(struct mal_eval *ev, const uint32_t *keys, struct mal_grouping *g)
+/* @n: samples that were grouped. */
+static int order_groups(struct mal_eval *ev, const uint32_t *keys, size_t n, struct mal_grouping *g)
 {
-	size_t cap = java_capacity(g->n_groups);
-	uint32_t *start, *slot;
+	uint32_t *hashes =
+		mal_arena_array(ev->arena, g->n_groups ? g->n_groups : 1, sizeof(*hashes));
+	bool last_is_new = g->n_groups > 0 && g->first[g->n_groups - 1] == n - 1;
 
-	g->order = mal_arena_array(ev->arena, g->n_groups, sizeof(*g->order));
-	start = mal_arena_zalloc(ev->arena, (cap + 1) * sizeof(*start));
-	slot = mal_arena_array(ev->arena, g->n_groups, sizeof(*slot));
-	if (!g->order || !start || !slot)
+	if (!hashes)
 		return mal_eval_no_memory(ev);
-	for (size_t i = 0; i < g->n_groups; i++) {
-		slot[i] = (uint32_t)java_slot(ev, keys, g->values + i * g->n_keys, g->n_keys, cap);
-		start[slot[i] + 1]++;
-	}
-	for (size_t i = 0; i < cap; i++)
-		start[i + 1] += start[i];
 	for (size_t i = 0; i < g->n_groups; i++)
-		g->order[start[slot[i]]++] = (uint32_t)i;
+		hashes[i] = java_map_hash(ev, keys, g->values + i * g->n_keys, g->n_keys);
+	if (mal_java_map_order(ev->arena, hashes, g->n_groups, last_is_new, &g->order) < 0)
+		return mal_eval_no_memory(ev);
 	return 0;
 }
 
@@ -100,7 +83,7 @@ int mal_group(struct mal_eval *ev, const struct mal_family *in, const uint32_t *
 		g.group_of[i] = table[slot] - 1;
 	}
 	*ret = g;
-	return order_groups(ev, keys, ret);
+	return order_groups(ev, keys, in->n, ret);
 }
 
 /* --- sum, max, min, avg --- */

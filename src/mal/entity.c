@@ -341,6 +341,20 @@ static uint64_t hash_entity(const struct mal_entity *e)
 	return h ^ (h >> 32);
 }
 
+/* As maps. */
+static bool equal_properties(const struct mal_entity *a, const struct mal_entity *b)
+{
+	const struct mal_sample other = {.labels = b->properties,
+					 .n_labels = (uint32_t)b->n_properties};
+
+	if (a->n_properties != b->n_properties)
+		return false;
+	for (size_t i = 0; i < a->n_properties; i++)
+		if (mal_label(&other, a->properties[i].key) != a->properties[i].value)
+			return false;
+	return true;
+}
+
 static bool equal_entity(const struct mal_entity *a, const struct mal_entity *b)
 {
 	return a->scope == b->scope && a->side == b->side && a->component == b->component &&
@@ -349,7 +363,7 @@ static bool equal_entity(const struct mal_entity *a, const struct mal_entity *b)
 	       a->source_service == b->source_service && a->source_instance == b->source_instance &&
 	       a->source_process == b->source_process && a->dest_service == b->dest_service &&
 	       a->dest_instance == b->dest_instance && a->dest_process == b->dest_process &&
-	       a->layer == b->layer;
+	       a->layer == b->layer && equal_properties(a, b);
 }
 
 static int check_keys(struct mal_eval *ev, const struct shape *s)
