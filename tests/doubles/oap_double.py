@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 
+from protobuf import decode
+
 try:
     import h2.config
     import h2.connection
@@ -23,34 +25,6 @@ except ImportError:
 
 METERS = "/skywalking.v3.MeterReportService/collectBatch"
 HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
-
-
-def decode(data):
-    """{number: [values]} of a protobuf message; submessages stay bytes."""
-    fields, at = {}, 0
-
-    def varint():
-        nonlocal at
-        value, shift = 0, 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7f) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(data):
-        tag = varint()
-        if tag & 7 == 0:
-            value = varint()
-        elif tag & 7 == 1:
-            value, at = struct.unpack("<d", data[at:at + 8])[0], at + 8
-        else:
-            size = varint()
-            value, at = data[at:at + size], at + size
-        fields.setdefault(tag >> 3, []).append(value)
-    return fields
 
 
 class Call:

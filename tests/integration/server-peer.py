@@ -20,8 +20,8 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 # The folder of this file is known only at run time.
-from server_rig import (Agent, Server, collection, decode, entity, field, histogram,  # noqa: E402
-                        message, single, task_report)
+from server_rig import Agent, Server, collection, entity, histogram, single, task_report  # noqa: E402
+from protobuf import decode, field, message  # noqa: E402
 
 PROGRAM, RULES = sys.argv[1:3]
 OK, INVALID, NOT_FOUND, EXHAUSTED, PRECONDITION, UNIMPLEMENTED = 0, 3, 5, 8, 9, 12
