@@ -6,6 +6,7 @@ grpc-peer.py ECHO_SERVER CALL: the two test programs of this folder.
 """
 import gzip
 import json
+import pathlib
 import socket
 import struct
 import subprocess
@@ -22,6 +23,11 @@ try:
 except ImportError:
     print("python3-h2 is missing")
     sys.exit(77)
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+# The folder of this file is known only at run time.
+from grpc_rig import FakeServer, GRPC, serve_h2  # noqa: E402
 
 ECHO_SERVER, CALL = sys.argv[1:3]
 TIMEOUT_S = 20  # a test that hangs, not a measure
@@ -375,67 +381,22 @@ class ServerTest(unittest.TestCase):
         self.assertEqual(self.client.answers[stream].messages, [b"hello"])
 
 
-class FakeServer:
-    """Answers each request on one connection at a time as a function says."""
-
-    def __init__(self, behave):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(TIMEOUT_S)
-        self.port = self.listener.getsockname()[1]
-        self.behave = behave
-        self.requests = []
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def run(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            sock.settimeout(TIMEOUT_S)
-            try:
-                self.serve(sock)
-            except (OSError, h2.exceptions.ProtocolError):
-                pass
-            sock.close()
-
-    def serve(self, sock):
-        conn = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=False, header_encoding="utf-8",
-                                      validate_outbound_headers=False))
-        conn.initiate_connection()
-        sock.sendall(conn.data_to_send())
-        while True:
-            data = sock.recv(65536)
-            if not data:
-                return
-            for event in conn.receive_data(data):
-                if isinstance(event, h2.events.RequestReceived):
-                    self.requests.append(dict(event.headers))
-                if isinstance(event, h2.events.DataReceived):
-                    conn.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                if self.behave(conn, sock, event):
-                    sock.sendall(conn.data_to_send())
-                    return
-            sock.sendall(conn.data_to_send())
-
-    def stop(self):
-        self.listener.close()
-
-
-GRPC = [(":status", "200"), ("content-type", "application/grpc")]
-
-
 class ClientTest(unittest.TestCase):
     def call(self, behave, size=10, count=1, deadline_ms=15000):
-        server = FakeServer(behave)
+        self.requests = []
+
+        def serve(sock):
+            def noting(conn, sock, event):
+                if isinstance(event, h2.events.RequestReceived):
+                    self.requests.append(dict(event.headers))
+                return behave(conn, sock, event)
+            serve_h2(sock, noting)
+        server = FakeServer(serve)
         out = subprocess.run([CALL, str(server.port), "/t/m", str(size), str(count), str(deadline_ms)],
                              stdout=subprocess.PIPE, text=True, timeout=3 * TIMEOUT_S, check=True)
-        server.stop()
+        server.close()
         results = [json.loads(line) for line in out.stdout.splitlines()]
         self.assertEqual(len(results), count)
-        self.requests = server.requests
         return results
 
     @staticmethod

@@ -18,10 +18,7 @@ import time
 import unittest
 
 try:
-    import h2.config
-    import h2.connection
     import h2.events
-    import h2.exceptions
 except ImportError:
     print("python3-h2 is missing")
     sys.exit(77)
@@ -29,6 +26,7 @@ except ImportError:
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 # The folder of this file is known only at run time.
+from grpc_rig import FakeServer, GRPC, serve_h2  # noqa: E402
 from tls_rig import AT, FOLDER, TIMEOUT_S, key, make_all, openssl, pem  # noqa: E402
 
 ECHO_SERVER, CALL = sys.argv[1:3]
@@ -42,72 +40,29 @@ def server_context(name="good", alpn=("h2",)):
     return context
 
 
-class Peer:
-    """A server that takes one connection at a time; @serve does with the (TLS) socket what it likes."""
-
-    def __init__(self, serve, context=None):
-        self.serve, self.context, self.error = serve, context, None
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            try:
-                sock.settimeout(TIMEOUT_S)
-                if self.context:
-                    sock = self.context.wrap_socket(sock, server_side=True)
-                self.serve(sock)
-            except (OSError, ssl.SSLError, h2.exceptions.ProtocolError) as e:
-                self.error = str(e)
-            sock.close()
-
-    def close(self):
-        self.listener.close()
-
-
 def echo(sock):
     """A gRPC server: answers each call with its message."""
-    conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
-    conn.initiate_connection()
-    sock.sendall(conn.data_to_send())
     bodies = {}
-    while True:
-        data = sock.recv(65536)
-        if not data:
-            return
-        for event in conn.receive_data(data):
-            if isinstance(event, h2.events.RequestReceived):
-                bodies[event.stream_id] = b""
-            elif isinstance(event, h2.events.DataReceived):
-                bodies[event.stream_id] += event.data
-                conn.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            elif isinstance(event, h2.events.StreamEnded):
-                conn.send_headers(event.stream_id, [(":status", "200"), ("content-type", "application/grpc")])
-                body = bodies.pop(event.stream_id)[:16384]
-                conn.send_data(event.stream_id, body if len(body) < 16384 else struct.pack(">BI", 0, 0))
-                conn.send_headers(event.stream_id, [("grpc-status", "0")], end_stream=True)
-        sock.sendall(conn.data_to_send())
+
+    def behave(conn, _, event):
+        if isinstance(event, h2.events.RequestReceived):
+            bodies[event.stream_id] = b""
+        elif isinstance(event, h2.events.DataReceived):
+            bodies[event.stream_id] += event.data
+        elif isinstance(event, h2.events.StreamEnded):
+            conn.send_headers(event.stream_id, GRPC)
+            body = bodies.pop(event.stream_id)[:16384]
+            conn.send_data(event.stream_id, body if len(body) < 16384 else struct.pack(">BI", 0, 0))
+            conn.send_headers(event.stream_id, [("grpc-status", "0")], end_stream=True)
+    serve_h2(sock, behave)
 
 
 def refuse_token(sock):
     """What OAP says to a wrong token: PERMISSION_DENIED, and not a word."""
-    conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
-    conn.initiate_connection()
-    sock.sendall(conn.data_to_send())
-    while True:
-        data = sock.recv(65536)
-        if not data:
-            return
-        for event in conn.receive_data(data):
-            if isinstance(event, h2.events.StreamEnded):
-                conn.send_headers(event.stream_id, [(":status", "200"), ("content-type", "application/grpc"),
-                                                    ("grpc-status", "7")], end_stream=True)
-        sock.sendall(conn.data_to_send())
+    def behave(conn, _, event):
+        if isinstance(event, h2.events.StreamEnded):
+            conn.send_headers(event.stream_id, [*GRPC, ("grpc-status", "7")], end_stream=True)
+    serve_h2(sock, behave)
 
 
 def call(port, *extras, n=1, size=100, deadline_ms=30000, tls=True, env=None):
@@ -158,47 +113,47 @@ class ClientTest(unittest.TestCase):
         for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
             context = server_context()
             context.minimum_version = context.maximum_version = version
-            event = self.good(Peer(echo, context), f"ca={pem('ca')}")
+            event = self.good(FakeServer(echo, context), f"ca={pem('ca')}")
             self.assertEqual(event["words"], f"{version.name.replace('_', '.')}, CN=good")
             self.assertFalse(event["insecure"])
 
     def test_sends_what_is_larger_than_a_record(self):
-        self.good(Peer(echo, server_context()), f"ca={pem('ca')}", size=5 << 20)
+        self.good(FakeServer(echo, server_context()), f"ca={pem('ca')}", size=5 << 20)
 
     def test_checks_a_name_as_well_as_an_address(self):
-        self.good(Peer(echo, server_context()), f"ca={pem('ca')}", "host=localhost")
-        self.good(Peer(echo, server_context("other-name")), f"ca={pem('ca')}", "name=oap.example")
-        self.good(Peer(echo, server_context("other-name")), f"ca={pem('ca')}", "name=a.oap.example")
-        self.good(Peer(echo, server_context("cn-only")), f"ca={pem('ca')}", "host=localhost")
+        self.good(FakeServer(echo, server_context()), f"ca={pem('ca')}", "host=localhost")
+        self.good(FakeServer(echo, server_context("other-name")), f"ca={pem('ca')}", "name=oap.example")
+        self.good(FakeServer(echo, server_context("other-name")), f"ca={pem('ca')}", "name=a.oap.example")
+        self.good(FakeServer(echo, server_context("cn-only")), f"ca={pem('ca')}", "host=localhost")
 
     def test_takes_the_peers_own_certificate_for_a_root(self):
-        self.good(Peer(echo, server_context()), f"ca={pem('good')}")
+        self.good(FakeServer(echo, server_context()), f"ca={pem('good')}")
 
     def test_says_which_name_was_expected_and_which_came(self):
-        self.bad(Peer(echo, server_context("other-name")), f"ca={pem('ca')}",
+        self.bad(FakeServer(echo, server_context("other-name")), f"ca={pem('ca')}",
                  expect="the certificate is for 'DNS:oap.example, DNS:*.oap.example, IP Address:192.0.2.1', not for "
                         "'127.0.0.1'")
-        self.bad(Peer(echo, server_context("other-name")), f"ca={pem('ca')}", "name=a.b.oap.example",
+        self.bad(FakeServer(echo, server_context("other-name")), f"ca={pem('ca')}", "name=a.b.oap.example",
                  expect="not for 'a.b.oap.example'")
 
     def test_says_since_when_a_certificate_is_old_or_from_when_it_is_valid(self):
-        self.bad(Peer(echo, server_context("old")), f"ca={pem('ca')}",
+        self.bad(FakeServer(echo, server_context("old")), f"ca={pem('ca')}",
                  expect="the certificate of 'CN=old' expired on 2020-06-01 00:00:00 UTC")
-        self.bad(Peer(echo, server_context("young")), f"ca={pem('ca')}",
+        self.bad(FakeServer(echo, server_context("young")), f"ca={pem('ca')}",
                  expect="the certificate of 'CN=young' is valid from 2049-01-01 00:00:00 UTC on only")
 
     def test_says_who_issued_what_it_does_not_trust(self):
-        self.bad(Peer(echo, server_context("stranger")), f"ca={pem('ca')}",
+        self.bad(FakeServer(echo, server_context("stranger")), f"ca={pem('ca')}",
                  expect=f"the certificate of 'CN=stranger' was issued by 'CN=other-ca', which none of the roots in "
                         f"{pem('ca')} vouches for")
-        self.bad(Peer(echo, server_context()), expect="which none of the system's roots vouches for")
+        self.bad(FakeServer(echo, server_context()), expect="which none of the system's roots vouches for")
 
     def test_a_name_in_a_certificate_steers_no_terminal(self):
-        words = self.bad(Peer(echo, server_context("hostile")), expect="was issued by")
+        words = self.bad(FakeServer(echo, server_context("hostile")), expect="was issued by")
         self.assertTrue(words.isprintable(), words)
 
     def test_takes_anyone_where_it_is_told_to_and_says_so(self):
-        event = self.good(Peer(echo, server_context("old")), f"ca={pem('ca')}", "insecure")
+        event = self.good(FakeServer(echo, server_context("old")), f"ca={pem('ca')}", "insecure")
         self.assertTrue(event["insecure"])
         self.assertIn("NOT VERIFIED", event["words"])
         self.assertIn("expired on 2020-06-01", event["words"])
@@ -207,37 +162,37 @@ class ClientTest(unittest.TestCase):
         context = server_context()
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(pem("ca"))
-        self.good(Peer(echo, context), f"ca={pem('ca')}", f"cert={pem('client')}", f"key={key('client')}")
+        self.good(FakeServer(echo, context), f"ca={pem('ca')}", f"cert={pem('client')}", f"key={key('client')}")
         for version, words in ((ssl.TLSVersion.TLSv1_3, "the server asks for a client certificate"),
                                (ssl.TLSVersion.TLSv1_2, "client certificate")):
             context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1_2, version
-            self.bad(Peer(echo, context), f"ca={pem('ca')}", expect=words)
-        self.bad(Peer(echo, context), f"ca={pem('ca')}", f"cert={pem('stranger')}", f"key={key('stranger')}",
+            self.bad(FakeServer(echo, context), f"ca={pem('ca')}", expect=words)
+        self.bad(FakeServer(echo, context), f"ca={pem('ca')}", f"cert={pem('stranger')}", f"key={key('stranger')}",
                  expect="the server does not know who issued our certificate")
 
     def test_asks_for_http_2_by_alpn(self):
-        self.bad(Peer(echo, server_context(alpn=())), f"ca={pem('ca')}", expect="does not name HTTP/2 (ALPN h2)")
-        self.bad(Peer(echo, server_context(alpn=("http/1.1",))), f"ca={pem('ca')}", expect="(ALPN h2)")
+        self.bad(FakeServer(echo, server_context(alpn=())), f"ca={pem('ca')}", expect="does not name HTTP/2 (ALPN h2)")
+        self.bad(FakeServer(echo, server_context(alpn=("http/1.1",))), f"ca={pem('ca')}", expect="(ALPN h2)")
 
     def test_refuses_tls_1_1(self):
         context = server_context()
         context.set_ciphers("ALL:@SECLEVEL=0")
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-        self.bad(Peer(echo, context), f"ca={pem('ca')}", expect="TLS 1.2")
+        self.bad(FakeServer(echo, context), f"ca={pem('ca')}", expect="TLS 1.2")
 
     def test_tells_plain_text_from_tls(self):
-        self.bad(Peer(echo), f"ca={pem('ca')}", expect="the server speaks plain text: it is no port for TLS")
-        self.bad(Peer(lambda s: s.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")), f"ca={pem('ca')}",
+        self.bad(FakeServer(echo), f"ca={pem('ca')}", expect="the server speaks plain text: it is no port for TLS")
+        self.bad(FakeServer(lambda s: s.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")), f"ca={pem('ca')}",
                  expect="the server speaks plain text")
-        self.bad(Peer(echo, server_context()), tls=False, expect="TLS")
-        self.bad(Peer(lambda s: s.sendall(b"\x15\x03\x01\x00\x02\x02\x46")), tls=False,
+        self.bad(FakeServer(echo, server_context()), tls=False, expect="TLS")
+        self.bad(FakeServer(lambda s: s.sendall(b"\x15\x03\x01\x00\x02\x02\x46")), tls=False,
                  expect="the server speaks TLS, and plain text was sent")
 
     def test_garbage_and_silence_cost_no_more_than_the_call(self):
-        self.bad(Peer(lambda s: s.sendall(b"\x16\x03\x03" + os.urandom(2000))), f"ca={pem('ca')}", expect="")
-        self.bad(Peer(lambda s: s.close()), f"ca={pem('ca')}", expect="")
+        self.bad(FakeServer(lambda s: s.sendall(b"\x16\x03\x03" + os.urandom(2000))), f"ca={pem('ca')}", expect="")
+        self.bad(FakeServer(lambda s: s.close()), f"ca={pem('ca')}", expect="")
         quiet = threading.Event()
-        peer = Peer(lambda s: quiet.wait(TIMEOUT_S))
+        peer = FakeServer(lambda s: quiet.wait(TIMEOUT_S))
         answers, _ = call(peer.port, f"ca={pem('ca')}", deadline_ms=300)
         quiet.set()
         self.assertEqual(answers[0]["status"], "DEADLINE_EXCEEDED")
@@ -255,12 +210,12 @@ class ClientTest(unittest.TestCase):
                     said += inner.recv(n - len(said))
                 sock.sendall(said)
                 inner.close()
-            whole = Peer(echo, server_context())
-            self.bad(Peer(cut), f"ca={pem('ca')}", expect="")
+            whole = FakeServer(echo, server_context())
+            self.bad(FakeServer(cut), f"ca={pem('ca')}", expect="")
             whole.close()
 
     def test_files_that_will_not_do(self):
-        peer = Peer(echo, server_context())
+        peer = FakeServer(echo, server_context())
         shutil.copy(key("client"), key("open"))
         os.chmod(key("open"), 0o644)
         openssl("ec", "-in", key("client"), "-aes128", "-passout", "pass:x", "-out", key("locked"))
@@ -284,11 +239,11 @@ class ClientTest(unittest.TestCase):
 
     def test_no_proxy_of_the_environment_is_used(self):
         asked = []
-        proxy = Peer(lambda s: asked.append(s.recv(100)))
+        proxy = FakeServer(lambda s: asked.append(s.recv(100)))
         env = {name: f"http://127.0.0.1:{proxy.port}" for plain in
                ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy") for name in (plain, plain.upper())}
         for extras, context in ((["tls", f"ca={pem('ca')}"], server_context()), ([], None)):
-            self.good(Peer(echo, context), *extras, tls=False, env=env)
+            self.good(FakeServer(echo, context), *extras, tls=False, env=env)
         self.assertEqual(asked, [])
         proxy.close()
 
@@ -298,7 +253,7 @@ class ClientTest(unittest.TestCase):
         os.chmod(token, 0o600)
         for extras, words in (((), "none is set"), (("token=hush-hush",), "the one that is set"),
                               ((f"token_file={token}",), f"the one in {token}")):
-            peer = Peer(refuse_token)
+            peer = FakeServer(refuse_token)
             answers, events = call(peer.port, *extras, n=2, tls=False)
             peer.close()
             self.assertEqual([a["status"] for a in answers], ["PERMISSION_DENIED"] * 2)

@@ -73,6 +73,18 @@ def alive(pid):
     return status(pid).get("State", "Z")[0] not in "ZX"
 
 
+def end(process, how=signal.SIGTERM, seconds=30):
+    """Of a Popen, however it is; it is killed if it does not end by itself."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(how)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 def children(pid):
     try:
         return [int(c) for c in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]

@@ -91,15 +91,8 @@ class Agent:
         return self
 
     def stop(self, how=signal.SIGTERM):
-        if self.process is None:
-            return
-        if self.process.poll() is None:
-            self.process.send_signal(how)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        if self.process:
+            stack.end(self.process, how)
         self.process = None
 
     def said(self):
