@@ -9,31 +9,8 @@
 
 /* --- grouping --- */
 
-static uint64_t hash_values(const uint32_t *v, size_t n)
-{
-	uint64_t h = n;
-
-	for (size_t i = 0; i < n; i++) {
-		h = (h ^ v[i]) * 0x9e3779b97f4a7c15ULL;
-		h ^= h >> 29;
-	}
-	return h;
-}
-
-/* hashCode() of a map from the keys to their values. */
-static uint32_t java_map_hash(const struct mal_eval *ev, const uint32_t *keys,
-			      const uint32_t *values, size_t n)
-{
-	uint32_t h = 0;
-
-	for (size_t i = 0; i < n; i++)
-		h += (uint32_t)ev->strings->v[keys[i]].java_hash ^
-		     (uint32_t)ev->strings->v[values[i]].java_hash;
-	return h;
-}
-
 /* @n: samples that were grouped. */
-static int order_groups(struct mal_eval *ev, const uint32_t *keys, size_t n, struct mal_grouping *g)
+static int order_groups(struct mal_eval *ev, size_t n, struct mal_grouping *g)
 {
 	uint32_t *hashes =
 		mal_arena_array(ev->arena, g->n_groups ? g->n_groups : 1, sizeof(*hashes));
@@ -42,48 +19,68 @@ static int order_groups(struct mal_eval *ev, const uint32_t *keys, size_t n, str
 	if (!hashes)
 		return mal_eval_no_memory(ev);
 	for (size_t i = 0; i < g->n_groups; i++)
-		hashes[i] = java_map_hash(ev, keys, g->values + i * g->n_keys, g->n_keys);
+		hashes[i] = g->sets[i]->java_hash;
 	if (mal_java_map_order(ev->arena, hashes, g->n_groups, last_is_new, &g->order) < 0)
 		return mal_eval_no_memory(ev);
 	return 0;
 }
 
+/* The keys of @from alone, absent ones as "". */
+static int project(struct mal_eval *ev, const struct mal_keys *keys, const struct mal_set *from,
+		   const struct mal_set **ret)
+{
+	struct mal_pair v[SONDE_MAL_LABELS_MAX];
+	void **slot = mal_memo_slot(keys->memo, from->id);
+	int r;
+
+	if (!slot)
+		return mal_eval_no_memory(ev);
+	if (!*slot) {
+		if (keys->n > ELEMENTS_OF(v))
+			return mal_eval_fail(ev, "more than %d labels", SONDE_MAL_LABELS_MAX);
+		for (size_t i = 0; i < keys->n; i++)
+			v[i] = (struct mal_pair){keys->v[i],
+						 mal_set_get_or_empty(from, keys->v[i])};
+		r = mal_eval_set(ev, v, keys->n, ret);
+		if (r < 0)
+			return r;
+		*slot = (void *)*ret;
+	}
+	*ret = *slot;
+	return 0;
+}
+
 /* Room for one group a sample is taken at once: groups are seldom far fewer, and memory is a run's. */
-int mal_group(struct mal_eval *ev, const struct mal_family *in, const uint32_t *keys, size_t n_keys,
+int mal_group(struct mal_eval *ev, const struct mal_family *in, const struct mal_keys *keys,
 	      struct mal_grouping *ret)
 {
-	struct mal_grouping g = {.n_keys = n_keys};
-	size_t cap = 16, room;
-	uint32_t *table;
+	struct mal_memo groups = MAL_MEMO_INIT(ev->arena); /* 1 + group, by the set of its keys */
+	struct mal_grouping g = {0};
+	const struct mal_set *set;
+	void **slot;
+	int r;
 
-	while (cap < in->n * 2)
-		cap *= 2;
-	if (__builtin_mul_overflow(in->n, n_keys ? n_keys : 1, &room))
-		return mal_eval_no_memory(ev);
-	table = mal_arena_zalloc(ev->arena, cap * sizeof(*table));
 	g.group_of = mal_arena_array(ev->arena, in->n, sizeof(*g.group_of));
 	g.first = mal_arena_array(ev->arena, in->n, sizeof(*g.first));
-	g.values = mal_arena_array(ev->arena, room, sizeof(*g.values));
-	if (!table || !g.group_of || !g.first || !g.values)
+	g.sets = mal_arena_array(ev->arena, in->n, sizeof(*g.sets));
+	if (!g.group_of || !g.first || !g.sets)
 		return mal_eval_no_memory(ev);
 	for (size_t i = 0; i < in->n; i++) {
-		uint32_t *values = g.values + g.n_groups * n_keys;
-		size_t slot;
-
-		for (size_t k = 0; k < n_keys; k++)
-			values[k] = mal_label_or_empty(&in->v[i], keys[k]);
-		slot = hash_values(values, n_keys) & (cap - 1);
-		while (table[slot] && memcmp(g.values + (table[slot] - 1) * n_keys, values,
-					     n_keys * sizeof(*values)) != 0)
-			slot = (slot + 1) & (cap - 1);
-		if (!table[slot]) {
+		r = project(ev, keys, in->v[i].labels, &set);
+		if (r < 0)
+			return r;
+		slot = mal_memo_slot(&groups, set->id);
+		if (!slot)
+			return mal_eval_no_memory(ev);
+		if (!*slot) {
 			g.first[g.n_groups] = (uint32_t)i;
-			table[slot] = (uint32_t)++g.n_groups;
+			g.sets[g.n_groups++] = set;
+			*slot = (void *)(uintptr_t)g.n_groups;
 		}
-		g.group_of[i] = table[slot] - 1;
+		g.group_of[i] = (uint32_t)((uintptr_t)*slot - 1);
 	}
 	*ret = g;
-	return order_groups(ev, keys, in->n, ret);
+	return order_groups(ev, in->n, ret);
 }
 
 /* --- sum, max, min, avg --- */
@@ -127,17 +124,12 @@ static double fold(enum mal_fn fn, double a, double v)
 }
 
 static int emit_groups(struct mal_eval *ev, const struct mal_family *in,
-		       const struct mal_grouping *g, const uint32_t *keys, size_t n_keys,
-		       const double *values, struct mal_family *ret)
+		       const struct mal_grouping *g, const double *values, struct mal_family *ret)
 {
 	struct mal_sample *v = mal_arena_array(ev->arena, g->n_groups, sizeof(*v));
-	struct mal_pair *pairs;
-	size_t n = 0, room;
+	size_t n = 0;
 
-	if (__builtin_mul_overflow(g->n_groups, n_keys ? n_keys : 1, &room))
-		return mal_eval_no_memory(ev);
-	pairs = mal_arena_array(ev->arena, room, sizeof(*pairs));
-	if (!v || !pairs)
+	if (!v)
 		return mal_eval_no_memory(ev);
 	for (size_t i = 0; i < g->n_groups; i++) {
 		uint32_t group = g->order[i];
@@ -146,10 +138,7 @@ static int emit_groups(struct mal_eval *ev, const struct mal_family *in,
 			continue;
 		v[n] = in->v[g->first[group]];
 		v[n].value = values[group];
-		v[n].labels = pairs;
-		v[n++].n_labels = (uint32_t)n_keys;
-		for (size_t k = 0; k < n_keys; k++)
-			*pairs++ = (struct mal_pair){keys[k], g->values[group * g->n_keys + k]};
+		v[n++].labels = g->sets[group];
 	}
 	*ret = *in;
 	ret->v = v;
@@ -164,14 +153,13 @@ int mal_family_aggregate(struct mal_eval *ev, const struct mal_expr *call,
 {
 	struct mal_grouping g;
 	struct mean *means = NULL;
+	struct mal_keys keys;
 	double *values;
-	uint32_t *keys;
-	size_t n_keys;
 	int r;
 
-	r = mal_eval_keys(ev, &call->call.args[0], &keys, &n_keys);
+	r = mal_eval_keys(ev, &call->call.args[0], &keys);
 	if (r >= 0)
-		r = mal_group(ev, in, keys, n_keys, &g);
+		r = mal_group(ev, in, &keys, &g);
 	if (r < 0)
 		return r;
 	values = mal_arena_array(ev->arena, g.n_groups, sizeof(*values));
@@ -191,7 +179,7 @@ int mal_family_aggregate(struct mal_eval *ev, const struct mal_expr *call,
 	}
 	for (size_t i = 0; means && i < g.n_groups; i++)
 		values[i] = mean_value(&means[i]);
-	return emit_groups(ev, in, &g, keys, n_keys, values, ret);
+	return emit_groups(ev, in, &g, values, ret);
 }
 
 /* --- count --- */
@@ -211,8 +199,7 @@ static int one_count(struct mal_eval *ev, const struct mal_family *in, double n,
 	if (!v)
 		return mal_eval_no_memory(ev);
 	*v = in->v[0];
-	v->labels = NULL;
-	v->n_labels = 0;
+	v->labels = &mal_set_empty;
 	v->value = n;
 	*ret = *in;
 	ret->v = v;
@@ -220,23 +207,23 @@ static int one_count(struct mal_eval *ev, const struct mal_family *in, double n,
 	return 0;
 }
 
-static int count_distinct(struct mal_eval *ev, const struct mal_family *in, const uint32_t *key,
-			  struct mal_family *ret)
+static int count_distinct(struct mal_eval *ev, const struct mal_family *in,
+			  const struct mal_keys *key, struct mal_family *ret)
 {
 	struct mal_grouping g;
 	size_t n = 0;
-	int r = mal_group(ev, in, key, 1, &g);
+	int r = mal_group(ev, in, key, &g);
 
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < g.n_groups; i++)
-		n += !is_blank(mal_strings_text(ev->strings, g.values[i]));
+		n += !is_blank(mal_strings_text(ev->strings, g.sets[i]->v[0].value));
 	return one_count(ev, in, (double)n, ret);
 }
 
 /* Samples that have all keys, as a family. */
-static int having_all(struct mal_eval *ev, const struct mal_family *in, const uint32_t *keys,
-		      size_t n_keys, struct mal_family *ret)
+static int having_all(struct mal_eval *ev, const struct mal_family *in, const struct mal_keys *keys,
+		      struct mal_family *ret)
 {
 	struct mal_sample *v = mal_arena_array(ev->arena, in->n, sizeof(*v));
 	size_t n = 0;
@@ -246,9 +233,9 @@ static int having_all(struct mal_eval *ev, const struct mal_family *in, const ui
 	for (size_t i = 0; i < in->n; i++) {
 		size_t k = 0;
 
-		while (k < n_keys && mal_label(&in->v[i], keys[k]) != MAL_STR_NULL)
+		while (k < keys->n && mal_label(&in->v[i], keys->v[k]) != MAL_STR_NULL)
 			k++;
-		if (k == n_keys)
+		if (k == keys->n)
 			v[n++] = in->v[i];
 	}
 	*ret = *in;
@@ -260,24 +247,24 @@ static int having_all(struct mal_eval *ev, const struct mal_family *in, const ui
 int mal_family_count(struct mal_eval *ev, const struct mal_expr *call, const struct mal_family *in,
 		     struct mal_family *ret)
 {
+	struct mal_memo but_last = MAL_MEMO_INIT(ev->arena);
 	struct mal_family with_keys, distinct;
 	struct mal_grouping all, outer;
+	struct mal_keys keys;
 	struct mal_sample *v;
 	double *values;
-	uint32_t *keys;
-	size_t n_keys;
 	int r;
 
-	r = mal_eval_keys(ev, &call->call.args[0], &keys, &n_keys);
+	r = mal_eval_keys(ev, &call->call.args[0], &keys);
 	if (r < 0)
 		return r;
-	if (n_keys == 0)
+	if (keys.n == 0)
 		return one_count(ev, in, (double)in->n, ret);
-	if (n_keys == 1)
-		return count_distinct(ev, in, keys, ret);
-	r = having_all(ev, in, keys, n_keys, &with_keys);
+	if (keys.n == 1)
+		return count_distinct(ev, in, &keys, ret);
+	r = having_all(ev, in, &keys, &with_keys);
 	if (r >= 0)
-		r = mal_group(ev, &with_keys, keys, n_keys, &all);
+		r = mal_group(ev, &with_keys, &keys, &all);
 	if (r < 0)
 		return r;
 	v = mal_arena_array(ev->arena, all.n_groups, sizeof(*v));
@@ -288,7 +275,9 @@ int mal_family_count(struct mal_eval *ev, const struct mal_expr *call, const str
 	distinct = *in;
 	distinct.v = v;
 	distinct.n = all.n_groups;
-	r = mal_group(ev, &distinct, keys, n_keys - 1, &outer);
+	keys.n--;
+	keys.memo = &but_last;
+	r = mal_group(ev, &distinct, &keys, &outer);
 	if (r < 0)
 		return r;
 	values = mal_arena_zalloc(ev->arena, outer.n_groups * sizeof(*values));
@@ -296,5 +285,5 @@ int mal_family_count(struct mal_eval *ev, const struct mal_expr *call, const str
 		return mal_eval_no_memory(ev);
 	for (size_t i = 0; i < distinct.n; i++)
 		values[outer.group_of[i]]++;
-	return emit_groups(ev, &distinct, &outer, keys, n_keys - 1, values, ret);
+	return emit_groups(ev, &distinct, &outer, values, ret);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define BLOCK_BYTES (64U << 10)
+#define KEPT_BYTES (2U << 20) /* of the one block that a reset keeps */
 
 struct mal_arena_block {
 	struct mal_arena_block *next;
@@ -33,28 +34,41 @@ void mal_arena_done(struct mal_arena *a)
 	a->used = 0;
 }
 
+static struct mal_arena_block *new_block(size_t room)
+{
+	struct mal_arena_block *b = malloc(sizeof(*b) + room);
+
+	if (!b)
+		return NULL;
+	b->size = room;
+	b->used = 0;
+	b->next = NULL;
+	return b;
+}
+
+/* One block for what was used last: the next round then asks malloc() for nothing. */
 void mal_arena_reset(struct mal_arena *a)
 {
+	struct mal_arena_block *one = NULL;
+
 	assert(a);
 
+	if (a->blocks && (a->blocks->next || a->blocks->size > KEPT_BYTES)) {
+		one = new_block(a->used < KEPT_BYTES ? a->used : KEPT_BYTES);
+		free_blocks(a->blocks);
+		a->blocks = one;
+	}
+	if (a->blocks)
+		a->blocks->used = 0;
 	a->used = 0;
-	if (!a->blocks)
-		return;
-	free_blocks(a->blocks->next);
-	a->blocks->next = NULL;
-	a->blocks->used = 0;
 }
 
 static int add_block(struct mal_arena *a, size_t size)
 {
-	struct mal_arena_block *b;
-	size_t room = size > BLOCK_BYTES ? size : BLOCK_BYTES;
+	struct mal_arena_block *b = new_block(size > BLOCK_BYTES ? size : BLOCK_BYTES);
 
-	b = malloc(sizeof(*b) + room);
 	if (!b)
 		return -1;
-	b->size = room;
-	b->used = 0;
 	b->next = a->blocks;
 	a->blocks = b;
 	return 0;

@@ -24,7 +24,7 @@ struct mal_arena {
 
 void mal_arena_done(struct mal_arena *a);
 
-/* Forgets all content and keeps one block. */
+/* Forgets all content and keeps one block, large enough for what there was, within bounds. */
 void mal_arena_reset(struct mal_arena *a);
 
 /* 8 byte aligned, not cleared. NULL: no memory, or the limit. */

@@ -25,6 +25,8 @@ struct mal_program {
 	struct mal_arena arena;
 	struct mal_strings strings;
 	struct mal_regex *regexes;
+	uint32_t n_lists; /* different lists of strings: each has a number */
+	uint32_t n_memos; /* calls of expPrefix and expSuffix: each has a number */
 };
 
 int mal_program_init(struct mal_program *p) _must_check_;
@@ -114,6 +116,7 @@ struct mal_arg {
 		struct {
 			uint32_t *ids;
 			size_t n;
+			uint32_t list; /* its number, the same for equal lists */
 		} strings;
 		struct {
 			double *v;
@@ -164,6 +167,7 @@ struct mal_expr {
 			struct mal_arg *args;
 			size_t n_args;
 			int64_t duration_ms; /* increase, rate */
+			uint32_t memo; /* what it gives is kept for the run; 0: for the call */
 		} call;
 	};
 };

@@ -115,17 +115,18 @@ int mal_closure_run(struct mal_eval *ev, const struct mal_closure *c, uint32_t e
 	return 0;
 }
 
-int mal_closure_filter(struct mal_eval *ev, const struct mal_closure *c, const struct mal_sample *s)
+int mal_closure_filter(struct mal_eval *ev, const struct mal_closure *c, const struct mal_set *s)
 {
 	struct mal_labels labels;
 	struct mal_frame f;
 	struct mal_value v;
 	int r;
 
-	if (s->n_labels > SONDE_MAL_LABELS_MAX)
+	if (s->n > SONDE_MAL_LABELS_MAX)
 		return mal_eval_fail(ev, "more than %d labels", SONDE_MAL_LABELS_MAX);
-	memcpy(labels.v, s->labels, s->n_labels * sizeof(*labels.v));
-	labels.n = s->n_labels;
+	if (s->n > 0)
+		memcpy(labels.v, s->v, s->n * sizeof(*labels.v));
+	labels.n = s->n;
 	f.locals[0] = (struct mal_value){.type = MAL_TYPE_LABELS, .labels = &labels};
 	r = mal_cx_eval(ev, &f, c->condition, &v);
 	return r < 0 ? r : mal_value_truth(ev, &v);

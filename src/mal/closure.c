@@ -30,6 +30,14 @@ int mal_labels_set(struct mal_eval *ev, struct mal_labels *l, uint32_t key, uint
 	return 0;
 }
 
+uint32_t mal_labels_get_or_empty(const struct mal_labels *l, uint32_t key)
+{
+	for (uint32_t i = 0; i < l->n; i++)
+		if (l->v[i].key == key)
+			return l->v[i].value == MAL_STR_NULL ? MAL_STR_EMPTY : l->v[i].value;
+	return MAL_STR_EMPTY;
+}
+
 static uint32_t take_label(struct mal_labels *l, uint32_t key)
 {
 	struct mal_pair *p = find_label(l, key);
@@ -114,20 +122,40 @@ static int append(struct mal_eval *ev, const struct mal_value *v)
 	return r < 0 ? mal_eval_no_memory(ev) : 0;
 }
 
+static int make_text(struct mal_eval *ev, const struct mal_value *a, const struct mal_value *b,
+		     uint32_t *ret)
+{
+	int r;
+
+	sonde_buf_reset(&ev->scratch);
+	r = append(ev, a);
+	if (r >= 0 && b)
+		r = append(ev, b);
+	return r < 0 ? r : mal_value_intern(ev, sonde_buf_str(&ev->scratch), ev->scratch.len, ret);
+}
+
+/* Most closures put the same few texts together for each sample. */
 int mal_value_text(struct mal_eval *ev, const struct mal_value *a, const struct mal_value *b,
 		   uint32_t *ret)
 {
+	struct mal_joined *known;
 	int r;
 
 	if (!b && a->type == MAL_TYPE_STRING) {
 		*ret = a->string;
 		return 0;
 	}
-	sonde_buf_reset(&ev->scratch);
-	r = append(ev, a);
-	if (r >= 0 && b)
-		r = append(ev, b);
-	return r < 0 ? r : mal_value_intern(ev, sonde_buf_str(&ev->scratch), ev->scratch.len, ret);
+	if (!b || a->type != MAL_TYPE_STRING || b->type != MAL_TYPE_STRING)
+		return make_text(ev, a, b, ret);
+	known = &ev->joined[(a->string * 31 + b->string) % MAL_JOINED];
+	if (known->a != a->string || known->b != b->string) {
+		r = make_text(ev, a, b, ret);
+		if (r < 0)
+			return r;
+		*known = (struct mal_joined){a->string, b->string, *ret};
+	}
+	*ret = known->both;
+	return 0;
 }
 
 int mal_value_intern(struct mal_eval *ev, const char *text, size_t len, uint32_t *ret)

@@ -16,20 +16,20 @@ int64_t mal_stored_value(double v)
 	return v < 1 ? 1 : mal_java_long(floor(v + 0.5));
 }
 
-/* "{a=1,b=2}" of the labels of @s but for @without, as an id. */
-static int key_of(struct mal_eval *ev, const struct mal_sample *s, uint32_t without, uint32_t *ret)
+/* "{a=1,b=2}" of @set but for @without, as an id. */
+static int make_key(struct mal_eval *ev, const struct mal_set *set, uint32_t without, uint32_t *ret)
 {
 	bool first = true;
 	int r;
 
 	sonde_buf_reset(&ev->scratch);
 	r = sonde_buf_append(&ev->scratch, "{", 1);
-	for (uint32_t i = 0; i < s->n_labels && r >= 0; i++) {
-		if (s->labels[i].key == without)
+	for (uint32_t i = 0; i < set->n && r >= 0; i++) {
+		if (set->v[i].key == without)
 			continue;
 		r = sonde_buf_printf(&ev->scratch, "%s%s=%s", first ? "" : ",",
-				     mal_strings_text(ev->strings, s->labels[i].key),
-				     mal_strings_text(ev->strings, s->labels[i].value));
+				     mal_strings_text(ev->strings, set->v[i].key),
+				     mal_strings_text(ev->strings, set->v[i].value));
 		first = false;
 	}
 	if (r >= 0)
@@ -39,67 +39,86 @@ static int key_of(struct mal_eval *ev, const struct mal_sample *s, uint32_t with
 	return mal_value_intern(ev, sonde_buf_str(&ev->scratch), ev->scratch.len, ret);
 }
 
-struct table {
-	uint32_t *slots; /* 1 + index of the point */
-	size_t cap;
-	uint32_t *keys; /* by point */
-};
-
-static size_t slot_of(const struct table *t, uint32_t key)
+/* The same, made once a run for equal sets. */
+static int key_of(struct mal_eval *ev, const struct mal_set *set, bool without_le, uint32_t *ret)
 {
-	size_t i = (key * 0x9e3779b1U) & (t->cap - 1);
+	void **slot = mal_memo_slot(&ev->key_texts[without_le], set->id);
+	int r;
 
-	while (t->slots[i] && t->keys[t->slots[i] - 1] != key)
-		i = (i + 1) & (t->cap - 1);
-	return i;
+	if (!slot)
+		return mal_eval_no_memory(ev);
+	if (!*slot) {
+		r = make_key(ev, set, without_le ? ev->le : MAL_STR_NULL, ret);
+		if (r < 0)
+			return r;
+		*slot = (void *)(uintptr_t)*ret;
+	}
+	*ret = (uint32_t)(uintptr_t)*slot;
+	return 0;
 }
 
 /* One point a key: of equal keys the last value counts. */
 static int labeled_points(struct mal_eval *ev, const struct mal_entity_group *g,
 			  struct sonde_mal_point *v, size_t *ret_n)
 {
-	struct table t = {.cap = 16};
-	uint32_t key;
-	size_t n = 0, slot;
+	struct mal_memo places = MAL_MEMO_INIT(ev->arena); /* 1 + place, by the key's id */
+	uint32_t key = MAL_STR_NULL;
+	void **place;
+	size_t n = 0;
 	int r;
 
-	while (t.cap < g->n * 2)
-		t.cap *= 2;
-	t.slots = mal_arena_zalloc(ev->arena, t.cap * sizeof(*t.slots));
-	t.keys = mal_arena_array(ev->arena, g->n, sizeof(*t.keys));
-	if (!t.slots || !t.keys)
-		return mal_eval_no_memory(ev);
 	for (size_t i = 0; i < g->n; i++) {
-		r = key_of(ev, &g->v[i], MAL_STR_NULL, &key);
+		r = key_of(ev, g->v[i].labels, false, &key);
 		if (r < 0)
 			return r;
-		slot = slot_of(&t, key);
-		if (!t.slots[slot]) {
-			t.keys[n] = key;
-			t.slots[slot] = (uint32_t)++n;
-		}
-		v[t.slots[slot] - 1] = (struct sonde_mal_point){mal_strings_text(ev->strings, key),
-								0, mal_stored_value(g->v[i].value)};
+		place = mal_memo_slot(&places, key);
+		if (!place)
+			return mal_eval_no_memory(ev);
+		if (!*place)
+			*place = (void *)(uintptr_t)++n;
+		v[(uintptr_t)*place - 1] = (struct sonde_mal_point){
+			mal_strings_text(ev->strings, key), 0, mal_stored_value(g->v[i].value)};
 	}
 	*ret_n = n;
+	return 0;
+}
+
+/* The number of the text @id, parsed once a run. */
+static int bound_of(struct mal_eval *ev, uint32_t id, int64_t *ret)
+{
+	void **slot = mal_memo_slot(&ev->bounds, id);
+	int64_t *bound;
+
+	if (!slot)
+		return mal_eval_no_memory(ev);
+	if (!*slot) {
+		bound = mal_arena_alloc(&ev->run_arena, sizeof(*bound));
+		if (!bound)
+			return mal_eval_no_memory(ev);
+		if (sonde_parse_i64(mal_strings_text(ev->strings, id), INT64_MIN, INT64_MAX,
+				    bound) < 0)
+			return mal_eval_fail(ev, "`le` is no integer: '%.40s'",
+					     mal_strings_text(ev->strings, id));
+		*slot = bound;
+	}
+	*ret = *(int64_t *)*slot;
 	return 0;
 }
 
 static int histogram_points(struct mal_eval *ev, const struct mal_entity_group *g,
 			    struct sonde_mal_point *v)
 {
-	uint32_t le, bound, key;
-	int r = mal_value_intern(ev, "le", 2, &le);
+	uint32_t key = MAL_STR_NULL;
+	int r = 0;
 
 	for (size_t i = 0; i < g->n && r >= 0; i++) {
-		bound = mal_label(&g->v[i], le);
+		uint32_t bound = mal_label(&g->v[i], ev->le);
+
 		if (bound == MAL_STR_NULL)
 			return mal_eval_fail(ev, "a histogram sample without the label `le`");
-		if (sonde_parse_i64(mal_strings_text(ev->strings, bound), INT64_MIN, INT64_MAX,
-				    &v[i].bucket) < 0)
-			return mal_eval_fail(ev, "`le` is no integer: '%.40s'",
-					     mal_strings_text(ev->strings, bound));
-		r = key_of(ev, &g->v[i], le, &key);
+		r = bound_of(ev, bound, &v[i].bucket);
+		if (r >= 0)
+			r = key_of(ev, g->v[i].labels, true, &key);
 		if (r < 0)
 			return r;
 		v[i].key = mal_strings_text(ev->strings, key);
@@ -140,18 +159,18 @@ static int make_properties(struct mal_eval *ev, const struct mal_entity *in,
 {
 	struct sonde_mal_label *v;
 
-	if (in->n_properties == 0)
+	if (in->properties->n == 0)
 		return 0;
-	v = mal_arena_array(ev->arena, in->n_properties, sizeof(*v));
+	v = mal_arena_array(ev->arena, in->properties->n, sizeof(*v));
 	if (!v)
 		return mal_eval_no_memory(ev);
-	for (size_t i = 0; i < in->n_properties; i++) {
+	for (size_t i = 0; i < in->properties->n; i++) {
 		v[i] = (struct sonde_mal_label){
-			mal_strings_text(ev->strings, in->properties[i].key),
-			mal_strings_text(ev->strings, in->properties[i].value)};
+			mal_strings_text(ev->strings, in->properties->v[i].key),
+			mal_strings_text(ev->strings, in->properties->v[i].value)};
 	}
 	out->properties = v;
-	out->n_properties = in->n_properties;
+	out->n_properties = in->properties->n;
 	return 0;
 }
 
@@ -195,8 +214,8 @@ int mal_emit(struct mal_eval *ev, const struct mal_rule *rule, const struct mal_
 		r = make_points(ev, rule->is.function.kind, &f->groups[i], &e);
 		if (r < 0)
 			return r;
-		make_entity(ev, &f->groups[i].entity, &entity);
-		r = make_properties(ev, &f->groups[i].entity, &entity);
+		make_entity(ev, f->groups[i].entity, &entity);
+		r = make_properties(ev, f->groups[i].entity, &entity);
 		if (r < 0)
 			return r;
 		r = sink->emit(sink->ctx, &e);

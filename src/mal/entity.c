@@ -30,6 +30,15 @@ const char *mal_layer_name(const char *name, const char *const *extra)
 	return "UNDEFINED";
 }
 
+struct mal_entities {
+	struct mal_arena *arena;
+	struct mal_memo keys;	   /* set to the set of the keys alone */
+	struct mal_memo left;	   /* set to the one without the keys */
+	struct mal_memo by_keys;   /* set of keys to the entity; unused where it has properties */
+	struct mal_entity **table; /* open addressing, one of each that are equal */
+	size_t n, cap;
+};
+
 /* An entity call with its keys as batch ids. */
 struct shape {
 	enum sonde_mal_scope scope;
@@ -158,7 +167,7 @@ static int cut_name(struct mal_eval *ev, const char *text, size_t len, size_t un
 
 /* The values of list @list in @first, empty ones left out, joined. */
 static int name_of(struct mal_eval *ev, const struct shape *s, size_t list, size_t delim_at,
-		   const struct mal_sample *first, size_t units, uint32_t *ret)
+		   const struct mal_set *first, size_t units, uint32_t *ret)
 {
 	const struct mal_arg *a = &s->args[s->at[list]];
 	const char *delim = ".";
@@ -172,7 +181,7 @@ static int name_of(struct mal_eval *ev, const struct shape *s, size_t list, size
 		r = mal_eval_const(ev, a->strings.ids[i], &key);
 		if (r < 0)
 			return r;
-		value = mal_label_or_empty(first, key);
+		value = mal_set_get_or_empty(first, key);
 		if (value == MAL_STR_EMPTY)
 			continue;
 		if (ev->scratch.len > 0)
@@ -187,11 +196,11 @@ static int name_of(struct mal_eval *ev, const struct shape *s, size_t list, size
 	return cut_name(ev, sonde_buf_str(&ev->scratch), ev->scratch.len, units, ret);
 }
 
-static int component_of(struct mal_eval *ev, const struct shape *s, const struct mal_sample *first,
+static int component_of(struct mal_eval *ev, const struct shape *s, const struct mal_set *first,
 			int32_t *ret)
 {
 	uint32_t v = s->component == MAL_STR_NULL ? MAL_STR_EMPTY
-						  : mal_label_or_empty(first, s->component);
+						  : mal_set_get_or_empty(first, s->component);
 
 	*ret = 0;
 	if (v == MAL_STR_EMPTY || mal_java_int(mal_strings_text(ev->strings, v), ret) == 0)
@@ -206,33 +215,30 @@ static int set_layer(struct mal_eval *ev, const char *name, struct mal_entity *e
 	return mal_value_intern(ev, name, strlen(name), &e->layer);
 }
 
-static int properties_of(struct mal_eval *ev, const struct shape *s, const struct mal_sample *first,
+static int properties_of(struct mal_eval *ev, const struct shape *s, const struct mal_set *first,
 			 struct mal_entity *e)
 {
-	struct mal_labels l = {.n = first->n_labels};
-	struct mal_pair *v;
+	struct mal_labels l;
 	int r;
 
+	l.n = first->n;
 	if (l.n > SONDE_MAL_LABELS_MAX)
 		return mal_eval_fail(ev, "more than %d labels", SONDE_MAL_LABELS_MAX);
 	if (l.n > 0)
-		memcpy(l.v, first->labels, l.n * sizeof(*l.v));
+		memcpy(l.v, first->v, l.n * sizeof(*l.v));
 	r = mal_closure_run(ev, s->properties, MAL_STR_NULL, &l);
 	if (r < 0)
 		return r;
-	v = mal_arena_array(ev->arena, l.n ? l.n : 1, sizeof(*v));
-	if (!v)
-		return mal_eval_no_memory(ev);
 	for (uint32_t i = 0; i < l.n; i++)
 		if (l.v[i].value == MAL_STR_NULL)
 			return mal_eval_fail(ev, "a property of an instance was set to null");
-	memcpy(v, l.v, l.n * sizeof(*v));
-	e->properties = v;
-	e->n_properties = l.n;
-	return 0;
+	r = mal_eval_set(ev, l.v, l.n, &e->properties);
+	if (r >= 0 && mal_sets_same(ev->sets, ev->strings, e->properties, &e->same_properties) < 0)
+		r = mal_eval_no_memory(ev);
+	return r;
 }
 
-static int name_entity(struct mal_eval *ev, const struct shape *s, const struct mal_sample *first,
+static int name_entity(struct mal_eval *ev, const struct shape *s, const struct mal_set *first,
 		       struct mal_entity *e)
 {
 	bool cut = s->scope != SONDE_MAL_SCOPE_PROCESS_RELATION;
@@ -259,27 +265,30 @@ static int name_entity(struct mal_eval *ev, const struct shape *s, const struct 
 	return r;
 }
 
-static int make_entity(struct mal_eval *ev, const struct shape *s, const struct mal_sample *first,
+static int make_entity(struct mal_eval *ev, const struct shape *s, const struct mal_set *first,
 		       struct mal_entity *e)
 {
 	const char *text;
 	int r;
 
-	*e = (struct mal_entity){.scope = s->scope, .side = (enum sonde_mal_side)s->detect};
+	*e = (struct mal_entity){.scope = s->scope,
+				 .side = (enum sonde_mal_side)s->detect,
+				 .properties = &mal_set_empty,
+				 .same_properties = &mal_set_empty};
 	r = name_entity(ev, s, first, e);
 	if (r >= 0)
 		r = component_of(ev, s, first, &e->component);
 	if (r < 0)
 		return r;
 	if (s->scope == SONDE_MAL_SCOPE_PROCESS_RELATION) {
-		text = mal_strings_text(ev->strings, mal_label_or_empty(first, s->side));
+		text = mal_strings_text(ev->strings, mal_set_get_or_empty(first, s->side));
 		e->side = strcasecmp(text, "server") == 0 ? SONDE_MAL_SERVER : SONDE_MAL_CLIENT;
-		e->source_process = mal_label_or_empty(first, s->source);
-		e->dest_process = mal_label_or_empty(first, s->dest);
+		e->source_process = mal_set_get_or_empty(first, s->source);
+		e->dest_process = mal_set_get_or_empty(first, s->dest);
 		return 0;
 	}
 	if (s->layer_tag != MAL_STR_NULL)
-		text = mal_strings_text(ev->strings, mal_label_or_empty(first, s->layer_tag));
+		text = mal_strings_text(ev->strings, mal_set_get_or_empty(first, s->layer_tag));
 	else
 		text = mal_strings_text(&ev->program->strings, s->layer);
 	r = set_layer(ev, text, e);
@@ -288,71 +297,18 @@ static int make_entity(struct mal_eval *ev, const struct shape *s, const struct 
 
 /* --- groups --- */
 
-/* The samples of each group lie one behind the other, without the entity's labels. */
-static int split_samples(struct mal_eval *ev, const struct shape *s, const struct mal_family *in,
-			 const struct mal_grouping *g, struct mal_sample **ret,
-			 uint32_t **ret_start)
+static uint64_t hash_entity(const struct mal_eval *ev, const struct mal_entity *e)
 {
-	struct mal_sample *v = mal_arena_array(ev->arena, in->n, sizeof(*v));
-	uint32_t *start = mal_arena_zalloc(ev->arena, (g->n_groups + 2) * sizeof(*start));
-
-	if (!v || !start)
-		return mal_eval_no_memory(ev);
-	for (size_t i = 0; i < in->n; i++)
-		start[g->group_of[i] + 2]++;
-	for (size_t i = 0; i < g->n_groups; i++)
-		start[i + 2] += start[i + 1];
-	for (size_t i = 0; i < in->n; i++) {
-		struct mal_sample *out = &v[start[g->group_of[i] + 1]++];
-		struct mal_pair *left;
-		uint32_t n = 0;
-
-		*out = in->v[i];
-		left = mal_arena_array(ev->arena, out->n_labels ? out->n_labels : 1, sizeof(*left));
-		if (!left)
-			return mal_eval_no_memory(ev);
-		for (uint32_t l = 0; l < in->v[i].n_labels; l++) {
-			size_t k = 0;
-
-			while (k < s->n_keys && s->keys[k] != in->v[i].labels[l].key)
-				k++;
-			if (k == s->n_keys)
-				left[n++] = in->v[i].labels[l];
-		}
-		out->labels = left;
-		out->n_labels = n;
-	}
-	*ret = v;
-	*ret_start = start;
-	return 0;
-}
-
-static uint64_t hash_entity(const struct mal_entity *e)
-{
-	const uint32_t ids[] = {e->service,	   e->instance,	      e->endpoint,
-				e->process,	   e->source_service, e->source_instance,
-				e->source_process, e->dest_service,   e->dest_instance,
-				e->dest_process,   e->layer,	      (uint32_t)e->component,
-				(uint32_t)e->side};
-	uint64_t h = e->scope;
+	const uint32_t ids[] = {
+		e->service,	   e->instance,		  e->endpoint,	     e->process,
+		e->source_service, e->source_instance,	  e->source_process, e->dest_service,
+		e->dest_instance,  e->dest_process,	  e->layer,	     (uint32_t)e->component,
+		(uint32_t)e->side, e->same_properties->id};
+	uint64_t h = ev->strings->seed ^ e->scope;
 
 	for (size_t i = 0; i < ELEMENTS_OF(ids); i++)
 		h = ((h ^ ids[i]) * 0x9e3779b97f4a7c15ULL) ^ (h >> 31);
 	return h ^ (h >> 32);
-}
-
-/* As maps. */
-static bool equal_properties(const struct mal_entity *a, const struct mal_entity *b)
-{
-	const struct mal_sample other = {.labels = b->properties,
-					 .n_labels = (uint32_t)b->n_properties};
-
-	if (a->n_properties != b->n_properties)
-		return false;
-	for (size_t i = 0; i < a->n_properties; i++)
-		if (mal_label(&other, a->properties[i].key) != a->properties[i].value)
-			return false;
-	return true;
 }
 
 static bool equal_entity(const struct mal_entity *a, const struct mal_entity *b)
@@ -363,7 +319,152 @@ static bool equal_entity(const struct mal_entity *a, const struct mal_entity *b)
 	       a->source_service == b->source_service && a->source_instance == b->source_instance &&
 	       a->source_process == b->source_process && a->dest_service == b->dest_service &&
 	       a->dest_instance == b->dest_instance && a->dest_process == b->dest_process &&
-	       a->layer == b->layer && equal_properties(a, b);
+	       a->layer == b->layer && a->same_properties == b->same_properties;
+}
+
+static int grow(struct mal_eval *ev, struct mal_entities *known)
+{
+	size_t cap = known->cap ? known->cap * 2 : 16;
+	struct mal_entity **table = mal_arena_zalloc(known->arena, cap * sizeof(*table));
+
+	if (!table)
+		return mal_eval_no_memory(ev);
+	for (size_t i = 0; i < known->cap; i++) {
+		uint64_t at;
+
+		if (!known->table[i])
+			continue;
+		for (at = hash_entity(ev, known->table[i]); table[at & (cap - 1)]; at++)
+			;
+		table[at & (cap - 1)] = known->table[i];
+	}
+	known->table = table;
+	known->cap = cap;
+	return 0;
+}
+
+/* Gives @e the id of what is equal to it. */
+static int number(struct mal_eval *ev, struct mal_entities *known, struct mal_entity *e)
+{
+	struct mal_entity *other;
+	uint64_t at;
+
+	if (known->n >= known->cap / 2 && grow(ev, known) < 0)
+		return -ENOMEM;
+	for (at = hash_entity(ev, e); (other = known->table[at & (known->cap - 1)]); at++) {
+		if (equal_entity(other, e)) {
+			e->id = other->id;
+			return 0;
+		}
+	}
+	known->table[at & (known->cap - 1)] = e;
+	e->id = (uint32_t)known->n++;
+	return 0;
+}
+
+/* The entity of a group: @keys are its keys, @first all labels of its first sample. */
+static int entity_of(struct mal_eval *ev, struct mal_entities *known, const struct shape *s,
+		     const struct mal_set *keys, const struct mal_set *first,
+		     const struct mal_entity **ret)
+{
+	void **slot = mal_memo_slot(&known->by_keys, keys->id);
+	struct mal_entity *e;
+	int r;
+
+	if (!slot)
+		return mal_eval_no_memory(ev);
+	if (!*slot || s->properties) {
+		e = mal_arena_alloc(known->arena, sizeof(*e));
+		if (!e)
+			return mal_eval_no_memory(ev);
+		r = make_entity(ev, s, first, e);
+		if (r >= 0)
+			r = number(ev, known, e);
+		if (r < 0)
+			return r;
+		*slot = e;
+	}
+	*ret = *slot;
+	return 0;
+}
+
+/* @from without the entity's labels. */
+static int leave(struct mal_eval *ev, struct mal_entities *known, const struct shape *s,
+		 const struct mal_set *from, const struct mal_set **ret)
+{
+	void **slot = mal_memo_slot(&known->left, from->id);
+	struct mal_pair v[SONDE_MAL_LABELS_MAX];
+	uint32_t n = 0;
+	int r;
+
+	if (!slot)
+		return mal_eval_no_memory(ev);
+	if (!*slot) {
+		if (from->n > ELEMENTS_OF(v))
+			return mal_eval_fail(ev, "more than %d labels", SONDE_MAL_LABELS_MAX);
+		for (uint32_t i = 0; i < from->n; i++) {
+			size_t k = 0;
+
+			while (k < s->n_keys && s->keys[k] != from->v[i].key)
+				k++;
+			if (k == s->n_keys)
+				v[n++] = from->v[i];
+		}
+		r = mal_eval_set(ev, v, n, ret);
+		if (r < 0)
+			return r;
+		*slot = (void *)*ret;
+	}
+	*ret = *slot;
+	return 0;
+}
+
+/* The samples of each group lie one behind the other, without the entity's labels. */
+static int split_samples(struct mal_eval *ev, struct mal_entities *known, const struct shape *s,
+			 const struct mal_family *in, const struct mal_grouping *g,
+			 struct mal_sample **ret, uint32_t **ret_start)
+{
+	struct mal_sample *v = mal_arena_array(ev->arena, in->n, sizeof(*v));
+	uint32_t *start = mal_arena_zalloc(ev->arena, (g->n_groups + 2) * sizeof(*start));
+	int r;
+
+	if (!v || !start)
+		return mal_eval_no_memory(ev);
+	for (size_t i = 0; i < in->n; i++)
+		start[g->group_of[i] + 2]++;
+	for (size_t i = 0; i < g->n_groups; i++)
+		start[i + 2] += start[i + 1];
+	for (size_t i = 0; i < in->n; i++) {
+		struct mal_sample *out = &v[start[g->group_of[i] + 1]++];
+
+		*out = in->v[i];
+		r = leave(ev, known, s, in->v[i].labels, &out->labels);
+		if (r < 0)
+			return r;
+	}
+	*ret = v;
+	*ret_start = start;
+	return 0;
+}
+
+/* What is known of the call @memo, and of one that no rules share: nothing. */
+static struct mal_entities *known_of(struct mal_eval *ev, uint32_t memo)
+{
+	struct mal_arena *a = memo ? &ev->run_arena : ev->arena;
+	struct mal_entities *known = memo ? ev->entities[memo] : NULL;
+
+	if (known)
+		return known;
+	known = mal_arena_alloc(a, sizeof(*known));
+	if (!known)
+		return NULL;
+	*known = (struct mal_entities){.arena = a,
+				       .keys = MAL_MEMO_INIT(a),
+				       .left = MAL_MEMO_INIT(a),
+				       .by_keys = MAL_MEMO_INIT(a)};
+	if (memo)
+		ev->entities[memo] = known;
+	return known;
 }
 
 static int check_keys(struct mal_eval *ev, const struct shape *s)
@@ -378,51 +479,61 @@ static int check_keys(struct mal_eval *ev, const struct shape *s)
 	return 0;
 }
 
-int mal_family_entities(struct mal_eval *ev, const struct mal_expr *call,
-			const struct mal_family *in, struct mal_family *ret)
+static int make_groups(struct mal_eval *ev, struct mal_entities *known, const struct shape *s,
+		       const struct mal_family *in, const struct mal_grouping *g,
+		       struct mal_family *ret)
 {
-	struct shape s = {0};
-	struct mal_entity_group *groups;
-	struct mal_grouping g;
+	struct mal_memo places = MAL_MEMO_INIT(ev->arena); /* 1 + place, by entity */
+	struct mal_entity_group *groups = mal_arena_array(ev->arena, g->n_groups, sizeof(*groups));
 	struct mal_sample *v = NULL;
-	uint32_t *start = NULL, *table;
-	size_t cap = 16, n = 0, slot;
+	uint32_t *start = NULL;
+	size_t n = 0;
 	int r;
 
-	r = read_shape(ev, call, &s);
-	if (r >= 0)
-		r = check_keys(ev, &s);
-	if (r >= 0)
-		r = mal_group(ev, in, s.keys, s.n_keys, &g);
-	if (r >= 0)
-		r = split_samples(ev, &s, in, &g, &v, &start);
-	if (r < 0)
-		return r;
-	while (cap < g.n_groups * 2)
-		cap *= 2;
-	table = mal_arena_zalloc(ev->arena, cap * sizeof(*table));
-	groups = mal_arena_array(ev->arena, g.n_groups, sizeof(*groups));
-	if (!table || !groups)
+	if (!groups)
 		return mal_eval_no_memory(ev);
-	for (size_t i = 0; i < g.n_groups; i++) {
-		uint32_t group = g.order[i];
-		struct mal_entity_group *out = &groups[n];
+	r = split_samples(ev, known, s, in, g, &v, &start);
+	for (size_t i = 0; i < g->n_groups && r >= 0; i++) {
+		uint32_t group = g->order[i];
+		const struct mal_entity *e = NULL;
+		void **place;
 
-		r = make_entity(ev, &s, &in->v[g.first[group]], &out->entity);
+		r = entity_of(ev, known, s, g->sets[group], in->v[g->first[group]].labels, &e);
 		if (r < 0)
 			return r;
-		out->v = v + start[group];
-		out->n = start[group + 1] - start[group];
-		slot = hash_entity(&out->entity) & (cap - 1);
-		while (table[slot] && !equal_entity(&groups[table[slot] - 1].entity, &out->entity))
-			slot = (slot + 1) & (cap - 1);
-		if (table[slot]) /* the later group of an equal entity takes its place */
-			groups[table[slot] - 1] = *out;
-		else
-			table[slot] = (uint32_t)++n;
+		place = mal_memo_slot(&places, e->id);
+		if (!place)
+			return mal_eval_no_memory(ev);
+		if (!*place) /* else the later group of an equal entity takes its place */
+			*place = (void *)(uintptr_t)++n;
+		groups[(uintptr_t)*place - 1] = (struct mal_entity_group){
+			e, v + start[group], start[group + 1] - start[group]};
 	}
+	if (r < 0)
+		return r;
 	*ret = *in;
 	ret->groups = groups;
 	ret->n_groups = n;
 	return 0;
+}
+
+int mal_family_entities(struct mal_eval *ev, const struct mal_expr *call,
+			const struct mal_family *in, struct mal_family *ret)
+{
+	struct mal_entities *known = known_of(ev, call->call.memo);
+	struct mal_grouping g;
+	struct mal_keys keys;
+	struct shape s = {0};
+	int r;
+
+	if (!known)
+		return mal_eval_no_memory(ev);
+	r = read_shape(ev, call, &s);
+	if (r >= 0)
+		r = check_keys(ev, &s);
+	if (r < 0)
+		return r;
+	keys = (struct mal_keys){s.keys, s.n_keys, &known->keys};
+	r = mal_group(ev, in, &keys, &g);
+	return r < 0 ? r : make_groups(ev, known, &s, in, &g, ret);
 }

@@ -7,6 +7,7 @@
 #include "mal/run.h"
 
 struct mal_entity {
+	uint32_t id; /* of one entity call: equal entities have the same */
 	enum sonde_mal_scope scope;
 	enum sonde_mal_side side;
 	int32_t component;
@@ -16,15 +17,18 @@ struct mal_entity {
 	uint32_t dest_service, dest_instance, dest_process;
 	uint32_t layer;
 	uint32_t attributes[6];
-	const struct mal_pair *properties;
-	size_t n_properties;
+	const struct mal_set *properties;      /* never NULL */
+	const struct mal_set *same_properties; /* one for all that are equal as maps */
 };
 
 struct mal_entity_group {
-	struct mal_entity entity;
+	const struct mal_entity *entity;
 	const struct mal_sample *v;
 	size_t n;
 };
+
+/* What an entity call made of label sets so far: of one evaluation, or of a run where rules share the call. */
+struct mal_entities;
 
 /* The layer's own name where it is one, else "UNDEFINED". @extra: NULL-ended, may be NULL. */
 const char *mal_layer_name(const char *name, const char *const *extra);

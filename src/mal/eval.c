@@ -47,6 +47,28 @@ void mal_eval_done(struct mal_eval *ev)
 	ev->match_context = NULL;
 }
 
+static int begin_memos(struct mal_eval *ev, const struct mal_program *p)
+{
+	struct mal_arena *a = &ev->run_arena;
+
+	ev->by_list = mal_arena_zalloc(a, (p->n_lists + 1) * sizeof(*ev->by_list));
+	ev->by_call = mal_arena_zalloc(a, (p->n_memos + 1) * sizeof(*ev->by_call));
+	ev->entities = mal_arena_zalloc(a, (p->n_memos + 1) * sizeof(*ev->entities));
+	ev->joined = mal_arena_zalloc(a, MAL_JOINED * sizeof(*ev->joined));
+	if (!ev->by_list || !ev->by_call || !ev->entities || !ev->joined)
+		return -ENOMEM;
+	for (uint32_t i = 0; i <= p->n_lists; i++)
+		ev->by_list[i] = MAL_MEMO_INIT(a);
+	for (uint32_t i = 0; i <= p->n_memos; i++)
+		ev->by_call[i] = MAL_MEMO_INIT(a);
+	for (size_t i = 0; i < ELEMENTS_OF(ev->units); i++)
+		ev->units[i] = (struct mal_unit){MAL_MEMO_INIT(a), MAL_MEMO_INIT(a)};
+	for (size_t i = 0; i < ELEMENTS_OF(ev->key_texts); i++)
+		ev->key_texts[i] = MAL_MEMO_INIT(a);
+	ev->bounds = MAL_MEMO_INIT(a);
+	return 0;
+}
+
 int mal_eval_begin(struct mal_eval *ev, struct sonde_mal_batch *b, const struct mal_program *p)
 {
 	mal_arena_reset(&ev->run_arena);
@@ -54,12 +76,15 @@ int mal_eval_begin(struct mal_eval *ev, struct sonde_mal_batch *b, const struct 
 	ev->arena = &ev->rule_arena;
 	ev->batch = b;
 	ev->strings = mal_batch_strings(b);
+	ev->sets = mal_batch_sets(b);
 	ev->program = p;
-	ev->memo = NULL;
-	ev->memo_cap = ev->memo_n = 0;
+	ev->answers = NULL;
+	ev->answers_cap = ev->answers_n = 0;
 	ev->message[0] = 0;
 	ev->consts = mal_arena_zalloc(&ev->run_arena, p->strings.n * sizeof(*ev->consts));
-	return ev->consts ? 0 : -ENOMEM;
+	if (!ev->consts || mal_strings_put(ev->strings, "le", 2, &ev->le) < 0)
+		return -ENOMEM;
+	return begin_memos(ev, p);
 }
 
 void mal_eval_say(struct mal_eval *ev, const char *fmt, ...)
@@ -71,35 +96,24 @@ void mal_eval_say(struct mal_eval *ev, const char *fmt, ...)
 	va_end(ap);
 }
 
-int mal_eval_const(struct mal_eval *ev, uint32_t id, uint32_t *ret)
+int mal_eval_new_const(struct mal_eval *ev, uint32_t id, uint32_t *ret)
 {
-	const struct mal_string *s;
-	int r;
+	const struct mal_string *s = &ev->program->strings.v[id];
 
-	if (id <= MAL_STR_EMPTY) {
-		*ret = id;
-		return 0;
-	}
-	if (!ev->consts[id]) {
-		s = &ev->program->strings.v[id];
-		r = mal_strings_put(ev->strings, s->text, s->len, &ev->consts[id]);
-		if (r < 0)
-			return mal_eval_no_memory(ev);
-	}
+	if (mal_strings_put(ev->strings, s->text, s->len, &ev->consts[id]) < 0)
+		return mal_eval_no_memory(ev);
 	*ret = ev->consts[id];
 	return 0;
 }
 
-int mal_eval_keys(struct mal_eval *ev, const struct mal_arg *arg, uint32_t **ret, size_t *ret_n)
+int mal_eval_keys(struct mal_eval *ev, const struct mal_arg *arg, struct mal_keys *ret)
 {
 	uint32_t *v;
 	int r;
 
-	if (arg->kind == MAL_ARG_NULL) {
-		*ret = NULL;
-		*ret_n = 0;
+	*ret = (struct mal_keys){.memo = &ev->by_list[0]};
+	if (arg->kind == MAL_ARG_NULL)
 		return 0;
-	}
 	v = mal_arena_array(ev->arena, arg->strings.n, sizeof(*v));
 	if (!v)
 		return mal_eval_no_memory(ev);
@@ -108,9 +122,14 @@ int mal_eval_keys(struct mal_eval *ev, const struct mal_arg *arg, uint32_t **ret
 		if (r < 0)
 			return r;
 	}
-	*ret = v;
-	*ret_n = arg->strings.n;
+	*ret = (struct mal_keys){v, arg->strings.n, &ev->by_list[arg->strings.list]};
 	return 0;
+}
+
+int mal_eval_set(struct mal_eval *ev, const struct mal_pair *v, size_t n,
+		 const struct mal_set **ret)
+{
+	return mal_sets_put(ev->sets, ev->strings, v, n, ret) < 0 ? mal_eval_no_memory(ev) : 0;
 }
 
 int mal_eval_regex(struct mal_eval *ev, const struct mal_regex *re, const char *text, size_t len,
@@ -407,19 +426,35 @@ static int eval_decorate(struct mal_eval *ev, const struct mal_expr *e, const st
 	memcpy(g, in->groups, in->n_groups * sizeof(*g));
 	ret->groups = g;
 	for (size_t i = 0; i < in->n_groups; i++) {
-		if (g[i].entity.scope != SONDE_MAL_SCOPE_SERVICE)
+		struct mal_entity *own;
+
+		if (g[i].entity->scope != SONDE_MAL_SCOPE_SERVICE)
 			continue;
-		r = mal_closure_decorate(ev, e->call.args[0].closure, &g[i].entity);
+		own = mal_arena_alloc(ev->arena, sizeof(*own));
+		if (!own)
+			return mal_eval_no_memory(ev);
+		*own = *g[i].entity;
+		g[i].entity = own;
+		r = mal_closure_decorate(ev, e->call.args[0].closure, own);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
+/* What the call works on; relabel calls that are chained work on what the first of them does. */
+static const struct mal_expr *receiver_of(const struct mal_expr *e)
+{
+	if (mal_is_relabel(e))
+		while (mal_is_relabel(e->call.receiver))
+			e = e->call.receiver;
+	return e->call.receiver;
+}
+
 static int eval_call(struct mal_eval *ev, const struct mal_expr *e, struct mal_family *ret)
 {
 	struct mal_family in;
-	int r = mal_eval_expr(ev, e->call.receiver, &in);
+	int r = mal_eval_expr(ev, receiver_of(e), &in);
 
 	if (r < 0)
 		return r;

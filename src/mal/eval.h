@@ -10,16 +10,30 @@
 #include "mal/ast.h"
 #include "mal/entity.h"
 #include "mal/family.h"
+#include "mal/memo.h"
 #include "mal/run.h"
 #include "mal/window.h"
 
-struct mal_memo; /* answers of the host in this run */
+struct mal_answer; /* of the host in this run */
+
+/* Two strings and what they make, one behind the other. */
+struct mal_joined {
+	uint32_t a, b, both;
+};
+#define MAL_JOINED 256
+
+/* What histogram() makes of bounds in one unit. */
+struct mal_unit {
+	struct mal_memo bounds; /* text of a bound to what it says */
+	struct mal_memo sets;	/* set to the one with the bound in the unit of storage */
+};
 
 /* What is the same for all rules of a run. Embedded by the engine. */
 struct mal_eval {
 	struct sonde_mal_batch
 		*batch; /* borrowed, as all pointers here that are not said to be owned */
 	struct mal_strings *strings; /* the batch's */
+	struct mal_sets *sets;	     /* likewise */
 	const struct mal_program *program;
 	uint32_t *consts; /* program's string id to the batch's, 0 = not asked yet; in run_arena */
 	struct mal_arena run_arena;  /* owned; lives for a run: prefix and filter results */
@@ -27,10 +41,19 @@ struct mal_eval {
 	struct mal_arena *arena;     /* the one of the two that results go to */
 	const struct sonde_mal_host *host;
 	struct mal_window *window;
-	struct mal_memo *memo; /* owned; memory of run_arena */
-	size_t memo_cap, memo_n;
-	bool milliseconds; /* default unit of histogram() */
-	bool cut_names;	   /* name control of entities */
+	struct mal_answer *answers; /* memory of run_arena */
+	size_t answers_cap, answers_n;
+	struct mal_joined *joined; /* texts that were put together, MAL_JOINED of them; run_arena */
+	/* What was worked out in this run, all in run_arena. */
+	struct mal_memo *by_list;	/* by list of keys: set to the set of the keys alone */
+	struct mal_memo *by_call;	/* by call of prefix or suffix: set to set */
+	struct mal_entities **entities; /* by call of prefix or suffix */
+	struct mal_unit units[2];	/* of histogram(): seconds, milliseconds */
+	struct mal_memo key_texts[2];	/* set to the id of its text, and of that without `le` */
+	struct mal_memo bounds;		/* id of a `le` to its number */
+	uint32_t le;			/* the id of "le" */
+	bool milliseconds;		/* default unit of histogram() */
+	bool cut_names;			/* name control of entities */
 	bool need_address; /* a remote process without address fails, as in OAP; its stub takes any */
 	struct mal_family head;
 	/* How a metric reference is answered: the engine filters, and puts the prefix behind it. NULL: from the batch. */
@@ -56,8 +79,15 @@ void mal_eval_say(struct mal_eval *ev, const char *fmt, ...) _printf_(2, 3);
 #define mal_eval_no_memory(ev)                                                                     \
 	(mal_eval_say((ev), "too much data for one run, or out of memory"), -ENOMEM)
 
+/* A string of the program as the batch's id, asked for the first time in this run. */
+int mal_eval_new_const(struct mal_eval *ev, uint32_t id, uint32_t *ret) _must_check_;
+
 /* A string of the program as the batch's id. */
-int mal_eval_const(struct mal_eval *ev, uint32_t id, uint32_t *ret) _must_check_;
+static inline _must_check_ int mal_eval_const(struct mal_eval *ev, uint32_t id, uint32_t *ret)
+{
+	*ret = id <= MAL_STR_EMPTY ? id : ev->consts[id];
+	return *ret || id == MAL_STR_NULL ? 0 : mal_eval_new_const(ev, id, ret);
+}
 
 int mal_eval_expr(struct mal_eval *ev, const struct mal_expr *e,
 		  struct mal_family *ret) _must_check_;
@@ -73,13 +103,16 @@ struct mal_labels {
 	uint32_t n;
 };
 
+/* MAL_STR_EMPTY: absent. */
+uint32_t mal_labels_get_or_empty(const struct mal_labels *l, uint32_t key);
+
 /* tag, forEach: @labels are worked on in place. @element: MAL_STR_NULL unless forEach. */
 int mal_closure_run(struct mal_eval *ev, const struct mal_closure *c, uint32_t element,
 		    struct mal_labels *labels) _must_check_;
 
 /* filter: 1 keep, 0 drop. */
 int mal_closure_filter(struct mal_eval *ev, const struct mal_closure *c,
-		       const struct mal_sample *s) _must_check_;
+		       const struct mal_set *s) _must_check_;
 
 /* decorate. */
 int mal_closure_decorate(struct mal_eval *ev, const struct mal_closure *c,
@@ -95,6 +128,8 @@ int mal_family_count(struct mal_eval *ev, const struct mal_expr *call, const str
 		     struct mal_family *ret) _must_check_;
 int mal_family_histogram(struct mal_eval *ev, const struct mal_expr *call,
 			 const struct mal_family *in, struct mal_family *ret) _must_check_;
+/* tag, forEach, retagByK8sMeta: a chain of them is one step, of which @call is the last. */
+bool mal_is_relabel(const struct mal_expr *e);
 int mal_family_relabel(struct mal_eval *ev, const struct mal_expr *call,
 		       const struct mal_family *in, struct mal_family *ret) _must_check_;
 int mal_family_join(struct mal_eval *ev, char op, const struct mal_family *lhs,
@@ -104,17 +139,28 @@ int mal_family_entities(struct mal_eval *ev, const struct mal_expr *call,
 
 /* --- grouping, shared by aggregations and entities --- */
 
-struct mal_grouping {
-	uint32_t *group_of; /* by sample */
-	uint32_t *first;    /* by group: index of its first sample */
-	uint32_t *values;   /* by group: n_keys values each, absent = "" */
-	uint32_t *order;    /* groups in the order in which OAP walks them */
-	size_t n_groups, n_keys;
+/* Labels to group by. */
+struct mal_keys {
+	const uint32_t *v;
+	size_t n;
+	struct mal_memo *memo; /* set to the set of the keys alone */
 };
 
-int mal_group(struct mal_eval *ev, const struct mal_family *in, const uint32_t *keys, size_t n_keys,
+struct mal_grouping {
+	uint32_t *group_of;	     /* by sample */
+	uint32_t *first;	     /* by group: index of its first sample */
+	const struct mal_set **sets; /* by group: its keys, absent = "" */
+	uint32_t *order;	     /* groups in the order in which OAP walks them */
+	size_t n_groups;
+};
+
+int mal_group(struct mal_eval *ev, const struct mal_family *in, const struct mal_keys *keys,
 	      struct mal_grouping *ret) _must_check_;
 
 /* List argument as batch ids, in the current arena. */
-int mal_eval_keys(struct mal_eval *ev, const struct mal_arg *arg, uint32_t **ret,
-		  size_t *ret_n) _must_check_;
+int mal_eval_keys(struct mal_eval *ev, const struct mal_arg *arg,
+		  struct mal_keys *ret) _must_check_;
+
+/* mal_sets_put() for the batch, with words where it fails. */
+int mal_eval_set(struct mal_eval *ev, const struct mal_pair *v, size_t n,
+		 const struct mal_set **ret) _must_check_;

@@ -3,24 +3,18 @@
 
 /*
  * Family: what every expression evaluates to, an array of samples with an optional set of
- * entities. Labels are pairs of interned ids. Families are values: an operation makes a new one and
+ * entities. Labels are sets of interned ids. Families are values: an operation makes a new one and
  * shares what it does not change. All memory is the run's arena's. Folder-private.
  */
 
 #include <stdbool.h>
 
-#include "mal/pool.h"
 #include "mal/sample.h"
-
-struct mal_pair {
-	uint32_t key;
-	uint32_t value; /* never MAL_STR_NULL in a sample */
-};
+#include "mal/set.h"
 
 struct mal_sample {
+	const struct mal_set *labels;
 	uint32_t name;
-	uint32_t n_labels;
-	const struct mal_pair *labels; /* in the order that the text form shows */
 	double value;
 	int64_t ts_ms;
 };
@@ -43,6 +37,7 @@ struct mal_batch_family {
 };
 
 struct mal_strings *mal_batch_strings(struct sonde_mal_batch *b);
+struct mal_sets *mal_batch_sets(struct sonde_mal_batch *b);
 
 /* All families of the batch, in order of arrival. Returns their number. */
 size_t mal_batch_families(const struct sonde_mal_batch *b, const struct mal_batch_family **ret);
@@ -53,16 +48,11 @@ const struct mal_batch_family *mal_batch_find(const struct sonde_mal_batch *b, u
 /* MAL_STR_NULL: absent. */
 static inline uint32_t mal_label(const struct mal_sample *s, uint32_t key)
 {
-	for (uint32_t i = 0; i < s->n_labels; i++)
-		if (s->labels[i].key == key)
-			return s->labels[i].value;
-	return MAL_STR_NULL;
+	return mal_set_get(s->labels, key);
 }
 
 /* The same, absent counted as "". */
 static inline uint32_t mal_label_or_empty(const struct mal_sample *s, uint32_t key)
 {
-	uint32_t v = mal_label(s, key);
-
-	return v == MAL_STR_NULL ? MAL_STR_EMPTY : v;
+	return mal_set_get_or_empty(s->labels, key);
 }

@@ -5,7 +5,7 @@
 #include "mal/closure.h"
 
 /* One answer of the host. */
-struct mal_memo {
+struct mal_answer {
 	uint32_t what; /* 0 free, else 1 + enum sonde_mal_virtual; POD_SERVICE */
 	uint32_t args[3];
 	uint32_t answer;
@@ -14,10 +14,10 @@ struct mal_memo {
 #define POD_SERVICE 16U
 #define MEMO_MAX (1U << 16) /* slots; beyond that the host is asked each time */
 
-static size_t slot_of(const struct mal_memo *v, size_t cap, uint32_t what,
-		      const uint32_t args[static 3])
+static size_t slot_of(const struct mal_eval *ev, const struct mal_answer *v, size_t cap,
+		      uint32_t what, const uint32_t args[static 3])
 {
-	uint64_t h = what;
+	uint64_t h = ev->strings->seed ^ what;
 
 	for (size_t i = 0; i < 3; i++)
 		h = (h ^ args[i]) * 0x9e3779b97f4a7c15ULL;
@@ -30,16 +30,17 @@ static size_t slot_of(const struct mal_memo *v, size_t cap, uint32_t what,
 
 static int grow(struct mal_eval *ev)
 {
-	size_t cap = ev->memo_cap ? ev->memo_cap * 2 : 64;
-	struct mal_memo *v = mal_arena_zalloc(&ev->run_arena, cap * sizeof(*v));
+	size_t cap = ev->answers_cap ? ev->answers_cap * 2 : 64;
+	struct mal_answer *v = mal_arena_zalloc(&ev->run_arena, cap * sizeof(*v));
 
 	if (!v)
 		return mal_eval_no_memory(ev);
-	for (size_t i = 0; i < ev->memo_cap; i++)
-		if (ev->memo[i].what)
-			v[slot_of(v, cap, ev->memo[i].what, ev->memo[i].args)] = ev->memo[i];
-	ev->memo = v;
-	ev->memo_cap = cap;
+	for (size_t i = 0; i < ev->answers_cap; i++)
+		if (ev->answers[i].what)
+			v[slot_of(ev, v, cap, ev->answers[i].what, ev->answers[i].args)] =
+				ev->answers[i];
+	ev->answers = v;
+	ev->answers_cap = cap;
 	return 0;
 }
 
@@ -47,33 +48,33 @@ static bool recall(struct mal_eval *ev, uint32_t what, const uint32_t args[stati
 {
 	size_t i;
 
-	if (ev->memo_cap == 0)
+	if (ev->answers_cap == 0)
 		return false;
-	i = slot_of(ev->memo, ev->memo_cap, what, args);
-	if (!ev->memo[i].what)
+	i = slot_of(ev, ev->answers, ev->answers_cap, what, args);
+	if (!ev->answers[i].what)
 		return false;
-	*ret = ev->memo[i].answer;
+	*ret = ev->answers[i].answer;
 	return true;
 }
 
 static int remember(struct mal_eval *ev, uint32_t what, const uint32_t args[static 3],
 		    uint32_t answer)
 {
-	struct mal_memo *m;
+	struct mal_answer *m;
 	int r;
 
-	if (ev->memo_n >= MEMO_MAX / 2)
+	if (ev->answers_n >= MEMO_MAX / 2)
 		return 0;
-	if (ev->memo_n >= ev->memo_cap / 2) {
+	if (ev->answers_n >= ev->answers_cap / 2) {
 		r = grow(ev);
 		if (r < 0)
 			return r;
 	}
-	m = &ev->memo[slot_of(ev->memo, ev->memo_cap, what, args)];
+	m = &ev->answers[slot_of(ev, ev->answers, ev->answers_cap, what, args)];
 	m->what = what;
 	memcpy(m->args, args, sizeof(m->args));
 	m->answer = answer;
-	ev->memo_n++;
+	ev->answers_n++;
 	return 0;
 }
 

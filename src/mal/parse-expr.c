@@ -158,6 +158,9 @@ static int parse_list(struct mal_parser *p, struct mal_arg *arg)
 		else
 			arg->numbers.v[i] = first->number;
 	}
+	if (kind == MAL_TOKEN_STRING &&
+	    mal_program_list(p->program, arg->strings.ids, n, &arg->strings.list) < 0)
+		return mal_parse_fail(p, arg->offset, "out of memory");
 	return 0;
 }
 
@@ -359,6 +362,8 @@ static int parse_call(struct mal_parser *p, struct mal_expr *on, struct mal_expr
 		return -EBADMSG;
 	e->call.fn = fn;
 	e->call.receiver = on;
+	if (p->shared)
+		e->call.memo = ++p->program->n_memos;
 	e->height = on->height + 1;
 	if (e->height > MAL_HEIGHT_MAX)
 		return mal_parse_fail(p, name.offset, "more than %d calls in a row",
@@ -565,6 +570,7 @@ int mal_parse_expr(struct mal_program *program, enum mal_text_kind kind, const c
 		return mal_parse_fail(&p, 0, "longer than %u bytes", SONDE_MAL_EXP_BYTES);
 	mal_lexer_init(&p.lexer, text, len, true, &program->arena, error);
 	if (kind == MAL_TEXT_CHAIN) {
+		p.shared = true;
 		p.head = new_expr(&p, MAL_EXPR_HEAD, 0);
 		if (!p.head)
 			return -EBADMSG;

@@ -14,6 +14,7 @@ struct mal_parser {
 	struct mal_error *error;
 	unsigned depth;
 	unsigned nodes;
+	bool shared;	       /* the text is part of every rule of the file */
 	bool prefixed;	       /* metric references get the file's prefix */
 	struct mal_expr *head; /* not yet used: the text begins behind it */
 	/* of the closure that is being read */
@@ -78,6 +79,10 @@ const char *mal_fn_name(enum mal_fn fn);
 const char *mal_fn_signature(enum mal_fn fn);
 
 int mal_enum_member(enum mal_enum_type type, const char *name, size_t len, int *ret);
+
+/* The number of a list of strings. Return: 0, -ENOMEM, -E2BIG. */
+int mal_program_list(struct mal_program *p, const uint32_t *ids, size_t n,
+		     uint32_t *ret) _must_check_;
 
 /* Compiles into the program's list. Return: 0, -EINVAL with @message filled, -ENOMEM. */
 int mal_regex_new(struct mal_program *p, const char *pattern, char *message, size_t size,

@@ -4,11 +4,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
+#include <sys/auxv.h>
 
 #include "base/clock.h"
 
-uint32_t mal_text_hash(uint64_t seed, const char *text, size_t len)
+#define CAP_KEPT 65536U /* strings that a reset keeps room for */
+
+uint64_t mal_text_hash(uint64_t seed, const char *text, size_t len)
 {
 	uint64_t h = seed ^ (len * 0x9e3779b97f4a7c15ULL), w;
 
@@ -20,7 +22,7 @@ uint32_t mal_text_hash(uint64_t seed, const char *text, size_t len)
 	w = 0;
 	memcpy(&w, text, len);
 	h = (h ^ w) * 0xc4ceb9fe1a85ec53ULL;
-	return (uint32_t)(h ^ (h >> 29));
+	return h ^ (h >> 29);
 }
 
 /* One code point of UTF-8; bytes that are none stand for themselves. */
@@ -90,13 +92,18 @@ size_t mal_utf16_offset(const char *text, size_t len, size_t unit)
 	return pos;
 }
 
+/* The kernel gives each process 16 random bytes: one seed for all pools, without state of our own. */
 uint64_t mal_text_seed(void)
 {
-	uint64_t seed;
+	const void *random = (const void *)getauxval(AT_RANDOM);
+	uint64_t half[2];
 
-	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) == (ssize_t)sizeof(seed))
-		return seed;
-	return sonde_mono_ns(); /* early boot: better than a constant */
+	if (!random)
+		return sonde_mono_ns();
+	memcpy(half, random, sizeof(half));
+	half[0] = (half[0] ^ 0x736f6e64656d616cULL) * 0x9e3779b97f4a7c15ULL;
+	half[1] = (half[1] ^ (half[0] >> 31)) * 0xff51afd7ed558ccdULL;
+	return half[1] ^ (half[1] >> 33);
 }
 
 int mal_strings_init(struct mal_strings *s, size_t max_bytes)
@@ -131,11 +138,34 @@ void mal_strings_done(struct mal_strings *s)
 
 static void place(struct mal_strings *s, uint32_t id)
 {
-	uint32_t mask = s->table_cap - 1, i = s->v[id].hash & mask;
+	uint32_t mask = s->table_cap - 1, i = (uint32_t)s->v[id].hash & mask;
 
 	while (s->table[i])
 		i = (i + 1) & mask;
 	s->table[i] = id;
+}
+
+/* What one huge batch needed is not kept for good. */
+static void shrink(struct mal_strings *s)
+{
+	struct mal_string *v;
+	uint32_t *table;
+
+	if (s->cap <= CAP_KEPT)
+		return;
+	v = malloc(CAP_KEPT * sizeof(*v));
+	table = malloc(2 * CAP_KEPT * sizeof(*table));
+	if (!v || !table) {
+		free(v);
+		free(table);
+		return;
+	}
+	free(s->v);
+	free(s->table);
+	s->v = v;
+	s->table = table;
+	s->cap = CAP_KEPT;
+	s->table_cap = 2 * CAP_KEPT;
 }
 
 void mal_strings_reset(struct mal_strings *s)
@@ -143,6 +173,7 @@ void mal_strings_reset(struct mal_strings *s)
 	assert(s && s->v);
 
 	mal_arena_reset(&s->arena);
+	shrink(s);
 	memset(s->table, 0, s->table_cap * sizeof(*s->table));
 	s->v[MAL_STR_NULL] = (struct mal_string){.text = ""};
 	s->v[MAL_STR_EMPTY] =
@@ -175,11 +206,11 @@ static int grow(struct mal_strings *s)
 	return 0;
 }
 
-static uint32_t find(const struct mal_strings *s, uint32_t hash, const char *text, size_t len)
+static uint32_t find(const struct mal_strings *s, uint64_t hash, const char *text, size_t len)
 {
 	uint32_t mask = s->table_cap - 1;
 
-	for (uint32_t i = hash & mask; s->table[i]; i = (i + 1) & mask) {
+	for (uint32_t i = (uint32_t)hash & mask; s->table[i]; i = (i + 1) & mask) {
 		const struct mal_string *e = &s->v[s->table[i]];
 
 		if (e->hash == hash && e->len == len && memcmp(e->text, text, len) == 0)
@@ -195,7 +226,8 @@ uint32_t mal_strings_find(const struct mal_strings *s, const char *text, size_t 
 
 int mal_strings_put(struct mal_strings *s, const char *text, size_t len, uint32_t *ret)
 {
-	uint32_t hash = mal_text_hash(s->seed, text, len), id = find(s, hash, text, len);
+	uint64_t hash = mal_text_hash(s->seed, text, len);
+	uint32_t id = find(s, hash, text, len);
 	char *copy;
 	int r;
 

@@ -14,8 +14,8 @@
 
 struct mal_string {
 	const char *text;
+	uint64_t hash; /* the same for the same text in every pool of the process */
 	uint32_t len;
-	uint32_t hash;
 	int32_t java_hash;
 	uint32_t tag; /* for the owner of the pool: 0 at first */
 };
@@ -50,9 +50,9 @@ static inline uint32_t mal_strings_len(const struct mal_strings *s, uint32_t id)
 	return s->v[id].len;
 }
 
-/* A hash that depends on a random seed, so that nobody can choose colliding text. */
+/* A hash that depends on a seed, random for the process, so that nobody can choose colliding text. */
 uint64_t mal_text_seed(void);
-uint32_t mal_text_hash(uint64_t seed, const char *text, size_t len);
+uint64_t mal_text_hash(uint64_t seed, const char *text, size_t len);
 
 /* java.lang.String.hashCode() of UTF-8 text, over its UTF-16 form. */
 int32_t mal_java_hash(const char *text, size_t len);

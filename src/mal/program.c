@@ -30,6 +30,20 @@ void mal_program_done(struct mal_program *p)
 	mal_arena_done(&p->arena);
 }
 
+/* Ids as bytes are no name's text: the upper byte of each is 0, as there are MAL_STRINGS_MAX at most. */
+int mal_program_list(struct mal_program *p, const uint32_t *ids, size_t n, uint32_t *ret)
+{
+	uint32_t id;
+	int r = mal_strings_put(&p->strings, (const char *)ids, n * sizeof(*ids), &id);
+
+	if (r < 0)
+		return r;
+	if (!p->strings.v[id].tag)
+		p->strings.v[id].tag = ++p->n_lists;
+	*ret = p->strings.v[id].tag;
+	return 0;
+}
+
 /* Java's "." stops at every Unicode line end, "\\w" and its kin are ASCII: so are PCRE2's by default. */
 static pcre2_code *compile(const char *pattern, int *code, size_t *offset)
 {

@@ -27,5 +27,6 @@ struct sonde_mal_rules {
 	struct mal_rule **v;		  /* owned array, rules are the program's memory */
 	size_t n, cap;
 	struct mal_readers *readers; /* by source: the tag of its string - 1 */
-	const char **layers;	     /* defined by the file, NULL-ended, or NULL */
+	size_t n_readers;
+	const char **layers; /* defined by the file, NULL-ended, or NULL */
 };

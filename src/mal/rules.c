@@ -463,6 +463,7 @@ static int make_index(struct sonde_mal_rules *rules)
 	rules->readers = mal_arena_zalloc(&rules->program.arena, (n + 1) * sizeof(*rules->readers));
 	if (!rules->readers)
 		return -ENOMEM;
+	rules->n_readers = n;
 	for (size_t i = 0; i < rules->n; i++)
 		for (size_t s = 0; s < rules->v[i]->is.n_sources; s++)
 			rules->readers[strings[rules->v[i]->sources[s]].tag - 1].n++;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "mal/emit.h"
 #include "mal/eval.h"
 #include "mal/rules-private.h"
@@ -32,6 +33,7 @@ struct run {
 	struct prepared *prepared
 		[2]; /* by source; [1]: for rules on which the filter failed, so that it is not used */
 	bool unfiltered;
+	struct mal_memo kept; /* by set: 1 + what the filter says */
 };
 
 int sonde_mal_engine_new(const struct sonde_mal_host *host, struct sonde_mal_engine **ret)
@@ -81,6 +83,24 @@ static struct prepared *prepared_of(const struct run *run, uint32_t source)
 	return &run->prepared[run->unfiltered][run->rules->program.strings.v[source].tag - 1];
 }
 
+/* 1: keep. -EINVAL: the filter fails on it. The filter sees labels only, so it runs once a set. */
+static int keep(struct run *run, const struct mal_set *set)
+{
+	struct mal_eval *ev = &run->engine->eval;
+	void **slot = mal_memo_slot(&run->kept, set->id);
+	int r;
+
+	if (!slot)
+		return mal_eval_no_memory(ev);
+	if (!*slot) {
+		r = mal_closure_filter(ev, run->rules->filter, set);
+		if (r < 0)
+			return r;
+		*slot = (void *)(uintptr_t)(1 + r);
+	}
+	return (int)(uintptr_t)*slot - 1;
+}
+
 /* -EINVAL: the filter failed on a sample. */
 static int apply_filter(struct run *run, const struct mal_family *in, struct mal_family *ret)
 {
@@ -92,7 +112,7 @@ static int apply_filter(struct run *run, const struct mal_family *in, struct mal
 	if (!v)
 		return mal_eval_no_memory(ev);
 	for (size_t i = 0; i < in->n; i++) {
-		r = mal_closure_filter(ev, run->rules->filter, &in->v[i]);
+		r = keep(run, in->v[i].labels);
 		if (r < 0)
 			return r;
 		if (r > 0)
@@ -265,7 +285,7 @@ static int find_rules(struct run *run, bool **ret)
 static int begin(struct run *run, enum sonde_mal_unit unit)
 {
 	struct mal_eval *ev = &run->engine->eval;
-	size_t sources = run->rules->program.strings.n;
+	size_t sources = run->rules->n_readers;
 	int r = mal_eval_begin(ev, run->batch, &run->rules->program);
 
 	if (r < 0)
@@ -274,6 +294,7 @@ static int begin(struct run *run, enum sonde_mal_unit unit)
 	ev->layers = run->rules->layers;
 	ev->metric = metric_of;
 	ev->metric_ctx = run;
+	run->kept = MAL_MEMO_INIT(&ev->run_arena);
 	for (size_t i = 0; i < ELEMENTS_OF(run->prepared); i++) {
 		run->prepared[i] =
 			mal_arena_zalloc(&ev->run_arena, sources * sizeof(*run->prepared[i]));
@@ -283,12 +304,19 @@ static int begin(struct run *run, enum sonde_mal_unit unit)
 	return 0;
 }
 
+static int64_t now_s(const struct sonde_mal_engine *e)
+{
+	if (e->host.now_s)
+		return e->host.now_s(e->host.ctx);
+	return (int64_t)(sonde_mono_ns() / SONDE_NS_PER_S);
+}
+
 int sonde_mal_engine_run(struct sonde_mal_engine *e, const struct sonde_mal_rules *rules,
 			 struct sonde_mal_batch *b, enum sonde_mal_unit unit,
 			 const struct sonde_mal_sink *sink, struct sonde_mal_run_stats *stats)
 {
 	struct sonde_mal_run_stats unused = {0};
-	struct run run = {e, rules, b, sink, stats ? stats : &unused, {NULL, NULL}, false};
+	struct run run = {e, rules, b, sink, stats ? stats : &unused, {NULL, NULL}, false, {0}};
 	uint64_t refused;
 	bool *touched;
 	int r;
@@ -297,6 +325,7 @@ int sonde_mal_engine_run(struct sonde_mal_engine *e, const struct sonde_mal_rule
 
 	if (rules->n == 0)
 		return 0;
+	mal_window_begin(e->window, now_s(e));
 	refused = mal_window_refused(e->window);
 	r = begin(&run, unit);
 	if (r >= 0)

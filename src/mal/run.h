@@ -89,7 +89,9 @@ struct sonde_mal_run_stats {
 
 #define SONDE_MAL_WINDOW_SERIES_MAX                                                                \
 	65536 /* series in the counter window; the longest silent one makes room */
-#define SONDE_MAL_WINDOW_POINTS_MAX 1024 /* elements of one series */
+#define SONDE_MAL_WINDOW_POINTS_MAX 1024   /* elements of one series */
+#define SONDE_MAL_WINDOW_BYTES (32U << 20) /* of each of the two tables, likewise */
+#define SONDE_MAL_WINDOW_SILENT_S 3600 /* and twice its range, then a counter window is forgotten */
 
 int sonde_mal_engine_new(const struct sonde_mal_host *host,
 			 struct sonde_mal_engine **ret) _must_check_;

@@ -9,9 +9,19 @@
 
 #include "mal/family.h"
 
+#define BOUNDS 64
+#define SAMPLES_KEPT 4096 /* of a family, room for which a reset keeps */
+
+/* Buckets of all histograms have the same few bounds, and their text is dear. */
+struct bound {
+	double value;
+	uint32_t text; /* 0: free */
+};
+
 struct sonde_mal_batch {
 	struct mal_strings strings;
-	struct mal_arena labels;
+	struct mal_sets sets;
+	struct bound bounds[BOUNDS];	   /* texts of bucket bounds, by the bits of the bound */
 	struct mal_batch_family *families; /* owned; those below n_families are in use */
 	size_t n_families, cap_families;
 	size_t n_samples;
@@ -27,8 +37,9 @@ int sonde_mal_batch_new(struct sonde_mal_batch **ret)
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return -ENOMEM;
-	b->labels = MAL_ARENA_INIT(SONDE_MAL_BATCH_BYTES);
 	r = mal_strings_init(&b->strings, SONDE_MAL_BATCH_BYTES);
+	if (r >= 0)
+		r = mal_sets_init(&b->sets, SONDE_MAL_BATCH_BYTES);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(b);
@@ -42,7 +53,7 @@ struct sonde_mal_batch *sonde_mal_batch_free(struct sonde_mal_batch *b)
 	for (size_t i = 0; i < b->cap_families; i++)
 		free(b->families[i].v);
 	free(b->families);
-	mal_arena_done(&b->labels);
+	mal_sets_done(&b->sets);
 	mal_strings_done(&b->strings);
 	free(b);
 	return NULL;
@@ -53,9 +64,18 @@ void sonde_mal_batch_reset(struct sonde_mal_batch *b)
 	assert(b);
 
 	mal_strings_reset(&b->strings);
-	mal_arena_reset(&b->labels);
-	for (size_t i = 0; i < b->n_families; i++)
-		b->families[i].n = 0;
+	mal_sets_reset(&b->sets);
+	memset(b->bounds, 0, sizeof(b->bounds));
+	for (size_t i = 0; i < b->n_families; i++) {
+		struct mal_batch_family *f = &b->families[i];
+
+		f->n = 0;
+		if (f->cap <= SAMPLES_KEPT)
+			continue;
+		free(f->v);
+		f->v = NULL;
+		f->cap = 0;
+	}
 	b->n_families = 0;
 	b->n_samples = 0;
 }
@@ -68,6 +88,11 @@ size_t sonde_mal_batch_count(const struct sonde_mal_batch *b)
 struct mal_strings *mal_batch_strings(struct sonde_mal_batch *b)
 {
 	return &b->strings;
+}
+
+struct mal_sets *mal_batch_sets(struct sonde_mal_batch *b)
+{
+	return &b->sets;
 }
 
 size_t mal_batch_families(const struct sonde_mal_batch *b, const struct mal_batch_family **ret)
@@ -170,19 +195,6 @@ static int intern_labels(struct sonde_mal_batch *b, const struct sonde_mal_label
 	return 0;
 }
 
-static int keep_labels(struct sonde_mal_batch *b, const struct mal_pair *v, size_t n,
-		       struct mal_sample *s)
-{
-	struct mal_pair *copy = mal_arena_array(&b->labels, n ? n : 1, sizeof(*copy));
-
-	if (!copy)
-		return b->labels.used >= b->labels.max / 2 ? -E2BIG : -ENOMEM;
-	memcpy(copy, v, n * sizeof(*copy));
-	s->labels = copy;
-	s->n_labels = (uint32_t)n;
-	return 0;
-}
-
 int sonde_mal_batch_add(struct sonde_mal_batch *b, const struct sonde_mal_sample *s)
 {
 	struct mal_pair pairs[SONDE_MAL_LABELS_MAX];
@@ -201,7 +213,7 @@ int sonde_mal_batch_add(struct sonde_mal_batch *b, const struct sonde_mal_sample
 	r = intern(b, s->name, &out.name);
 	if (r < 0)
 		return r;
-	r = keep_labels(b, pairs, s->n_labels, &out);
+	r = mal_sets_put(&b->sets, &b->strings, pairs, s->n_labels, &out.labels);
 	if (r < 0)
 		return r;
 	return push(b, &out);
@@ -242,21 +254,42 @@ static int find_origin(struct sonde_mal_batch *b, const struct sonde_mal_meter *
 	return r;
 }
 
+static int intern_bound(struct sonde_mal_batch *b, double v, uint32_t *ret)
+{
+	char text[SONDE_MAL_DOUBLE_SIZE];
+	struct bound *known;
+	uint64_t bits;
+	int r;
+
+	memcpy(&bits, &v, sizeof(bits));
+	known = &b->bounds[(bits * 0x9e3779b97f4a7c15ULL) >> 58];
+	if (!known->text || memcmp(&known->value, &v, sizeof(v)) != 0) {
+		sonde_mal_double_text(v, text);
+		r = intern(b, text, &known->text);
+		if (r < 0) {
+			known->text = 0;
+			return r;
+		}
+		known->value = v;
+	}
+	*ret = known->text;
+	return 0;
+}
+
 static int add_bucket(struct sonde_mal_batch *b, const struct sonde_mal_bucket *bucket,
 		      struct mal_pair *pairs, size_t n, struct mal_sample *s)
 {
 	char text[SONDE_MAL_DOUBLE_SIZE];
 	int r;
 
-	/* OAP marks this bucket by the text of Long.MIN_VALUE */
-	if (bucket->negative_infinity)
+	if (bucket->negative_infinity) { /* OAP marks this bucket by the text of Long.MIN_VALUE */
 		(void)snprintf(text, sizeof(text), "%lld", (long long)INT64_MIN);
-	else
-		sonde_mal_double_text(bucket->lower_bound, text);
-	r = intern(b, text, &pairs[n].value);
-	if (r < 0)
-		return r;
-	r = keep_labels(b, pairs, n + 1, s);
+		r = intern(b, text, &pairs[n].value);
+	} else {
+		r = intern_bound(b, bucket->lower_bound, &pairs[n].value);
+	}
+	if (r >= 0)
+		r = mal_sets_put(&b->sets, &b->strings, pairs, n + 1, &s->labels);
 	if (r < 0)
 		return r;
 	s->value = (double)bucket->count;
@@ -290,7 +323,7 @@ static int add_meter(struct sonde_mal_batch *b, const struct sonde_mal_meter *m,
 		if (isnan(m->value))
 			return 0;
 		s.value = m->value;
-		r = keep_labels(b, pairs, n, &s);
+		r = mal_sets_put(&b->sets, &b->strings, pairs, n, &s.labels);
 		return r < 0 ? r : push(b, &s);
 	}
 	pairs[n].key = o->le_key;

@@ -153,13 +153,13 @@ static json_t *text_json(const struct vector *v, uint32_t id)
 				  : json_string(mal_strings_text(v->eval.strings, id));
 }
 
-static json_t *labels_json(const struct vector *v, const struct mal_pair *l, size_t n)
+static json_t *labels_json(const struct vector *v, const struct mal_set *l)
 {
 	json_t *out = json_object();
 
-	for (size_t i = 0; out && i < n; i++) {
-		if (json_object_set_new(out, mal_strings_text(v->eval.strings, l[i].key),
-					text_json(v, l[i].value)) < 0) {
+	for (uint32_t i = 0; out && i < l->n; i++) {
+		if (json_object_set_new(out, mal_strings_text(v->eval.strings, l->v[i].key),
+					text_json(v, l->v[i].value)) < 0) {
 			json_decref(out);
 			return NULL;
 		}
@@ -172,8 +172,8 @@ static json_t *sample_json(const struct vector *v, const struct mal_sample *s)
 	char value[SONDE_MAL_DOUBLE_SIZE];
 
 	sonde_mal_double_text(s->value, value);
-	return json_pack("{s:o, s:s, s:I, s:o}", "l", labels_json(v, s->labels, s->n_labels), "v",
-			 value, "t", (json_int_t)s->ts_ms, "n", text_json(v, s->name));
+	return json_pack("{s:o, s:s, s:I, s:o}", "l", labels_json(v, s->labels), "v", value, "t",
+			 (json_int_t)s->ts_ms, "n", text_json(v, s->name));
 }
 
 static json_t *samples_json(const struct vector *v, const struct mal_sample *s, size_t n)
@@ -195,8 +195,8 @@ static int add_extras(const struct vector *v, const struct mal_entity *e, json_t
 	json_t *attributes;
 	bool any = false;
 
-	if (e->n_properties > 0 &&
-	    json_object_set_new(out, "props", labels_json(v, e->properties, e->n_properties)) < 0)
+	if (e->properties->n > 0 &&
+	    json_object_set_new(out, "props", labels_json(v, e->properties)) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < ELEMENTS_OF(e->attributes); i++)
 		any |= e->attributes[i] != MAL_STR_NULL;
@@ -211,7 +211,7 @@ static int add_extras(const struct vector *v, const struct mal_entity *e, json_t
 static json_t *entity_json(const struct vector *v, const struct mal_entity_group *g)
 {
 	static const char *const sides[] = {"CLIENT", "SERVER", "PROXY"};
-	const struct mal_entity *e = &g->entity;
+	const struct mal_entity *e = g->entity;
 	bool relation = e->scope >= SONDE_MAL_SCOPE_SERVICE_RELATION;
 	json_t *out = json_pack(
 		"{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:s?, s:o, s:o}",

@@ -3,37 +3,18 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <string.h>
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
-#include "base/buf.h"
 #include "mal/run.h"
+#include "mal/series.h"
 
-struct point {
-	int64_t ts_ms;
-	double value;
-};
+#define RANGE_MAX_MS (365LL * 24 * 3600 * 1000) /* beyond it a series only goes for want of room */
 
-struct series {
-	UT_hash_handle hh;  /* in the order of last use: the first was silent longest */
-	struct point *heap; /* owned; smallest (ts, value) first */
-	size_t n, cap;
-	struct point last; /* for irate */
-	bool has_last;
-	size_t key_len;
-	char key[];
-};
-
+/* OAP has two tables as well: a series that has both kinds of functions is in both. */
 struct mal_window {
-	struct series *by_key; /* owned */
-	struct sonde_buf key;  /* under construction */
-	uint64_t refused;
-	uint64_t seed;
+	struct mal_series_table
+		ranges; /* increase, rate: a heap of points, smallest (ts, value) first */
+	struct mal_series_table lasts; /* irate: the last point */
 };
-
-#define KEY_BYTES (64U << 10)
 
 int mal_window_new(struct mal_window **ret)
 {
@@ -41,25 +22,14 @@ int mal_window_new(struct mal_window **ret)
 
 	if (!w)
 		return -ENOMEM;
-	w->key = SONDE_BUF_INIT(KEY_BYTES);
-	w->seed = mal_text_seed();
 	*ret = w;
 	return 0;
 }
 
-static void drop(struct mal_window *w, struct series *s)
-{
-	HASH_DEL(w->by_key, s);
-	free(s->heap);
-	free(s);
-}
-
 void mal_window_clear(struct mal_window *w)
 {
-	struct series *s, *next;
-
-	HASH_ITER (hh, w->by_key, s, next)
-		drop(w, s);
+	mal_series_done(&w->ranges);
+	mal_series_done(&w->lasts);
 }
 
 struct mal_window *mal_window_free(struct mal_window *w)
@@ -67,172 +37,126 @@ struct mal_window *mal_window_free(struct mal_window *w)
 	if (!w)
 		return NULL;
 	mal_window_clear(w);
-	sonde_buf_done(&w->key);
 	free(w);
 	return NULL;
 }
 
+void mal_window_begin(struct mal_window *w, int64_t now_s)
+{
+	mal_series_expire(&w->ranges, now_s);
+	mal_series_expire(&w->lasts, now_s);
+}
+
 uint64_t mal_window_refused(const struct mal_window *w)
 {
-	return w->refused;
+	return w->ranges.refused + w->lasts.refused;
 }
 
-/* --- series --- */
-
-/* Labels by key, so that equal maps have one key whatever their order. */
-static int make_key(struct mal_window *w, const struct mal_strings *strings,
-		    const struct mal_sample *s)
+size_t mal_window_series(const struct mal_window *w, size_t *ret_bytes)
 {
-	const struct mal_pair *sorted[SONDE_MAL_LABELS_MAX];
-	uint32_t n = 0;
-	int r;
-
-	if (s->n_labels > SONDE_MAL_LABELS_MAX)
-		return -E2BIG;
-	for (uint32_t i = 0; i < s->n_labels; i++) {
-		uint32_t at = n++;
-
-		while (at > 0 && strcmp(mal_strings_text(strings, s->labels[i].key),
-					mal_strings_text(strings, sorted[at - 1]->key)) < 0) {
-			sorted[at] = sorted[at - 1];
-			at--;
-		}
-		sorted[at] = &s->labels[i];
-	}
-	sonde_buf_reset(&w->key);
-	r = sonde_buf_append(&w->key, mal_strings_text(strings, s->name),
-			     mal_strings_len(strings, s->name) + 1);
-	for (uint32_t i = 0; i < n && r == 0; i++) {
-		r = sonde_buf_append(&w->key, mal_strings_text(strings, sorted[i]->key),
-				     mal_strings_len(strings, sorted[i]->key) + 1);
-		if (r >= 0)
-			r = sonde_buf_append(&w->key, mal_strings_text(strings, sorted[i]->value),
-					     mal_strings_len(strings, sorted[i]->value) + 1);
-	}
-	return r;
-}
-
-static int find_series(struct mal_window *w, const struct mal_strings *strings,
-		       const struct mal_sample *sample, struct series **ret)
-{
-	struct series *s;
-	uint32_t hash;
-	int r = make_key(w, strings, sample);
-
-	if (r < 0)
-		return r;
-	hash = mal_text_hash(w->seed, sonde_buf_str(&w->key), w->key.len);
-	HASH_FIND_BYHASHVALUE(hh, w->by_key, w->key.data, w->key.len, hash, s);
-	if (s) {
-		HASH_DEL(w->by_key, s); /* and to the end of the order */
-	} else {
-		if (HASH_COUNT(w->by_key) >= SONDE_MAL_WINDOW_SERIES_MAX) {
-			w->refused++;
-			drop(w, w->by_key);
-		}
-		s = calloc(1, sizeof(*s) + w->key.len);
-		if (!s)
-			return -ENOMEM;
-		memcpy(s->key, w->key.data, w->key.len);
-		s->key_len = w->key.len;
-	}
-	s->hh.tbl = NULL;
-	HASH_ADD_KEYPTR_BYHASHVALUE(hh, w->by_key, s->key, s->key_len, hash, s);
-	if (!s->hh.tbl) { /* no memory for the table */
-		free(s->heap);
-		free(s);
-		return -ENOMEM;
-	}
-	*ret = s;
-	return 0;
+	*ret_bytes = w->ranges.bytes + w->lasts.bytes;
+	return w->ranges.n + w->lasts.n;
 }
 
 /* --- the heap --- */
 
-static bool before(const struct point *a, const struct point *b)
+static bool before(const struct mal_point *a, const struct mal_point *b)
 {
 	return a->ts_ms != b->ts_ms ? a->ts_ms < b->ts_ms : a->value < b->value;
 }
 
-static void swap(struct point *a, struct point *b)
+static void swap(struct mal_point *a, struct mal_point *b)
 {
-	struct point t = *a;
+	struct mal_point t = *a;
 
 	*a = *b;
 	*b = t;
 }
 
-static struct point heap_pop(struct series *s)
+static struct mal_point heap_pop(struct mal_series *s)
 {
-	struct point top = s->heap[0];
-	size_t i = 0;
+	struct mal_point top = s->v[0];
+	uint32_t i = 0;
 
-	s->heap[0] = s->heap[--s->n];
+	s->v[0] = s->v[--s->n];
 	for (;;) {
-		size_t child = 2 * i + 1;
+		uint32_t child = 2 * i + 1;
 
 		if (child >= s->n)
 			break;
-		if (child + 1 < s->n && before(&s->heap[child + 1], &s->heap[child]))
+		if (child + 1 < s->n && before(&s->v[child + 1], &s->v[child]))
 			child++;
-		if (!before(&s->heap[child], &s->heap[i]))
+		if (!before(&s->v[child], &s->v[i]))
 			break;
-		swap(&s->heap[i], &s->heap[child]);
+		swap(&s->v[i], &s->v[child]);
 		i = child;
 	}
 	return top;
 }
 
-static int heap_push(struct mal_window *w, struct series *s, struct point p)
+static int heap_push(struct mal_series_table *t, struct mal_series *s, struct mal_point p)
 {
-	size_t i;
+	uint32_t i;
+	int r;
 
 	if (s->n == SONDE_MAL_WINDOW_POINTS_MAX) {
-		w->refused++;
+		t->refused++;
 		(void)heap_pop(s);
 	}
-	if (s->n == s->cap) {
-		size_t cap = s->cap ? s->cap * 2 : 8;
-		struct point *v = reallocarray(s->heap, cap, sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		s->heap = v;
-		s->cap = cap;
-	}
+	r = mal_series_reserve(t, s);
+	if (r < 0)
+		return r;
 	i = s->n++;
-	s->heap[i] = p;
-	while (i > 0 && before(&s->heap[i], &s->heap[(i - 1) / 2])) {
-		swap(&s->heap[i], &s->heap[(i - 1) / 2]);
+	s->v[i] = p;
+	while (i > 0 && before(&s->v[i], &s->v[(i - 1) / 2])) {
+		swap(&s->v[i], &s->v[(i - 1) / 2]);
 		i = (i - 1) / 2;
 	}
 	return 0;
+}
+
+/*
+ * After a silence of more than twice the range, OAP pops all that it has and takes the new sample as its own
+ * lower bound: as if the series were new. So no number tells that it was forgotten.
+ */
+static void keep_for(struct mal_series *s, int64_t range_ms)
+{
+	int64_t keep_s = SONDE_MAL_WINDOW_SILENT_S;
+
+	if (range_ms > RANGE_MAX_MS)
+		keep_s = INT64_MAX;
+	else if (range_ms > 0)
+		keep_s += 2 * range_ms / 1000;
+	if (keep_s > s->keep_s)
+		s->keep_s = keep_s;
 }
 
 int mal_window_push(struct mal_window *w, const struct mal_strings *strings,
 		    const struct mal_sample *sample, int64_t range_ms, int64_t *ret_ts_ms,
 		    double *ret_value)
 {
-	struct point older, lower;
-	struct series *s;
+	struct mal_point older, lower;
+	struct mal_series *s;
 	int64_t water;
-	int r = find_series(w, strings, sample, &s);
+	int r = mal_series_get(&w->ranges, strings, sample, &s);
 
 	if (r >= 0)
-		r = heap_push(w, s, (struct point){sample->ts_ms, sample->value});
+		r = heap_push(&w->ranges, s, (struct mal_point){sample->ts_ms, sample->value});
 	if (r < 0)
 		return r;
+	keep_for(s, range_ms);
 	if (__builtin_sub_overflow(sample->ts_ms, range_ms, &water))
 		water = range_ms > 0 ? INT64_MIN : INT64_MAX;
-	older = lower = s->heap[0];
+	older = lower = s->v[0];
 	if (lower.ts_ms <= water) {
-		while (s->n > 0 && s->heap[0].ts_ms < water)
+		while (s->n > 0 && s->v[0].ts_ms < water)
 			older = heap_pop(s);
 		/* a negative range can take all: what was popped last is then the answer */
-		lower = s->n > 0 ? s->heap[0] : older;
+		lower = s->n > 0 ? s->v[0] : older;
 		/* the nearer of the two sides of the water mark, in doubt the older */
 		if ((double)water - (double)older.ts_ms <= (double)lower.ts_ms - (double)water)
 			lower = older;
+		mal_series_trim(&w->ranges, s);
 	}
 	*ret_ts_ms = lower.ts_ms;
 	*ret_value = lower.value;
@@ -242,15 +166,20 @@ int mal_window_push(struct mal_window *w, const struct mal_strings *strings,
 int mal_window_last(struct mal_window *w, const struct mal_strings *strings,
 		    const struct mal_sample *sample, int64_t *ret_ts_ms, double *ret_value)
 {
-	struct point now = {sample->ts_ms, sample->value};
-	struct series *s;
-	int r = find_series(w, strings, sample, &s);
+	struct mal_point now = {sample->ts_ms, sample->value}, before_it = now;
+	struct mal_series *s;
+	int r = mal_series_get(&w->lasts, strings, sample, &s);
 
+	if (r >= 0 && s->n > 0)
+		before_it = s->v[0];
+	if (r >= 0 && s->n == 0)
+		r = mal_series_reserve(&w->lasts, s);
 	if (r < 0)
 		return r;
-	*ret_ts_ms = s->has_last ? s->last.ts_ms : now.ts_ms;
-	*ret_value = s->has_last ? s->last.value : now.value;
-	s->last = now;
-	s->has_last = true;
+	s->keep_s = INT64_MAX; /* the next value needs this one, however late it comes */
+	s->v[0] = now;
+	s->n = 1;
+	*ret_ts_ms = before_it.ts_ms;
+	*ret_value = before_it.value;
 	return 0;
 }

@@ -3,8 +3,10 @@
 
 /*
  * Window: what increase, rate and irate remember of each series between batches. A series is keyed by
- * name and labels as text, so it outlives the batch's ids. Bounded: when all series are taken the one
- * that was silent longest makes room; OAP keeps them for ever. Folder-private.
+ * name and labels as text, so it outlives the batch's ids. OAP keeps each for ever; here a series is
+ * forgotten when that changes no number (a counter window that was silent for more than twice its range,
+ * and for an hour, since reports may come late), and, counted, when all room is taken: then the one that
+ * was silent longest makes room. Folder-private.
  */
 
 #include <stdint.h>
@@ -19,8 +21,14 @@ SONDE_DEFINE_CLEANUP(struct mal_window *, mal_window_free)
 
 void mal_window_clear(struct mal_window *w);
 
+/* Before a run: what was silent long enough by this clock is forgotten. */
+void mal_window_begin(struct mal_window *w, int64_t now_s);
+
 /* Series and points that had to make room so far. */
 uint64_t mal_window_refused(const struct mal_window *w);
+
+/* Series held, and the bytes that they take. */
+size_t mal_window_series(const struct mal_window *w, size_t *ret_bytes);
 
 /* Adds the sample and gives the lower bound of the last @range_ms, which may be the sample itself. */
 int mal_window_push(struct mal_window *w, const struct mal_strings *strings,

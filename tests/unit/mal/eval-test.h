@@ -63,11 +63,11 @@ static inline const char *test_eval(struct test_eval *t, const char *text)
 		assert_ok(sonde_buf_printf(&t->out, "EMPTY"));
 	for (size_t i = 0; r == 0 && i < f.n; i++) {
 		assert_ok(sonde_buf_printf(&t->out, "%s{", i ? " " : ""));
-		for (uint32_t k = 0; k < f.v[i].n_labels; k++)
+		for (uint32_t k = 0; k < f.v[i].labels->n; k++)
 			assert_ok(sonde_buf_printf(
 				&t->out, "%s%s=%s", k ? "," : "",
-				mal_strings_text(t->ev.strings, f.v[i].labels[k].key),
-				mal_strings_text(t->ev.strings, f.v[i].labels[k].value)));
+				mal_strings_text(t->ev.strings, f.v[i].labels->v[k].key),
+				mal_strings_text(t->ev.strings, f.v[i].labels->v[k].value)));
 		assert_ok(sonde_buf_printf(&t->out, "}:%.10g", f.v[i].value));
 	}
 	return sonde_buf_str(&t->out);

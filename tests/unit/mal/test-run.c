@@ -281,7 +281,7 @@ static void the_longest_silent_series_makes_room(void **state)
 {
 	_cleanup_(mal_window_freep) struct mal_window *w = NULL;
 	struct mal_strings strings;
-	struct mal_sample s = {.ts_ms = 1000, .value = 1};
+	struct mal_sample s = {.labels = &mal_set_empty, .ts_ms = 1000, .value = 1};
 	int64_t ts;
 	double value;
 
@@ -314,7 +314,7 @@ static void points_of_a_series_are_bounded(void **state)
 {
 	_cleanup_(mal_window_freep) struct mal_window *w = NULL;
 	struct mal_strings strings;
-	struct mal_sample s = {0};
+	struct mal_sample s = {.labels = &mal_set_empty};
 	int64_t ts;
 	double value;
 
