@@ -83,6 +83,8 @@ void routes_doctor(struct sonde_backend *b, struct sonde_http_request *req, cons
 
 struct concerned {
 	struct sonde_backend *backend;
+	const char *const *agents;
+	size_t n;
 	const char *agent_id;
 };
 
@@ -90,7 +92,7 @@ static bool concerns(void *ctx, const struct sonde_spec_target *target)
 {
 	const struct concerned *c = ctx;
 
-	return sonde_assign_concerns(c->backend->registry, target, c->agent_id);
+	return sonde_assign_concerns(c->backend->registry, c->agents, c->n, target, c->agent_id);
 }
 
 /* Each agent is told its own targets. */
@@ -105,7 +107,7 @@ static void ask_agents(struct sonde_backend *b, struct sonde_http_request *req,
 	if (w)
 		w->spec = sonde_spec_json(spec, NULL, NULL);
 	for (size_t i = 0; i < n && whole; i++) {
-		struct concerned c = {b, agents[i]};
+		struct concerned c = {b, agents, n, agents[i]};
 		_cleanup_json_ json_t *part = sonde_spec_json(spec, concerns, &c);
 
 		specs[i] = texts[i] = part ? json_dumps(part, JSON_COMPACT) : NULL;

@@ -66,7 +66,7 @@ static char *process_ids(struct answer *a, const struct sonde_task *t)
 
 static char *extension(struct answer *a, const struct sonde_task *t)
 {
-	struct sonde_task_share share = {a->backend->tasks, a->agent_id};
+	struct sonde_task_share share = {a->backend->tasks, t, a->agent_id};
 	_cleanup_json_ json_t *spec = sonde_spec_json(t->spec, sonde_task_share_keeps, &share);
 	_cleanup_json_ json_t *o = spec ? json_pack("{s:O}", "Sonde", spec) : NULL;
 

@@ -173,7 +173,17 @@ int sonde_assign(struct sonde_registry *registry, const struct sonde_spec *spec,
 	return 0;
 }
 
-bool sonde_assign_concerns(struct sonde_registry *registry, const struct sonde_spec_target *target,
+static bool is_among(const char *const *agents, size_t n, const char *agent_id)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(agents[i], agent_id) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool sonde_assign_concerns(struct sonde_registry *registry, const char *const *agents,
+			   size_t n_agents, const struct sonde_spec_target *target,
 			   const char *agent_id)
 {
 	bool elsewhere = false;
@@ -185,7 +195,7 @@ bool sonde_assign_concerns(struct sonde_registry *registry, const struct sonde_s
 			continue;
 		if (strcmp(p->agent->id, agent_id) == 0)
 			return true;
-		elsewhere = true;
+		elsewhere = elsewhere || is_among(agents, n_agents, p->agent->id);
 	}
 	return !elsewhere;
 }

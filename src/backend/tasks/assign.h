@@ -22,6 +22,10 @@ int sonde_assign(struct sonde_registry *registry, const struct sonde_spec *spec,
 		 const char *ret[static SONDE_TASK_AGENTS_MAX], size_t *ret_n,
 		 struct sonde_problem *problem) _must_check_;
 
-/* Should this target go to this agent? A target that no agent has a process for goes to each. */
-bool sonde_assign_concerns(struct sonde_registry *registry, const struct sonde_spec_target *target,
+/*
+ * Should this target go to this agent, one of the @n_agents that a task is for? One that none of them has a process for
+ * goes to each: what an agent had that takes no part (it left before) says nothing of where the target is now.
+ */
+bool sonde_assign_concerns(struct sonde_registry *registry, const char *const *agents,
+			   size_t n_agents, const struct sonde_spec_target *target,
 			   const char *agent_id);

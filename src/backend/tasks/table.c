@@ -309,8 +309,13 @@ int sonde_task_table_extend(struct sonde_task_table *tt, struct sonde_task *t, i
 bool sonde_task_share_keeps(void *ctx, const struct sonde_spec_target *target)
 {
 	const struct sonde_task_share *share = ctx;
+	const char *agents[SONDE_TASK_AGENTS_MAX];
+	const struct sonde_task *t = share->task;
 
-	return sonde_assign_concerns(share->table->config.registry, target, share->agent_id);
+	for (size_t i = 0; i < t->n_agents; i++)
+		agents[i] = t->agents[i]->id;
+	return sonde_assign_concerns(share->table->config.registry, agents, t->n_agents, target,
+				     share->agent_id);
 }
 
 int sonde_task_table_hand_out(

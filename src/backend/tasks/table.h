@@ -84,6 +84,7 @@ void sonde_task_table_moved(struct sonde_task_table *tt, struct sonde_task *t);
 /* The targets of @t that concern @agent_id, for sonde_spec_json(). */
 struct sonde_task_share {
 	struct sonde_task_table *table;
+	const struct sonde_task *task;
 	const char *agent_id;
 };
 bool sonde_task_share_keeps(void *ctx, const struct sonde_spec_target *target);

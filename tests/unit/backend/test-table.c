@@ -185,10 +185,38 @@ static void an_unregistered_target_goes_to_the_agent_that_is_named(void **state)
 	assert_ok(create(rig, "[{\"pid\":4242,\"agentId\":\"b\"}]", &t));
 	assert_int_equal(t->n_agents, 1);
 	assert_string_equal(t->agents[0]->id, "b");
-	share = (struct sonde_task_share){rig->table, "b"};
+	share = (struct sonde_task_share){rig->table, t, "b"};
 	assert_true(sonde_task_share_keeps(&share, &t->spec->targets[0]));
 	share.agent_id = "a";
 	assert_false(sonde_task_share_keeps(&share, &t->spec->targets[0]));
+}
+
+/* The agent was started again under another id: its processes of before are no reason to keep a pid from it. */
+static void a_pid_that_an_agent_had_that_left_goes_to_the_one_that_is_there(void **state)
+{
+	const struct sonde_process_report in = {
+		.service = "python3", .instance = "i", .name = "n", .pid = 7};
+	const struct sonde_process *p;
+	struct sonde_task_share share;
+	struct rig *rig = *state;
+	struct sonde_agent *left;
+	struct sonde_task *t;
+
+	assert_ok(sonde_registry_see_agent(rig->registry, "left", T0 - 3600000, &left));
+	assert_ok(sonde_registry_report(rig->registry, left, &in, T0 - 3600000, &p));
+	report(rig, "here", "web", 1);
+	assert_ok(create(rig, "[{\"pid\":1}, {\"pid\":7}]", &t));
+	assert_int_equal(t->n_agents, 1);
+	assert_string_equal(t->agents[0]->id, "here");
+	share = (struct sonde_task_share){rig->table, t, "here"};
+	assert_true(sonde_task_share_keeps(&share, &t->spec->targets[0]));
+	assert_true(sonde_task_share_keeps(&share, &t->spec->targets[1]));
+	/* but not where another agent of the task has it */
+	report(rig, "other", "db", 9);
+	assert_ok(create(rig, "[{\"pid\":1}, {\"pid\":9}]", &t));
+	assert_int_equal(t->n_agents, 2);
+	share.task = t;
+	assert_false(sonde_task_share_keeps(&share, &t->spec->targets[1]));
 }
 
 static void a_process_that_comes_later_brings_its_agent_in(void **state)
@@ -282,6 +310,7 @@ int main(void)
 		with_rig(is_handed_out_once_by_its_update_time),
 		with_rig(says_who_is_unknown),
 		with_rig(an_unregistered_target_goes_to_the_agent_that_is_named),
+		with_rig(a_pid_that_an_agent_had_that_left_goes_to_the_one_that_is_there),
 		with_rig(a_process_that_comes_later_brings_its_agent_in),
 		with_rig(a_restart_keeps_tasks_and_never_repeats_an_update_time),
 		with_rig(tells_agents_of_stop_and_extension),
