@@ -138,6 +138,20 @@ static int no_such_command(struct sonde_cli *cli, const char *const *words, size
 			      said);
 }
 
+/* Of a secret, which has none: `ps` shows flags to everyone. */
+static bool is_token(const char *arg)
+{
+	return strcmp(arg, "--token") == 0 || strncmp(arg, "--token=", 8) == 0;
+}
+
+static int no_token_flag(struct sonde_cli *cli)
+{
+	return sonde_cli_fail(
+		cli, SONDE_CLI_USAGE,
+		"--token: a secret has no flag (`ps` would show it): set the variable "
+		"SONDE_TOKEN, or `token` in ~/.config/sonde/config.yaml");
+}
+
 static int no_such_flag(struct sonde_cli *cli, const char *name, size_t len)
 {
 	const struct sonde_cli_flag *const tables[] = {cli->command->flags, sonde_cli_global_flags};
@@ -268,6 +282,11 @@ int sonde_cli_parse(struct sonde_cli *cli, int argc, char *const *argv)
 
 	assert(cli && argv);
 
+	/* before it makes the word behind it look like the command */
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (is_token(argv[i]))
+			return no_token_flag(cli);
+	}
 	cli->command = find_command(argc, argv, words, &n_words);
 	if (!cli->command) {
 		if (has_word(argc, argv, "--help", "-h") ||

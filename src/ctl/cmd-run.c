@@ -74,9 +74,13 @@ static int print_summary(struct sonde_cli *cli, const struct summary *s)
 	status = sonde_view_timeline(cli, s->task.json);
 	if (sonde_view_never_ran(s->task.json)) /* then there is nothing to count, only why */
 		return status == 0 ? sonde_view_targets(cli, s->task.json) : status;
-	sonde_view_heading(cli, "Edges");
 	if (status == 0)
+		status = sonde_view_absentees(cli, s->task.json);
+	sonde_view_heading(cli, "Edges");
+	if (status == 0 && json_array_size(json_object_get(s->topology.json, "edges")) > 0)
 		status = sonde_view_edges(cli, s->topology.json);
+	if (status == 0)
+		status = sonde_view_quiet(cli, s->task.json, s->topology.json);
 	if (status == 0)
 		status = sonde_view_verdicts(cli, s->topology.json);
 	if (status == 0)

@@ -256,6 +256,10 @@ static int wait_finish(struct sonde_cli *cli, struct sonde_wait *w)
 	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
 		(void)sonde_cli_print_json(cli, &w->task);
 	status = sonde_wait_verdict(cli, w->task.json);
+	if (status == 0 && w->state && has_ended(w->task.json))
+		return sonde_cli_fail(cli, SONDE_CLI_NO, "task %s is not %s: it is %s", w->id,
+				      w->state,
+				      json_string_value(json_object_get(w->task.json, "state")));
 	if (status != 0 || w->state || !sonde_cli_flag(cli, "max-loss"))
 		return status;
 	status = sonde_cli_get_task(cli, w->id, "/ledger", &ledger);

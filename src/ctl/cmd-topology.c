@@ -16,6 +16,27 @@ static int print_graph(struct sonde_cli *cli, const json_t *topology, bool dot)
 	return r < 0 ? sonde_cli_broken(cli, r) : SONDE_CLI_OK;
 }
 
+/* Without an edge there is nothing to read: what became of the task is the answer, and the exit status. */
+static int tell_task(struct sonde_cli *cli, const json_t *topology)
+{
+	_cleanup_answer_ struct sonde_rest_answer task = SONDE_REST_ANSWER_INIT;
+	int status;
+
+	if (json_array_size(json_object_get(topology, "edges")) > 0)
+		return SONDE_CLI_OK;
+	status = sonde_cli_get_task(cli, cli->operands[0], "", &task);
+	return status == SONDE_CLI_OK ? sonde_wait_verdict(cli, task.json) : status;
+}
+
+static int print_topology(struct sonde_cli *cli, const json_t *topology)
+{
+	int status = sonde_view_edges(cli, topology);
+
+	if (status == SONDE_CLI_OK)
+		status = sonde_view_verdicts(cli, topology);
+	return status == SONDE_CLI_OK ? sonde_view_dashes(cli, topology) : status;
+}
+
 int sonde_cli_topology(struct sonde_cli *cli)
 {
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
@@ -29,15 +50,17 @@ int sonde_cli_topology(struct sonde_cli *cli)
 		return sonde_cli_print_json(cli, &answer);
 	case SONDE_CLI_DOT:
 	case SONDE_CLI_MERMAID:
-		return print_graph(cli, answer.json, sonde_cli_output(cli) == SONDE_CLI_DOT);
+		status = print_graph(cli, answer.json, sonde_cli_output(cli) == SONDE_CLI_DOT);
+		if (status == SONDE_CLI_OK &&
+		    json_array_size(json_object_get(answer.json, "edges")) == 0)
+			sonde_view_no_edge(cli);
+		break;
 	case SONDE_CLI_TABLE:
 	case SONDE_CLI_WIDE:
+		status = print_topology(cli, answer.json);
 		break;
 	}
-	status = sonde_view_edges(cli, answer.json);
-	if (status == SONDE_CLI_OK)
-		status = sonde_view_verdicts(cli, answer.json);
-	return status == SONDE_CLI_OK ? sonde_view_dashes(cli, answer.json) : status;
+	return status == SONDE_CLI_OK ? tell_task(cli, answer.json) : status;
 }
 
 static int print_ledger(struct sonde_cli *cli, const json_t *ledger, const json_t *task)

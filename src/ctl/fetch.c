@@ -38,6 +38,24 @@ static int fail_request(struct sonde_cli *cli, int err)
 	}
 }
 
+static int fail_token(struct sonde_cli *cli, int status)
+{
+	const char *server = sonde_rest_server(cli->rest);
+
+	if (cli->settings->token && *cli->settings->token)
+		return sonde_cli_fail(
+			cli, status,
+			"%s refuses the token of %s: it wants the one of its `token` or "
+			"`token_file`",
+			server,
+			getenv("SONDE_TOKEN") ? "the variable SONDE_TOKEN"
+					      : "`token` in the config file");
+	return sonde_cli_fail(cli, status,
+			      "%s wants a token: set the variable SONDE_TOKEN, or `token` in "
+			      "~/.config/sonde/config.yaml",
+			      server);
+}
+
 /* RFC 9457: its own words, and the field that they are about. */
 static int fail_problem(struct sonde_cli *cli, const struct sonde_rest_answer *answer)
 {
@@ -47,6 +65,8 @@ static int fail_problem(struct sonde_cli *cli, const struct sonde_rest_answer *a
 	const char *words = detail ? detail : title;
 	int status = sonde_cli_status_of(answer->status);
 
+	if (answer->status == 401)
+		return fail_token(cli, status);
 	if (!words)
 		return sonde_cli_fail(cli, status, "%s answered with HTTP status %ld",
 				      sonde_rest_server(cli->rest), answer->status);

@@ -190,6 +190,49 @@ static void edge_words(const json_t *edge, char *words, size_t size)
 		       sonde_unit_bytes(sum, bytes), retransmitted);
 }
 
+static json_int_t count_failed(const json_t *side)
+{
+	json_t *value, *object = json_object_get(side, "connect_failures");
+	json_int_t sum = 0;
+	const char *name;
+
+	json_object_foreach(object, name, value) sum =
+		sonde_view_add(sum, json_integer_value(value));
+	return sum;
+}
+
+static json_int_t count_lost(const json_t *side)
+{
+	const json_t *drops = json_object_get(side, "drops");
+	json_int_t sum = 0;
+
+	for (size_t i = 0; i < json_array_size(drops); i++) {
+		const json_t *d = json_array_get(drops, i);
+
+		if (sonde_view_drop_is_loss(d))
+			sum = sonde_view_add(sum,
+					     json_integer_value(json_object_get(d, "segments")));
+	}
+	return sum;
+}
+
+/* ", 3 connects failed, 7 dropped": what went wrong is not hidden by a picture. */
+static void add_failures(const json_t *edge, char *words, size_t size)
+{
+	const json_t *client = json_object_get(edge, "client_side");
+	const json_t *server = json_object_get(edge, "server_side");
+	json_int_t failed = sonde_view_add(count_failed(client), count_failed(server));
+	json_int_t lost = sonde_view_add(count_lost(client), count_lost(server));
+	size_t at = strlen(words);
+
+	if (failed > 0)
+		(void)snprintf(words + at, size - at, ", %" JSON_INTEGER_FORMAT " connect%s failed",
+			       failed, failed == 1 ? "" : "s");
+	at = strlen(words);
+	if (lost > 0)
+		(void)snprintf(words + at, size - at, ", %" JSON_INTEGER_FORMAT " dropped", lost);
+}
+
 typedef int (*print_edge)(size_t client, size_t server, const char *words, FILE *out);
 
 /* Calls @print for each edge whose ends are both known. */
@@ -207,6 +250,7 @@ static int each_edge(const struct sonde_graph *graph, print_edge print, FILE *ou
 		if (!client || !server)
 			continue;
 		edge_words(edge, words, sizeof(words));
+		add_failures(edge, words, sizeof(words));
 		r = print((size_t)(client - graph->nodes), (size_t)(server - graph->nodes), words,
 			  out);
 	}

@@ -126,6 +126,22 @@ static int append_loss(const json_t *ledger, struct sonde_buf *ret)
 	return sonde_buf_printf(ret, "   %s lost", sonde_unit_count(lost, a));
 }
 
+/* It moves from the first moment on: how long the step has taken. */
+static int append_before(const json_t *task, int64_t now_wall_ms, struct sonde_buf *ret)
+{
+	const bool taken = strcmp(text(task, "state"), "accepted") != 0;
+	const json_t *states = json_object_get(task, "states"), *last;
+	size_t n = json_array_size(states);
+	int64_t since;
+	int r;
+
+	last = n > 0 ? json_array_get(states, n - 1) : NULL;
+	r = sonde_buf_printf(ret, "waiting for the agent to %s", taken ? "attach" : "take it");
+	if (r < 0 || sonde_time_parse(text(last, "at"), &since) < 0 || now_wall_ms < since)
+		return r;
+	return sonde_buf_printf(ret, ", %.1f s", (double)(now_wall_ms - since) / 1000);
+}
+
 /* What is waited for, as long as there is no number to show. False: there is. */
 static bool append_wait(const json_t *task, int64_t now_wall_ms, struct sonde_buf *ret, int *ret_r)
 {
@@ -140,7 +156,7 @@ static bool append_wait(const json_t *task, int64_t now_wall_ms, struct sonde_bu
 		*ret_r = sonde_buf_printf(ret, "waiting for its start, in %s",
 					  sonde_unit_clock(left_ms, clock));
 	} else if (elapsed_ms(task, now_wall_ms) == 0) {
-		*ret_r = sonde_buf_printf(ret, "waiting for the agent to attach");
+		*ret_r = append_before(task, now_wall_ms, ret);
 	} else if (json_integer_value(json_object_get(reports, "received")) > 0) {
 		return false;
 	} else if (interval_ms >= 60000) {

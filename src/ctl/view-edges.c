@@ -398,68 +398,6 @@ static void cells(struct sonde_table *t, const json_t *edge, const json_t *side,
 		wide_cells(t, side, edge);
 }
 
-/* reason -> {meter: true} */
-static int gather_absent(json_t *by_reason, const json_t *side)
-{
-	json_t *value, *object = json_object_get(side, "absent");
-	const char *meter;
-
-	json_object_foreach(object, meter, value)
-	{
-		const char *reason = json_string_value(value);
-		json_t *meters;
-
-		if (!reason)
-			continue;
-		meters = json_object_get(by_reason, reason);
-		if (!meters) {
-			meters = json_object();
-			if (json_object_set_new(by_reason, reason, meters) < 0)
-				return -ENOMEM;
-		}
-		if (json_object_set_new(meters, meter, json_true()) < 0)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-static void print_reason(struct sonde_cli *cli, const char *reason, json_t *meters)
-{
-	struct list l = {.len = 0};
-	const char *meter;
-	json_t *value;
-
-	json_object_foreach(meters, meter, value)
-		list_add(&l, "%s%.64s", l.len > 0 ? ", " : "", meter);
-	sonde_view_text(cli, reason);
-	(void)fputs(": ", cli->out);
-	sonde_view_text(cli, l.text);
-	(void)fputs(l.full ? ", …\n" : "\n", cli->out);
-}
-
-int sonde_view_dashes(struct sonde_cli *cli, const json_t *topology)
-{
-	const json_t *edges = json_object_get(topology, "edges");
-	json_t *meters, *by_reason = json_object();
-	const char *reason;
-	int r = by_reason ? 0 : -ENOMEM;
-
-	for (size_t i = 0; r == 0 && i < json_array_size(edges); i++) {
-		const json_t *edge = json_array_get(edges, i);
-
-		r = gather_absent(by_reason, json_object_get(edge, "client_side"));
-		if (r == 0)
-			r = gather_absent(by_reason, json_object_get(edge, "server_side"));
-	}
-	json_object_foreach(by_reason, reason, meters)
-	{
-		if (r == 0 && cli->headers)
-			print_reason(cli, reason, meters);
-	}
-	json_decref(by_reason);
-	return r < 0 ? sonde_cli_broken(cli, r) : SONDE_CLI_OK;
-}
-
 static size_t count_udp(const json_t *edges)
 {
 	size_t n = 0;
@@ -467,6 +405,35 @@ static size_t count_udp(const json_t *edges)
 	for (size_t i = 0; i < json_array_size(edges); i++)
 		n += sonde_view_edge_is_udp(json_array_get(edges, i));
 	return n;
+}
+
+/* One that was open all the while, or a listener's, is no row to read. */
+static bool is_idle(const json_t *side)
+{
+	static const char *const counts[] = {"sent_bytes",	"received_bytes",
+					     "sent_segments",	"received_segments",
+					     "connects",	"accepts",
+					     "half_closed",	"resets_sent",
+					     "resets_received", "retransmitted_segments"};
+	static const char *const lists[] = {"drops", "closes", "connect_failures",
+					    "local_connect_failures"};
+
+	bool known = false; /* a side of which nothing is known is not idle */
+
+	if (whole(json_object_get(side, "rtt_us"), "count") > 0)
+		return false;
+	for (size_t i = 0; i < ELEMENTS_OF(counts); i++) {
+		known = known || json_is_integer(json_object_get(side, counts[i]));
+		if (whole(side, counts[i]) > 0)
+			return false;
+	}
+	for (size_t i = 0; i < ELEMENTS_OF(lists); i++) {
+		const json_t *list = json_object_get(side, lists[i]);
+
+		if (json_array_size(list) > 0 || json_object_size(list) > 0)
+			return false;
+	}
+	return known;
 }
 
 static int tcp_edges(struct sonde_cli *cli, const json_t *edges, const struct sonde_graph *graph)
@@ -477,7 +444,8 @@ static int tcp_edges(struct sonde_cli *cli, const json_t *edges, const struct so
 		cli, edges, graph,
 		&(struct sonde_view_sides){.columns = wide ? wide_columns : short_columns,
 					   .wide = wide,
-					   .cells = cells});
+					   .cells = cells,
+					   .is_idle = wide ? NULL : is_idle});
 }
 
 /* Far above the least, and as long as a peer may hold an ACK back (Linux: 40 to 200 ms). */
@@ -504,6 +472,11 @@ static void note_delayed_acks(struct sonde_cli *cli, const json_t *edges)
 	}
 }
 
+void sonde_view_no_edge(struct sonde_cli *cli)
+{
+	sonde_cli_note(cli, "no edge: the targets have had no traffic that is measured so far");
+}
+
 int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
 {
 	_cleanup_(sonde_graph_freep) struct sonde_graph *graph = NULL;
@@ -512,7 +485,7 @@ int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
 	int r, status = SONDE_CLI_OK;
 
 	if (n == 0) {
-		sonde_cli_note(cli, "no edge: no traffic of the targets has been counted so far");
+		sonde_view_no_edge(cli);
 		return SONDE_CLI_OK;
 	}
 	r = sonde_graph_new(topology, &graph);

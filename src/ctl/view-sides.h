@@ -17,6 +17,8 @@ struct sonde_view_sides {
 	bool wide;			    /* for cells() */
 	/* The cells behind SIDE. */
 	void (*cells)(struct sonde_table *t, const json_t *edge, const json_t *side, bool wide);
+	/* Of a side whose row would hold no number but 0: it is counted and left out. NULL: none is. */
+	bool (*is_idle)(const json_t *side);
 };
 
 /* Return: an exit status (already told). */

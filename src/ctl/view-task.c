@@ -85,7 +85,14 @@ static void cell_reason(struct sonde_table *t, const json_t *target)
 		sonde_cell_text(t, target, "reason");
 }
 
-int sonde_view_targets(struct sonde_cli *cli, const json_t *task)
+static bool is_absentee(const json_t *target)
+{
+	const char *state = json_string_value(json_object_get(target, "state"));
+
+	return state && strcmp(state, "found") != 0 && strcmp(state, "forked") != 0;
+}
+
+static int view_targets(struct sonde_cli *cli, const json_t *task, bool absentees)
 {
 	static const struct sonde_column columns[] = {
 		{"TARGET", false, true}, {"PID", true, false},	  {"STATE", false, false},
@@ -94,9 +101,6 @@ int sonde_view_targets(struct sonde_cli *cli, const json_t *task)
 	const json_t *targets = json_object_get(task, "targets");
 	int status;
 
-	if (json_array_size(targets) == 0)
-		return 0;
-	sonde_view_heading(cli, "Targets");
 	status = new_table(cli, columns, &t);
 	if (status != 0)
 		return status;
@@ -104,6 +108,8 @@ int sonde_view_targets(struct sonde_cli *cli, const json_t *task)
 		const json_t *row = json_array_get(targets, i);
 		const json_t *pid = json_object_get(row, "pid");
 
+		if (absentees && !is_absentee(row))
+			continue;
 		sonde_cell_text(t, row, "name");
 		if (json_integer_value(pid) > 0)
 			sonde_table_addf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(pid));
@@ -113,7 +119,20 @@ int sonde_view_targets(struct sonde_cli *cli, const json_t *task)
 		sonde_cell_time(t, cli, row, "since");
 		cell_reason(t, row);
 	}
+	if (sonde_table_rows(t) == 0)
+		return 0;
+	sonde_view_heading(cli, absentees ? "Targets that were not there to the end" : "Targets");
 	return sonde_view_table(cli, t);
+}
+
+int sonde_view_targets(struct sonde_cli *cli, const json_t *task)
+{
+	return view_targets(cli, task, false);
+}
+
+int sonde_view_absentees(struct sonde_cli *cli, const json_t *task)
+{
+	return view_targets(cli, task, true);
 }
 
 int sonde_view_probes(struct sonde_cli *cli, const json_t *task)

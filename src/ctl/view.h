@@ -60,11 +60,17 @@ int sonde_view_ledger(struct sonde_cli *cli, const json_t *ledger, const json_t 
 
 /* Of GET …/topology: the edges of TCP, then those of UDP. */
 int sonde_view_edges(struct sonde_cli *cli, const json_t *topology);
+/* The note where there is none. */
+void sonde_view_no_edge(struct sonde_cli *cli);
 struct sonde_graph;
 int sonde_view_udp_edges(struct sonde_cli *cli, const json_t *topology,
 			 const struct sonde_graph *graph);
 /* What holds the edges of TCP back, and what went wrong on them beside loss. */
 int sonde_view_limits(struct sonde_cli *cli, const json_t *edges, const struct sonde_graph *graph);
+/* Under them: the targets of @task that are in no edge, and so had no traffic. */
+int sonde_view_quiet(struct sonde_cli *cli, const json_t *task, const json_t *topology);
+/* Those that were not there all the while, each with its reason; nothing where all were. */
+int sonde_view_absentees(struct sonde_cli *cli, const json_t *task);
 /* Under them: a line an edge with drops of class loss or retransmits, and which end saw them. */
 int sonde_view_verdicts(struct sonde_cli *cli, const json_t *topology);
 /* Whether a row of "drops" is of class loss, or of none. */

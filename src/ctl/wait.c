@@ -54,9 +54,22 @@ static void peek(struct sonde_wait *w, const char *suffix, struct sonde_rest_ans
 		sonde_rest_answer_done(ret);
 }
 
+/* A report came since the last look at what it brought. */
+static bool has_news(struct sonde_wait *w)
+{
+	json_int_t received = json_integer_value(
+		json_object_get(json_object_get(w->task.json, "reports"), "received"));
+	bool news = received != w->received;
+
+	w->received = received;
+	return news;
+}
+
 static void show(struct sonde_wait *w, unsigned int look)
 {
-	if (w->live && w->cli->err_tty && !w->cli->quiet && look % LIVE_EVERY == 0) {
+	bool news = has_news(w);
+
+	if (w->live && w->cli->err_tty && !w->cli->quiet && (news || look % LIVE_EVERY == 0)) {
 		peek(w, "/topology", &w->topology);
 		peek(w, "/ledger", &w->ledger);
 	}
@@ -73,7 +86,7 @@ static bool is_away(int r)
 static int look_at_task(struct sonde_wait *w)
 {
 	_cleanup_buf_ struct sonde_buf path = SONDE_BUF_INIT(4096);
-	int r;
+	int r, status;
 
 	r = sonde_cli_task_path(w->id, "", &path);
 	if (r < 0)
@@ -82,17 +95,28 @@ static int look_at_task(struct sonde_wait *w)
 	/* a restart of the server must not end a wait that it has answered once */
 	if (is_away(r) && w->task.json && w->away < AWAY_LOOKS) {
 		if (w->away++ == 0)
-			sonde_cli_note(w->cli, "%s is away; still trying",
-				       sonde_rest_server(w->cli->rest));
+			sonde_cli_note(w->cli,
+				       "%s is away; still trying, %d s at most. Task %s goes on by "
+				       "itself",
+				       sonde_rest_server(w->cli->rest), AWAY_LOOKS * LOOK_MS / 1000,
+				       w->id);
 		return -EAGAIN;
 	}
+	if (r == 0 && w->away > 0)
+		sonde_cli_note(w->cli, "%s is back", sonde_rest_server(w->cli->rest));
 	if (r == 0)
 		w->away = 0;
 	if (r == -EINTR) {
 		r = signalled(w);
 		return r != 0 ? r : SONDE_CLI_SIGINT;
 	}
-	return sonde_cli_tell(w->cli, r, &w->task);
+	status = sonde_cli_tell(w->cli, r, &w->task);
+	if (is_away(r) && w->task.json) /* it was there: the task is */
+		sonde_cli_note(w->cli,
+			       "the task goes on at its agent, which keeps its reports. When the "
+			       "server is back: sonde task wait %s; then: sonde topology %s",
+			       w->id, w->id);
+	return status;
 }
 
 static bool interrupted(void *ctx)

@@ -19,7 +19,8 @@ struct sonde_wait {
 		task; /* as last seen; the answers start as SONDE_WAIT_ANSWERS_INIT */
 	struct sonde_rest_answer topology; /* as last seen, for the progress; as task */
 	struct sonde_rest_answer ledger;
-	unsigned int away; /* looks in a row without an answer */
+	json_int_t received; /* reports, at the last look */
+	unsigned int away;   /* looks in a row without an answer */
 };
 
 /*

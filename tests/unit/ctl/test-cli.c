@@ -120,6 +120,17 @@ static void wrong_words_have_a_hint(void **state)
 		     "sonde: -x is no flag of 'version'; see sonde version --help\n");
 }
 
+static void a_token_is_no_flag_and_no_command(void **state)
+{
+	static const char words[] =
+		"sonde: --token: a secret has no flag (`ps` would show it): set the variable "
+		"SONDE_TOKEN, or `token` in ~/.config/sonde/config.yaml\n";
+
+	assert_usage(RUN("--token", "x", "task", "list"), words);
+	assert_usage(RUN("--token=x", "task", "list"), words);
+	assert_usage(RUN("task", "list", "--token", "x"), words);
+}
+
 static void operands_are_counted(void **state)
 {
 	assert_usage(RUN("topology"), "sonde: usage: sonde topology TASK\n");
@@ -266,6 +277,7 @@ int main(void)
 		cmocka_unit_test(no_command_is_a_usage_fault),
 		cmocka_unit_test(the_version_is_a_flag_too),
 		cmocka_unit_test(wrong_words_have_a_hint),
+		cmocka_unit_test(a_token_is_no_flag_and_no_command),
 		cmocka_unit_test(operands_are_counted),
 		cmocka_unit_test(flags_take_what_they_take),
 		cmocka_unit_test(flags_may_stand_anywhere),

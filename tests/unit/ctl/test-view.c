@@ -68,7 +68,8 @@ static void a_dash_has_its_reasons(void **state)
 	json_t *json = fixture("topology");
 	_cleanup_free_ char *text = shown(sonde_view_dashes, json, SONDE_CLI_TABLE);
 
-	assert_string_equal(text, "not requested: exe_time\nhook refused: rtt\n");
+	assert_string_equal(text, "not requested (on 1 of 3 ends): exe_time\n"
+				  "hook refused (on 1 of 3 ends): rtt\n");
 	json_decref(json);
 }
 
@@ -304,6 +305,91 @@ static void a_denied_target_names_the_rule(void **state)
 	json_decref(json);
 }
 
+#define IDLE_EDGE                                                                                      \
+	"{\"client\": \"a\", \"server\": \"b\", \"port\": 80, \"server_side\": {\"sent_bytes\": 0, "   \
+	"\"received_bytes\": 0, \"sent_segments\": 0, \"accepts\": 0, \"closes\": [], \"drops\": [], " \
+	"\"open_at_end\": 1, \"rtt_us\": {\"count\": 0, \"p50\": null}}}"
+
+static void an_end_of_which_nothing_is_told_is_counted_and_left_out(void **state)
+{
+	static const char words[] = "idle: 1 row left out, nothing was sent, received, opened, "
+				    "closed or dropped there (-o wide has it)\n";
+	json_t *idle = json_loads("{\"nodes\": [], \"edges\": [" IDLE_EDGE "]}", 0, NULL);
+	_cleanup_free_ char *narrow = shown(sonde_view_edges, idle, SONDE_CLI_TABLE);
+	_cleanup_free_ char *wide = shown(sonde_view_edges, idle, SONDE_CLI_WIDE);
+	json_t *edge = json_array_get(json_object_get(idle, "edges"), 0);
+
+	assert_string_equal(narrow, words);
+	assert_non_null(strstr(wide, "server"));
+	assert_null(strstr(wide, "idle: "));
+	/* anything at all is told */
+	assert_ok(json_object_set_new(
+		json_object_get(edge, "server_side"), "closes",
+		json_pack("[{s:s, s:s, s:i}]", "closer", "remote", "kind", "rst", "count", 1)));
+	free(narrow);
+	narrow = shown(sonde_view_edges, idle, SONDE_CLI_TABLE);
+	assert_non_null(strstr(narrow, "remote rst 1"));
+	assert_null(strstr(narrow, "idle: "));
+	json_decref(idle);
+}
+
+static char *quiet(const char *task_text, const char *topology_text)
+{
+	struct sonde_cli_settings settings = {.utc = true};
+	struct sonde_cli cli = {.settings = &settings, .headers = true, .headed = true};
+	json_t *task = json_loads(task_text, 0, NULL),
+	       *topology = json_loads(topology_text, 0, NULL);
+	char *text = NULL;
+	size_t n;
+
+	assert_true(task && topology);
+	cli.out = open_memstream(&text, &n);
+	assert_non_null(cli.out);
+	assert_int_equal(sonde_view_quiet(&cli, task, topology), 0);
+	assert_ok(fclose(cli.out));
+	json_decref(task);
+	json_decref(topology);
+	return text;
+}
+
+static void a_target_without_traffic_is_named(void **state)
+{
+	static const char task[] =
+		"{\"spec\": {\"collectors\": [\"tcp\"]}, \"targets\": ["
+		"{\"pid\": 7, \"process_id\": \"p7\", \"name\": \"web\", \"state\": \"found\"}, "
+		"{\"pid\": 8, \"process_id\": \"p8\", \"name\": \"cron\", \"state\": \"found\"}, "
+		"{\"pid\": 9, \"process_id\": \"p8\", \"name\": \"cron\", \"state\": \"found\"}, "
+		"{\"pid\": 10, \"process_id\": \"\", \"name\": \"\", \"state\": \"gone\"}]}";
+	_cleanup_free_ char *one =
+		quiet(task, "{\"edges\": [{\"client\": \"x\", \"server\": \"p7\"}]}");
+	_cleanup_free_ char *all = quiet(task, "{\"edges\": []}");
+	_cleanup_free_ char *none = quiet("{\"targets\": []}", "{\"edges\": []}");
+	_cleanup_free_ char *busy =
+		quiet(task, "{\"edges\": [{\"client\": \"p8\", \"server\": \"p7\"}]}");
+
+	assert_string_equal(one, "no TCP traffic in this time: cron (pid 8)\n");
+	assert_string_equal(all, "no TCP traffic in this time: web (pid 7), cron (pid 8)\n");
+	assert_string_equal(none, "no TCP traffic of the targets was seen in this time\n");
+	assert_string_equal(busy, "");
+}
+
+static void targets_that_were_not_there_have_their_reason(void **state)
+{
+	json_t *json = json_loads(
+		"{\"targets\": [{\"pid\": 7, \"name\": \"web\", \"state\": \"found\"}, {\"pid\": 8, "
+		"\"name\": \"\", \"state\": \"gone\", \"reason\": \"no such process\"}]}",
+		0, NULL);
+	json_t *found = json_loads("{\"targets\": [{\"pid\": 7, \"state\": \"found\"}]}", 0, NULL);
+	_cleanup_free_ char *text = shown(sonde_view_absentees, json, SONDE_CLI_TABLE);
+	_cleanup_free_ char *none = shown(sonde_view_absentees, found, SONDE_CLI_TABLE);
+
+	assert_non_null(strstr(text, "no such process"));
+	assert_null(strstr(text, "web"));
+	assert_string_equal(none, "");
+	json_decref(json);
+	json_decref(found);
+}
+
 static void odd_answers_are_dashes(void **state)
 {
 	json_t *json = json_loads("{\"states\":[1,{\"at\":5,\"state\":[]}],\"edges\":[{},7,"
@@ -436,6 +522,9 @@ static void without_numbers_it_says_what_is_waited_for(void **state)
 		       "waiting for its start, in 01:05");
 	assert_numbers(json_pack("{s:s, s:n, s:{}}", "state", "attaching", "started", "spec"),
 		       "waiting for the agent to attach");
+	assert_numbers(json_pack("{s:s, s:n, s:{}, s:[{s:s}]}", "state", "accepted", "started",
+				 "spec", "states", "at", "2025-12-31T23:59:58.500Z"),
+		       "waiting for the agent to take it, 1.5 s");
 	assert_numbers(json_pack("{s:s, s:s, s:i, s:{s:i}}", "state", "running", "started",
 				 "2025-12-31T23:59:59.000Z", "report_interval_ms", 2000, "reports",
 				 "received", 0),
@@ -501,6 +590,9 @@ int main(void)
 		cmocka_unit_test(an_idle_proof_says_what_was_asked),
 		cmocka_unit_test(a_missing_idle_proof_has_its_reason),
 		cmocka_unit_test(a_denied_target_names_the_rule),
+		cmocka_unit_test(an_end_of_which_nothing_is_told_is_counted_and_left_out),
+		cmocka_unit_test(a_target_without_traffic_is_named),
+		cmocka_unit_test(targets_that_were_not_there_have_their_reason),
 		cmocka_unit_test(odd_answers_are_dashes),
 		cmocka_unit_test(totals_count_each_edge_once),
 		cmocka_unit_test(sums_of_hostile_numbers_do_not_wrap),
