@@ -24,7 +24,7 @@
 #include "model/process.h"
 #include "model/task.h"
 
-#define SONDE_TASK_WORDS_MAX 192
+#define SONDE_TASK_WORDS_MAX 320
 #define SONDE_TASK_CHANGES_MAX 32 /* state changes between two reports */
 #define SONDE_TASK_PROBES_MAX 96
 #define SONDE_TASK_REPORT_MAX (1024UL * 1024) /* bytes, serialised */

@@ -83,6 +83,9 @@ size_t tasks_resolve(struct sonde_task *t);
 void tasks_say_denied(const struct sonde_task *t, char words[static SONDE_TASK_WORDS_MAX]);
 /* Why nothing lives of what tasks_resolve() looked for. */
 void tasks_say_missing(const struct sonde_task *t, char words[static SONDE_TASK_WORDS_MAX]);
+/* What the task begins with: who lives, who does not and why, and which pids are one to the backend. */
+void tasks_say_planned(const struct sonde_task *t, size_t live,
+		       char words[static SONDE_TASK_WORDS_MAX]);
 /* Looks for what left and what came. Return: how many live that the probe does not have. */
 size_t tasks_look_again(struct sonde_task *t);
 /* PROCESS records of the snapshot. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -178,6 +179,21 @@ static void start_clock(struct sonde_task *t, uint64_t now)
 	t->next_ns = first_report_ns(t, now);
 }
 
+/* Beside other tasks there may be nothing left to attach. */
+static void say_running(struct sonde_task *t, const struct sonde_probe_end *end)
+{
+	const uint64_t ms = (t->open_ns + t->load_ns + t->attach_ns) / SONDE_NS_PER_MS;
+	const uint64_t sockets = end->numbers[4];
+	char attached[48] = "all was attached already";
+
+	if (t->attach_ns > 0)
+		(void)snprintf(attached, sizeof(attached), "attached in %s%" PRIu64 " ms",
+			       ms > 0 ? "" : "less than ", ms > 0 ? ms : 1);
+	sonde_task_set_state(t, SONDE_TASK_RUNNING, "%s, %" PRIu64 " open socket%s found%s%s",
+			     attached, sockets, sockets == 1 ? "" : "s", end->text[0] ? ": " : "",
+			     end->text);
+}
+
 static void on_started(void *ctx, int error, const struct sonde_probe_end *end)
 {
 	struct sonde_task *t = ctx;
@@ -198,11 +214,7 @@ static void on_started(void *ctx, int error, const struct sonde_probe_end *end)
 	t->load_ns = end->numbers[1];
 	t->attach_ns = end->numbers[2];
 	start_clock(t, now);
-	sonde_task_set_state(
-		t, SONDE_TASK_RUNNING, "attached in %llu ms, %llu open sockets found%s%s",
-		(unsigned long long)((end->numbers[0] + end->numbers[1] + end->numbers[2]) /
-				     SONDE_NS_PER_MS),
-		(unsigned long long)end->numbers[4], end->text[0] ? ": " : "", end->text);
+	say_running(t, end);
 	if (t->stopping) {
 		sonde_task_set_state(t, SONDE_TASK_DRAINING, "%s", t->reason);
 		tasks_want_snapshot(t, SONDE_TASK_WAIT_FINAL, true);
@@ -427,9 +439,8 @@ void tasks_begin(struct sonde_task *t)
 		fail(t, SONDE_TASK_REFUSED, "%s", words);
 		return;
 	}
-	sonde_task_set_state(t, SONDE_TASK_PLANNED, "preset %s, %zu of %zu target%s live",
-			     t->spec.preset[0] ? t->spec.preset : "network", live, t->n_targets,
-			     t->n_targets == 1 ? "" : "s");
+	tasks_say_planned(t, live, words);
+	sonde_task_set_state(t, SONDE_TASK_PLANNED, "%s", words);
 	admit(t);
 }
 

@@ -101,6 +101,22 @@ static int add_process(struct sonde_task *t, struct sonde_process *p, enum sonde
 	return 0;
 }
 
+#define NO_PROCESS "no such process on this machine"
+
+/* Of a pid that cannot be a target. */
+static const char *why_missing(const struct sonde_task *t, uint32_t pid)
+{
+	struct sonde_proc_stat s;
+
+	if (!pid || sonde_proc_read_stat(t->tasks->config.proc_fd, pid, &s) < 0)
+		return NO_PROCESS;
+	if (s.kernel_thread)
+		return "a kernel thread, which is no process and is not profiled";
+	if (s.state == 'Z' || s.state == 'X')
+		return "it has ended, only its parent has not noticed (a zombie)";
+	return NO_PROCESS;
+}
+
 static void add_missing(struct sonde_task *t, const struct sonde_spec_target *want)
 {
 	struct sonde_task_target *target;
@@ -110,7 +126,7 @@ static void add_missing(struct sonde_task *t, const struct sonde_spec_target *wa
 	target->pid = want->kind == SONDE_SPEC_TARGET_PID ? want->pid : 0;
 	target->wanted_id = want->kind == SONDE_SPEC_TARGET_PROCESS_ID;
 	(void)snprintf(target->wanted, sizeof(target->wanted), "%s", want->text);
-	sonde_target_set(target, SONDE_TARGET_GONE, "no such process on this machine");
+	sonde_target_set(target, SONDE_TARGET_GONE, why_missing(t, target->pid));
 }
 
 /* A refusal by a rule has its name for a reason, which holds no blank. */
@@ -138,10 +154,12 @@ void tasks_say_denied(const struct sonde_task *t, char words[static SONDE_TASK_W
 void tasks_say_missing(const struct sonde_task *t, char words[static SONDE_TASK_WORDS_MAX])
 {
 	const struct sonde_task_target *first = t->n_targets > 0 ? &t->targets[0] : NULL;
-	char what[80] = "", more[48] = "";
+	char what[120] = "", more[48] = "";
 
-	if (first && first->pid)
+	if (first && first->pid && strcmp(first->reason, NO_PROCESS) == 0)
 		(void)snprintf(what, sizeof(what), ": there is no process %u", first->pid);
+	else if (first && first->pid)
+		(void)snprintf(what, sizeof(what), ": pid %u: %.80s", first->pid, first->reason);
 	else if (first)
 		(void)snprintf(what, sizeof(what), ": there is no process of '%.40s'",
 			       first->wanted);
@@ -149,6 +167,83 @@ void tasks_say_missing(const struct sonde_task *t, char words[static SONDE_TASK_
 		(void)snprintf(more, sizeof(more), " (nor the other %zu)", t->n_targets - 1);
 	(void)snprintf(words, SONDE_TASK_WORDS_MAX, "no target lives on this machine%s%s", what,
 		       more);
+}
+
+/* What an id is made of: a new process has none yet. */
+static bool same_name(const struct sonde_process *a, const struct sonde_process *b)
+{
+	return strcmp(a->service, b->service) == 0 && strcmp(a->instance, b->instance) == 0 &&
+	       strcmp(a->name, b->name) == 0;
+}
+
+/* "; not pid 7: no such process on this machine (nor 2 others)"; "" where all live. */
+static void say_not_live(const struct sonde_task *t, char *words, size_t size)
+{
+	const struct sonde_task_target *first = NULL;
+	size_t n = 0, at;
+
+	words[0] = '\0';
+	for (size_t i = t->n_targets; i > 0; i--) {
+		if (sonde_target_lives(&t->targets[i - 1]))
+			continue;
+		first = &t->targets[i - 1];
+		n++;
+	}
+	if (!first)
+		return;
+	if (first->pid)
+		(void)snprintf(words, size, "; not pid %u: %.64s", first->pid, first->reason);
+	else
+		(void)snprintf(words, size, "; not '%.40s': %.64s", first->wanted, first->reason);
+	at = strlen(words);
+	if (n > 1)
+		(void)snprintf(words + at, size - at, " (nor %zu other%s)", n - 1,
+			       n == 2 ? "" : "s");
+}
+
+/* Was it named by its pid? What a rule put together is meant to be one. */
+static bool asked_by_pid(const struct sonde_task *t, uint32_t pid)
+{
+	for (size_t i = 0; i < t->spec.n_targets; i++) {
+		if (t->spec.targets[i].kind == SONDE_SPEC_TARGET_PID &&
+		    t->spec.targets[i].pid == pid)
+			return true;
+	}
+	return false;
+}
+
+/* "; pids 7 and 8 are one process to the backend: both are named 'python3'". */
+static void say_alike(const struct sonde_task *t, char *words, size_t size)
+{
+	words[0] = '\0';
+	for (size_t i = 0; i < t->n_targets; i++) {
+		const struct sonde_task_target *b = &t->targets[i];
+
+		for (size_t n = 0; n < i && b->process && asked_by_pid(t, b->pid); n++) {
+			const struct sonde_task_target *a = &t->targets[n];
+
+			if (!a->process || !asked_by_pid(t, a->pid) ||
+			    !same_name(a->process, b->process))
+				continue;
+			(void)snprintf(words, size,
+				       "; pids %u and %u are shown as one process, for both are "
+				       "'%.30s' (a rule tells them apart)",
+				       a->pid, b->pid, b->process->name);
+			return;
+		}
+	}
+}
+
+void tasks_say_planned(const struct sonde_task *t, size_t live,
+		       char words[static SONDE_TASK_WORDS_MAX])
+{
+	char missing[128], alike[144];
+
+	say_not_live(t, missing, sizeof(missing));
+	say_alike(t, alike, sizeof(alike));
+	(void)snprintf(words, SONDE_TASK_WORDS_MAX, "preset %.24s, %zu of %zu target%s live%s%s",
+		       t->spec.preset[0] ? t->spec.preset : "network", live, t->n_targets,
+		       t->n_targets == 1 ? "" : "s", missing, alike);
 }
 
 /* A pid that no rule names is named after its program, for this task's sake. */
@@ -219,13 +314,6 @@ static bool wanted(const struct sonde_task *t, const struct sonde_process *p)
 			return true;
 	}
 	return false;
-}
-
-/* What an id is made of: a new process has none yet. */
-static bool same_name(const struct sonde_process *a, const struct sonde_process *b)
-{
-	return strcmp(a->service, b->service) == 0 && strcmp(a->instance, b->instance) == 0 &&
-	       strcmp(a->name, b->name) == 0;
 }
 
 /* @p came: did one of the same name leave? */
