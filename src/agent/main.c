@@ -16,7 +16,6 @@
 #include "agent/probe-client.h"
 #include "agent/state-dir.h"
 #include "base/log.h"
-#include "config/args.h"
 #include "host/privilege.h"
 #include "model/probe-msg.h"
 
@@ -49,15 +48,6 @@ static bool has_flag(int argc, char *const *argv, const char *name)
 	return false;
 }
 
-/* With a wrong one it only says so. */
-static bool flags_are_right(int argc, char *const *argv)
-{
-	_cleanup_(sonde_config_args_freep) struct sonde_config_args *args = NULL;
-	_cleanup_free_ char *words = NULL;
-
-	return sonde_config_args_parse(&sonde_agent_config_spec, argc, argv, &args, &words) == 0;
-}
-
 /* Answers of the config's own, for which no probe is needed. */
 static bool needs_probe(int argc, char *const *argv)
 {
@@ -69,8 +59,9 @@ static bool needs_probe(int argc, char *const *argv)
 		if (has_flag(argc, argv, alone[i]))
 			return false;
 	}
-	return flags_are_right(argc, argv) && !has_flag(argc, argv, "h") &&
-	       !(argc > 1 && strcmp(argv[1], "-h") == 0);
+	/* with a wrong flag it only says so */
+	return sonde_config_flags_are_right(&sonde_agent_config_spec, argc, argv) &&
+	       !has_flag(argc, argv, "h") && !(argc > 1 && strcmp(argv[1], "-h") == 0);
 }
 
 /* Is it to run tasks, and not just to answer? */

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "config/args.h"
 
@@ -58,6 +59,22 @@ static int file_error(char **ret_error, const char *path, int err)
 	return err;
 }
 
+/* As of key and token files: sshd and others refuse those too. What is in the file is known by what it set. */
+static void check_secrets(const struct sonde_config_spec *spec, const char *path, struct frame *f)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || (st.st_mode & S_IROTH) == 0)
+		return;
+	for (const struct sonde_option *o = spec->options; o->key; o++) {
+		if ((o->flags & SONDE_OPTION_SECRET) && sonde_option_is_set(o, f->config))
+			sonde_config_complain(&f->faults,
+					      "%s: key '%s' is a secret, and everyone on this "
+					      "machine may read the file: chmod o-r",
+					      path, o->key);
+	}
+}
+
 static int apply_file(const struct sonde_config_spec *spec, const struct sonde_config_args *args,
 		      struct frame *f, char **ret_error)
 {
@@ -75,7 +92,10 @@ static int apply_file(const struct sonde_config_spec *spec, const struct sonde_c
 		return r;
 	if (r < 0)
 		return file_error(ret_error, path, r);
-	return sonde_config_apply_text(spec, text, len, path, &f->faults, f->config);
+	r = sonde_config_apply_text(spec, text, len, path, &f->faults, f->config);
+	if (r == 0)
+		check_secrets(spec, path, f);
+	return r;
 }
 
 int sonde_config_load(const struct sonde_config_spec *spec, const struct sonde_config_args *args,
@@ -100,8 +120,8 @@ int sonde_config_load(const struct sonde_config_spec *spec, const struct sonde_c
 		if (r < 0)
 			return r;
 	}
-	r = sonde_config_finish(spec, args && args->file ? args->file : spec->program, &f.faults,
-				f.config);
+	r = sonde_config_finish(spec, args, args && args->file ? args->file : spec->program,
+				&f.faults, f.config);
 	if (r < 0)
 		return r;
 	r = sonde_config_verdict(&f.faults, ret_error);
@@ -125,7 +145,7 @@ int sonde_config_parse(const struct sonde_config_spec *spec, const char *text, s
 	r = sonde_config_apply_text(spec, text, len, name, &f.faults, f.config);
 	if (r < 0)
 		return r;
-	r = sonde_config_finish(spec, name, &f.faults, f.config);
+	r = sonde_config_finish(spec, NULL, name, &f.faults, f.config);
 	if (r < 0)
 		return r;
 	r = sonde_config_verdict(&f.faults, ret_error);
@@ -153,6 +173,16 @@ int sonde_config_set(const struct sonde_config_spec *spec, void *config, const c
 		return sonde_config_verdict(&f, ret_error);
 	}
 	return -ENOENT;
+}
+
+bool sonde_config_flags_are_right(const struct sonde_config_spec *spec, int argc, char *const *argv)
+{
+	_cleanup_(sonde_config_args_freep) struct sonde_config_args *args = NULL;
+	_cleanup_free_ char *words = NULL;
+
+	assert(spec && argv);
+
+	return sonde_config_args_parse(spec, argc, argv, &args, &words) == 0;
 }
 
 /* What needs no config. Return: 1 with *@ret_exit, 0 = not such a request. */

@@ -139,6 +139,10 @@ struct sonde_config_spec {
 
 /* What the command line said; kept for reloads. */
 struct sonde_config_args;
+/* Is the command line one that sonde_config_start() would take? Says nothing; reads argv alone. */
+bool sonde_config_flags_are_right(const struct sonde_config_spec *spec, int argc,
+				  char *const *argv);
+
 struct sonde_config_args *sonde_config_args_free(struct sonde_config_args *args);
 SONDE_DEFINE_CLEANUP(struct sonde_config_args *, sonde_config_args_free)
 

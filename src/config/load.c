@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/args.h"
 #include "config/hint.h"
 
 void sonde_config_complain(struct sonde_config_faults *f, const char *fmt, ...)
@@ -322,9 +323,49 @@ int sonde_config_apply_env(const struct sonde_config_spec *spec, struct sonde_co
 	return 0;
 }
 
-int sonde_config_finish(const struct sonde_config_spec *spec, const char *name,
-			struct sonde_config_faults *f, void *config)
+/* Do @words name the key, or the section that it is in ("'grpc.tls'", "backend.tls: …")? */
+static bool mentions(const char *words, const char *key)
 {
+	const char *dot = strrchr(key, '.');
+	const size_t lengths[] = {strlen(key), dot ? (size_t)(dot - key) : 0};
+
+	for (size_t i = 0; i < ELEMENTS_OF(lengths) && lengths[i] > 0; i++) {
+		for (const char *at = words; (at = memmem(at, strlen(at), key, lengths[i])); at++) {
+			if ((at == words || at[-1] == '\'' || at[-1] == ' ') &&
+			    strchr("': [", at[lengths[i]]))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* A flag that was given, else a variable: what is wrong may not be the file's. False: it is. */
+static bool find_culprit(const struct sonde_config_spec *spec, const struct sonde_config_args *args,
+			 const char *words, char where[static SONDE_CONFIG_KEY_MAX * 2 + 32])
+{
+	char flag[SONDE_CONFIG_KEY_MAX], name[SONDE_CONFIG_KEY_MAX * 2];
+
+	for (size_t i = args ? args->n_flags : 0; i > 0; i--) {
+		const struct sonde_option *o = args->flags[i - 1].option;
+
+		if (!o || !mentions(words, o->key) || !sonde_option_flag(o, flag))
+			continue;
+		(void)snprintf(where, SONDE_CONFIG_KEY_MAX * 2 + 32, "--%s", flag);
+		return true;
+	}
+	for (const struct sonde_option *o = spec->options; o->key; o++) {
+		if (!mentions(words, o->key) || !sonde_option_env(spec, o, name) || !getenv(name))
+			continue;
+		(void)snprintf(where, SONDE_CONFIG_KEY_MAX * 2 + 32, "environment: %s", name);
+		return true;
+	}
+	return false;
+}
+
+int sonde_config_finish(const struct sonde_config_spec *spec, const struct sonde_config_args *args,
+			const char *name, struct sonde_config_faults *f, void *config)
+{
+	char where[SONDE_CONFIG_KEY_MAX * 2 + 32];
 	_cleanup_free_ char *words = NULL;
 	int r;
 
@@ -337,6 +378,8 @@ int sonde_config_finish(const struct sonde_config_spec *spec, const char *name,
 		return 0;
 	r = spec->check(config, &words);
 	if (r == -EINVAL) {
+		if (words && find_culprit(spec, args, words, where))
+			name = where;
 		sonde_config_complain(f, "%s: %s", name, words ? words : "refused");
 		return 0;
 	}

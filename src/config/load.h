@@ -6,6 +6,8 @@
 #include "config/option.h"
 #include "config/yaml.h"
 
+struct sonde_config_args;
+
 struct sonde_config_faults {
 	struct sonde_buf text; /* at most SONDE_CONFIG_ERRORS_MAX lines */
 	unsigned int n;
@@ -32,5 +34,6 @@ int sonde_config_apply_env(const struct sonde_config_spec *spec, struct sonde_co
 			   void *config);
 int sonde_config_apply_flags(const struct sonde_config_args *args, struct sonde_config_faults *f,
 			     void *config);
-int sonde_config_finish(const struct sonde_config_spec *spec, const char *name,
-			struct sonde_config_faults *f, void *config);
+/* @args: NULL = none. @name: of the file; who else may have set what is wrong is found by its key. */
+int sonde_config_finish(const struct sonde_config_spec *spec, const struct sonde_config_args *args,
+			const char *name, struct sonde_config_faults *f, void *config);

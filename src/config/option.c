@@ -228,19 +228,22 @@ int sonde_option_set(const struct sonde_option *o, void *base, const char *text)
 	return -EINVAL;
 }
 
-bool sonde_option_missing(const struct sonde_option *o, const void *base)
+bool sonde_option_is_set(const struct sonde_option *o, const void *base)
 {
-	if (!(o->flags & SONDE_OPTION_REQUIRED))
-		return false;
 	switch (o->type) {
 	case SONDE_OPTION_TYPE_STRING:
 	case SONDE_OPTION_TYPE_PATH:
-		return (*(char *const *)field(o, base))[0] == '\0';
+		return (*(char *const *)field(o, base))[0] != '\0';
 	case SONDE_OPTION_TYPE_STRINGS:
-		return !*(char **const *)field(o, base);
+		return *(char **const *)field(o, base);
 	default:
-		return false;
+		return true;
 	}
+}
+
+bool sonde_option_missing(const struct sonde_option *o, const void *base)
+{
+	return (o->flags & SONDE_OPTION_REQUIRED) && !sonde_option_is_set(o, base);
 }
 
 int sonde_option_defaults(const struct sonde_option *table, void *base)

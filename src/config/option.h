@@ -27,6 +27,9 @@ int sonde_option_add(const struct sonde_option *o, void *base, const char *text)
 int sonde_option_print(const struct sonde_option *o, const void *base,
 		       struct sonde_buf *out) _must_check_;
 
+/* A text or a list of texts that is not empty? */
+bool sonde_option_is_set(const struct sonde_option *o, const void *base);
+
 /* REQUIRED and empty? */
 bool sonde_option_missing(const struct sonde_option *o, const void *base);
 

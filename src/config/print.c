@@ -197,6 +197,9 @@ static int help_option(const struct sonde_option *o, FILE *out)
 
 	if (!sonde_option_flag(o, flag))
 		return 0;
+	/* on by its name alone; what is on by default can be switched off */
+	if (o->type == SONDE_OPTION_TYPE_BOOL && o->fallback && strcmp(o->fallback, "true") == 0)
+		(void)strncat(flag, "=false", sizeof(flag) - strlen(flag) - 1);
 	r = range_words(o, &range);
 	if (r == 0)
 		r = sonde_buf_printf(&words, "%s", o->help);
@@ -232,7 +235,8 @@ int sonde_config_help(const struct sonde_config_spec *spec, FILE *out)
 	help_line("version", NULL, "the version (-V)", out);
 	(void)fprintf(out,
 		      "\nSettings (the file's keys are in config/README.md; a flag goes before the "
-		      "environment,\nthat before the file):\n");
+		      "environment,\nthat before the file; --x means --x=true, --x=false switches "
+		      "off what the file switches on):\n");
 	for (const struct sonde_option *o = spec->options; o->key; o++) {
 		int r = help_option(o, out);
 

@@ -2,7 +2,9 @@
 /* File, environment and flags together. */
 #include "sonde-test.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config/args.h"
@@ -121,6 +123,50 @@ static void faults_name_their_source(void **state)
 		       "--nice: expected a whole number from -20 to 19, got '99'");
 }
 
+/* The check looks at all of them together: who set what it is about is found by the key that it names. */
+static void a_fault_across_keys_names_who_set_one(void **state)
+{
+	static const char words[] = "key 'workers': expected 1 with mode exact";
+	char expected[128];
+
+	(void)snprintf(expected, sizeof(expected), "--workers: %s", words);
+	assert_refused(FLAGS("--config", *state, "--mode=exact", "--workers=2"), expected);
+	assert_ok(setenv("SONDE_FIXTURE_WORKERS", "7", 1));
+	assert_ok(setenv("SONDE_FIXTURE_MODE", "exact", 1));
+	(void)snprintf(expected, sizeof(expected), "environment: SONDE_FIXTURE_WORKERS: %s", words);
+	assert_refused(FLAGS("--config", *state), expected);
+	assert_ok(unsetenv("SONDE_FIXTURE_WORKERS"));
+	assert_ok(unsetenv("SONDE_FIXTURE_MODE"));
+}
+
+static void a_secret_in_a_file_for_everyone_is_refused(void **state)
+{
+	_cleanup_free_ char *words = NULL;
+	_cleanup_config_ void *config = NULL;
+	int fd = open(*state, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(dprintf(fd, "backend: {token: hush}\n"), 23);
+	close(fd);
+	assert_ok(chmod(*state, 0644));
+	assert_true(
+		asprintf(&words,
+			 "%s: key 'backend.token' is a secret, and everyone on this machine may "
+			 "read the file: chmod o-r",
+			 (char *)*state) > 0);
+	assert_refused(FLAGS("--config", *state), words);
+	assert_ok(chmod(*state, 0640));
+	assert_string_equal(loaded(FLAGS("--config", *state), &config)->token, "hush");
+	/* without one it may be everyone's */
+	config = sonde_config_free(&fixture_spec, config);
+	assert_ok(truncate(*state, 0));
+	assert_ok(chmod(*state, 0644));
+	fd = open(*state, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(dprintf(fd, "workers: 9\n"), 11);
+	close(fd);
+	assert_int_equal(loaded(FLAGS("--config", *state), &config)->workers, 9);
+}
+
 static void a_secret_of_the_environment_is_not_repeated(void **state)
 {
 	assert_ok(setenv("SONDE_FIXTURE_BACKEND_TOKEN", "s3\tcret", 1));
@@ -192,6 +238,8 @@ int main(void)
 		cmocka_unit_test(a_list_is_given_with_commas),
 		cmocka_unit_test(a_bool_flag_takes_no_word_behind_it),
 		cmocka_unit_test(faults_name_their_source),
+		cmocka_unit_test(a_fault_across_keys_names_who_set_one),
+		cmocka_unit_test(a_secret_in_a_file_for_everyone_is_refused),
 		cmocka_unit_test(a_secret_of_the_environment_is_not_repeated),
 		cmocka_unit_test(unknown_flags_are_refused_with_the_nearest),
 		cmocka_unit_test(a_named_file_must_be_there),
