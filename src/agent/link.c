@@ -28,6 +28,8 @@ struct sonde_link {
 	struct sonde_grpc_client *client;
 	void (*on_connected)(void *ctx); /* NULL: nobody asked */
 	void *on_connected_ctx;
+	const char *token_file; /* borrowed; "" = none */
+	bool has_token;
 	struct said said[SAID_MAX]; /* a ring of the last warnings */
 	size_t next;
 };
@@ -176,6 +178,29 @@ static void warn_once(struct sonde_link *l, const char *line, uint64_t again_ns)
 	(void)sonde_log_warn(0, "%s", line);
 }
 
+/* What to do depends on where the token came from. */
+static void say_refused(const struct sonde_link *l, const struct sonde_grpc_client_event *e,
+			char line[static LINE_BYTES_MAX])
+{
+	if (l->token_file[0])
+		(void)snprintf(
+			line, LINE_BYTES_MAX,
+			"backend %s refused the token (%s): write the one that it wants into "
+			"'%s' (backend.authentication_file), which is read again by itself",
+			e->address, e->words, l->token_file);
+	else if (l->has_token)
+		(void)snprintf(line, LINE_BYTES_MAX,
+			       "backend %s refused the token (%s): correct backend.authentication "
+			       "in the config (or SONDE_AGENT_BACKEND_AUTHENTICATION), and start "
+			       "the agent anew",
+			       e->address, e->words);
+	else
+		(void)snprintf(line, LINE_BYTES_MAX,
+			       "backend %s refused the token (%s): set backend.authentication_file "
+			       "or backend.authentication",
+			       e->address, e->words);
+}
+
 static void on_event(void *ctx, const struct sonde_grpc_client_event *e)
 {
 	struct sonde_link *l = ctx;
@@ -200,9 +225,7 @@ static void on_event(void *ctx, const struct sonde_grpc_client_event *e)
 		(void)snprintf(line, sizeof(line), "backend %s is lost: %s", e->address, e->words);
 		break;
 	case SONDE_GRPC_CLIENT_REFUSED:
-		(void)snprintf(line, sizeof(line),
-			       "backend %s refused the token (%s): set backend.authentication",
-			       e->address, e->words);
+		say_refused(l, e, line);
 		break;
 	}
 	warn_once(l, line, LOST_AGAIN_NS);
@@ -248,6 +271,8 @@ int sonde_link_new(sd_event *event, const struct sonde_agent_config *c, struct s
 	if (!l)
 		return -ENOMEM;
 	config.ctx = l;
+	l->token_file = c->backend_authentication_file;
+	l->has_token = c->backend_authentication[0];
 	r = sonde_grpc_client_new(event, &config, &l->client);
 	if (r < 0)
 		return r;

@@ -53,11 +53,13 @@ static const struct sonde_option options[] = {
 		"after it a connection is made anew, beginning with the address that is "
 		"tried first, and calls move there; 0s = never"),
 	SONDE_OPTION_STRING(C, "backend.authentication", backend_authentication, "", "1024",
-			    "sent as metadata `authentication` with every call",
+			    "token that is sent as metadata `authentication` with every call; the "
+			    "file may then not be everyone's to read",
 			    .flags = SONDE_OPTION_SECRET),
 	SONDE_OPTION_PATH(
 		C, "backend.authentication_file", backend_authentication_file, "",
-		"file that holds it instead, read anew at each connection and refusal; may not "
+		"file that holds the token, instead of backend.authentication; read anew at each "
+		"connection and refusal; may not "
 		"be everyone's to read"),
 	SONDE_OPTION_BOOL(C, "backend.tls.enabled", tls_enabled, "false",
 			  "TLS 1.2 or 1.3; the peer must offer HTTP/2 by ALPN"),

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sonde-server: wiring only. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -195,6 +197,33 @@ static void say_address(const struct sonde_listen *l, uint16_t port, char *ret, 
 	(void)snprintf(ret, size, strchr(l->address, ':') ? "[%s]:%u" : "%s:%u", l->address, port);
 }
 
+static bool is_loopback(const struct sonde_listen *l)
+{
+	struct in6_addr in6;
+	struct in_addr in4;
+
+	if (inet_pton(AF_INET, l->address, &in4) == 1)
+		return ntohl(in4.s_addr) >> 24 == 127;
+	return inet_pton(AF_INET6, l->address, &in6) == 1 &&
+	       (IN6_IS_ADDR_LOOPBACK(&in6) ||
+		(IN6_IS_ADDR_V4MAPPED(&in6) && in6.s6_addr[12] == 127));
+}
+
+/* Who reaches the port may start tasks and read what they found, or report in an agent's name. */
+static void warn_if_open(const struct sonde_server_options *o, const char *what,
+			 const struct sonde_listen *l, const struct sonde_server_tls *tls,
+			 const char *section)
+{
+	if (is_loopback(l) || o->token[0] || o->token_file[0] ||
+	    (tls->client_ca_file[0] && tls->require_client))
+		return;
+	(void)sonde_log_warn(0,
+			     "%s listens on %s, which is not this machine alone, and asks for no "
+			     "token: whoever reaches it is let in; set token_file (or "
+			     "%s.tls.client_ca_file)",
+			     what, l->address, section);
+}
+
 static int run(const struct sonde_server_options *o, const char *ports_file)
 {
 	_cleanup_(server_done) struct server s = {0};
@@ -224,6 +253,8 @@ static int run(const struct sonde_server_options *o, const char *ports_file)
 	}
 	say_address(&grpc, sonde_backend_grpc_port(s.backend), grpc_text, sizeof(grpc_text));
 	say_address(&http, sonde_backend_http_port(s.backend), http_text, sizeof(http_text));
+	warn_if_open(o, "gRPC", &grpc, &o->grpc_tls, "grpc");
+	warn_if_open(o, "HTTP", &http, &o->http_tls, "http");
 	sonde_log_info("ready grpc=%s http=%s", grpc_text, http_text);
 	(void)sd_notify(0, "READY=1");
 	r = sd_event_loop(s.event);

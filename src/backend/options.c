@@ -54,11 +54,12 @@ static const struct sonde_option options[] = {
 	SONDE_OPTION_BOOL(S, "http.tls.require_client", http_tls.require_client, "true",
 			  "with client_ca_file: refuse a client without a certificate"),
 	SONDE_OPTION_STRING(S, "token", token, "", "255",
-			    "what every call and request must carry; empty for none",
+			    "what every call and request must carry; empty for none; the file may "
+			    "then not be everyone's to read",
 			    .flags = SONDE_OPTION_SECRET),
 	SONDE_OPTION_PATH(
 		S, "token_file", token_file, "",
-		"file that holds it instead, read at start; may not be everyone's to read"),
+		"file that holds the token, instead of `token`; read at start, may not be everyone's to read"),
 	SONDE_OPTION_PATH(S, "state", state, "/var/lib/sonde-server",
 			  "folder of the database; made if it does not exist"),
 	SONDE_OPTION_PATH(

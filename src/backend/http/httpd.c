@@ -136,7 +136,9 @@ static int check(struct exchange *x, struct MHD_Connection *c)
 		return -EINVAL;
 	if (!authorized(x->server, c))
 		return sonde_problem_set(p, 401, NULL,
-					 "a token is needed: Authorization: Bearer …");
+					 header(c, "Authorization") || header(c, "authentication")
+						 ? "the token is not this server's"
+						 : "a token is needed: Authorization: Bearer …");
 	if (x->too_large)
 		return sonde_problem_set(p, 413, NULL, "the body may have at most %zu bytes",
 					 x->server->config.max_body_bytes);
