@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "backend/http/http-stats.h"
 #include "backend/http/https.h"
 #include "backend/json.h"
 #include "base/buf.h"
@@ -34,6 +35,7 @@ struct sonde_httpd {
 	uint16_t port;
 	int listen_fd; /* handed back by MHD_quiesce_daemon() */
 	struct sonde_pace handshakes;
+	struct sonde_http_stats stats;
 };
 
 struct exchange {
@@ -43,6 +45,9 @@ struct exchange {
 	size_t body_bytes; /* as sent, also where it is not kept */
 	char path[SONDE_HTTP_PATH_MAX];
 	char method[8];
+	char sent_method[8]; /* HEAD too */
+	uint64_t began_ns;
+	int status; /* of the answer; 0: none yet */
 	bool too_large, suspended, ready, answered;
 };
 
@@ -86,6 +91,11 @@ const char *sonde_http_query(const struct sonde_http_request *req, const char *n
 static const char *header(struct MHD_Connection *c, const char *name)
 {
 	return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
+}
+
+const char *sonde_http_header(const struct sonde_http_request *req, const char *name)
+{
+	return header(req->connection, name);
 }
 
 static bool same_secret(const char *a, const char *b)
@@ -140,6 +150,8 @@ static int check(struct exchange *x, struct MHD_Connection *c)
 						 ? "the token is not this server's"
 						 : "a token is needed: Authorization: Bearer …");
 	if (x->too_large)
+		x->server->stats.bodies_refused++;
+	if (x->too_large)
 		return sonde_problem_set(p, 413, NULL, "the body may have at most %zu bytes",
 					 x->server->config.max_body_bytes);
 	/* Also what keeps other sites' pages out: a browser asks first, and gets no leave. */
@@ -174,7 +186,9 @@ static char *render(struct exchange *x, int *ret_status, bool *ret_problem)
 
 	*ret_problem = req->problem.status != 0;
 	*ret_status = *ret_problem ? req->problem.status : req->status;
-	if (!*ret_problem && req->answer)
+	if (!*ret_problem && req->text)
+		text = TAKE_PTR(req->text);
+	else if (!*ret_problem && req->answer)
 		text = json_dumps(req->answer, JSON_COMPACT);
 	if (*ret_problem) {
 		problem = sonde_problem_json(&req->problem);
@@ -211,9 +225,11 @@ static bool is_known(struct MHD_Connection *c, const char *etag)
 static bool add_headers(struct MHD_Response *response, const struct exchange *x, int status,
 			bool problem, const char *etag)
 {
-	const char *type = problem ? "application/problem+json" : "application/json";
+	const char *own = x->request.text_type;
+	const char *type = problem ? "application/problem+json" : own ? own : "application/json";
 
-	return MHD_add_response_header(response, "Content-Type", type) == MHD_YES &&
+	return (!own || MHD_add_response_header(response, "Vary", "Accept") == MHD_YES) &&
+	       MHD_add_response_header(response, "Content-Type", type) == MHD_YES &&
 	       MHD_add_response_header(response, "Cache-Control",
 				       etag[0] ? "no-cache" : "no-store") == MHD_YES &&
 	       (!etag[0] || MHD_add_response_header(response, "ETag", etag) == MHD_YES) &&
@@ -254,6 +270,7 @@ static enum MHD_Result respond(struct exchange *x, struct MHD_Connection *c)
 			 : MHD_NO;
 	MHD_destroy_response(response);
 	x->answered = true;
+	x->status = status;
 	return result;
 }
 
@@ -264,11 +281,13 @@ static struct exchange *exchange_new(struct sonde_httpd *h, const char *url, con
 	if (!x)
 		return NULL;
 	x->server = h;
+	x->began_ns = sonde_mono_ns();
 	x->body = SONDE_BUF_INIT(h->config.max_body_bytes);
 	(void)snprintf(x->path, sizeof(x->path), "%s", url);
 	/* HEAD is GET whose body the library leaves out. */
 	(void)snprintf(x->method, sizeof(x->method), "%s",
 		       strcmp(method, "HEAD") == 0 ? "GET" : method);
+	(void)snprintf(x->sent_method, sizeof(x->sent_method), "%s", method);
 	x->request.method = x->method;
 	x->request.path = x->path;
 	return x;
@@ -346,8 +365,11 @@ static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
 		return;
 	if (x->request.waits)
 		h->config.abandon(h->config.ctx, &x->request);
+	sonde_http_stats_note(&h->stats, x->request.route, x->sent_method, x->status,
+			      sonde_mono_ns() - x->began_ns);
 	json_decref(x->request.body);
 	json_decref(x->request.answer);
+	free(x->request.text);
 	sonde_buf_done(&x->body);
 	free(x);
 	*state = NULL;
@@ -408,7 +430,15 @@ static int open_listener(const char *address, uint16_t port, int *ret)
 static void on_connection(void *ctx, struct MHD_Connection *c, void **socket_context,
 			  enum MHD_ConnectionNotificationCode code)
 {
+	struct sonde_httpd *h = ctx;
+
 	*socket_context = ctx;
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		h->stats.connections++;
+		h->stats.connections_open++;
+	} else {
+		h->stats.connections_open--;
+	}
 }
 
 static int on_certificate(gnutls_session_t session, const gnutls_datum_t *issuers, int n_issuers,
@@ -433,8 +463,10 @@ static enum MHD_Result on_accept(void *ctx, const struct sockaddr *address, sock
 
 	if (!h->config.https)
 		return MHD_YES;
-	if (sonde_pace_wait_ns(&h->handshakes, now_ns) > 0)
+	if (sonde_pace_wait_ns(&h->handshakes, now_ns) > 0) {
+		h->stats.connections_refused++;
 		return MHD_NO;
+	}
 	sonde_pace_take(&h->handshakes, now_ns);
 	return MHD_YES;
 }
@@ -541,4 +573,9 @@ struct sonde_httpd *sonde_httpd_free(struct sonde_httpd *h)
 uint16_t sonde_httpd_port(const struct sonde_httpd *h)
 {
 	return h->port;
+}
+
+const struct sonde_http_stats *sonde_httpd_stats(const struct sonde_httpd *h)
+{
+	return &h->stats;
 }

@@ -19,6 +19,7 @@
 
 struct sonde_httpd;
 struct sonde_https;
+struct sonde_http_stats;
 struct MHD_Connection;
 
 #define SONDE_HTTP_PATH_MAX 1024
@@ -31,6 +32,9 @@ struct sonde_http_request {
 	/* to be filled by the route */
 	int status;
 	json_t *answer;		      /* owned by the server then */
+	char *text;		      /* the same, instead of a JSON answer */
+	const char *text_type;	      /* its Content-Type; static */
+	const char *route;	      /* template of the path that was found; static, NULL: none */
 	struct sonde_problem problem; /* status 0: none */
 	char location[160];
 	char allow[32]; /* with 405 */
@@ -40,6 +44,8 @@ struct sonde_http_request {
 
 /* A query parameter, NULL if absent. Borrowed for the request. */
 const char *sonde_http_query(const struct sonde_http_request *req, const char *name);
+/* A header of the request, as sonde_http_query(). */
+const char *sonde_http_header(const struct sonde_http_request *req, const char *name);
 
 /* The answer of a request that waits is there. */
 void sonde_http_resume(struct sonde_http_request *req);
@@ -64,5 +70,6 @@ int sonde_httpd_new(sd_event *event, const struct sonde_httpd_config *config,
 struct sonde_httpd *sonde_httpd_free(struct sonde_httpd *h);
 SONDE_DEFINE_CLEANUP(struct sonde_httpd *, sonde_httpd_free)
 uint16_t sonde_httpd_port(const struct sonde_httpd *h);
+const struct sonde_http_stats *sonde_httpd_stats(const struct sonde_httpd *h);
 /* No new connections. */
 void sonde_httpd_drain(struct sonde_httpd *h);

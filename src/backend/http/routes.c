@@ -280,21 +280,24 @@ static const struct {
 	{"GET", API "/agents", get_agents},  {"GET", API "/tasks", get_tasks},
 	{"POST", API "/tasks", create_task}, {"GET", API "/server", get_stats},
 	{"POST", API "/plan", routes_plan},  {"GET", API "/meters", get_meters},
+	{"GET", "/metrics", routes_metrics}, {"GET", API "/openmetrics", routes_openmetrics},
 };
 
+#define TASK API "/tasks/{id}"
 static const struct {
-	const char *method, *rest; /* behind /tasks/{id} */
+	const char *method, *path; /* what is behind {id} is compared */
 	void (*fn)(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t);
 } of_task[] = {
-	{"GET", "", get_task},
-	{"POST", "/stop", stop_task},
-	{"POST", "/extend", extend_task},
-	{"GET", "/topology", get_topology},
-	{"GET", "/series", get_series},
-	{"GET", "/metrics", get_metrics},
-	{"GET", "/ledger", get_ledger},
-	{"GET", "/host", get_host},
-	{"GET", "/flows", get_flows},
+	{"GET", TASK "", get_task},
+	{"POST", TASK "/stop", stop_task},
+	{"POST", TASK "/extend", extend_task},
+	{"GET", TASK "/topology", get_topology},
+	{"GET", TASK "/series", get_series},
+	{"GET", TASK "/metrics", get_metrics},
+	{"GET", TASK "/ledger", get_ledger},
+	{"GET", TASK "/host", get_host},
+	{"GET", TASK "/flows", get_flows},
+	{"GET", TASK "/openmetrics", routes_task_openmetrics},
 };
 
 static void allow(struct sonde_http_request *req, const char *method)
@@ -317,6 +320,7 @@ static bool try_plain(struct sonde_backend *b, struct sonde_http_request *req)
 	for (size_t i = 0; i < ELEMENTS_OF(plain); i++) {
 		if (strcmp(req->path, plain[i].path) != 0)
 			continue;
+		req->route = plain[i].path;
 		if (strcmp(req->method, plain[i].method) == 0) {
 			req->allow[0] = '\0';
 			plain[i].fn(b, req);
@@ -348,8 +352,9 @@ static bool try_task(struct sonde_backend *b, struct sonde_http_request *req)
 	id[n] = '\0';
 	t = sonde_task_table_find(b->tasks, id);
 	for (size_t i = 0; i < ELEMENTS_OF(of_task); i++) {
-		if (strcmp(rest, of_task[i].rest) != 0)
+		if (strcmp(rest, of_task[i].path + sizeof(TASK) - 1) != 0)
 			continue;
+		req->route = of_task[i].path;
 		if (!t) {
 			(void)sonde_problem_set(&req->problem, 404, NULL, "no task '%s'", id);
 		} else if (strcmp(req->method, of_task[i].method) != 0) {
@@ -378,6 +383,7 @@ static bool try_agent(struct sonde_backend *b, struct sonde_http_request *req)
 		return false;
 	memcpy(agent_id, id, n);
 	agent_id[n] = '\0';
+	req->route = API "/agents/{id}/doctor";
 	if (strcmp(req->method, "GET") == 0) {
 		routes_doctor(b, req, agent_id);
 	} else {
