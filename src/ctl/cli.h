@@ -48,6 +48,7 @@ struct sonde_cli_settings {
 	char *server, *ca, *cert, *key;
 	char *tasks_dir;
 	char *token;
+	char *oap, *oap_token, *oap_basic;
 	uint64_t request_timeout_ns;
 	int output; /* enum sonde_cli_output */
 	int color;  /* enum sonde_cli_color */
@@ -152,5 +153,7 @@ int sonde_cli_flows(struct sonde_cli *cli);
 int sonde_cli_loss(struct sonde_cli *cli);
 int sonde_cli_host(struct sonde_cli *cli);
 int sonde_cli_mal_eval(struct sonde_cli *cli);
+int sonde_cli_skywalking_install(struct sonde_cli *cli);
+int sonde_cli_skywalking_status(struct sonde_cli *cli);
 int sonde_cli_completion(struct sonde_cli *cli);
 int sonde_cli_version(struct sonde_cli *cli);

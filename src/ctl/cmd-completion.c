@@ -19,7 +19,7 @@ static const char head[] =
 	"\t-o | --output) COMPREPLY=($(compgen -W 'table wide json dot mermaid' -- \"$cur\")); return ;;\n"
 	"\t--color) COMPREPLY=($(compgen -W 'auto always never' -- \"$cur\")); return ;;\n"
 	"\t-p | --preset) COMPREPLY=($(compgen -W 'network network-calls udp' -- \"$cur\")); return ;;\n"
-	"\t-f | --file | --config) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
+	"\t-f | --file | --config | --ca | --cert | --key | --token-file | --basic-file | --templates | --rules) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
 	"\tesac\n"
 	"\tcase \"${words[*]:0:2} \" in\n";
 

@@ -102,6 +102,29 @@ static const struct sonde_cli_flag mal_eval_flags[] = {
 	{0},
 };
 
+#define OAP_FLAGS                                                                                  \
+	{"oap", 0, "URL", "the OAP's REST address (default http://127.0.0.1:12800)"},              \
+		{"token-file", 0, "FILE", "a token, sent as Authorization: Bearer"},               \
+		{"basic-file", 0, "FILE", "NAME:PASSWORD for basic authentication"},               \
+		{"layer", 0, "LAYERS",                                                             \
+		 "layers to have the dashboards, by comma (default GENERAL)"},                     \
+	{                                                                                          \
+		"templates", 0, "DIR", "folder of the dashboards"                                  \
+	}
+
+static const struct sonde_cli_flag install_flags[] = {
+	OAP_FLAGS,
+	{"dry-run", 0, NULL, "say what it would do, change nothing"},
+	{"force", 0, NULL, "replace those too that were edited, or come from a newer sonde"},
+	{0},
+};
+
+static const struct sonde_cli_flag oap_status_flags[] = {
+	OAP_FLAGS,
+	{"rules", 0, "DIR", "folder of the rule files"},
+	{0},
+};
+
 const struct sonde_cli_command sonde_cli_commands[] = {
 	{"run", "TARGET...", "create a task, watch it, print what it saw", run_flags, 0,
 	 SONDE_CLI_OPERANDS_MAX, false, sonde_cli_run},
@@ -131,6 +154,10 @@ const struct sonde_cli_command sonde_cli_commands[] = {
 	{"loss", "TASK", "what was not counted, and why", loss_flags, 1, 1, false, sonde_cli_loss},
 	{"mal eval", "[FILE]", "what rules make of samples", mal_eval_flags, 0, 1, true,
 	 sonde_cli_mal_eval},
+	{"skywalking install", "", "put our dashboards into a SkyWalking OAP", install_flags, 0, 0,
+	 true, sonde_cli_skywalking_install},
+	{"skywalking status", "", "which of our dashboards and rule files an OAP has",
+	 oap_status_flags, 0, 0, true, sonde_cli_skywalking_status},
 	{"completion", "SHELL", "a shell's completion script", NULL, 1, 1, true,
 	 sonde_cli_completion},
 	{"version", "", "the version", NULL, 0, 0, true, sonde_cli_version},

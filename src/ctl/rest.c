@@ -178,6 +178,14 @@ static int add_token(struct sonde_rest *rest, const char *token)
 	return add_header(rest, line);
 }
 
+static int set_basic(struct sonde_rest *rest, const char *basic)
+{
+	if (!basic || !*basic)
+		return 0;
+	(void)curl_easy_setopt(rest->curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+	return curl_easy_setopt(rest->curl, CURLOPT_USERPWD, basic) == CURLE_OK ? 0 : -ENOMEM;
+}
+
 int sonde_rest_new(const struct sonde_rest_options *options, struct sonde_rest **ret)
 {
 	_cleanup_(sonde_rest_freep) struct sonde_rest *rest = NULL;
@@ -208,6 +216,8 @@ int sonde_rest_new(const struct sonde_rest_options *options, struct sonde_rest *
 		r = add_header(rest, "Expect:");
 	if (r == 0)
 		r = add_token(rest, options->token);
+	if (r == 0)
+		r = set_basic(rest, options->basic);
 	if (r == 0)
 		r = set_options(rest, options->timeout_ns);
 	if (r == 0)

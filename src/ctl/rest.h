@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Rest: one request at a time to the server's /api/v1 (src/backend/http/README.md).
+ * Rest: one request at a time to the server's /api/v1 (src/backend/http/README.md), or to an OAP's GraphQL (oap.h).
  * The answer is hostile: bounded in bytes and nesting before it is parsed.
  */
 
@@ -22,6 +22,7 @@ struct sonde_rest;
 struct sonde_rest_options {
 	const char *server;	/* "http://host:port", copied */
 	const char *token;	/* NULL or "" = none; only used in sonde_rest_new() */
+	const char *basic;	/* "NAME:PASSWORD" instead of it, likewise */
 	const char *ca;		/* PEM file of the roots for https, NULL or "" = the system's */
 	const char *cert, *key; /* PEM files of our own certificate, NULL or "" = none */
 	uint64_t timeout_ns;
