@@ -146,7 +146,6 @@ enum mal_expr_kind {
 
 struct mal_expr {
 	enum mal_expr_kind kind;
-	bool in_parentheses; /* a number in them is no scalar any more */
 	unsigned height;     /* nodes below it: bounds the recursion of who walks it */
 	size_t offset;
 	union {
@@ -168,6 +167,9 @@ struct mal_expr {
 			size_t n_args;
 			int64_t duration_ms; /* increase, rate */
 			uint32_t memo; /* what it gives is kept for the run; 0: for the call */
+			/* OAP compiles it and fails each run. NULL: it does not */
+			const char *fault;
+			bool fault_on_empty; /* without any sample too */
 		} call;
 	};
 };

@@ -61,7 +61,7 @@ static bool fits(char letter, const struct mal_arg *a, const char **ret_words)
 		if (a->kind == MAL_ARG_ENUM)
 			return a->en.type == letters[i].type;
 		if (letter == 'N')
-			return a->expr->kind == MAL_EXPR_NUMBER && !a->expr->in_parentheses;
+			return a->expr->kind == MAL_EXPR_NUMBER;
 		return letter != 'X' || a->expr->kind != MAL_EXPR_TIME;
 	}
 	return false;
@@ -69,19 +69,16 @@ static bool fits(char letter, const struct mal_arg *a, const char **ret_words)
 
 static int check_pairs(const struct mal_expr *e, struct mal_error *error)
 {
-	const char *name = mal_fn_name(e->call.fn);
-
-	if (e->call.n_args == 0 || e->call.n_args % 2 != 0) {
+	if (e->call.n_args == 0)
 		return fail(error, e->offset,
-			    "%s() takes pairs of label and value, found %zu argument%s", name,
-			    e->call.n_args, e->call.n_args == 1 ? "" : "s");
-	}
+			    "%s() takes pairs of label and value, found 0 arguments",
+			    mal_fn_name(e->call.fn));
 	for (size_t i = 0; i < e->call.n_args; i++) {
 		const struct mal_arg *a = &e->call.args[i];
 
-		if (a->kind != MAL_ARG_STRING && !(i % 2 == 1 && a->kind == MAL_ARG_NULL))
+		if (a->kind != MAL_ARG_STRING && a->kind != MAL_ARG_NULL)
 			return fail(error, a->offset, "expected a string as argument %zu of %s()",
-				    i + 1, name);
+				    i + 1, mal_fn_name(e->call.fn));
 	}
 	return 0;
 }
@@ -112,52 +109,79 @@ static int check_form(const struct mal_expr *e, struct mal_error *error)
 	return 0;
 }
 
-/* --- what Java would only find at run time --- */
+/* --- what Java only finds at run time: the file is good, the rule fails --- */
 
-static int check_patterns(struct mal_program *p, struct mal_expr *e, struct mal_error *error)
+static int set_fault(struct mal_program *p, struct mal_expr *e, bool on_empty, const char *fmt, ...)
+	_printf_(4, 5);
+
+/* The first one stays. Return: 0, -ENOMEM. */
+static int set_fault(struct mal_program *p, struct mal_expr *e, bool on_empty, const char *fmt, ...)
 {
-	for (size_t i = 1; i < e->call.n_args; i += 2) {
-		struct mal_arg *a = &e->call.args[i];
-		char message[200];
-		int r;
+	va_list ap;
 
-		if (a->kind != MAL_ARG_STRING)
-			return fail(error, a->offset, "expected a regex as argument %zu of %s()",
-				    i + 1, mal_fn_name(e->call.fn));
-		r = mal_regex_new(p, mal_strings_text(&p->strings, a->string), message,
-				  sizeof(message), &a->regex);
+	if (e->call.fault && (e->call.fault_on_empty || !on_empty))
+		return 0;
+	va_start(ap, fmt);
+	e->call.fault = mal_arena_vprintf(&p->arena, fmt, ap);
+	va_end(ap);
+	e->call.fault_on_empty = on_empty;
+	return e->call.fault ? 0 : -ENOMEM;
+}
+
+static int find_pair_faults(struct mal_program *p, struct mal_expr *e)
+{
+	bool match = e->call.fn == MAL_FN_TAG_MATCH || e->call.fn == MAL_FN_TAG_NOT_MATCH;
+
+	if (e->call.n_args % 2 != 0)
+		return set_fault(p, e, true,
+				 "%s() takes pairs of label and value, found %zu arguments",
+				 mal_fn_name(e->call.fn), e->call.n_args);
+	for (size_t i = 1; match && i < e->call.n_args; i += 2) {
+		struct mal_arg *a = &e->call.args[i];
+		char message[200] = "expected a regex, found null";
+		int r = -EINVAL;
+
+		if (a->kind == MAL_ARG_STRING)
+			r = mal_regex_new(p, mal_strings_text(&p->strings, a->string), message,
+					  sizeof(message), &a->regex);
 		if (r == -EINVAL)
-			return fail(error, a->offset, "%s", message);
+			r = set_fault(p, e, false, "%s", message);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-static int check_lists(const struct mal_program *p, const struct mal_expr *e,
-		       struct mal_error *error)
+static int find_twin_labels(struct mal_program *p, struct mal_expr *e, const struct mal_arg *a)
+{
+	for (size_t j = 0; j < a->strings.n; j++) {
+		for (size_t k = j + 1; k < a->strings.n; k++) {
+			if (a->strings.ids[j] == a->strings.ids[k])
+				return set_fault(p, e, false,
+						 "label '%s' twice in the list of %s()",
+						 mal_strings_text(&p->strings, a->strings.ids[j]),
+						 mal_fn_name(e->call.fn));
+		}
+	}
+	return 0;
+}
+
+static int check_lists(struct mal_program *p, struct mal_expr *e, struct mal_error *error)
 {
 	bool aggregates = e->call.fn >= MAL_FN_SUM && e->call.fn <= MAL_FN_COUNT;
 
 	for (size_t i = 0; i < e->call.n_args; i++) {
 		const struct mal_arg *a = &e->call.args[i];
+		int r;
 
 		if (a->kind != MAL_ARG_STRINGS)
 			continue;
 		if (a->strings.n > SONDE_MAL_LABELS_MAX)
 			return fail(error, a->offset, "more than %d strings in a list",
 				    SONDE_MAL_LABELS_MAX);
-		for (size_t j = 0; aggregates && j < a->strings.n; j++) {
-			for (size_t k = j + 1; k < a->strings.n; k++) {
-				if (a->strings.ids[j] == a->strings.ids[k]) {
-					return fail(
-						error, a->offset,
-						"label '%s' twice in the list of %s()",
-						mal_strings_text(&p->strings, a->strings.ids[j]),
-						mal_fn_name(e->call.fn));
-				}
-			}
-		}
+		r = aggregates ? find_twin_labels(p, e, a) : 0;
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -166,13 +190,39 @@ static int check_ranks(const struct mal_expr *e, struct mal_error *error)
 {
 	const struct mal_arg *a = &e->call.args[0];
 
-	if (a->kind != MAL_ARG_NUMBERS)
-		return 0;
-	if (a->numbers.n > SONDE_MAL_RANKS_MAX)
+	if (a->kind == MAL_ARG_NUMBERS && a->numbers.n > SONDE_MAL_RANKS_MAX)
 		return fail(error, a->offset, "more than %d percentiles", SONDE_MAL_RANKS_MAX);
-	for (size_t i = 0; i < a->numbers.n; i++)
-		if (a->numbers.v[i] < 1 || a->numbers.v[i] > 100)
-			return fail(error, a->offset, "expected percentiles from 1 to 100");
+	return 0;
+}
+
+static int find_empty_names(struct mal_program *p, struct mal_expr *e, const char *at)
+{
+	for (; *at; at++) {
+		const struct mal_arg *a = &e->call.args[*at - '0'];
+
+		if (a->kind == MAL_ARG_STRING && a->string == MAL_STR_EMPTY)
+			return set_fault(p, e, true,
+					 "expected a label's name as argument %c of %s()", *at + 1,
+					 mal_fn_name(e->call.fn));
+	}
+	return 0;
+}
+
+static int find_duration_fault(struct mal_program *p, struct mal_expr *e)
+{
+	const char *text = mal_strings_text(&p->strings, e->call.args[0].string);
+
+	if (mal_java_duration_ms(text, &e->call.duration_ms) < 0)
+		return set_fault(p, e, !*text, "expected a duration, as in 'PT1M', found '%.40s'",
+				 text);
+	return 0;
+}
+
+static int find_unit_fault(struct mal_program *p, struct mal_expr *e)
+{
+	/* TimeUnit: NANOSECONDS and MICROSECONDS are 0 ms */
+	if (e->call.n_args == 2 && e->call.args[1].en.member < 2)
+		return set_fault(p, e, true, "expected a unit of a millisecond or more");
 	return 0;
 }
 
@@ -185,16 +235,20 @@ static int check_call(struct mal_program *p, struct mal_expr *e, struct mal_erro
 	if (r < 0)
 		return r;
 	switch (e->call.fn) {
+	case MAL_FN_TAG_EQUAL:
+	case MAL_FN_TAG_NOT_EQUAL:
 	case MAL_FN_TAG_MATCH:
 	case MAL_FN_TAG_NOT_MATCH:
-		return check_patterns(p, e, error);
+		return find_pair_faults(p, e);
 	case MAL_FN_INCREASE:
 	case MAL_FN_RATE:
-		if (mal_java_duration_ms(mal_strings_text(&p->strings, e->call.args[0].string),
-					 &e->call.duration_ms) < 0)
-			return fail(error, e->call.args[0].offset,
-				    "expected a duration, as in 'PT1M'");
-		return 0;
+		return find_duration_fault(p, e);
+	case MAL_FN_HISTOGRAM:
+		return find_unit_fault(p, e);
+	case MAL_FN_RETAG_BY_K8S_META:
+		return find_empty_names(p, e, "023");
+	case MAL_FN_PROCESS_RELATION:
+		return find_empty_names(p, e, "34");
 	case MAL_FN_HISTOGRAM_PERCENTILE:
 		return check_ranks(e, error);
 	default:
@@ -204,13 +258,13 @@ static int check_call(struct mal_program *p, struct mal_expr *e, struct mal_erro
 
 static bool is_scalar(const struct mal_expr *e)
 {
-	return (e->kind == MAL_EXPR_NUMBER || e->kind == MAL_EXPR_TIME) && !e->in_parentheses;
+	return e->kind == MAL_EXPR_NUMBER || e->kind == MAL_EXPR_TIME;
 }
 
 static int check_operand(struct mal_program *p, struct mal_expr *e, const struct mal_expr *other,
 			 struct mal_error *error)
 {
-	if (e->kind == MAL_EXPR_TIME && !e->in_parentheses && !is_scalar(other))
+	if (e->kind == MAL_EXPR_TIME && !is_scalar(other))
 		return 0;
 	return mal_check_text(p, e, error);
 }
@@ -252,7 +306,8 @@ struct walk {
 	uint32_t aggregated[SONDE_MAL_LABELS_MAX * 4];
 	uint32_t entity[SONDE_MAL_LABELS_MAX * 4];
 	size_t n_aggregated, n_entity;
-	bool has_entity, histogram, decorated;
+	bool has_entity, histogram;
+	const struct mal_expr *decorated;
 	const struct mal_arg *ranks;
 	int r;
 };
@@ -323,9 +378,7 @@ static void walk_call(struct walk *w, const struct mal_expr *e, bool argument)
 		w->out->function.downsampling = (enum sonde_mal_downsampling)a->en.member;
 		break;
 	case MAL_FN_DECORATE:
-		w->decorated = true;
-		if (w->r >= 0 && w->has_entity && w->out->scope != SONDE_MAL_SCOPE_SERVICE)
-			w->r = fail(w->error, e->offset, "decorate() stands only behind service()");
+		w->decorated = e;
 		break;
 	default:
 		if (e->call.fn >= MAL_FN_SERVICE && e->call.fn <= MAL_FN_PROCESS_RELATION)
@@ -361,7 +414,6 @@ static void walk(struct walk *w, const struct mal_expr *e, bool argument)
 static int decide_kind(struct walk *w)
 {
 	struct sonde_mal_function *f = &w->out->function;
-	char name[48];
 
 	for (size_t i = 0; i < w->n_aggregated; i++) {
 		size_t k = 0;
@@ -381,13 +433,23 @@ static int decide_kind(struct walk *w)
 	} else {
 		f->kind = w->out->n_labels > 0 ? SONDE_MAL_LABELED : SONDE_MAL_SINGLE;
 	}
+	if (w->decorated && w->out->scope != SONDE_MAL_SCOPE_SERVICE)
+		return fail(w->error, w->decorated->offset,
+			    "decorate() works on services: expected service(…)");
 	if (w->decorated && w->histogram)
-		return fail(w->error, w->exp->offset, "decorate() does not work on histograms");
+		return fail(w->error, w->decorated->offset,
+			    "decorate() does not work on histograms");
+	return 0;
+}
+
+int mal_check_function(const struct sonde_mal_function *f, struct mal_error *error)
+{
+	char name[48];
+
 	if (sonde_mal_function_exists(f))
 		return 0;
 	sonde_mal_function_name(f, name);
-	return fail(w->error, w->exp->offset,
-		    "no storage function '%s': expected another downsampling", name);
+	return fail(error, 0, "no storage function '%s': expected another downsampling", name);
 }
 
 int mal_check_rule(const struct mal_program *p, const struct mal_expr *exp,

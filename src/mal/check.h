@@ -27,3 +27,6 @@ struct mal_checked {
 int mal_check_rule(const struct mal_program *p, const struct mal_expr *exp,
 		   const struct mal_expr *prefix, const struct mal_expr *suffix,
 		   struct mal_error *error, struct mal_checked *ret) _must_check_;
+
+/* Whether SkyWalking can store what the rule gives: it finds out when it registers a metric. 0, -EBADMSG. */
+int mal_check_function(const struct sonde_mal_function *f, struct mal_error *error) _must_check_;

@@ -257,7 +257,7 @@ static int with_family(struct mal_eval *ev, char op, const struct mal_family *a,
 
 static bool is_scalar(const struct mal_expr *e)
 {
-	return (e->kind == MAL_EXPR_NUMBER || e->kind == MAL_EXPR_TIME) && !e->in_parentheses;
+	return e->kind == MAL_EXPR_NUMBER || e->kind == MAL_EXPR_TIME;
 }
 
 static double scalar_of(const struct mal_eval *ev, const struct mal_expr *e)
@@ -405,6 +405,8 @@ static int eval_counter(struct mal_eval *ev, const struct mal_expr *e, const str
 		seconds = mal_java_long(((double)s->ts_ms - (double)ts) / 1000);
 		v[i].value = seconds < 1 ? 0 : v[i].value / (double)seconds;
 	}
+	if (r == -EINVAL)
+		return mal_eval_fail(ev, "the duration is negative, so that no sample is left");
 	if (r < 0)
 		return mal_eval_no_memory(ev);
 	build(v, in->n, in, ret);
@@ -458,6 +460,8 @@ static int eval_call(struct mal_eval *ev, const struct mal_expr *e, struct mal_f
 
 	if (r < 0)
 		return r;
+	if (e->call.fault && (in.n > 0 || e->call.fault_on_empty))
+		return mal_eval_fail(ev, "%s", e->call.fault);
 	if (e->call.fn >= MAL_FN_PLUS && e->call.fn <= MAL_FN_SAFE_DIV)
 		return eval_operator_method(ev, e, &in, ret);
 	if (in.n == 0) {

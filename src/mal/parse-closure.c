@@ -68,6 +68,8 @@ static int parse_if(struct mal_parser *p, size_t offset, struct mal_st **ret)
 	if (r >= 0)
 		r = mal_parse_condition(p, &s->a);
 	if (r >= 0)
+		r = mal_parse_check_truth(p, s->a);
+	if (r >= 0)
 		r = mal_parse_need(p, ")");
 	if (r >= 0)
 		r = parse_block(p, &s->then);
@@ -97,6 +99,8 @@ static int parse_return(struct mal_parser *p, size_t offset, struct mal_st **ret
 		return -EBADMSG;
 	if (!mal_parse_at(p, "}") && !mal_parse_at(p, ";"))
 		r = mal_parse_cx(p, &s->a);
+	else if (p->closure == MAL_CLOSURE_TAG || p->closure == MAL_CLOSURE_INSTANCE)
+		return mal_parse_expected(p, "the labels or a map behind return");
 	if (r == 0 && s->a && p->closure != MAL_CLOSURE_FOR_EACH && s->a->type != MAL_TYPE_LABELS &&
 	    s->a->type != MAL_TYPE_ANY)
 		r = mal_parse_fail(p, offset, "expected labels or a map behind return");
@@ -240,13 +244,13 @@ static int parse_statements(struct mal_parser *p, struct mal_st **ret)
 
 	*ret = NULL;
 	while (!mal_parse_at(p, "}")) {
-		if (mal_parse_skip(p, ";"))
-			continue;
 		if (p->lexer.now.kind == MAL_TOKEN_END)
 			return mal_parse_expected(p, "'}'");
 		r = parse_statement(p, last);
 		if (r < 0)
 			return r;
+		if ((*last)->kind != MAL_ST_IF) /* OAP's grammar has none behind a block */
+			(void)mal_parse_skip(p, ";");
 		last = &(*last)->next;
 	}
 	return 0;

@@ -318,6 +318,15 @@ static int parse_comparison(struct mal_parser *p, struct mal_cx **ret)
 	return r;
 }
 
+int mal_parse_check_truth(struct mal_parser *p, const struct mal_cx *c)
+{
+	if (c->kind != MAL_CX_BOOL && c->kind != MAL_CX_NUMBER)
+		return 0;
+	return mal_parse_fail(
+		p, c->offset,
+		"OAP takes no number, true or false as a condition: expected a text or a comparison");
+}
+
 static int parse_not(struct mal_parser *p, struct mal_cx **ret)
 {
 	size_t offset = p->lexer.now.offset;
@@ -331,6 +340,8 @@ static int parse_not(struct mal_parser *p, struct mal_cx **ret)
 			return r;
 		r = parse_not(p, &c->op.a);
 		p->depth--;
+		if (r >= 0)
+			r = mal_parse_check_truth(p, c->op.a);
 		if (r >= 0)
 			*ret = c;
 		return r;
@@ -357,6 +368,10 @@ static int parse_junction(struct mal_parser *p, const char *op, enum mal_cx_kind
 
 		mal_lexer_next(&p->lexer);
 		r = next(p, &b);
+		if (r >= 0)
+			r = mal_parse_check_truth(p, a);
+		if (r >= 0)
+			r = mal_parse_check_truth(p, b);
 		if (r >= 0)
 			r = mal_cx_binary(p, kind, MAL_TYPE_BOOL, offset, a, b, &a);
 	}

@@ -420,10 +420,7 @@ static int parse_primary(struct mal_parser *p, struct mal_expr **ret)
 
 	if (mal_parse_skip(p, "(")) {
 		r = parse_additive(p, ret);
-		if (r < 0)
-			return r;
-		(*ret)->in_parentheses = true;
-		return mal_parse_need(p, ")");
+		return r < 0 ? r : mal_parse_need(p, ")");
 	}
 	if (t.kind != MAL_TOKEN_IDENT)
 		return mal_parse_expected(p, "a metric name, a number or '('");

@@ -395,6 +395,8 @@ static int load_expression(struct loader *l, yaml_node_t *name, yaml_node_t *exp
 	rule->exp = e;
 	r = mal_check_rule(&l->rules->program, e, l->rules->prefix, l->rules->suffix, &error,
 			   &checked);
+	if (r >= 0)
+		r = mal_check_function(&checked.function, &error);
 	if (r < 0)
 		return r == -EBADMSG ? say_error(l, exp, scalar_text(name), &error) : r;
 	return fill_rule(l, rule, &checked, name, exp);

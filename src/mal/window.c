@@ -151,8 +151,9 @@ int mal_window_push(struct mal_window *w, const struct mal_strings *strings,
 	if (lower.ts_ms <= water) {
 		while (s->n > 0 && s->v[0].ts_ms < water)
 			older = heap_pop(s);
-		/* a negative range can take all: what was popped last is then the answer */
-		lower = s->n > 0 ? s->v[0] : older;
+		if (s->n == 0)
+			return -EINVAL;
+		lower = s->v[0];
 		/* the nearer of the two sides of the water mark, in doubt the older */
 		if ((double)water - (double)older.ts_ms <= (double)lower.ts_ms - (double)water)
 			lower = older;

@@ -30,7 +30,10 @@ uint64_t mal_window_refused(const struct mal_window *w);
 /* Series held, and the bytes that they take. */
 size_t mal_window_series(const struct mal_window *w, size_t *ret_bytes);
 
-/* Adds the sample and gives the lower bound of the last @range_ms, which may be the sample itself. */
+/*
+ * Adds the sample and gives the lower bound of the last @range_ms, which may be the sample itself.
+ * Return: 0; -EINVAL (a negative range took all that there was); -ENOMEM.
+ */
 int mal_window_push(struct mal_window *w, const struct mal_strings *strings,
 		    const struct mal_sample *s, int64_t range_ms, int64_t *ret_ts_ms,
 		    double *ret_value) _must_check_;

@@ -92,7 +92,7 @@ static void numbers_work_on_each_side(void **state)
 		{"m.plus(1).minus(2).multiply(3).div(2).negative()", "{}:-4.5"},
 		/* a number that is no operand is the EMPTY family */
 		{"1 + 2", "EMPTY"},
-		{"m * (2)", "EMPTY"},
+		{"m * (2)", "{}:8"},
 		{"m * -1", "EMPTY"},
 	};
 
@@ -191,7 +191,58 @@ static void counters_look_back_as_oap_does(void **state)
 	assert_series("m.rate('PT1M')", reset, 8, 15000, "0 1 1 1 1 1 -2.083333333 -2.083333333 ");
 	assert_series("m.irate()", reset, 8, 15000, "0 1 1 1 1 1 -11.33333333 1 ");
 	assert_series("m.increase('PT1M')", slow, 5, 40000, "0 40 80 80 80 ");
-	assert_series("m.increase('-PT1M')", reset, 3, 15000, "0 0 0 ");
+}
+
+/* What OAP compiles and fails at run time: some of it only where there are samples. */
+static void a_fault_fails_the_run_and_not_the_file(void **state)
+{
+	static const struct {
+		const char *exp, *want, *empty;
+	} cases[] = {
+		{".tagEqual('a')",
+		 "error: tagEqual() takes pairs of label and value, found 1 arguments",
+		 "error: tagEqual() takes pairs of label and value, found 1 arguments"},
+		{".tagMatch('a', null)", "error: expected a regex, found null", "EMPTY"},
+		{".tagMatch('a', '(x')",
+		 "error: expected a regex: missing closing parenthesis at byte 2 of it", "EMPTY"},
+		{".rate('1m')", "error: expected a duration, as in 'PT1M', found '1m'", "EMPTY"},
+		{".increase('')", "error: expected a duration, as in 'PT1M', found ''",
+		 "error: expected a duration, as in 'PT1M', found ''"},
+		{".increase('-PT1M')", "error: the duration is negative, so that no sample is left",
+		 "EMPTY"},
+		{".sum(['a', 'a'])", "error: label 'a' twice in the list of sum()", "EMPTY"},
+		{".histogram('le', TimeUnit.NANOSECONDS)",
+		 "error: expected a unit of a millisecond or more",
+		 "error: expected a unit of a millisecond or more"},
+		{".retagByK8sMeta('', K8sRetagType.Pod2Service, 'p', 'n')",
+		 "error: expected a label's name as argument 1 of retagByK8sMeta()",
+		 "error: expected a label's name as argument 1 of retagByK8sMeta()"},
+		{".histogram_percentile([0,200])", "{a=x}:1", "EMPTY"},
+	};
+	_cleanup_(test_eval_done) struct test_eval t;
+	char exp[200];
+
+	(void)state;
+	test_eval_init(&t);
+	test_add(t.batch, "m", "a=x", 1, 1);
+	for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
+		(void)snprintf(exp, sizeof(exp), "m%s", cases[i].exp);
+		assert_string_equal(test_eval(&t, exp), cases[i].want);
+		(void)snprintf(exp, sizeof(exp), "absent%s", cases[i].exp);
+		assert_string_equal(test_eval(&t, exp), cases[i].empty);
+	}
+}
+
+/* Java's map puts a new key before the others of its slot: of 'Aa' and 'BB', whose hashes are equal, the later is first. */
+static void colliding_groups_come_in_the_order_of_java(void **state)
+{
+	_cleanup_(test_eval_done) struct test_eval t;
+
+	(void)state;
+	test_eval_init(&t);
+	test_add(t.batch, "m", "a=Aa", 1, 1);
+	test_add(t.batch, "m", "a=BB", 2, 1);
+	assert_string_equal(test_eval(&t, "m.sum(['a'])"), "{a=BB}:2 {a=Aa}:1");
 }
 
 static void a_counter_is_known_by_its_labels_in_any_order(void **state)
@@ -248,6 +299,8 @@ int main(void)
 		cmocka_unit_test(families_join_on_equal_labels_in_any_order),
 		cmocka_unit_test(histograms_scale_and_sort_their_bounds),
 		cmocka_unit_test(counters_look_back_as_oap_does),
+		cmocka_unit_test(a_fault_fails_the_run_and_not_the_file),
+		cmocka_unit_test(colliding_groups_come_in_the_order_of_java),
 		cmocka_unit_test(a_counter_is_known_by_its_labels_in_any_order),
 		cmocka_unit_test(entities_take_their_labels_away),
 	};

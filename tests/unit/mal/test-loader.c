@@ -62,7 +62,7 @@ static void a_bad_rule_leaves_the_others_alone(void **state)
 				   "    exp: |-\n"
 				   "      a\n"
 				   "        .sum(['s'])\n"
-				   "        .rate('x')\n"
+				   "        .rate(5)\n"
 				   "  - name: folded\n"
 				   "    exp: a.sum(['s'])\n"
 				   "      .service(['s'],\n"
@@ -81,7 +81,7 @@ static void a_bad_rule_leaves_the_others_alone(void **state)
 		sonde_buf_str(&found),
 		"6:12 plain: no function 'summ'\n"
 		"8:29 quoted: expected a string as argument 2 of tagEqual()\n"
-		"13:15 block: expected a duration, as in 'PT1M'\n"
+		"13:15 block: expected a string as argument 1 of rate()\n"
 		"17:9 folded: expected Layer, DetectPoint, K8sRetagType, DownsamplingType or TimeUnit before '.K8S'\n"
 		"19:5 -: unknown key 'expr': expected name or exp\n"
 		"20:5 -: expected the key name in the rule\n"
