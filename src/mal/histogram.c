@@ -76,11 +76,14 @@ static int find_bounds(struct mal_eval *ev, struct call *c, const struct mal_fam
 	return 0;
 }
 
+/* Double.compare(): -0.0 is below 0.0, NaN above all. */
 static int compare(double a, double b)
 {
 	if (a < b || a > b)
 		return a < b ? -1 : 1;
-	return isnan(a) - isnan(b);
+	if (isnan(a) || isnan(b))
+		return !!isnan(a) - !!isnan(b);
+	return !!signbit(b) - !!signbit(a);
 }
 
 static int by_bound(const void *a, const void *b)
