@@ -116,7 +116,8 @@ static uint32_t flags_of(const struct sonde_report *r, bool in_doubt)
 {
 	return (r->extension ? SONDE_SPOOL_EXTENSION : 0) |
 	       (r->task_report_sent ? SONDE_SPOOL_TASK_REPORT_SENT : 0) |
-	       (in_doubt ? SONDE_SPOOL_IN_DOUBT : 0);
+	       /* Sent anew by another process, what was taken of it would be doubled. */
+	       (in_doubt || r->partly ? SONDE_SPOOL_IN_DOUBT : 0);
 }
 
 static void mark(struct sonde_delivery *d, struct sonde_report *r, bool in_doubt)
@@ -518,6 +519,7 @@ static void failed(struct sonde_delivery *d, const struct sonde_delivery_result 
 	} else if (is_final(result->status) || is_hopeless(d->head, result)) {
 		finish(d, &d->head, SONDE_DELIVERY_DROPPED);
 	} else {
+		d->head->partly = result->partly && keeps_doubts(d);
 		mark(d, d->head, false);
 		back_off(d);
 	}

@@ -66,6 +66,7 @@ struct sonde_report {
 	bool in_spool;		      /* the spool has it too, as its oldest */
 	bool in_front;		      /* the spool had it; still older than what is there */
 	bool in_doubt;		      /* sent to a backend that adds, and nothing is known of it */
+	bool partly; /* a part of it was taken; which one, this process's sink knows */
 	struct sonde_report *next;
 };
 
@@ -78,6 +79,8 @@ struct sonde_delivery_result {
 	enum sonde_grpc_status status;
 	bool not_processed;
 	bool answered; /* by the backend, and not by this side or the path to it */
+	/* Of a failure: some messages were taken, and the sink leaves them out when it is asked again. */
+	bool partly;
 	uint64_t bytes, bytes_compressed;
 	enum sonde_encoding encoding;
 };
