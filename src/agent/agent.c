@@ -14,6 +14,7 @@
 #include "agent/continuous.h"
 #include "agent/control.h"
 #include "agent/finder.h"
+#include "agent/kafka-link.h"
 #include "agent/link.h"
 #include "agent/registrar.h"
 #include "agent/rpc.h"
@@ -42,6 +43,8 @@ struct agent {
 	struct sonde_probe_client *probe;
 	struct sonde_link *link;
 	struct sonde_grpc_client *client; /* the link's */
+	struct sonde_kafka_link *kafka;	  /* NULL: export is grpc */
+	bool told_unread;
 	struct sonde_rules *rules;
 	struct sonde_finder *finder;
 	struct sonde_registrar *registrar;
@@ -101,9 +104,15 @@ static void end_if_drained(struct agent *a)
 
 static bool has_extension(void *ctx)
 {
-	const struct agent *a = ctx;
+	struct agent *a = ctx;
+	const bool has = sonde_grpc_client_has_extension(a->client);
 
-	return sonde_grpc_client_has_extension(a->client);
+	if (has && a->kafka && !a->told_unread) {
+		(void)sonde_log_warn(0, "the backend is a sonde-server, which reads no Kafka: its "
+					"tasks will have no numbers with export: kafka");
+		a->told_unread = true;
+	}
+	return has && !a->kafka;
 }
 
 static void on_tasks_idle(void *ctx)
@@ -370,6 +379,7 @@ static int make_sender(struct agent *a)
 	const struct sonde_sender_config config = {
 		.event = a->event,
 		.client = a->client,
+		.kafka = a->kafka,
 		.config = a->config,
 		.state_dir = a->state_dir,
 		.on_outcome = on_outcome,
@@ -414,6 +424,7 @@ static int make_processes(struct agent *a)
 		const struct sonde_registrar_config registrar = {
 			.event = a->event,
 			.client = a->client,
+			.kafka = a->kafka,
 			.finder = a->finder,
 			.agent_id = a->id,
 			.service = a->config->service,
@@ -539,6 +550,8 @@ static int set_up(struct agent *a)
 		r = sonde_rules_new(a->config->rules, a->config->n_rules, a->host, &a->rules);
 	if (r >= 0)
 		r = make_client(a);
+	if (r >= 0 && a->config->export == SONDE_AGENT_EXPORT_KAFKA)
+		r = sonde_kafka_link_new(a->event, a->config, a->instance, &a->kafka);
 	if (r >= 0)
 		r = make_sender(a);
 	if (r >= 0)
@@ -557,6 +570,7 @@ static void tear_down(struct agent *a)
 {
 	a->probe = sonde_probe_client_free(a->probe);
 	a->sender = sonde_sender_free(a->sender);
+	a->kafka = sonde_kafka_link_free(a->kafka);
 	a->link = sonde_link_free(a->link);
 	a->query = sonde_task_query_free(a->query);
 	a->continuous = sonde_continuous_free(a->continuous);

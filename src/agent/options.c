@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/kafka-options.h"
 #include "agent/link.h"
 #include "agent/rules.h"
 #include "export/spool.h"
@@ -16,6 +17,8 @@
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
 static const char *const orders[] = {"listed", "random", NULL};
 static const char *const peers[] = {"auto", "address", "unknown", NULL};
+static const char *const exports[] = {"grpc", "kafka", NULL};
+static const char *const sasls[] = {"none", "plain", "scram-sha-256", "scram-sha-512", NULL};
 static const char *const on_unknown[] = {"drop", "resend", NULL};
 static const char *const spool_fsyncs[] = {"segment", "always", "never", NULL};
 
@@ -130,6 +133,46 @@ static const struct sonde_option options[] = {
 	SONDE_OPTION_DURATION(C, "skywalking.continuous.silence", continuous_silence_ns, "20m",
 			      "1s", "24h",
 			      "how long after a task was asked for its instance leads to no other"),
+	SONDE_OPTION_ENUM(
+		C, "export", export, "grpc", exports,
+		"which way meters go to an OAP: with all the rest, or through Kafka to its "
+		"kafka-fetcher; tasks and processes stay with backend"),
+	SONDE_OPTION_STRINGS(C, "kafka.brokers", kafka_brokers, "", "16",
+			     "brokers to begin with: HOST:PORT each, an IPv6 address in brackets"),
+	SONDE_OPTION_STRING(
+		C, "kafka.namespace", kafka_namespace, "", "100",
+		"namespace of the OAP's kafka-fetcher (SW_NAMESPACE); stands before each topic, "
+		"with a hyphen"),
+	SONDE_OPTION_STRING(C, "kafka.meters_topic", kafka_meters_topic, "skywalking-meters", "140",
+			    "topic of the meters"),
+	SONDE_OPTION_STRING(
+		C, "kafka.managements_topic", kafka_managements_topic, "skywalking-managements",
+		"140",
+		"topic of the agent's own instance and its heartbeat; empty = they stay with backend"),
+	SONDE_OPTION_BOOL(C, "kafka.tls.enabled", kafka_tls_enabled, "false",
+			  "TLS to the brokers, each of which must have a certificate for its name"),
+	SONDE_OPTION_PATH(
+		C, "kafka.tls.ca_file", kafka_tls_ca_file, "",
+		"PEM file of the roots that are trusted; empty = the system's. It and the "
+		"other files are read at the agent's start"),
+	SONDE_OPTION_PATH(C, "kafka.tls.cert_file", kafka_tls_cert_file, "",
+			  "PEM file of our certificate and its chain, for mutual TLS"),
+	SONDE_OPTION_PATH(
+		C, "kafka.tls.key_file", kafka_tls_key_file, "",
+		"PEM file of its key, without a passphrase; may not be everyone's to read"),
+	SONDE_OPTION_BOOL(C, "kafka.tls.insecure_skip_verify", kafka_tls_insecure_skip_verify,
+			  "false", "take whoever answers for a broker; warned of at the start"),
+	SONDE_OPTION_ENUM(C, "kafka.sasl.mechanism", kafka_sasl, "none", sasls,
+			  "how the agent says who it is, beside a certificate"),
+	SONDE_OPTION_STRING(C, "kafka.sasl.username", kafka_sasl_username, "", "255",
+			    "its name there"),
+	SONDE_OPTION_PATH(
+		C, "kafka.sasl.password_file", kafka_sasl_password_file, "",
+		"file that holds its password, read at the start; may not be everyone's to read"),
+	SONDE_OPTION_STRINGS(
+		C, "kafka.properties", kafka_properties, NULL, "32",
+		"properties of librdkafka, NAME=VALUE each, for what has no key here; which "
+		"ones is in config/oap.md"),
 	SONDE_OPTION_STRING(C, "agent.service", service, "sonde-agent", "70",
 			    "the service that the agent itself is registered under"),
 	SONDE_OPTION_STRING(C, "agent.instance", instance, "{host}", "70",
@@ -159,6 +202,7 @@ static const struct sonde_config_action actions[] = {
 static int check(const void *vc, char **ret_error)
 {
 	const C *c = vc;
+	int e;
 
 	if (c->spool_max_bytes && c->spool_max_bytes < SONDE_SPOOL_BYTES_MIN) {
 		*ret_error = strdup("spool.max_bytes: 0 or at least 1MiB");
@@ -174,7 +218,8 @@ static int check(const void *vc, char **ret_error)
 			*ret_error = NULL;
 		return -EINVAL;
 	}
-	return sonde_link_check(c, ret_error);
+	e = sonde_kafka_options_check(c, ret_error);
+	return e < 0 ? e : sonde_link_check(c, ret_error);
 }
 
 const struct sonde_config_spec sonde_agent_config_spec = {

@@ -18,6 +18,19 @@ enum sonde_agent_on_unknown {
 	SONDE_AGENT_ON_UNKNOWN_RESEND,
 };
 
+/* Which way meters go; tasks and processes are gRPC's. */
+enum sonde_agent_export {
+	SONDE_AGENT_EXPORT_GRPC = 0,
+	SONDE_AGENT_EXPORT_KAFKA,
+};
+
+enum sonde_agent_sasl {
+	SONDE_AGENT_SASL_NONE = 0,
+	SONDE_AGENT_SASL_PLAIN,
+	SONDE_AGENT_SASL_SCRAM_SHA_256,
+	SONDE_AGENT_SASL_SCRAM_SHA_512,
+};
+
 enum sonde_agent_order {
 	SONDE_AGENT_ORDER_LISTED = 0,
 	SONDE_AGENT_ORDER_RANDOM,
@@ -49,6 +62,14 @@ struct sonde_agent_config {
 	char *backend_authentication, *backend_authentication_file;
 	bool tls_enabled, tls_insecure_skip_verify;
 	char *tls_ca_file, *tls_cert_file, *tls_key_file, *tls_server_name;
+	int export; /* enum sonde_agent_export */
+	char **kafka_brokers;
+	char *kafka_namespace, *kafka_meters_topic, *kafka_managements_topic;
+	bool kafka_tls_enabled, kafka_tls_insecure_skip_verify;
+	char *kafka_tls_ca_file, *kafka_tls_cert_file, *kafka_tls_key_file;
+	int kafka_sasl; /* enum sonde_agent_sasl */
+	char *kafka_sasl_username, *kafka_sasl_password_file;
+	char **kafka_properties; /* NAME=VALUE */
 	uint64_t backend_connect_timeout_ns;
 	uint64_t backend_deadline_ns;
 	uint64_t poll_ns;

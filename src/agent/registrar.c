@@ -127,6 +127,20 @@ static void on_plain_done(void *ctx, const struct sonde_grpc_result *result,
 	note_result(ctx, "keep-alive of the agent", result);
 }
 
+/* Of the agent's own instance. */
+static int tell(struct sonde_registrar *r, enum sonde_kafka_link_kind kind,
+		const ProtobufCMessage *message)
+{
+	const char *path = kind == SONDE_KAFKA_LINK_PING
+				   ? "/skywalking.v3.ManagementService/keepAlive"
+				   : "/skywalking.v3.ManagementService/reportInstanceProperties";
+
+	if (r->config.kafka && sonde_kafka_link_manages(r->config.kafka))
+		return sonde_kafka_link_manage(r->config.kafka, kind, message);
+	return sonde_rpc(r->config.client, path, message, &skywalking__v3__commands__descriptor,
+			 r->config.deadline_ns, on_plain_done, r);
+}
+
 static void manage(struct sonde_registrar *r, bool full)
 {
 	Skywalking__V3__KeyStringValuePair pairs[5], *pointers[5];
@@ -151,18 +165,13 @@ static void manage(struct sonde_registrar *r, bool full)
 		properties.layer = sonde_wire_text("GENERAL");
 		properties.n_properties = ELEMENTS_OF(pointers) - (r->problem[0] == '\0');
 		properties.properties = pointers;
-		e = sonde_rpc(r->config.client,
-			      "/skywalking.v3.ManagementService/reportInstanceProperties",
-			      &properties.base, &skywalking__v3__commands__descriptor,
-			      r->config.deadline_ns, on_plain_done, r);
+		e = tell(r, SONDE_KAFKA_LINK_PROPERTIES, &properties.base);
 	}
 	if (e == 0) {
 		ping.service = sonde_wire_text(r->config.service);
 		ping.serviceinstance = sonde_wire_text(r->config.instance);
 		ping.layer = sonde_wire_text("GENERAL");
-		e = sonde_rpc(r->config.client, "/skywalking.v3.ManagementService/keepAlive",
-			      &ping.base, &skywalking__v3__commands__descriptor,
-			      r->config.deadline_ns, on_plain_done, r);
+		e = tell(r, SONDE_KAFKA_LINK_PING, &ping.base);
 	}
 	if (e < 0)
 		(void)sonde_log_warn(e, "cannot register the agent, ignoring");

@@ -12,6 +12,7 @@
 #include <systemd/sd-event.h>
 
 #include "agent/finder.h"
+#include "agent/kafka-link.h"
 #include "agent/sender.h"
 #include "base/cleanup.h"
 #include "io/grpc-client.h"
@@ -23,10 +24,12 @@ struct sonde_registrar;
 struct sonde_registrar_config {
 	sd_event *event;		  /* borrowed */
 	struct sonde_grpc_client *client; /* borrowed; freed before the registrar */
-	struct sonde_finder *finder;	  /* borrowed */
-	const char *agent_id;		  /* borrowed */
-	const char *service, *instance;	  /* borrowed: of the agent itself */
-	const char *host;		  /* borrowed: name */
+	struct sonde_kafka_link
+		*kafka;		     /* borrowed; freed before the registrar. NULL: by gRPC alone */
+	struct sonde_finder *finder; /* borrowed */
+	const char *agent_id;	     /* borrowed */
+	const char *service, *instance; /* borrowed: of the agent itself */
+	const char *host;		/* borrowed: name */
 	uint64_t heartbeat_ns;
 	uint64_t deadline_ns;
 	/* How the delivery of reports goes: a property of the agent, told at a heartbeat when it has changed. May be NULL. */

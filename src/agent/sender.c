@@ -33,6 +33,7 @@ struct sonde_sender {
 	char spool_dir[4096];
 	uint64_t sent_ns;
 	struct said errors[_SONDE_SENDER_ERROR_MAX];
+	bool ending;
 	bool failing; /* until reports arrive, and go on doing so */
 	uint64_t failed_ns;
 	uint64_t longest_answer_ms;
@@ -70,6 +71,15 @@ static void note_slow(struct sonde_sender *s, uint64_t took_ns)
 	count(s, SONDE_SENDER_SLOW, words);
 }
 
+static void note_trouble(void *ctx, enum sonde_sender_error error, const char *words)
+{
+	struct sonde_sender *s = ctx;
+
+	s->failing = true;
+	s->failed_ns = sonde_mono_ns();
+	count(s, error, words);
+}
+
 /* Status and words; PERMISSION_DENIED of an OAP comes without any. */
 static void note_failure(struct sonde_sender *s, const struct sonde_grpc_result *result)
 {
@@ -77,9 +87,7 @@ static void note_failure(struct sonde_sender *s, const struct sonde_grpc_result 
 
 	(void)snprintf(words, sizeof(words), "%s%s%s", sonde_grpc_status_name(result->status),
 		       result->message[0] ? " " : "", result->message);
-	s->failing = true;
-	s->failed_ns = sonde_mono_ns();
-	count(s, sonde_sender_error_of(result), words);
+	note_trouble(s, sonde_sender_error_of(result), words);
 }
 
 static void note_success(struct sonde_sender *s)
@@ -126,6 +134,33 @@ static void on_sent(void *ctx, const struct sonde_grpc_result *result)
 		s->config.on_turn(s->config.ctx);
 }
 
+static void on_produced(void *ctx, const struct sonde_kafka_link_result *result)
+{
+	struct sonde_sender *s = ctx;
+
+	if (result->delivery.status == SONDE_GRPC_OK)
+		note_success(s);
+	else if (!s->ending)
+		note_trouble(s, result->error, result->words);
+	sonde_delivery_answer(s->delivery, &result->delivery);
+	if (s->config.on_turn)
+		s->config.on_turn(s->config.ctx);
+}
+
+/* What goes to Kafka has no TaskReport: it is made as for an OAP. */
+static int produce_report(struct sonde_sender *s, const struct sonde_buf *messages, size_t n,
+			  const char *report_id)
+{
+	int r;
+
+	if (s->ending)
+		return -ESHUTDOWN;
+	r = sonde_kafka_link_send(s->config.kafka, messages, n, report_id, on_produced, s);
+	if (r < 0 && r != -EBUSY)
+		count(s, SONDE_SENDER_OWN_LIMIT, strerror(-r));
+	return r;
+}
+
 static int send_report(void *ctx, struct sonde_delivery *d, const char *path,
 		       const struct sonde_buf *messages, size_t n, const char *report_id)
 {
@@ -133,6 +168,8 @@ static int send_report(void *ctx, struct sonde_delivery *d, const char *path,
 	struct sonde_sender *s = ctx;
 	int r;
 
+	if (s->config.kafka)
+		return produce_report(s, messages, n, report_id);
 	s->sent_ns = sonde_mono_ns();
 	r = sonde_grpc_client_call(s->config.client, path, messages, n, &metadata, 1,
 				   s->sent_ns + s->config.config->backend_deadline_ns,
@@ -146,6 +183,8 @@ static enum sonde_delivery_backend backend(void *ctx)
 {
 	const struct sonde_sender *s = ctx;
 
+	if (s->config.kafka) /* behind it is an OAP */
+		return SONDE_DELIVERY_ADDS;
 	if (sonde_grpc_client_has_extension(s->config.client))
 		return SONDE_DELIVERY_DEDUPLICATES;
 	return sonde_grpc_client_heard(s->config.client) ? SONDE_DELIVERY_ADDS
@@ -344,6 +383,8 @@ int sonde_sender_new(const struct sonde_sender_config *config, struct sonde_send
 	r = sonde_delivery_new(&delivery, sink, &s->delivery);
 	if (r < 0)
 		return r;
+	if (s->config.kafka)
+		sonde_kafka_link_on_trouble(s->config.kafka, note_trouble, s);
 	set_up_spool(s);
 	*ret = TAKE_PTR(s);
 	return 0;
@@ -355,6 +396,13 @@ struct sonde_sender *sonde_sender_free(struct sonde_sender *s)
 
 	if (!s)
 		return NULL;
+	s->ending = true;
+	s->config.on_turn = NULL;
+	if (s->config.kafka) { /* the fate of what is under way decides how it is spooled */
+		sonde_kafka_link_on_trouble(s->config.kafka, NULL, NULL);
+		if (s->delivery)
+			sonde_kafka_link_give_up(s->config.kafka);
+	}
 	d = s->delivery;
 	(void)sonde_delivery_free(d);
 	s->delivery = NULL;

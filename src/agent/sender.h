@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Sender: the delivery's calls on the gRPC client, its spool and its retries, and what went wrong on the way: counted
+ * Sender: the delivery's calls on the gRPC client, or its records to Kafka, its spool and its retries, and what went wrong on the way: counted
  * by kind, and said to the operator at the first time and then once a minute at most, with what to do. Loop thread only.
  */
 
@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "agent/kafka-link.h"
 #include "agent/options.h"
 #include "agent/sender-errors.h"
 #include "export/delivery.h"
@@ -20,6 +21,7 @@ struct sonde_sender;
 struct sonde_sender_config {
 	sd_event *event;			 /* borrowed */
 	struct sonde_grpc_client *client;	 /* borrowed; outlives the sender */
+	struct sonde_kafka_link *kafka;		 /* borrowed; outlives the sender. NULL: by gRPC */
 	const struct sonde_agent_config *config; /* borrowed */
 	const char
 		*state_dir; /* of the agent; the spool is in it unless the config names another */
