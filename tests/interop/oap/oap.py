@@ -204,10 +204,11 @@ class Refused(RuntimeError):
 
 
 class Oap:
-    """Files and logs are in folder. tls: (key, certificate, CA), files. settings: OAP's own environment variables."""
+    """Files and logs are in folder. tls: (key, certificate, CA), files. more_jars: folders. settings: OAP's own environment
+    variables."""
 
-    def __init__(self, folder, rules=tuple(TOP / f"mal/{name}.yaml" for name in RULES), tls=None, **settings):
-        self.dir, self.process = pathlib.Path(folder), None
+    def __init__(self, folder, rules=tuple(TOP / f"mal/{name}.yaml" for name in RULES), tls=None, more_jars=(), **settings):
+        self.dir, self.process, self.more_jars = pathlib.Path(folder), None, more_jars
         core, self.rest, receiver = stack.free_ports(3)
         self.grpc = receiver if tls else core
         self.settings = {"SW_CORE_GRPC_PORT": core, "SW_CORE_REST_PORT": self.rest, **settings}
@@ -239,11 +240,12 @@ class Oap:
     def start(self):
         """Until it answers."""
         names = ",".join(r.stem for r in self.rules)
+        path = [self.dir / "config", *(f"{folder}/*" for folder in (jars(), *self.more_jars))]
         environment = {**os.environ, "SW_METER_ANALYZER_ACTIVE_FILES": names,
                        **{k: str(v) for k, v in self.settings.items()}}
         with open(self.dir / "oap.log", "ab") as log:
             self.process = subprocess.Popen(
-                [*JAVA, f"-Djava.io.tmpdir={self.dir}", "-cp", f"{self.dir / 'config'}:{jars()}/*",
+                [*JAVA, f"-Djava.io.tmpdir={self.dir}", "-cp", ":".join(map(str, path)),
                  "org.apache.skywalking.oap.server.starter.OAPServerStartUp"],
                 cwd=self.dir, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:

@@ -70,8 +70,8 @@ class Peer:
 
 
 class Agent:
-    def __init__(self, folder, port, number=0, peers="auto", log="info", **settings):
-        """settings: keys of the section backend."""
+    def __init__(self, folder, port, number=0, peers="auto", log="info", more="", **settings):
+        """settings: keys of the section backend. more: further lines of agent.yaml."""
         self.dir, self.process, self.since = pathlib.Path(folder) / f"agent-{number}", None, 0
         (self.dir / "state").mkdir(parents=True)
         rules = "".join(f"    - {{ command: '{folder}/{name}$', service: {SERVICE}, instance: {INSTANCE}, process_name: {name} }}\n"
@@ -79,7 +79,7 @@ class Agent:
         backend = {"host": "127.0.0.1", "port": port, "poll": "1s", "heartbeat": "2s", **settings}
         (self.dir / "agent.yaml").write_text(
             "backend:\n" + "".join(f"  {k}: {v}\n" for k, v in backend.items()) +
-            f"log:\n  level: {log}\nskywalking:\n  peers: {peers}\nprocesses:\n  scan: 1s\n  rules:\n{rules}", encoding="utf-8")
+            f"log:\n  level: {log}\nskywalking:\n  peers: {peers}\nprocesses:\n  scan: 1s\n  rules:\n{rules}{more}", encoding="utf-8")
 
     def start(self):
         """Anew with its state, if it ran before."""
