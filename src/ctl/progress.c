@@ -11,6 +11,7 @@
 #include "ctl/view.h"
 
 #define BAR_MAX 64
+#define PROGRESS_KEY_MAX 320
 
 static const char *text(const json_t *object, const char *key)
 {
@@ -243,16 +244,34 @@ static void show_terminal(struct sonde_progress *p, const json_t *task, const js
 	p->drawn = true;
 }
 
+/* Not told yet? A row may come in before others: what is told late stands where its time is. */
+static bool is_new(struct sonde_progress *p, const json_t *row)
+{
+	char key[PROGRESS_KEY_MAX];
+
+	(void)snprintf(key, sizeof(key), "%.32s %.16s %.256s", text(row, "at"), text(row, "state"),
+		       text(row, "words"));
+	if (!p->told)
+		p->told = json_object();
+	if (json_object_get(p->told, key))
+		return false;
+	/* a cut key may be no UTF-8; one that cannot be noted is told twice */
+	(void)json_object_set_new_nocheck(p->told, key, json_true());
+	return true;
+}
+
 static void show_lines(struct sonde_progress *p, const json_t *task)
 {
 	const json_t *states = json_object_get(task, "states");
 
-	for (; p->states_shown < json_array_size(states); p->states_shown++) {
-		const json_t *row = json_array_get(states, p->states_shown);
+	for (size_t i = 0; i < json_array_size(states); i++) {
+		const json_t *row = json_array_get(states, i);
 		const char *words = text(row, "words");
 
-		sonde_cli_note(p->cli, "%s task %s %s%s%s", text(row, "at"), text(task, "id"),
-			       text(row, "state"), *words ? ": " : "", words);
+		if (is_new(p, row))
+			sonde_cli_note(p->cli, "%s task %s %s%s%s", text(row, "at"),
+				       text(task, "id"), text(row, "state"), *words ? ": " : "",
+				       words);
 	}
 }
 
@@ -274,4 +293,10 @@ void sonde_progress_clear(struct sonde_progress *p)
 	(void)fprintf(p->cli->err, "\033[2A\r\033[J");
 	(void)fflush(p->cli->err);
 	p->drawn = false;
+}
+
+void sonde_progress_done(struct sonde_progress *p)
+{
+	json_decref(p->told);
+	p->told = NULL;
 }

@@ -13,9 +13,9 @@
 
 struct sonde_progress {
 	struct sonde_cli *cli;
-	bool drawn;	     /* two lines stand above the cursor */
-	size_t states_shown; /* of the task's time line */
-	const char *ctrl_c;  /* what Ctrl-C does, for the line's end */
+	bool drawn;	    /* two lines stand above the cursor */
+	json_t *told;	    /* rows of the task's time line; owned, NULL: none */
+	const char *ctrl_c; /* what Ctrl-C does, for the line's end */
 };
 
 /* @topology and @ledger may be NULL: not known yet. */
@@ -24,6 +24,9 @@ void sonde_progress_show(struct sonde_progress *p, const json_t *task, const jso
 
 /* Takes the two lines away, so that what follows stands alone. */
 void sonde_progress_clear(struct sonde_progress *p);
+
+/* Forgets what was told. */
+void sonde_progress_done(struct sonde_progress *p);
 
 /* The two lines, escaped; @bar: columns of the bar, 0 = none. Return: 0, -ENOMEM, -EMSGSIZE. */
 int sonde_progress_line(const json_t *task, int64_t now_wall_ms, unsigned int bar,

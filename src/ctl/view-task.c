@@ -6,6 +6,8 @@
 #include "ctl/view.h"
 #include "model/task.h"
 
+#define SILENT_MS 5000 /* beyond two reports' time: then something is in the way */
+
 static int new_table(struct sonde_cli *cli, const struct sonde_column *columns,
 		     struct sonde_table **ret)
 {
@@ -438,16 +440,22 @@ static int ledger_entries(struct sonde_cli *cli, const json_t *entries)
 	return sonde_view_table(cli, t);
 }
 
-/* What the ledger means for the numbers of @task. */
-static const char *ledger_words(int64_t lost, const json_t *task)
+static enum sonde_task_state state_of(const json_t *task)
 {
 	const char *state = json_string_value(json_object_get(task, "state"));
 	enum sonde_task_state s = SONDE_TASK_DONE;
-	bool failed;
 
 	if (state && sonde_task_state_from_name(state, &s) < 0)
 		s = SONDE_TASK_DONE;
-	failed = s == SONDE_TASK_FAILED || s == SONDE_TASK_REFUSED || s == SONDE_TASK_EXPIRED;
+	return s;
+}
+
+/* What the ledger means for the numbers of @task. */
+static const char *ledger_words(int64_t lost, const json_t *task)
+{
+	const enum sonde_task_state s = state_of(task);
+	bool failed = s == SONDE_TASK_FAILED || s == SONDE_TASK_REFUSED || s == SONDE_TASK_EXPIRED;
+
 	if (failed && sonde_view_never_ran(task))
 		return "nothing was measured";
 	if (lost > 0)
@@ -456,7 +464,26 @@ static const char *ledger_words(int64_t lost, const json_t *task)
 		return "not complete: reports are missing";
 	if (failed)
 		return "not complete: the task ended before its time, numbers are of what came until then";
+	if (!sonde_task_state_final(s))
+		return "nothing was lost so far: every number is exact, of what has come";
 	return "nothing was lost: every number is exact";
+}
+
+/* Behind an outage there are reports that the server has not seen: their numbers are still to come. */
+static void print_on_the_way(struct sonde_cli *cli, const json_t *reports, const json_t *task)
+{
+	const json_int_t spooled = whole(reports, "spooled"),
+			 silent_ms = whole(reports, "silent_ms");
+	char text[SONDE_UNIT_MAX];
+
+	if (spooled > 0)
+		(void)fprintf(cli->out, "; reports still on their way: agents spool %s",
+			      sonde_unit_count(spooled, text));
+	else if (!sonde_task_state_final(state_of(task)) && json_is_object(task) &&
+		 silent_ms > 2 * whole(task, "report_interval_ms") + SILENT_MS)
+		(void)fprintf(cli->out,
+			      "; no report for %s: what its agent holds comes when it is back",
+			      sonde_unit_clock(silent_ms, text));
 }
 
 int sonde_view_ledger(struct sonde_cli *cli, const json_t *ledger, const json_t *task)
@@ -475,6 +502,7 @@ int sonde_view_ledger(struct sonde_cli *cli, const json_t *ledger, const json_t 
 			      " missing",
 			      whole(reports, "received"), whole(reports, "sequence"),
 			      whole(reports, "duplicates"), whole(reports, "missing"));
+		print_on_the_way(cli, reports, task);
 	}
 	(void)fputc('\n', cli->out);
 	return ledger_entries(cli, json_object_get(ledger, "entries"));

@@ -164,6 +164,7 @@ void sonde_wait_done(struct sonde_wait *w)
 	sonde_rest_answer_done(&w->task);
 	sonde_rest_answer_done(&w->topology);
 	sonde_rest_answer_done(&w->ledger);
+	sonde_progress_done(&w->progress);
 }
 
 int sonde_wait_run(struct sonde_wait *w)

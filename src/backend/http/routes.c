@@ -63,7 +63,7 @@ static void on_stored(void *ctx, int error)
 	if (error < 0 || !t)
 		(void)sonde_problem_set(&req->problem, 503, NULL, "the task could not be stored");
 	else
-		routes_answer(req, w->status, sonde_view_task(t));
+		routes_answer(req, w->status, sonde_view_task(w->backend, t));
 	sonde_http_resume(req);
 }
 
@@ -118,7 +118,7 @@ static void stop_task(struct sonde_backend *b, struct sonde_http_request *req, s
 	if (r < 0)
 		routes_refuse(req, r);
 	else
-		routes_answer(req, 202, sonde_view_task(t));
+		routes_answer(req, 202, sonde_view_task(b, t));
 }
 
 static void extend_task(struct sonde_backend *b, struct sonde_http_request *req,
@@ -137,7 +137,7 @@ static void extend_task(struct sonde_backend *b, struct sonde_http_request *req,
 	if (r < 0)
 		routes_refuse(req, r);
 	else
-		routes_answer(req, 202, sonde_view_task(t));
+		routes_answer(req, 202, sonde_view_task(b, t));
 }
 
 static int get_set(struct sonde_backend *b, struct sonde_http_request *req,
@@ -202,7 +202,7 @@ static void get_series(struct sonde_backend *b, struct sonde_http_request *req,
 
 static void get_task(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t)
 {
-	routes_answer(req, 200, sonde_view_task(t));
+	routes_answer(req, 200, sonde_view_task(b, t));
 }
 
 static void get_flows(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t)
@@ -228,7 +228,7 @@ static void get_flows(struct sonde_backend *b, struct sonde_http_request *req, s
 static void get_ledger(struct sonde_backend *b, struct sonde_http_request *req,
 		       struct sonde_task *t)
 {
-	routes_answer(req, 200, sonde_view_ledger(t));
+	routes_answer(req, 200, sonde_view_ledger(b, t));
 }
 
 /* --- whole server --- */

@@ -349,9 +349,10 @@ static void task_line(struct sonde_exposition *e, const struct sonde_task *t, co
 }
 
 /* The sites of all agents, each once. */
-static int write_ledger(struct sonde_exposition *e, const struct sonde_task *t)
+static int write_ledger(struct sonde_backend *b, struct sonde_exposition *e,
+			const struct sonde_task *t)
 {
-	_cleanup_json_ json_t *ledger = sonde_view_ledger(t), *sums = json_object();
+	_cleanup_json_ json_t *ledger = sonde_view_ledger(b, t), *sums = json_object();
 	const char *site;
 	json_t *entry, *sum;
 	size_t i;
@@ -372,7 +373,8 @@ static int write_ledger(struct sonde_exposition *e, const struct sonde_task *t)
 }
 
 /* What each task is, and how whole its numbers are. */
-static int write_tasks(struct sonde_exposition *e, struct sonde_task *const *tasks, size_t n)
+static int write_tasks(struct sonde_backend *b, struct sonde_exposition *e,
+		       struct sonde_task *const *tasks, size_t n)
 {
 	int r = 0;
 
@@ -387,7 +389,7 @@ static int write_tasks(struct sonde_exposition *e, struct sonde_task *const *tas
 	sonde_exposition_family(e, "sonde_task_ledger", GAUGE, NULL,
 				"What was lost or left out on the way, by site.");
 	for (size_t i = 0; i < n && r == 0; i++)
-		r = write_ledger(e, tasks[i]);
+		r = write_ledger(b, e, tasks[i]);
 	return r;
 }
 
@@ -453,7 +455,7 @@ int sonde_metrics_tasks(struct sonde_backend *b, struct sonde_task *const *tasks
 	int r = collect(b, tasks, n, &items, &n_items);
 
 	if (r == 0)
-		r = write_tasks(e, tasks, n);
+		r = write_tasks(b, e, tasks, n);
 	for (size_t first = 0; r == 0 && first < n_items; first = last) {
 		last = first + 1;
 		while (last < n_items &&

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "backend/json.h"
+#include "backend/tasks/spooled.h"
+#include "base/clock.h"
 #include "base/num.h"
 
 static const char *property(const json_t *properties, const char *const *names)
@@ -147,16 +149,48 @@ static json_t *summed(const struct sonde_task *t, size_t offset)
 }
 #define SUMMED(t, field) summed(t, offsetof(struct sonde_task_agent, field))
 
-static json_t *reports_json(const struct sonde_task *t)
+/* Of all agents that have not told the end: some of them may be other tasks'. */
+static uint64_t count_spooled(struct sonde_backend *b, const struct sonde_task *t, int64_t now_ms)
 {
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < t->n_agents; i++) {
+		const struct sonde_agent *a =
+			sonde_registry_find_agent(b->registry, t->agents[i]->id);
+
+		if (a && !t->agents[i]->ended)
+			n += sonde_agent_spooled(a, now_ms);
+	}
+	return n;
+}
+
+/* How long the quietest agent that has begun and not ended has sent no report; 0 = there is none. */
+static int64_t longest_silence_ms(const struct sonde_task *t, int64_t now_ms)
+{
+	int64_t longest = 0;
+
+	for (size_t i = 0; i < t->n_agents; i++) {
+		const struct sonde_task_agent *a = t->agents[i];
+
+		if (!a->ended && a->last_report_ms > 0 && now_ms - a->last_report_ms > longest)
+			longest = now_ms - a->last_report_ms;
+	}
+	return longest;
+}
+
+static json_t *reports_json(struct sonde_backend *b, const struct sonde_task *t)
+{
+	const int64_t now_ms = sonde_wall_ms();
 	struct sonde_task_reports r;
 
 	sonde_task_count_reports(t, &r);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sequence", (json_int_t)r.sequence,
-			 "received", (json_int_t)r.received, "duplicates", (json_int_t)r.duplicates,
-			 "missing", (json_int_t)r.missing, "late_ms", (json_int_t)r.late_ms,
-			 "batches", (json_int_t)t->batches, "refused",
-			 (json_int_t)t->series_refused);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sequence",
+			 (json_int_t)r.sequence, "received", (json_int_t)r.received, "duplicates",
+			 (json_int_t)r.duplicates, "missing", (json_int_t)r.missing, "late_ms",
+			 (json_int_t)r.late_ms, "batches", (json_int_t)t->batches, "refused",
+			 (json_int_t)t->series_refused, "spooled",
+			 (json_int_t)count_spooled(b, t, now_ms), "silent_ms",
+			 (json_int_t)longest_silence_ms(t, now_ms));
 }
 
 static json_t *agents_json(const struct sonde_task *t)
@@ -180,7 +214,7 @@ static json_t *agents_json(const struct sonde_task *t)
 	return TAKE_PTR(list);
 }
 
-json_t *sonde_view_task(const struct sonde_task *t)
+json_t *sonde_view_task(struct sonde_backend *b, const struct sonde_task *t)
 {
 	return json_pack(
 		"{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:s, s:o, s:O, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
@@ -192,8 +226,8 @@ json_t *sonde_view_task(const struct sonde_task *t)
 		"duration_ms", (json_int_t)t->spec->duration_ms, "report_interval_ms",
 		(json_int_t)t->spec->report_interval_ms, "created_by", t->spec->created_by, "spec",
 		sonde_spec_json(t->spec, NULL, NULL), "states", t->states, "targets",
-		JOINED(t, targets), "agents", agents_json(t), "reports", reports_json(t), "probes",
-		JOINED(t, probes), "absent", JOINED(t, absent), "cost", SUMMED(t, cost),
+		JOINED(t, targets), "agents", agents_json(t), "reports", reports_json(b, t),
+		"probes", JOINED(t, probes), "absent", JOINED(t, absent), "cost", SUMMED(t, cost),
 		"idle_proof", SUMMED(t, idle_proof));
 }
 
@@ -209,7 +243,7 @@ json_t *sonde_view_tasks(struct sonde_backend *b, size_t limit)
 			skip--;
 			continue;
 		}
-		if (json_array_insert_new(list, 0, sonde_view_task(t)) < 0)
+		if (json_array_insert_new(list, 0, sonde_view_task(b, t)) < 0)
 			return NULL;
 	}
 	return json_pack("{s:O}", "tasks", list);
@@ -224,7 +258,7 @@ static int add_own_entry(json_t *list, const char *site, uint64_t count, const c
 						 "weakens", 1, "words", words));
 }
 
-json_t *sonde_view_ledger(const struct sonde_task *t)
+json_t *sonde_view_ledger(struct sonde_backend *b, const struct sonde_task *t)
 {
 	_cleanup_json_ json_t *entries = JOINED(t, ledger);
 	struct sonde_task_reports r;
@@ -242,7 +276,7 @@ json_t *sonde_view_ledger(const struct sonde_task *t)
 	    add_own_entry(entries, "agent_silent", silent, "agents that sent no last report") < 0)
 		return NULL;
 	return json_pack("{s:b, s:O, s:o, s:o, s:o}", "complete", (int)sonde_task_complete(t),
-			 "entries", entries, "reports", reports_json(t), "cost", SUMMED(t, cost),
+			 "entries", entries, "reports", reports_json(b, t), "cost", SUMMED(t, cost),
 			 "idle_proof", SUMMED(t, idle_proof));
 }
 

@@ -12,10 +12,10 @@
 
 json_t *sonde_view_targets(struct sonde_backend *b, int64_t now_ms);
 json_t *sonde_view_agents(struct sonde_backend *b, int64_t now_ms);
-json_t *sonde_view_task(const struct sonde_task *t);
+json_t *sonde_view_task(struct sonde_backend *b, const struct sonde_task *t);
 /* The newest @limit, newest first. */
 json_t *sonde_view_tasks(struct sonde_backend *b, size_t limit);
-json_t *sonde_view_ledger(const struct sonde_task *t);
+json_t *sonde_view_ledger(struct sonde_backend *b, const struct sonde_task *t);
 json_t *sonde_view_stats(struct sonde_backend *b);
 
 json_t *sonde_view_topology(struct sonde_backend *b, const struct sonde_task *t,

@@ -194,6 +194,11 @@ static void take_states(struct sonde_task *t, struct sonde_task_agent *a,
 
 	if (m->end) /* before the states: the last of them is the end */
 		(void)snprintf(a->reason_code, sizeof(a->reason_code), "%s", m->reason_code);
+	/* It was only cut off, and has nothing new to say of its state. */
+	if (a->inferred && sonde_task_state_final(a->state) && m->n_states == 0 && !m->end &&
+	    a->started_ms > 0)
+		(void)sonde_task_move(t, a, SONDE_TASK_RUNNING, now_ms, "its reports come again",
+				      false);
 	for (size_t i = 0; i < m->n_states; i++) {
 		int64_t at = m->states[i]->wall_ms;
 

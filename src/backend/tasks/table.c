@@ -9,6 +9,7 @@
 #include "backend/json.h"
 #include "backend/store/ids.h"
 #include "backend/tasks/assign.h"
+#include "backend/tasks/spooled.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -378,6 +379,14 @@ static bool agent_left(void *ctx, const char *agent_id)
 	return a && sonde_agent_left(a);
 }
 
+static bool agent_holds(void *ctx, const char *agent_id)
+{
+	struct sonde_task_table *tt = ctx;
+	struct sonde_agent *a = sonde_registry_find_agent(tt->config.registry, agent_id);
+
+	return a && sonde_agent_spooled(a, sonde_wall_ms()) > 0;
+}
+
 void sonde_task_table_tick(struct sonde_task_table *tt, int64_t now_ms)
 {
 	const struct sonde_task_clock clock = {
@@ -387,6 +396,7 @@ void sonde_task_table_tick(struct sonde_task_table *tt, int64_t now_ms)
 		.since_ms = tt->config.since_ms,
 		.agent_seen_ms = agent_seen_ms,
 		.agent_left = agent_left,
+		.agent_holds = agent_holds,
 		.ctx = tt,
 	};
 	struct sonde_task *t, *next;

@@ -158,6 +158,20 @@ static enum sonde_task_state derive(const struct sonde_task *t,
 	return open->state;
 }
 
+/*
+ * Where an entry of @at belongs: behind all that is not later. The first one, of the server's own clock, stays first; an
+ * end stays last, whatever the clocks of several agents say.
+ */
+static size_t place_of(const struct sonde_task *t, const char *at)
+{
+	size_t n = json_array_size(t->states);
+
+	while (!sonde_task_state_final(t->state) && n > 1 &&
+	       strcmp(sonde_json_get_text(json_array_get(t->states, n - 1), "at", ""), at) > 0)
+		n--;
+	return n;
+}
+
 static void add_to_time_line(struct sonde_task *t, int64_t at_ms, const char *words)
 {
 	json_t *entry = json_pack("{s:s, s:o, s:o}", "state", sonde_task_state_name(t->state), "at",
@@ -167,7 +181,23 @@ static void add_to_time_line(struct sonde_task *t, int64_t at_ms, const char *wo
 	if (entry && json_array_size(t->states) >= SONDE_TASK_STATES_MAX)
 		(void)json_array_set_new(t->states, json_array_size(t->states) - 1, entry);
 	else if (entry)
-		(void)json_array_append_new(t->states, entry);
+		(void)json_array_insert_new(
+			t->states, place_of(t, sonde_json_get_text(entry, "at", "")), entry);
+}
+
+/* What the server had concluded of this agent turned out to be wrong. */
+static void take_back(struct sonde_task *t, const struct sonde_task_agent *a)
+{
+	for (size_t i = json_array_size(t->states); i > 1; i--) {
+		const json_t *entry = json_array_get(t->states, i - 1);
+		const char *state = sonde_json_get_text(entry, "state", "");
+
+		if (strcmp(state, sonde_task_state_name(a->state)) == 0 &&
+		    strcmp(sonde_json_get_text(entry, "words", ""), a->words) == 0) {
+			(void)json_array_remove(t->states, i - 1);
+			return;
+		}
+	}
 }
 
 static void follow_agents(struct sonde_task *t, int64_t at_ms)
@@ -199,6 +229,8 @@ int sonde_task_move(struct sonde_task *t, struct sonde_task_agent *a, enum sonde
 		return 0;
 	if (!final && rank(state) <= rank(a->state))
 		return 0;
+	if (final)
+		take_back(t, a);
 	a->state = state;
 	a->inferred = inferred;
 	set_text(a->words, sizeof(a->words), words);
@@ -279,9 +311,14 @@ static int tick_agent(struct sonde_task *t, struct sonde_task_agent *a,
 		return 0;
 	if (over && clock->now_ms - reported <= clock->grace_ms)
 		return 0; /* late, but still talking */
-	(void)snprintf(words, sizeof(words),
-		       "agent %.64s vanished: no report for %lld s; what came before is kept",
-		       a->id, (long long)((clock->now_ms - a->last_report_ms) / 1000));
+	/* The spool is bounded in age: this ends. */
+	if (clock->agent_holds && clock->agent_holds(clock->ctx, a->id))
+		return 0;
+	(void)snprintf(
+		words, sizeof(words),
+		"agent %.64s vanished: no report for %lld s; what came before is kept, what it "
+		"still holds is taken when it comes back",
+		a->id, (long long)((clock->now_ms - a->last_report_ms) / 1000));
 	return sonde_task_move(t, a, SONDE_TASK_FAILED, clock->now_ms, words, true);
 }
 

@@ -78,7 +78,8 @@ int sonde_task_add_agent(struct sonde_task *t, const char *agent_id,
  * @at_ms: when, by the clock of who says so
  * @inferred: the server's own conclusion
  *
- * Derives the task's state and adds to its time line. Return: 1 moved, 0 nothing new (the same state, or
+ * Derives the task's state and adds to its time line, by time: reports may come long after what they tell of. A
+ * conclusion that the agent's own word replaces leaves the line. Return: 1 moved, 0 nothing new (the same state, or
  * a step back, which an agent cannot mean).
  */
 int sonde_task_move(struct sonde_task *t, struct sonde_task_agent *a, enum sonde_task_state state,
@@ -103,6 +104,8 @@ struct sonde_task_clock {
 	/* Its watch ended, and nothing came since. May be NULL. */
 	bool (*agent_left)(void *ctx, const char *agent_id);
 	int64_t since_ms; /* the server takes calls: silence before it was the server's own */
+	/* It is there and holds reports that have not come yet. May be NULL. */
+	bool (*agent_holds)(void *ctx, const char *agent_id);
 };
 
 /* The server's own timers. Return: 1 if anything moved, 0. */

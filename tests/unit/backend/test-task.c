@@ -177,6 +177,70 @@ static void fails_when_the_agent_vanishes_and_takes_its_word_when_it_returns(voi
 	assert_int_equal(t->ended_ms, 0);
 }
 
+static const char *state_at(const struct sonde_task *t, size_t i)
+{
+	return sonde_json_get_text(json_array_get(t->states, i), "state", "");
+}
+
+/* Behind an outage: what the server had concluded goes, and what is told late stands where it belongs. */
+static void a_time_line_is_in_the_order_of_its_times(void **state)
+{
+	static const char *const names[] = {"accepted", "planned", "running", "draining", "done"};
+	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
+	struct sonde_task_agent *a = add(t, "a");
+
+	move(t, a, SONDE_TASK_PLANNED, T0 + 1);
+	move(t, a, SONDE_TASK_RUNNING, T0 + 2);
+	a->last_report_ms = T0 + 1000;
+	assert_int_equal(tick(t, T0 + 61001), 1);
+	assert_string_equal(state_at(t, 3), "failed");
+	move(t, a, SONDE_TASK_DRAINING, T0 + 9000);
+	move(t, a, SONDE_TASK_DONE, T0 + 9001);
+	assert_int_equal(json_array_size(t->states), ELEMENTS_OF(names));
+	for (size_t i = 0; i < ELEMENTS_OF(names); i++)
+		assert_string_equal(state_at(t, i), names[i]);
+}
+
+static void what_several_agents_tell_late_is_sorted_in(void **state)
+{
+	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
+	struct sonde_task_agent *a = add(t, "a"), *b = add(t, "b");
+
+	move(t, a, SONDE_TASK_PLANNED, T0 + 10);
+	move(t, a, SONDE_TASK_RUNNING, T0 + 20);
+	move(t, a, SONDE_TASK_FAILED, T0 + 30); /* b has not begun: running goes on */
+	assert_int_equal(t->state, SONDE_TASK_RUNNING);
+	move(t, b, SONDE_TASK_DRAINING, T0 + 15); /* its clock is behind */
+	assert_string_equal(state_at(t, 1), "planned");
+	assert_string_equal(state_at(t, 2), "draining");
+	assert_string_equal(state_at(t, 3), "running");
+	move(t, b, SONDE_TASK_DONE, T0 + 16);
+	assert_string_equal(state_at(t, 4), "done"); /* an end is the end */
+}
+
+static bool holds(void *ctx, const char *agent_id)
+{
+	return true;
+}
+
+static void an_agent_that_holds_reports_has_not_vanished(void **state)
+{
+	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
+	struct sonde_task_agent *a = add(t, "a");
+	struct sonde_task_clock clock = {.now_ms = T0 + 200000,
+					 .grace_ms = 30000,
+					 .silent_ms = 60000,
+					 .agent_seen_ms = never_seen,
+					 .agent_holds = holds};
+
+	move(t, a, SONDE_TASK_RUNNING, T0);
+	a->last_report_ms = T0 + 1000;
+	assert_int_equal(sonde_task_tick(t, &clock), 0);
+	clock.agent_holds = NULL;
+	assert_int_equal(sonde_task_tick(t, &clock), 1);
+	assert_int_equal(t->state, SONDE_TASK_FAILED);
+}
+
 static void an_agent_that_is_seen_has_not_vanished(void **state)
 {
 	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
@@ -329,6 +393,9 @@ int main(void)
 		cmocka_unit_test(a_task_that_begins_now_waits_for_a_late_poll),
 		cmocka_unit_test(fails_soon_when_the_agent_left_before_it_answered),
 		cmocka_unit_test(fails_when_the_agent_vanishes_and_takes_its_word_when_it_returns),
+		cmocka_unit_test(a_time_line_is_in_the_order_of_its_times),
+		cmocka_unit_test(what_several_agents_tell_late_is_sorted_in),
+		cmocka_unit_test(an_agent_that_holds_reports_has_not_vanished),
 		cmocka_unit_test(an_agent_that_is_seen_has_not_vanished),
 		cmocka_unit_test(silence_before_the_server_was_there_is_its_own),
 		cmocka_unit_test(the_end_counts_from_the_agents_own_start),

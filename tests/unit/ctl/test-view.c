@@ -188,6 +188,40 @@ static int view_failed_late(struct sonde_cli *cli, const json_t *ledger)
 	return status;
 }
 
+static int view_running(struct sonde_cli *cli, const json_t *ledger)
+{
+	json_t *task = json_pack("{s:s, s:i}", "state", "running", "report_interval_ms", 2000);
+	int status = sonde_view_ledger(cli, ledger, task);
+
+	json_decref(task);
+	return status;
+}
+
+static void a_ledger_says_what_is_still_to_come(void **state)
+{
+	static const char head[] =
+		"\nLoss ledger\nnothing was lost so far: every number is exact, of "
+		"what has come; reports received 0 of 0, 0 duplicates, 0 missing";
+	json_t *spools = json_pack("{s:b, s:[], s:{s:i, s:i}}", "complete", 1, "entries", "reports",
+				   "spooled", 12, "silent_ms", 60000);
+	json_t *silent = json_pack("{s:b, s:[], s:{s:i}}", "complete", 1, "entries", "reports",
+				   "silent_ms", 9001);
+	json_t *well = json_pack("{s:b, s:[], s:{s:i}}", "complete", 1, "entries", "reports",
+				 "silent_ms", 9000);
+	_cleanup_free_ char *a = shown(view_running, spools, SONDE_CLI_TABLE);
+	_cleanup_free_ char *b = shown(view_running, silent, SONDE_CLI_TABLE);
+	_cleanup_free_ char *c = shown(view_running, well, SONDE_CLI_TABLE);
+
+	assert_memory_equal(a, head, strlen(head));
+	assert_string_equal(a + strlen(head), "; reports still on their way: agents spool 12\n");
+	assert_string_equal(b + strlen(head),
+			    "; no report for 00:09: what its agent holds comes when it is back\n");
+	assert_string_equal(c + strlen(head), "\n");
+	json_decref(spools);
+	json_decref(silent);
+	json_decref(well);
+}
+
 static void a_ledger_of_a_task_that_failed_calls_nothing_exact(void **state)
 {
 	json_t *json = json_pack("{s:b, s:[]}", "complete", 1, "entries");
@@ -584,6 +618,7 @@ int main(void)
 		cmocka_unit_test(wide_edges_show_every_number_and_the_edge_id),
 		cmocka_unit_test(a_ledger_says_what_it_means_for_the_numbers),
 		cmocka_unit_test(a_ledger_without_reports_is_not_taken_for_complete),
+		cmocka_unit_test(a_ledger_says_what_is_still_to_come),
 		cmocka_unit_test(a_ledger_of_a_task_that_failed_calls_nothing_exact),
 		cmocka_unit_test(an_edge_with_loss_has_a_verdict),
 		cmocka_unit_test(a_time_line_shows_time_and_words),
