@@ -398,7 +398,7 @@ static void on_headers(void *ctx, struct sonde_http2_stream *stream, enum sonde_
 		       bool whole)
 {
 	struct sonde_grpc_client_call *call = sonde_http2_stream_data(stream);
-	char words[64];
+	char words[128];
 
 	if (!call)
 		return;
@@ -410,10 +410,12 @@ static void on_headers(void *ctx, struct sonde_http2_stream *stream, enum sonde_
 	if (part == SONDE_HTTP2_TRAILERS || call->got_status)
 		return;
 	if (call->http_status != 200) {
-		(void)snprintf(words, sizeof(words), "HTTP status %u", call->http_status);
+		(void)snprintf(words, sizeof(words), "HTTP status %u%s", call->http_status,
+			       call->http_status == 404 ? ": " SONDE_HTTP2_WRONG_PORT : "");
 		refuse_answer(call, sonde_grpc_status_from_http(call->http_status), words);
 	} else if (!call->is_grpc) {
-		refuse_answer(call, SONDE_GRPC_UNKNOWN, "the answer is no gRPC");
+		refuse_answer(call, SONDE_GRPC_UNKNOWN,
+			      "the answer is no gRPC: " SONDE_HTTP2_WRONG_PORT);
 	}
 }
 

@@ -210,11 +210,15 @@ static void flush(struct sonde_http2_conn *c)
 
 /*
  * What comes before the peer has said a word of HTTP/2: one of the two ends may have the other's port for, or
- * not for, TLS. A record of TLS begins with its type and the version 3.x.
+ * not for, TLS, or the one for queries. A record of TLS begins with its type and the version 3.x.
  */
-static void look_for_tls(struct sonde_http2_conn *c, const uint8_t *data, size_t n)
+static void look_for_stranger(struct sonde_http2_conn *c, const uint8_t *data, size_t n)
 {
-	if (c->tls || c->heard_ns > 0 || n < 2 || data[1] != 3)
+	if (c->heard_ns > 0 || n < 5)
+		return;
+	if (c->config.client && memcmp(data, "HTTP/", 5) == 0)
+		say(c, "the server speaks HTTP/1, not 2: " SONDE_HTTP2_WRONG_PORT);
+	if (c->tls || data[1] != 3)
 		return;
 	if (data[0] == 22)
 		say(c, "the client speaks TLS on a port for plain text");
@@ -239,7 +243,7 @@ static int read_some(struct sonde_http2_conn *c, bool *ret_closed)
 			*ret_closed = true;
 			return 0;
 		}
-		look_for_tls(c, data, (size_t)n);
+		look_for_stranger(c, data, (size_t)n);
 		c->heard_ns = sonde_mono_ns();
 		r = sonde_http2_feed(c->h2, data, (size_t)n, c->heard_ns);
 		if (r < 0)

@@ -16,6 +16,9 @@
 #include "base/cleanup.h"
 #include "io/http2.h"
 
+/* Behind words about a peer that speaks something else than was expected: the ports are easily mixed up. */
+#define SONDE_HTTP2_WRONG_PORT "is it another port? (SkyWalking: agents 11800, queries 12800)"
+
 struct sonde_http2_conn;
 struct sonde_tls_context;
 
