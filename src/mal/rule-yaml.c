@@ -39,6 +39,9 @@ void mal_yaml_done(struct mal_yaml *y)
 	if (y->loaded)
 		yaml_document_delete(&y->document);
 	y->loaded = false;
+	free(y->lines);
+	y->lines = NULL;
+	y->n_lines = 0;
 }
 
 yaml_node_t *mal_yaml_root(struct mal_yaml *y)
@@ -68,13 +71,30 @@ static bool is_space(char c)
 	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
+/* Thousands of rules may each have an error, so the text is looked through once. False: no memory. */
+static bool find_lines(struct mal_yaml *y)
+{
+	size_t n = 1;
+
+	if (y->lines)
+		return true;
+	for (size_t i = 0; i < y->len; i++)
+		n += y->text[i] == '\n';
+	y->lines = calloc(n, sizeof(*y->lines));
+	if (!y->lines)
+		return false;
+	for (size_t i = 0; i < y->len; i++)
+		if (y->text[i] == '\n')
+			y->lines[++y->n_lines] = (uint32_t)i + 1;
+	y->n_lines++;
+	return true;
+}
+
 /* The byte at which libyaml's mark (a line and a column in characters) stands. */
 static size_t byte_of(const struct mal_yaml *y, const yaml_mark_t *mark)
 {
-	size_t pos = 0, line = 0, column = 0;
+	size_t pos = mark->line < y->n_lines ? y->lines[mark->line] : y->len, column = 0;
 
-	while (pos < y->len && line < mark->line)
-		line += y->text[pos++] == '\n';
 	while (pos < y->len && column < mark->column) {
 		pos++;
 		while (pos < y->len && ((unsigned char)y->text[pos] & 0xc0) == 0x80)
@@ -82,6 +102,21 @@ static size_t byte_of(const struct mal_yaml *y, const yaml_mark_t *mark)
 		column++;
 	}
 	return pos;
+}
+
+static struct mal_place place_of(const struct mal_yaml *y, size_t pos)
+{
+	size_t low = 0, high = y->n_lines;
+
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (y->lines[middle] <= pos)
+			low = middle;
+		else
+			high = middle;
+	}
+	return (struct mal_place){(unsigned)low + 1, (unsigned)(pos - y->lines[low]) + 1};
 }
 
 /* Steps over one character of the value in the raw text, where it may be an escape. */
@@ -94,13 +129,15 @@ static size_t step(const struct mal_yaml *y, size_t pos, char c, yaml_scalar_sty
 	return pos + 1;
 }
 
-struct mal_place mal_yaml_inside(const struct mal_yaml *y, const yaml_node_t *scalar, size_t offset)
+struct mal_place mal_yaml_inside(struct mal_yaml *y, const yaml_node_t *scalar, size_t offset)
 {
 	const char *value = (const char *)scalar->data.scalar.value;
 	yaml_scalar_style_t style = scalar->data.scalar.style;
-	size_t pos = byte_of(y, &scalar->start_mark), v = 0;
-	struct mal_place place = {1, 1};
+	size_t pos, v = 0;
 
+	if (!find_lines(y))
+		return mal_yaml_place(scalar);
+	pos = byte_of(y, &scalar->start_mark);
 	if (offset > scalar->data.scalar.length)
 		offset = scalar->data.scalar.length;
 	if (style == YAML_SINGLE_QUOTED_SCALAR_STYLE || style == YAML_DOUBLE_QUOTED_SCALAR_STYLE)
@@ -124,12 +161,5 @@ struct mal_place mal_yaml_inside(const struct mal_yaml *y, const yaml_node_t *sc
 			while (pos < y->len && is_space(y->text[pos]))
 				pos++;
 	}
-	for (size_t i = 0; i < pos && i < y->len; i++) {
-		place.column++;
-		if (y->text[i] == '\n') {
-			place.line++;
-			place.column = 1;
-		}
-	}
-	return place;
+	return place_of(y, pos < y->len ? pos : y->len);
 }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include <stdint.h>
 #include <yaml.h>
 
 #include "base/cleanup.h"
@@ -17,6 +18,8 @@ struct mal_yaml {
 	size_t len;
 	yaml_document_t document; /* owned where loaded */
 	bool loaded;
+	uint32_t *lines; /* owned; where each line begins. NULL: not asked for yet */
+	size_t n_lines;
 };
 
 struct mal_place {
@@ -36,7 +39,6 @@ yaml_node_t *mal_yaml_node(struct mal_yaml *y, int id);
 struct mal_place mal_yaml_place(const yaml_node_t *n);
 
 /* Of byte @offset of the scalar's value. */
-struct mal_place mal_yaml_inside(const struct mal_yaml *y, const yaml_node_t *scalar,
-				 size_t offset);
+struct mal_place mal_yaml_inside(struct mal_yaml *y, const yaml_node_t *scalar, size_t offset);
 
 bool mal_yaml_is(const yaml_node_t *scalar, const char *text);
