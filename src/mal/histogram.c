@@ -102,7 +102,7 @@ static int rank_bounds(struct mal_eval *ev, struct call *c, size_t without, size
 
 	if (!next)
 		return mal_eval_no_memory(ev);
-	qsort((void *)c->bounds, c->n_bounds, sizeof(struct mal_bound *), by_bound);
+	qsort((void *)c->bounds, c->n_bounds, sizeof(void *), by_bound);
 	for (size_t i = 0; i < c->n_bounds; i++) {
 		struct mal_bound *b = c->bounds[i];
 
@@ -178,8 +178,8 @@ int mal_family_histogram(struct mal_eval *ev, const struct mal_expr *call,
 			 .unit = &ev->units[in->milliseconds]};
 	int r = 0;
 
-	c.bounds = mal_arena_array(ev->arena, in->n, sizeof(*c.bounds));
-	c.bound_of = mal_arena_array(ev->arena, in->n, sizeof(*c.bound_of));
+	c.bounds = mal_arena_array(ev->arena, in->n, sizeof(void *));
+	c.bound_of = mal_arena_array(ev->arena, in->n, sizeof(void *));
 	if (!v || !c.bounds || !c.bound_of)
 		return mal_eval_no_memory(ev);
 	if (call->call.n_args > 0) {

@@ -14,7 +14,7 @@
 
 /* Buckets of all histograms have the same few bounds, and their text is dear. */
 struct bound {
-	double value;
+	uint64_t bits; /* of the double */
 	uint32_t text; /* 0: free */
 };
 
@@ -263,14 +263,14 @@ static int intern_bound(struct sonde_mal_batch *b, double v, uint32_t *ret)
 
 	memcpy(&bits, &v, sizeof(bits));
 	known = &b->bounds[(bits * 0x9e3779b97f4a7c15ULL) >> 58];
-	if (!known->text || memcmp(&known->value, &v, sizeof(v)) != 0) {
+	if (!known->text || known->bits != bits) {
 		sonde_mal_double_text(v, text);
 		r = intern(b, text, &known->text);
 		if (r < 0) {
 			known->text = 0;
 			return r;
 		}
-		known->value = v;
+		known->bits = bits;
 	}
 	*ret = known->text;
 	return 0;

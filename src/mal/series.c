@@ -136,7 +136,7 @@ void mal_series_expire(struct mal_series_table *t, int64_t now_s)
 static int grow(struct mal_series_table *t)
 {
 	uint32_t cap = t->cap ? t->cap * 2 : CAP_MIN;
-	struct mal_series **slots = calloc(cap, sizeof(*slots));
+	struct mal_series **slots = calloc(cap, sizeof(void *));
 
 	if (!slots)
 		return -ENOMEM;

@@ -66,8 +66,8 @@ int mal_sets_init(struct mal_sets *s, size_t max_bytes)
 	*s = (struct mal_sets){.arena = MAL_ARENA_INIT(max_bytes),
 			       .cap = CAP_MIN,
 			       .maps_cap = CAP_MIN,
-			       .lists = calloc(CAP_MIN, sizeof(*s->lists)),
-			       .maps = calloc(CAP_MIN, sizeof(*s->maps))};
+			       .lists = calloc(CAP_MIN, sizeof(void *)),
+			       .maps = calloc(CAP_MIN, sizeof(void *))};
 	if (s->lists && s->maps)
 		return 0;
 	mal_sets_done(s);
@@ -88,7 +88,7 @@ void mal_sets_done(struct mal_sets *s)
 /* Empties a table; what one huge batch needed is not kept for good. */
 static void clear(struct mal_set ***table, uint32_t *cap)
 {
-	struct mal_set **v = *cap > CAP_KEPT ? calloc(CAP_KEPT, sizeof(*v)) : NULL;
+	struct mal_set **v = *cap > CAP_KEPT ? calloc(CAP_KEPT, sizeof(void *)) : NULL;
 
 	if (v) {
 		free((void *)*table);
@@ -96,7 +96,7 @@ static void clear(struct mal_set ***table, uint32_t *cap)
 		*cap = CAP_KEPT;
 		return;
 	}
-	memset((void *)*table, 0, *cap * sizeof(**table));
+	memset((void *)*table, 0, *cap * sizeof(void *));
 }
 
 void mal_sets_reset(struct mal_sets *s)
@@ -115,7 +115,7 @@ static int grow(struct mal_set ***table, uint32_t *cap,
 		uint64_t (*hash)(uint64_t, const struct mal_set *), uint64_t seed)
 {
 	uint32_t wide = *cap * 2;
-	struct mal_set **v = calloc(wide, sizeof(*v));
+	struct mal_set **v = calloc(wide, sizeof(void *));
 
 	if (!v)
 		return -ENOMEM;
