@@ -8,6 +8,7 @@
 #include "backend/http/httpd.h"
 #include "backend/http/https.h"
 #include "backend/http/routes.h"
+#include "backend/ingest/rule-watch.h"
 #include "backend/services/descriptors.h"
 #include "backend/services/inquiry.h"
 #include "backend/services/services.h"
@@ -177,6 +178,12 @@ static int load_series(struct sonde_backend *b)
 	sonde_ingest_get_stats(b->ingest, &stats);
 	sonde_log_info("%zu rules of %zu files, %zu left out", stats.rules, stats.rule_files,
 		       stats.rules_bad);
+	r = b->config.rules_dir[0]
+		    ? sonde_rule_watch_new(b->event, b->config.rules_dir, b->ingest, &b->rule_watch)
+		    : 0;
+	if (r < 0)
+		(void)sonde_log_warn(r, "cannot watch %s: rules are read again by SIGHUP only",
+				     b->config.rules_dir);
 	r = sonde_ingest_replay(b->ingest, b->tasks, sonde_wall_ms());
 	if (r < 0)
 		return sonde_log_err(r, "cannot apply the stored reports");
@@ -300,6 +307,7 @@ struct sonde_backend *sonde_backend_free(struct sonde_backend *b)
 	if (!b)
 		return NULL;
 	(void)sd_event_source_disable_unref(b->tick);
+	(void)sonde_rule_watch_free(b->rule_watch);
 	/* What waits for the database is answered while there is still a connection to answer on. */
 	if (b->ingest)
 		(void)sonde_ingest_tick(b->ingest, sonde_wall_ms(), true);

@@ -23,6 +23,7 @@ struct sonde_https;
 struct sonde_https_config;
 struct sonde_tls_config;
 struct sonde_inquiry;
+struct sonde_rule_watch;
 struct sonde_watch;
 struct sonde_descriptors;
 
@@ -55,6 +56,7 @@ struct sonde_backend {
 	struct sonde_task_table *tasks;
 	struct sonde_series_table *series;
 	struct sonde_ingest *ingest;
+	struct sonde_rule_watch *rule_watch; /* NULL: the kernel refused, or there is no folder */
 	struct sonde_descriptors *descriptors;
 	struct sonde_grpc_server *grpc;
 	struct sonde_https *https;

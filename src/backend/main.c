@@ -13,6 +13,7 @@
 
 #include "backend/backend.h"
 #include "backend/http/https.h"
+#include "backend/ingest/ingest.h"
 #include "backend/options.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -72,6 +73,14 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 	r = sd_event_add_time_relative(s->event, NULL, CLOCK_MONOTONIC, DRAIN_LOOK_US, 0,
 				       on_drained, s);
 	return r < 0 ? sd_event_exit(s->event, r) : 0;
+}
+
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
+{
+	struct server *s = ctx;
+
+	(void)sonde_ingest_reload_rules(s->backend->ingest);
+	return 0;
 }
 
 /* build/sonde-server finds mal/ of its tree; an installed one finds what was installed. */
@@ -237,6 +246,8 @@ static int run(const struct sonde_server_options *o, const char *ports_file)
 	r = sd_event_default(&s.event);
 	if (r >= 0)
 		r = sonde_signals_add(s.event, on_signal, &s);
+	if (r >= 0)
+		r = sonde_signals_add_reload(s.event, on_reload, &s);
 	if (r >= 0)
 		r = sd_event_set_watchdog(s.event, 1);
 	if (r >= 0)

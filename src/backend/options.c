@@ -65,7 +65,7 @@ static const struct sonde_option options[] = {
 	SONDE_OPTION_PATH(
 		S, "rules", rules, "",
 		"folder of the MAL rule files; empty for mal/ beside the program's own tree, else "
-		"/usr/share/sonde/mal"),
+		"/usr/share/sonde/mal; read again when it changes and by SIGHUP"),
 	SONDE_OPTION_DURATION(S, "retention", retention_ns, "168h", "1m", "8760h",
 			      "how long ended tasks and their series are kept"),
 	SONDE_OPTION_DURATION(S, "tasks.grace", grace_ns, "30s", "1s", "10m",

@@ -158,9 +158,10 @@ static int run_rules(struct sonde_ingest *in, struct sonde_series_set *set)
 	int r;
 
 	r = get_engine(in, set, &engine);
-	for (size_t i = 0; i < in->rules.n_files && r == 0; i++)
-		r = sonde_mal_engine_run(engine, in->rules.files[i], in->batch,
-					 SONDE_MAL_MILLISECONDS, &sink, NULL);
+	for (size_t i = 0; i < in->rules.n && r == 0; i++)
+		if (in->rules.v[i].rules)
+			r = sonde_mal_engine_run(engine, in->rules.v[i].rules, in->batch,
+						 SONDE_MAL_MILLISECONDS, &sink, NULL);
 	return r;
 }
 
@@ -477,6 +478,13 @@ static int read_serial(void *ctx, const struct sonde_store_row *row)
 	return 0;
 }
 
+static void count_rules(struct sonde_ingest *in)
+{
+	in->stats.rule_files = in->rules.n;
+	in->stats.rules = in->rules.rules;
+	in->stats.rules_bad = in->rules.bad;
+}
+
 int sonde_ingest_new(const struct sonde_ingest_config *config, struct sonde_ingest **ret)
 {
 	_cleanup_(sonde_ingest_freep) struct sonde_ingest *in = calloc(1, sizeof(*in));
@@ -493,11 +501,38 @@ int sonde_ingest_new(const struct sonde_ingest_config *config, struct sonde_inge
 		r = sonde_store_query(config->store, SONDE_STORE_GET_SERIAL, NULL, read_serial, in);
 	if (r < 0)
 		return r;
-	in->stats.rule_files = in->rules.n_files;
-	in->stats.rules = in->rules.rules;
-	in->stats.rules_bad = in->rules.bad;
+	count_rules(in);
 	*ret = TAKE_PTR(in);
 	return 0;
+}
+
+/* The engines, one a task, stay: what they remember of a series is keyed by its name and labels, not by a rule. */
+int sonde_ingest_reload_rules(struct sonde_ingest *in)
+{
+	struct sonde_rule_change change;
+	int r;
+
+	assert(!in->set); /* no rule is running */
+
+	r = sonde_rule_set_reload(&in->rules, in->config.rules_dir, &change);
+	in->stats.rule_reloads++;
+	if (r < 0) {
+		in->stats.rule_reloads_failed++;
+		return sonde_log_err(r, "cannot read the rules of %s again, the old ones stay",
+				     in->config.rules_dir);
+	}
+	count_rules(in);
+	in->stats.rule_reloads_failed += change.refused > 0;
+	sonde_log_info("rules read again: %zu files taken, %zu refused, %zu removed; %zu rules of "
+		       "%zu files in force",
+		       change.taken, change.refused, change.removed, in->stats.rules,
+		       in->stats.rule_files);
+	return 0;
+}
+
+const struct sonde_rule_set *sonde_ingest_rules(const struct sonde_ingest *in)
+{
+	return &in->rules;
 }
 
 struct sonde_ingest *sonde_ingest_free(struct sonde_ingest *in)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backend/ingest/rules.h"
 #include "backend/ingest/series.h"
 #include "backend/store/store.h"
 #include "backend/tasks/registry.h"
@@ -39,6 +40,8 @@ struct sonde_ingest_stats {
 	uint64_t emissions, emissions_refused;
 	uint64_t run_ns; /* time spent in rules and series */
 	size_t rule_files, rules, rules_bad;
+	uint64_t rule_reloads,
+		rule_reloads_failed; /* failed: the folder, or a file of it, was refused */
 };
 
 /* A report's name: metadata `sonde-report-id: <task>/<sequence>/<hash>`. */
@@ -58,6 +61,15 @@ int sonde_ingest_new(const struct sonde_ingest_config *config,
 		     struct sonde_ingest **ret) _must_check_;
 struct sonde_ingest *sonde_ingest_free(struct sonde_ingest *in);
 SONDE_DEFINE_CLEANUP(struct sonde_ingest *, sonde_ingest_free)
+
+/*
+ * Reads the rule files that have changed, each as a whole or not at all; tells in the log. Counter windows stay.
+ * Return: 0, even where files were refused; -errno: nothing has changed.
+ */
+int sonde_ingest_reload_rules(struct sonde_ingest *in);
+
+/* Borrowed until the next reload. */
+const struct sonde_rule_set *sonde_ingest_rules(const struct sonde_ingest *in);
 
 /* Applies the reports that were stored but not checkpointed. Once, after start. Return: 0, -errno. */
 int sonde_ingest_replay(struct sonde_ingest *in, struct sonde_task_table *tasks,

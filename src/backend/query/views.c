@@ -299,15 +299,38 @@ static json_t *ingest_stats(const struct sonde_ingest *in)
 	struct sonde_ingest_stats s;
 
 	sonde_ingest_get_stats(in, &s);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "reports", (json_int_t)s.reports, "duplicates", (json_int_t)s.duplicates,
-			 "refused", (json_int_t)s.refused, "collections", (json_int_t)s.collections,
-			 "collections_refused", (json_int_t)s.collections_refused, "samples",
-			 (json_int_t)s.samples, "emissions", (json_int_t)s.emissions,
-			 "emissions_refused", (json_int_t)s.emissions_refused, "rules_failed",
-			 (json_int_t)s.rules_failed, "run_ns", (json_int_t)s.run_ns, "rule_files",
-			 (json_int_t)s.rule_files, "rules", (json_int_t)s.rules, "rules_bad",
-			 (json_int_t)s.rules_bad);
+	return json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"reports", (json_int_t)s.reports, "duplicates", (json_int_t)s.duplicates, "refused",
+		(json_int_t)s.refused, "collections", (json_int_t)s.collections,
+		"collections_refused", (json_int_t)s.collections_refused, "samples",
+		(json_int_t)s.samples, "emissions", (json_int_t)s.emissions, "emissions_refused",
+		(json_int_t)s.emissions_refused, "rules_failed", (json_int_t)s.rules_failed,
+		"run_ns", (json_int_t)s.run_ns, "rule_files", (json_int_t)s.rule_files, "rules",
+		(json_int_t)s.rules, "rules_bad", (json_int_t)s.rules_bad, "rule_reloads",
+		(json_int_t)s.rule_reloads, "rule_reloads_failed",
+		(json_int_t)s.rule_reloads_failed);
+}
+
+/* Each rule file with what is in force of it, and what is wrong with what was read last. */
+static json_t *rule_files(const struct sonde_ingest *in)
+{
+	const struct sonde_rule_set *s = sonde_ingest_rules(in);
+	json_t *out = json_array();
+
+	for (size_t i = 0; out && i < s->n; i++) {
+		const struct sonde_rule_file *f = &s->v[i];
+		json_int_t rules = f->rules ? (json_int_t)sonde_mal_rules_count(f->rules) : 0;
+		json_t *file =
+			json_pack("{s:o, s:I, s:o}", "file", sonde_json_text(f->name), "rules",
+				  rules, "problem", sonde_json_text_or_null(f->problem));
+
+		if (json_array_append_new(out, file) < 0) {
+			json_decref(out);
+			return NULL;
+		}
+	}
+	return out;
 }
 
 json_t *sonde_view_stats(struct sonde_backend *b)
@@ -320,15 +343,15 @@ json_t *sonde_view_stats(struct sonde_backend *b)
 	sonde_store_get_stats(b->store, &store);
 	sonde_registry_get_stats(b->registry, &registry);
 	return json_pack(
-		"{s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}}",
-		"grpc", grpc_stats(b->grpc), "ingest", ingest_stats(b->ingest), "series", "sets",
-		(json_int_t)series.sets, "buckets", (json_int_t)series.buckets, "dirty",
-		(json_int_t)series.dirty, "fine_refused", (json_int_t)series.fine_refused,
-		"refused", (json_int_t)series.refused, "store", "jobs", (json_int_t)store.jobs,
-		"jobs_failed", (json_int_t)store.jobs_failed, "jobs_refused",
-		(json_int_t)store.jobs_refused, "commits", (json_int_t)store.commits, "queued_jobs",
-		(json_int_t)store.queued_jobs, "queued_bytes", (json_int_t)store.queued_bytes,
-		"registry", "agents", (json_int_t)registry.agents, "processes",
-		(json_int_t)registry.processes, "entities", (json_int_t)registry.entities,
-		"refused", (json_int_t)registry.refused);
+		"{s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}}",
+		"grpc", grpc_stats(b->grpc), "ingest", ingest_stats(b->ingest), "rules",
+		rule_files(b->ingest), "series", "sets", (json_int_t)series.sets, "buckets",
+		(json_int_t)series.buckets, "dirty", (json_int_t)series.dirty, "fine_refused",
+		(json_int_t)series.fine_refused, "refused", (json_int_t)series.refused, "store",
+		"jobs", (json_int_t)store.jobs, "jobs_failed", (json_int_t)store.jobs_failed,
+		"jobs_refused", (json_int_t)store.jobs_refused, "commits",
+		(json_int_t)store.commits, "queued_jobs", (json_int_t)store.queued_jobs,
+		"queued_bytes", (json_int_t)store.queued_bytes, "registry", "agents",
+		(json_int_t)registry.agents, "processes", (json_int_t)registry.processes,
+		"entities", (json_int_t)registry.entities, "refused", (json_int_t)registry.refused);
 }
