@@ -35,6 +35,7 @@ struct sonde_http2_conn {
 	uint32_t io_events;
 	struct sonde_buf out; /* pulled, not yet taken by the socket */
 	size_t out_at;
+	bool read_waits; /* for room in the socket: TLS has to answer before it reads on */
 	bool lost;
 	bool ticking;
 	uint64_t tick_us;
@@ -85,11 +86,17 @@ static void set_io_events(struct sonde_http2_conn *c, uint32_t events)
 		c->io_events = events;
 }
 
+/* While reading waits for room, what is there to read must not wake us. */
+static void want_io(struct sonde_http2_conn *c, bool room)
+{
+	set_io_events(c, (c->read_waits ? 0U : EPOLLIN) | (room || c->read_waits ? EPOLLOUT : 0U));
+}
+
 /* Something is under way: the peer owes bytes, or we owe some that it must take. */
 static bool busy(const struct sonde_http2_conn *c)
 {
-	return unsent(c) > 0 || sonde_http2_midway(c->h2) || !sonde_http2_greeted(c->h2) ||
-	       sonde_http2_waits(c->h2) ||
+	return unsent(c) > 0 || c->read_waits || sonde_http2_midway(c->h2) ||
+	       !sonde_http2_greeted(c->h2) || sonde_http2_waits(c->h2) ||
 	       (c->handler.on_busy && c->handler.on_busy(c->handler.ctx));
 }
 
@@ -176,7 +183,7 @@ static int send_some(struct sonde_http2_conn *c)
 		if (unsent(c) == 0) {
 			sonde_buf_done(&c->out); /* a connection that waits holds no memory */
 			c->out_at = 0;
-			set_io_events(c, EPOLLIN);
+			want_io(c, false);
 			return 0;
 		}
 		n = put(c, c->out.data + c->out_at, unsent(c));
@@ -187,7 +194,7 @@ static int send_some(struct sonde_http2_conn *c)
 		c->out_at += (size_t)n;
 		c->sent += (uint64_t)n;
 	}
-	set_io_events(c, EPOLLIN | EPOLLOUT);
+	want_io(c, true);
 	return 0;
 }
 
@@ -231,12 +238,14 @@ static int read_some(struct sonde_http2_conn *c, bool *ret_closed)
 {
 	uint8_t data[READ_BYTES];
 
-	*ret_closed = false;
+	*ret_closed = c->read_waits = false;
 	/* A record that is read in part would wait in the session, where no readiness of the socket tells of it. */
 	for (int i = 0; i < READS_A_TURN || (c->tls && sonde_tls_pending(c->tls)); i++) {
 		ssize_t n = get(c, data, sizeof(data));
 		int r;
 
+		if (n == -EAGAIN)
+			c->read_waits = c->tls && sonde_tls_wants_write(c->tls);
 		if (n < 0)
 			return n == -EAGAIN ? 0 : (int)n;
 		if (n == 0) {
@@ -293,7 +302,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 
 	if (handshaking(c) && !shake_hands(c))
 		return 0;
-	if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
+	if (c->read_waits || revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		r = read_some(c, &closed);
 	if (r < 0) {
 		(void)send_some(c); /* the GOAWAY that says why, if there is room for it */
@@ -340,7 +349,7 @@ static int check_hanging(struct sonde_http2_conn *c, uint64_t now_ns)
 		return -ECONNABORTED;
 	}
 
-	if (unsent(c) == 0) {
+	if (unsent(c) == 0 && !c->read_waits) {
 		c->sent_since_ns = 0;
 	} else if (c->sent_since_ns == 0 || c->sent_mark != c->sent) {
 		c->sent_since_ns = now_ns;
