@@ -27,11 +27,13 @@ struct descriptor {
 	char labels[LABELS_MAX][LABEL_MAX];
 	size_t n_labels;
 	char version[VERSION_MAX]; /* of the agent */
+	uint64_t told;		   /* counts up: the least was told longest ago */
 };
 
 struct sonde_descriptors {
 	struct descriptor *list; /* owned; as they came */
 	size_t n;
+	uint64_t told;
 };
 
 int sonde_descriptors_new(struct sonde_descriptors **ret)
@@ -106,18 +108,33 @@ static int read_descriptor(const Sonde__V1__MeterDescriptor *m, const char *vers
 	return 0;
 }
 
-static int put(struct sonde_descriptors *d, const struct descriptor *new)
+/* Every agent tells anew when it connects: what nobody tells any more must not keep others out for ever. */
+static struct descriptor *told_longest_ago(const struct sonde_descriptors *d)
+{
+	struct descriptor *oldest = &d->list[0];
+
+	for (size_t i = 1; i < d->n; i++) {
+		if (d->list[i].told < oldest->told)
+			oldest = &d->list[i];
+	}
+	return oldest;
+}
+
+static int put(struct sonde_descriptors *d, struct descriptor *new)
 {
 	struct descriptor *p;
 
+	new->told = ++d->told;
 	for (size_t i = 0; i < d->n; i++) {
 		if (strcmp(d->list[i].name, new->name) != 0)
 			continue;
 		d->list[i] = *new;
 		return 0;
 	}
-	if (d->n == SONDE_DESCRIPTORS_MAX)
-		return -ENOSPC;
+	if (d->n == SONDE_DESCRIPTORS_MAX) {
+		*told_longest_ago(d) = *new;
+		return 0;
+	}
 	p = reallocarray(d->list, d->n + 1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;

@@ -13,7 +13,7 @@
 #include "io/grpc-server.h"
 
 #define SONDE_DESCRIPTORS_MAX                                                                      \
-	512 /* that agents told of, and of one message; they stay until the server ends */
+	512 /* that agents told of, and of one message; what was told longest ago makes room */
 
 struct sonde_descriptors;
 
@@ -23,7 +23,7 @@ SONDE_DEFINE_CLEANUP(struct sonde_descriptors *, sonde_descriptors_free)
 
 /*
  * A MeterDescriptors message. @words: what is wrong, or that it is too many, on -EINVAL. A later word on a name replaces an earlier one.
- * Return: 0, -EINVAL, -ENOSPC (the rest is left out), -ENOMEM.
+ * Return: 0, -EINVAL, -ENOMEM.
  */
 int sonde_descriptors_take(struct sonde_descriptors *d, const uint8_t *data, size_t n,
 			   char words[static 160]) _must_check_;
