@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/grpc-server.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -15,6 +13,7 @@
 
 #include "base/clock.h"
 #include "io/grpc-server-internal.h"
+#include "io/listen.h"
 
 #define ACCEPTS_A_TURN 16
 #define LISTEN_BACKLOG 128
@@ -224,45 +223,6 @@ static int on_accept(sd_event_source *source, int listen_fd, uint32_t revents, v
 	return 0;
 }
 
-/* Return: a bound, listening socket, or -errno. */
-static int listen_on(const char *address, uint16_t port)
-{
-	const struct addrinfo hints = {
-		.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
-		.ai_socktype = SOCK_STREAM,
-	};
-	_cleanup_close_ int fd = -1;
-	struct addrinfo *found = NULL;
-	const int on = 1;
-	char service[8];
-	int r = 0;
-
-	(void)snprintf(service, sizeof(service), "%u", (unsigned)port);
-	if (getaddrinfo(address, service, &hints, &found) != 0 || !found)
-		return -EINVAL;
-	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
-		r = -errno;
-	freeaddrinfo(found);
-	return r < 0 ? r : TAKE_FD(fd);
-}
-
-static int find_port(int fd, uint16_t *ret)
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} a = {0};
-	socklen_t n = sizeof(a);
-
-	if (getsockname(fd, &a.any, &n) < 0)
-		return -errno;
-	*ret = ntohs(a.any.sa_family == AF_INET6 ? a.in6.sin6_port : a.in.sin_port);
-	return 0;
-}
-
 int sonde_grpc_server_alloc(sd_event *event, const struct sonde_grpc_server_config *config,
 			    const struct sonde_grpc_method *methods, void *ctx,
 			    struct sonde_grpc_server **ret)
@@ -321,10 +281,7 @@ static int start_listening(struct sonde_grpc_server *s,
 	s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (s->spare_fd < 0)
 		return -errno;
-	s->listen_fd = listen_on(config->address, config->port);
-	if (s->listen_fd < 0)
-		return s->listen_fd;
-	r = find_port(s->listen_fd, &s->port);
+	r = sonde_listen(config->address, config->port, LISTEN_BACKLOG, &s->listen_fd, &s->port);
 	if (r < 0)
 		return r;
 	r = sd_event_add_time_relative(s->event, &s->resume, CLOCK_MONOTONIC, 0, 0, on_resume, s);

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backend/http/httpd.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pace.h"
+#include "io/listen.h"
 
 #define IDLE_TIMEOUT_S 30
 #define CONNECTION_BYTES (32U << 10) /* headers and read buffer of one connection */
@@ -384,48 +383,6 @@ _printf_(2, 0) static void on_library_log(void *ctx, const char *fmt, va_list ap
 	sonde_log_debug("http: %s", line);
 }
 
-static int make_address(const char *text, uint16_t port, struct sockaddr_storage *ret)
-{
-	struct sockaddr_in *in4 = (struct sockaddr_in *)ret;
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret;
-
-	memset(ret, 0, sizeof(*ret));
-	if (inet_pton(AF_INET, text, &in4->sin_addr) == 1) {
-		in4->sin_family = AF_INET;
-		in4->sin_port = htons(port);
-		return AF_INET;
-	}
-	if (inet_pton(AF_INET6, text, &in6->sin6_addr) == 1) {
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(port);
-		return AF_INET6;
-	}
-	return -EINVAL;
-}
-
-/* Our own socket: so that an error has its errno, which the library would keep to itself. */
-static int open_listener(const char *address, uint16_t port, int *ret)
-{
-	_cleanup_close_ int fd = -1;
-	struct sockaddr_storage sa;
-	int family = make_address(address, port, &sa), one = 1;
-
-	if (family < 0)
-		return family;
-	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
-		return -errno;
-	if (bind(fd, (struct sockaddr *)&sa,
-		 family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6)) < 0)
-		return -errno;
-	if (listen(fd, LISTEN_BACKLOG) < 0)
-		return -errno;
-	*ret = TAKE_FD(fd);
-	return 0;
-}
-
 /* What the library calls for a certificate knows of us by the connection alone. */
 static void on_connection(void *ctx, struct MHD_Connection *c, void **socket_context,
 			  enum MHD_ConnectionNotificationCode code)
@@ -496,22 +453,6 @@ static int start_daemon(struct sonde_httpd *h, int listen_fd)
 	return h->daemon ? 0 : -EIO;
 }
 
-static int read_port(int fd, uint16_t *ret)
-{
-	union {
-		struct sockaddr sa;
-		struct sockaddr_in in4;
-		struct sockaddr_in6 in6;
-	} address = {0};
-	socklen_t n = sizeof(address);
-
-	if (getsockname(fd, &address.sa, &n) < 0)
-		return -errno;
-	*ret = ntohs(address.sa.sa_family == AF_INET ? address.in4.sin_port
-						     : address.in6.sin6_port);
-	return 0;
-}
-
 int sonde_httpd_new(sd_event *event, const struct sonde_httpd_config *config,
 		    struct sonde_httpd **ret)
 {
@@ -525,9 +466,8 @@ int sonde_httpd_new(sd_event *event, const struct sonde_httpd_config *config,
 	h->config = *config;
 	h->listen_fd = -1;
 	h->handshakes = sonde_pace_of(HANDSHAKES_BURST, HANDSHAKES_PER_S);
-	r = open_listener(config->address, config->port, &fd);
-	if (r == 0)
-		r = read_port(fd, &h->port);
+	/* Our own socket: so that an error has its errno, which the library would keep to itself. */
+	r = sonde_listen(config->address, config->port, LISTEN_BACKLOG, &fd, &h->port);
 	if (r == 0)
 		r = start_daemon(h, fd);
 	if (r < 0)
