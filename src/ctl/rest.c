@@ -262,6 +262,19 @@ static bool connected(struct sonde_rest *rest)
 	return us > 0;
 }
 
+/* It answers with text, closes, or resets what it cannot read: which of them is seen first is chance. */
+static bool is_no_tls(const char *words)
+{
+	static const char *const signs[] = {"wrong version", "SSL_ERROR_SYSCALL", "unexpected eof",
+					    "reset by peer"};
+
+	for (size_t i = 0; i < ELEMENTS_OF(signs); i++) {
+		if (strstr(words, signs[i]))
+			return true;
+	}
+	return false;
+}
+
 /* The curl library's words do not say what the person may have mixed up. */
 static void add_hint(struct sonde_rest *rest, CURLcode code)
 {
@@ -269,7 +282,7 @@ static void add_hint(struct sonde_rest *rest, CURLcode code)
 	const char *hint = NULL;
 	size_t n = strlen(rest->error);
 
-	if (https && code == CURLE_SSL_CONNECT_ERROR && strstr(rest->error, "wrong version"))
+	if (https && code == CURLE_SSL_CONNECT_ERROR && is_no_tls(rest->error))
 		hint = " (it may speak plain http)";
 	else if (!https && (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR))
 		hint = " (it may speak https)";
