@@ -217,43 +217,6 @@ int sonde_proc_parse_status(const char *text, size_t n, struct sonde_proc_status
 	return 0;
 }
 
-int sonde_proc_parse_cgroup(const char *text, size_t n, char *ret, size_t size)
-{
-	const char *at = text, *end = text + n, *best = NULL, *best_end = NULL;
-	size_t len;
-
-	assert(text && ret && size);
-
-	while (at < end) {
-		const char *eol = memchr(at, '\n', (size_t)(end - at));
-		const char *colon, *path;
-		bool unified;
-
-		if (!eol)
-			eol = end;
-		unified = eol - at >= 3 && memcmp(at, "0::", 3) == 0;
-		colon = memchr(at, ':', (size_t)(eol - at));
-		path = colon ? memchr(colon + 1, ':', (size_t)(eol - colon - 1)) : NULL;
-		if (!path || path + 1 == eol || path[1] != '/')
-			return -EBADMSG;
-		if (unified || !best) {
-			best = path + 1;
-			best_end = eol;
-		}
-		if (unified)
-			break;
-		at = eol < end ? eol + 1 : end;
-	}
-	if (!best || memchr(best, '\0', (size_t)(best_end - best)))
-		return -EBADMSG;
-	len = (size_t)(best_end - best);
-	if (len >= size)
-		return -EMSGSIZE;
-	memcpy(ret, best, len);
-	ret[len] = '\0';
-	return 0;
-}
-
 void sonde_proc_join_cmdline(const char *text, size_t n, char *ret, size_t size,
 			     size_t *ret_argv0_len)
 {
@@ -318,16 +281,6 @@ int sonde_proc_read_status(int proc_fd, uint32_t pid, struct sonde_proc_status *
 
 	r = read_file(proc_fd, pid, "status", buf, sizeof(buf), &n);
 	return r < 0 ? r : sonde_proc_parse_status(buf, n, ret);
-}
-
-int sonde_proc_read_cgroup(int proc_fd, uint32_t pid, char *ret, size_t size)
-{
-	char buf[SONDE_PROC_CGROUP_FILE_MAX];
-	size_t n = 0;
-	int r;
-
-	r = read_file(proc_fd, pid, "cgroup", buf, sizeof(buf), &n);
-	return r < 0 ? r : sonde_proc_parse_cgroup(buf, n, ret, size);
 }
 
 int sonde_proc_read_cmdline(int proc_fd, uint32_t pid, char *ret, size_t size,

@@ -17,7 +17,6 @@
 #define SONDE_PROC_COMM_MAX 17	      /* with NUL */
 #define SONDE_PROC_STAT_FILE_MAX 1024 /* longest stat that is read */
 #define SONDE_PROC_STATUS_FILE_MAX 8192
-#define SONDE_PROC_CGROUP_FILE_MAX 8192
 
 struct sonde_proc_stat {
 	uint32_t pid;
@@ -56,13 +55,9 @@ int sonde_proc_read_load(int proc_fd, double *ret) _must_check_;
 int sonde_proc_read_cmdline(int proc_fd, uint32_t pid, char *ret, size_t size,
 			    size_t *ret_argv0_len) _must_check_;
 
-/* Path in the v2 hierarchy ("0::/…"), else in the first one listed; -EMSGSIZE if longer than @size - 1. */
-int sonde_proc_read_cgroup(int proc_fd, uint32_t pid, char *ret, size_t size) _must_check_;
-
 /* The parsers alone. -EBADMSG for anything that is not whole. */
 int sonde_proc_parse_stat(const char *text, size_t n, struct sonde_proc_stat *ret) _must_check_;
 int sonde_proc_parse_status(const char *text, size_t n, struct sonde_proc_status *ret) _must_check_;
-int sonde_proc_parse_cgroup(const char *text, size_t n, char *ret, size_t size) _must_check_;
 void sonde_proc_join_cmdline(const char *text, size_t n, char *ret, size_t size,
 			     size_t *ret_argv0_len);
 

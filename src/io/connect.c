@@ -344,12 +344,6 @@ void sonde_connect_more(struct sonde_connect *c, int error, const char *words)
 	(void)sd_event_source_set_enabled(c->defer, SD_EVENT_ONESHOT);
 }
 
-const char *sonde_connect_address(const struct sonde_connect *c)
-{
-	assert(c);
-	return c->address;
-}
-
 const char *sonde_connect_words(const struct sonde_connect *c)
 {
 	assert(c);

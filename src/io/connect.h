@@ -42,9 +42,6 @@ int sonde_connect_new(sd_event *event, const char *host, uint16_t port, uint64_t
  */
 void sonde_connect_more(struct sonde_connect *c, int error, const char *words);
 
-/* The address that was tried last, as text; "" before the first. */
-const char *sonde_connect_address(const struct sonde_connect *c);
-
 /* Why it failed, of the address that was tried last. */
 const char *sonde_connect_words(const struct sonde_connect *c);
 

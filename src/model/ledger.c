@@ -2,7 +2,6 @@
 #include "model/ledger.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "base/cleanup.h"
 
@@ -18,15 +17,4 @@ const struct sonde_ledger_info *sonde_ledger_info(unsigned site)
 	assert(site < _SONDE_LEDGER_MAX);
 
 	return &infos[site];
-}
-
-const struct sonde_ledger_info *sonde_ledger_find(const char *name)
-{
-	assert(name);
-
-	for (size_t i = 0; i < ELEMENTS_OF(infos); i++) {
-		if (strcmp(infos[i].name, name) == 0)
-			return &infos[i];
-	}
-	return NULL;
 }

@@ -34,6 +34,3 @@ struct sonde_ledger_info {
 
 /* @site: enum sonde_tcp_loss or enum sonde_ledger_site, below _SONDE_LEDGER_MAX. Never NULL. */
 const struct sonde_ledger_info *sonde_ledger_info(unsigned site);
-
-/* By wire name; NULL if there is none. */
-const struct sonde_ledger_info *sonde_ledger_find(const char *name);

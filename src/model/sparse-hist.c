@@ -139,14 +139,3 @@ int sonde_sparse_hist_add_difference(struct sonde_sparse_hist *h,
 	}
 	return 0;
 }
-
-uint64_t sonde_sparse_hist_total(const struct sonde_sparse_hist *h)
-{
-	uint64_t sum = 0;
-
-	assert(h);
-
-	for (size_t i = 0; i < h->n; i++)
-		sum += h->pairs[i].count;
-	return sum;
-}

@@ -47,5 +47,3 @@ int sonde_sparse_hist_copy(struct sonde_sparse_hist *h,
 int sonde_sparse_hist_add_difference(struct sonde_sparse_hist *h,
 				     const struct sonde_sparse_hist *now,
 				     const struct sonde_sparse_hist *then) _must_check_;
-
-uint64_t sonde_sparse_hist_total(const struct sonde_sparse_hist *h);

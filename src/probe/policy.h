@@ -21,7 +21,6 @@
 #define SONDE_POLICY_BTF_FILE "/sys/kernel/btf/vmlinux"
 #define SONDE_POLICY_RULES_MAX "64"
 #define SONDE_POLICY_LIST_MAX "64"
-#define SONDE_POLICY_RULE_NAME_MAX 63 /* bytes */
 
 struct sonde_policy;
 struct sonde_config_spec;

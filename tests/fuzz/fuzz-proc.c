@@ -28,10 +28,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 'T':
 		(void)!sonde_proc_parse_status(text, size, &status);
 		break;
-	case 'C':
-		if (sonde_proc_parse_cgroup(text, size, line, sizeof(line)) == 0 && line[0] != '/')
-			abort();
-		break;
 	default:
 		sonde_proc_join_cmdline(text, size, line, sizeof(line), &argv0);
 		if (strlen(line) >= sizeof(line) || argv0 > strlen(line))

@@ -49,7 +49,7 @@ static int make_fixture(void **state)
 static int remove_fixture(void **state)
 {
 	struct fixture *f = *state;
-	static const char *const files[] = {"42/stat", "42/status", "42/cmdline", "42/cgroup"};
+	static const char *const files[] = {"42/stat", "42/status", "42/cmdline"};
 
 	for (size_t i = 0; i < ELEMENTS_OF(files); i++)
 		(void)unlinkat(f->fd, files[i], 0);
@@ -135,22 +135,6 @@ static void arguments_are_joined_and_cleaned(void **state)
 	assert_string_equal(line, "");
 }
 
-static void the_unified_cgroup_wins(void **state)
-{
-	struct fixture *f = *state;
-	static const char text[] = "4:memory:/old\n0::/system.slice/x.service\n";
-	char path[64], small[8];
-
-	write_file(f->fd, "42/cgroup", text, strlen(text));
-	assert_ok(sonde_proc_read_cgroup(f->fd, 42, path, sizeof(path)));
-	assert_string_equal(path, "/system.slice/x.service");
-	assert_err(sonde_proc_read_cgroup(f->fd, 42, small, sizeof(small)), EMSGSIZE);
-	assert_ok(sonde_proc_parse_cgroup("4:memory:/old", 13, path, sizeof(path)));
-	assert_string_equal(path, "/old");
-	assert_err(sonde_proc_parse_cgroup("", 0, path, sizeof(path)), EBADMSG);
-	assert_err(sonde_proc_parse_cgroup("nonsense\n", 9, path, sizeof(path)), EBADMSG);
-}
-
 static void only_whole_numbers_are_processes(void **state)
 {
 	struct fixture *f = *state;
@@ -193,7 +177,6 @@ int main(void)
 		cmocka_unit_test(every_cut_of_a_stat_is_refused_or_whole),
 		WITH_FIXTURE(a_status_gives_memory_and_capabilities),
 		WITH_FIXTURE(arguments_are_joined_and_cleaned),
-		WITH_FIXTURE(the_unified_cgroup_wins),
 		WITH_FIXTURE(only_whole_numbers_are_processes),
 		WITH_FIXTURE(a_process_that_is_gone_is_told_so),
 		cmocka_unit_test(reads_this_process),

@@ -27,25 +27,10 @@ static void takes_well_formed_text_only(void **state)
 	assert_false(sonde_text_is_utf8("\xf0\x90\x80\x80", 3));
 }
 
-static void a_printable_copy_holds_no_control_and_no_broken_byte(void **state)
-{
-	char out[8];
-
-	sonde_text_printable("a\n\x1b\x7f\xff\xc3\xa4", out, sizeof(out));
-	assert_string_equal(out, "a????\xc3\xa4");
-	sonde_text_printable("123456\xc3\xa4", out, sizeof(out)); /* the character does not fit */
-	assert_string_equal(out, "123456");
-	sonde_text_printable("123456789", out, sizeof(out));
-	assert_string_equal(out, "1234567");
-	sonde_text_printable("x", out, 1);
-	assert_string_equal(out, "");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_well_formed_text_only),
-		cmocka_unit_test(a_printable_copy_holds_no_control_and_no_broken_byte),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
