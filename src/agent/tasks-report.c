@@ -253,9 +253,11 @@ void tasks_usage(const struct sonde_task *t, struct tasks_usage *ret)
 /* One line, for a backend that takes no TaskReports, and for whoever reads logs. */
 static void log_end(const struct sonde_task *t)
 {
-	char lost[256] = "";
+	char lost[256] = "", sent[32] = "not-known"; /* by Kafka's producer */
 	size_t at = 0;
 
+	if (t->report_bytes_compressed > 0 || t->report_bytes == 0)
+		(void)snprintf(sent, sizeof(sent), "%" PRIu64, t->report_bytes_compressed);
 	for (unsigned site = 0; site < _SONDE_LEDGER_MAX && at < sizeof(lost) - 1; site++) {
 		uint64_t n = sonde_task_ledger(t, &t->tasks->snapshot, site);
 
@@ -266,10 +268,10 @@ static void log_end(const struct sonde_task *t)
 		at += strlen(lost + at);
 	}
 	sonde_log_info("task %s is over: %s: %s; targets %zu, reports %" PRIu64 ", bytes %" PRIu64
-		       " sent as %" PRIu64 " (%s); ledger:%s",
+		       " sent as %s (%s); ledger:%s",
 		       t->spec.id, sonde_task_state_name(t->result), t->reason, t->n_targets,
-		       t->reports, t->report_bytes, t->report_bytes_compressed,
-		       sonde_encoding_name(t->encoding), at ? lost : " nothing lost");
+		       t->reports, t->report_bytes, sent, sonde_encoding_name(t->encoding),
+		       at ? lost : " nothing lost");
 }
 
 /* Of the last snapshot, as the meters are. */

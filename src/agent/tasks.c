@@ -467,6 +467,8 @@ void sonde_tasks_probe_ended(struct sonde_tasks *tasks, const struct sonde_probe
 static void count_outcome(struct sonde_task *t, const struct sonde_report *report,
 			  enum sonde_delivery_outcome outcome, uint64_t late_ms)
 {
+	char compressed[32] = "not-known"; /* by Kafka's producer */
+
 	if (outcome == SONDE_DELIVERY_DROPPED) {
 		t->ledger[SONDE_LEDGER_REPORT_DROPPED]++;
 		t->dropped_history = true;
@@ -479,10 +481,12 @@ static void count_outcome(struct sonde_task *t, const struct sonde_report *repor
 	t->reports++;
 	if (report->n_messages && !t->told_first) {
 		t->told_first = true;
-		sonde_log_info("task %s: first report: encoding=%s bytes=%" PRIu64
-			       " compressed=%" PRIu64,
+		if (report->bytes_compressed > 0)
+			(void)snprintf(compressed, sizeof(compressed), "%" PRIu64,
+				       report->bytes_compressed);
+		sonde_log_info("task %s: first report: encoding=%s bytes=%" PRIu64 " compressed=%s",
 			       t->spec.id, sonde_encoding_name(report->encoding), report->bytes,
-			       report->bytes_compressed);
+			       compressed);
 	}
 	t->report_bytes += report->bytes;
 	t->report_bytes_compressed += report->bytes_compressed;

@@ -60,12 +60,12 @@ struct sonde_report {
 	size_t n_messages;
 	/* filled in as it is sent */
 	bool task_report_sent;
-	uint64_t bytes, bytes_compressed;
-	enum sonde_encoding encoding; /* of the last message that was compressed */
-	unsigned attempts, refusals;  /* refusals: failures that the backend itself answered with */
-	bool in_spool;		      /* the spool has it too, as its oldest */
-	bool in_front;		      /* the spool had it; still older than what is there */
-	bool in_doubt;		      /* sent to a backend that adds, and nothing is known of it */
+	uint64_t bytes, bytes_compressed; /* the latter 0: not known (a Kafka producer's own) */
+	enum sonde_encoding encoding;	  /* of the last message that was compressed */
+	unsigned attempts, refusals; /* refusals: failures that the backend itself answered with */
+	bool in_spool;		     /* the spool has it too, as its oldest */
+	bool in_front;		     /* the spool had it; still older than what is there */
+	bool in_doubt;		     /* sent to a backend that adds, and nothing is known of it */
 	bool partly; /* a part of it was taken; which one, this process's sink knows */
 	struct sonde_report *next;
 };
