@@ -234,6 +234,26 @@ static void certain_failures_are_sent_again_after_a_crash(void **state)
 	END();
 }
 
+/* The sink of this process sends the rest; another one would double what was taken. */
+static void of_what_was_taken_in_part_the_sink_alone_knows(void **state)
+{
+	const struct sonde_delivery_result partly = {
+		.status = SONDE_GRPC_UNAVAILABLE, .not_processed = true, .partly = true};
+	RIG(.backend = SONDE_DELIVERY_ADDS);
+
+	add(r, 1, false);
+	sonde_delivery_answer(r->d, &partly);
+	assert_string_equal(r->ended, "");
+	assert_int_equal(spooled(r), 1);
+	sonde_delivery_kick(r->d); /* in this process it goes again */
+	assert_string_equal(r->sent, "collectBatch t/1/x, collectBatch t/1/x, ");
+	sonde_delivery_answer(r->d, &partly);
+	crash(r);
+	assert_string_equal(r->ended, "t/1/x unknown, ");
+	assert_string_equal(r->sent, "");
+	END();
+}
+
 /* A token, an encoding, a method: said of the call. Of messages: only where there is one. */
 static void refusals_are_certain(void **state)
 {
@@ -399,6 +419,7 @@ int main(void)
 		T(a_crash_with_a_report_on_the_wire_doubles_nothing_at_one_that_adds),
 		T(unless_it_is_to_be_resent),
 		T(certain_failures_are_sent_again_after_a_crash),
+		T(of_what_was_taken_in_part_the_sink_alone_knows),
 		T(refusals_are_certain),
 		T(an_answer_behind_the_deadline_is_unknown_and_not_sent_again),
 		T(nothing_goes_out_before_the_backend_is_known),
