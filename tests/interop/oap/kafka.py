@@ -130,6 +130,19 @@ class Broker:
                     found += _batches(segment.read_bytes())
         return found
 
+    def committed(self, topic):
+        """Up to where OAP's fetcher says it is done: offsets of all partitions together."""
+        found = {}
+        for record in self.records("__consumer_offsets"):
+            version, size = struct.unpack_from(">hh", record.key)
+            if version > 1 or not record.value:
+                continue  # about the group itself, or forgotten
+            at = 4 + size
+            size, = struct.unpack_from(">h", record.key, at)
+            if record.key[at + 2:at + 2 + size].decode() == topic:
+                found[record.key[at + 2 + size:]], = struct.unpack_from(">q", record.value, 2)
+        return sum(found.values())
+
     def reports(self):
         """{report id: [collection]} in the order of their first records."""
         found = {}
@@ -193,7 +206,7 @@ def _records(body, count, codec, producer, sequence):
         for _ in range(n):
             name, at = _bytes(body, at)
             headers[name.decode()], at = _bytes(body, at)
-        found.append(Record(codec, producer, sequence + i, key.decode(), value, headers))
+        found.append(Record(codec, producer, sequence + i, key, value, headers))
         if at != end:
             raise ValueError("a record that is no record")
     return found
