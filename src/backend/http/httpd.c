@@ -227,7 +227,9 @@ static bool add_headers(struct MHD_Response *response, const struct exchange *x,
 	const char *own = x->request.text_type;
 	const char *type = problem ? "application/problem+json" : own ? own : "application/json";
 
-	return (!own || MHD_add_response_header(response, "Vary", "Accept") == MHD_YES) &&
+	bool varies = own && strcmp(own, "application/json") != 0;
+
+	return (!varies || MHD_add_response_header(response, "Vary", "Accept") == MHD_YES) &&
 	       MHD_add_response_header(response, "Content-Type", type) == MHD_YES &&
 	       MHD_add_response_header(response, "Cache-Control",
 				       etag[0] ? "no-cache" : "no-store") == MHD_YES &&
@@ -478,7 +480,8 @@ int sonde_httpd_new(sd_event *event, const struct sonde_httpd_config *config,
 		return -EIO;
 	r = sd_event_add_io(event, &h->io, info->epoll_fd, EPOLLIN, on_io, h);
 	if (r >= 0)
-		r = sd_event_add_time_relative(event, &h->timer, CLOCK_MONOTONIC, 0, 0, on_timer,
+		/* An accuracy of 0 would be 250 ms, for each piece of a body that MHD has buffered. */
+		r = sd_event_add_time_relative(event, &h->timer, CLOCK_MONOTONIC, 0, 1, on_timer,
 					       h);
 	if (r < 0)
 		return r;
