@@ -13,6 +13,8 @@ void routes_refuse(struct sonde_http_request *req, int error);
 /* routes-plan.c */
 void routes_doctor(struct sonde_backend *b, struct sonde_http_request *req, const char *agent_id);
 void routes_plan(struct sonde_backend *b, struct sonde_http_request *req);
+/* routes-openapi.c */
+void routes_openapi(struct sonde_backend *b, struct sonde_http_request *req);
 /* routes-metrics.c */
 void routes_metrics(struct sonde_backend *b, struct sonde_http_request *req);
 void routes_openmetrics(struct sonde_backend *b, struct sonde_http_request *req);

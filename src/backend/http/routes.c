@@ -276,11 +276,17 @@ static const struct {
 	const char *method, *path;
 	void (*fn)(struct sonde_backend *b, struct sonde_http_request *req);
 } plain[] = {
-	{"GET", "/healthz", get_health},     {"GET", API "/targets", get_targets},
-	{"GET", API "/agents", get_agents},  {"GET", API "/tasks", get_tasks},
-	{"POST", API "/tasks", create_task}, {"GET", API "/server", get_stats},
-	{"POST", API "/plan", routes_plan},  {"GET", API "/meters", get_meters},
-	{"GET", "/metrics", routes_metrics}, {"GET", API "/openmetrics", routes_openmetrics},
+	{"GET", "/healthz", get_health},
+	{"GET", API "/targets", get_targets},
+	{"GET", API "/agents", get_agents},
+	{"GET", API "/tasks", get_tasks},
+	{"POST", API "/tasks", create_task},
+	{"GET", API "/server", get_stats},
+	{"POST", API "/plan", routes_plan},
+	{"GET", API "/meters", get_meters},
+	{"GET", "/metrics", routes_metrics},
+	{"GET", API "/openmetrics", routes_openmetrics},
+	{"GET", API "/openapi.json", routes_openapi},
 };
 
 #define TASK API "/tasks/{id}"
