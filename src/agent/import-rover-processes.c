@@ -61,6 +61,33 @@ static bool translate(const char *text, char dst[VALUE_MAX])
 	return true;
 }
 
+/* Of a template that translate() knows: its bytes. 0: none stands here. */
+static size_t known_template(const char *p)
+{
+	for (size_t i = 0; i < ELEMENTS_OF(templates); i++) {
+		size_t n = strlen(templates[i][0]);
+
+		if (strncmp(p, templates[i][0], n) == 0)
+			return n;
+	}
+	return host_template(p);
+}
+
+/* "instance_name: '{{.Pod.Name}}' has no counterpart": the first one that no rule can have. */
+static void say_template(const char *key, const char *text, char why[SONDE_RULES_WORDS_MAX])
+{
+	size_t n;
+
+	while (*text && (*text != '{' || known_template(text)))
+		text += *text == '{' ? known_template(text) : 1;
+	n = strcspn(text, "}");
+	n += strspn(text + n, "}");
+	(void)snprintf(
+		why, SONDE_RULES_WORDS_MAX,
+		"%s: '%.*s' has no counterpart, a rule knows {exe}, {pid}, {host} and {port}", key,
+		(int)(n < 40 ? n : 40), text);
+}
+
 struct rule {
 	char command[VALUE_MAX], layer[VALUE_MAX], service[VALUE_MAX], instance[VALUE_MAX],
 		process_name[VALUE_MAX], labels[VALUE_MAX];
@@ -92,8 +119,7 @@ static const char *read_rule(const struct sonde_import *im, const struct sonde_y
 		if (!sonde_import_text(im, sonde_yaml_get(n, keys[i].key), text))
 			(void)snprintf(text, sizeof(text), "%s", keys[i].fallback);
 		if (!translate(text, keys[i].dst)) {
-			(void)snprintf(why, SONDE_RULES_WORDS_MAX, "%s: no rule has this template",
-				       keys[i].key);
+			say_template(keys[i].key, text, why);
 			return why;
 		}
 	}

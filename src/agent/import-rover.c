@@ -11,6 +11,7 @@
 #include "agent/options.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "io/address.h"
 
 #define VALUE_MAX SONDE_IMPORT_VALUE_MAX
 
@@ -90,6 +91,8 @@ static int to_level(const char *text, char dst[VALUE_MAX])
 	return -EINVAL;
 }
 
+#define ADDRESS "core.backend.addr"
+#define ADDRESS_ENV "ROVER_BACKEND_ADDR"
 #define NET "profiling.task.network."
 #define NET_ENV "ROVER_PROFILING_TASK_NETWORK_"
 #define CON "profiling.continuous."
@@ -106,8 +109,8 @@ static const struct row {
 	bool tls;	  /* only where core.backend.enable_TLS is true */
 	bool secret;	  /* printed into the file alone, and not tried */
 } rows[] = {
-	{"core.backend.addr", "ROVER_BACKEND_ADDR", "backend.host", to_host},
-	{"core.backend.addr", "ROVER_BACKEND_ADDR", "backend.port", to_port},
+	{ADDRESS, ADDRESS_ENV, "backend.host", to_host},
+	{ADDRESS, ADDRESS_ENV, "backend.port", to_port},
 	{"core.backend.authentication", "ROVER_BACKEND_AUTHENTICATION", "backend.authentication",
 	 .secret = true},
 	{"core.backend.enable_TLS", "ROVER_BACKEND_ENABLE_TLS", "backend.tls.enabled", .tls = true},
@@ -197,6 +200,53 @@ static int check_value(struct sonde_import *im, const char *key, const char *val
 	return r;
 }
 
+#define ADDRESSES_MAX 16 /* of our own key */
+
+/* "a:1, b:2": several backends. Return: how many, 0 = one of them is no HOST:PORT. */
+static size_t split_addresses(char *text, const char *ret[static ADDRESSES_MAX])
+{
+	struct sonde_address a;
+	char *at = text, *one;
+	size_t n = 0;
+
+	while ((one = strsep(&at, ","))) {
+		one += strspn(one, " \t");
+		one[strcspn(one, " \t")] = '\0';
+		if (n == ADDRESSES_MAX || sonde_address_parse(one, 0, &a) < 0)
+			return 0;
+		ret[n++] = one;
+	}
+	return n;
+}
+
+/* A list instead of host and port. False: it is no list. */
+static bool take_addresses(struct sonde_import *im)
+{
+	const char *list[ADDRESSES_MAX];
+	char text[VALUE_MAX], cut[VALUE_MAX];
+	size_t n;
+
+	if (!sonde_import_value(im, ADDRESS, ADDRESS_ENV, text) || !strchr(text, ',') ||
+	    sonde_import_is_cut(text))
+		return false;
+	memcpy(cut, text, sizeof(cut));
+	n = split_addresses(cut, list);
+	if (n == 0) {
+		sonde_import_leave_out(im, ADDRESS, text,
+				       "of a list each has to be HOST:PORT, 16 at most: set "
+				       "backend.addresses",
+				       false);
+		return true;
+	}
+	sonde_import_print_key(im, "backend.addresses", NULL);
+	for (size_t i = 0; i < n; i++) {
+		(void)fputs("    - ", im->out);
+		sonde_import_print_text(im->out, list[i]);
+		(void)fputc('\n', im->out);
+	}
+	return true;
+}
+
 static void take_row(struct sonde_import *im, const struct row *row, bool tls)
 {
 	char text[VALUE_MAX], value[VALUE_MAX], why[VALUE_MAX];
@@ -222,6 +272,11 @@ static void take_row(struct sonde_import *im, const struct row *row, bool tls)
 		sonde_import_leave_out(im, row->from, text, why, false);
 	else
 		sonde_import_print_key(im, row->to, value);
+	if (row->secret)
+		(void)fprintf(im->words,
+			      "%s is a secret: let not everyone read the file that this "
+			      "goes to (chmod o-r), or the agent refuses it\n",
+			      row->to);
 }
 
 static void take_part(struct sonde_import *im, const struct part *part)
@@ -315,19 +370,21 @@ static void look_at_variables(struct sonde_import *im)
 static int import(struct sonde_import *im)
 {
 	const bool tls = tls_is_on(im);
-	bool processes = false;
+	bool processes = false, listed;
 	int r;
 
 	(void)fputs("# Made by sonde-agent --import-rover of ", im->out);
 	sonde_import_print_text(im->out, im->name);
 	(void)fputs(".\n", im->out);
+	listed = take_addresses(im);
 	for (const struct row *row = rows; row->from; row++) {
 		/* The list of rules belongs to the section that begins with processes.scan. */
 		if (!processes && row->to && strncmp(row->to, "skywalking.", 11) == 0) {
 			sonde_import_processes(im);
 			processes = true;
 		}
-		take_row(im, row, tls);
+		if (!listed || strcmp(row->from, ADDRESS) != 0)
+			take_row(im, row, tls);
 	}
 	for (const struct part *p = parts; p->from; p++)
 		take_part(im, p);
@@ -337,6 +394,36 @@ static int import(struct sonde_import *im)
 	if (r == 0 && im->notes_text && im->notes_text[0])
 		(void)fprintf(im->out, "\n# Not taken:\n%s", im->notes_text);
 	return r;
+}
+
+/* Rover's sections; one is enough. A file of nothing means its variables. */
+static bool is_rovers(const struct sonde_yaml_node *root)
+{
+	static const char *const sections[] = {
+		"core", "process_discovery", "profiling", "access_log", "pprof", "logger"};
+
+	if (root->kind == SONDE_YAML_NULL ||
+	    (root->kind == SONDE_YAML_MAPPING && !root->n_children))
+		return true;
+	for (size_t i = 0; root->kind == SONDE_YAML_MAPPING && i < ELEMENTS_OF(sections); i++) {
+		if (sonde_yaml_get(root, sections[i]))
+			return true;
+	}
+	return false;
+}
+
+static int refuse(const char *name, const struct sonde_yaml_node *root, FILE *words)
+{
+	bool own = root->kind == SONDE_YAML_MAPPING &&
+		   (sonde_yaml_get(root, "backend") || sonde_yaml_get(root, "processes"));
+
+	(void)fprintf(words,
+		      "%s: %s: of its sections (core, process_discovery, profiling, access_log, "
+		      "pprof, logger) it has none\n",
+		      name,
+		      own ? "this is a file of sonde-agent, not one of SkyWalking Rover"
+			  : "this is no configuration of SkyWalking Rover");
+	return -EINVAL;
 }
 
 int sonde_import_rover(const char *text, size_t len, const char *name, char *const *env, FILE *out,
@@ -355,6 +442,8 @@ int sonde_import_rover(const char *text, size_t len, const char *name, char *con
 		(void)fprintf(words, "%s\n", error ? error : strerror(-r));
 		return r;
 	}
+	if (!is_rovers(root))
+		return refuse(name, root, words);
 	im.root = root;
 	r = sonde_config_parse(&sonde_agent_config_spec, "", 0, name, &im.scratch, &error);
 	if (r == 0)

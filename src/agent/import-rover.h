@@ -19,7 +19,7 @@
  * @out: agent.yaml; what was not taken stands at its end as comments
  * @words: the same, and what is worth saying of the rest, a line each
  *
- * Return: 0, -EINVAL (no YAML: said in @words), -ENOMEM.
+ * Return: 0, -EINVAL (no YAML, or none of Rover's sections: said in @words, and nothing is printed), -ENOMEM.
  */
 int sonde_import_rover(const char *text, size_t len, const char *name, char *const *environ,
 		       FILE *out, FILE *words) _must_check_;

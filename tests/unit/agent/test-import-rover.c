@@ -84,6 +84,77 @@ static void the_defaults_are_taken_over(void **state)
 	assert_string_equal(r.words, "");
 }
 
+static void several_backends_are_a_list(void **state)
+{
+	_cleanup_(result_done) struct result r = {0}, bad = {0};
+	static const char *const none[] = {NULL};
+
+	import("core: {backend: {addr: 'oap-1:11800, [::1]:11801'}}\n", none, &r);
+	assert_string_equal(r.config->backend_addresses[0], "oap-1:11800");
+	assert_string_equal(r.config->backend_addresses[1], "[::1]:11801");
+	assert_null(r.config->backend_addresses[2]);
+	assert_string_equal(r.words, "");
+	import("core: {backend: {addr: 'oap-1:11800,oap-2'}}\n", none, &bad);
+	assert_null(bad.config->backend_addresses);
+	assert_non_null(strstr(bad.words,
+			       "core.backend.addr: 'oap-1:11800,oap-2' (of a list each has to "
+			       "be HOST:PORT"));
+}
+
+static void a_template_that_no_rule_has_is_named(void **state)
+{
+	_cleanup_(result_done) struct result r = {0};
+	static const char *const none[] = {NULL};
+
+	import("process_discovery: {scanner: {regex: [{match_cmd: x, service_name: s, "
+	       "instance_name: 'a-{{.Rover.HostName}}-{{.Pod.Name}}'}]}}\n",
+	       none, &r);
+	assert_non_null(strstr(r.words,
+			       "instance_name: '{{.Pod.Name}}' has no counterpart, a rule knows "
+			       "{exe}, {pid}, {host} and {port}"));
+}
+
+static void another_file_is_refused_before_a_byte_is_printed(void **state)
+{
+	static const struct {
+		const char *text, *words;
+	} cases[] = {
+		{"backend: {host: x}\n",
+		 "this is a file of sonde-agent, not one of SkyWalking Rover"},
+		{"- a\n- b\n", "this is no configuration of SkyWalking Rover"},
+		{"root:x:0:0\n", "this is no configuration of SkyWalking Rover"},
+	};
+
+	for (size_t i = 0; i < ELEMENTS_OF(cases); i++) {
+		_cleanup_(result_done) struct result r = {0};
+		size_t n_yaml = 0, n_words = 0;
+		static char *none[] = {NULL};
+		FILE *out = open_memstream(&r.yaml, &n_yaml),
+		     *words = open_memstream(&r.words, &n_words);
+
+		assert_true(out && words);
+		assert_err(sonde_import_rover(cases[i].text, strlen(cases[i].text), "f", none, out,
+					      words),
+			   EINVAL);
+		assert_int_equal(fclose(out), 0);
+		assert_int_equal(fclose(words), 0);
+		assert_string_equal(r.yaml, "");
+		assert_memory_equal(r.words + strlen("f: "), cases[i].words,
+				    strlen(cases[i].words));
+	}
+}
+
+static void a_secret_is_told_of(void **state)
+{
+	_cleanup_(result_done) struct result r = {0};
+	static const char *const none[] = {NULL};
+
+	import("core: {backend: {authentication: hush}}\n", none, &r);
+	assert_string_equal(r.config->backend_authentication, "hush");
+	assert_non_null(strstr(r.words, "backend.authentication is a secret"));
+	assert_null(strstr(r.words, "hush"));
+}
+
 /* Nothing is passed over: each key of the file is in what was made, as a key or in a comment. */
 static void every_key_is_mapped_or_named(void **state)
 {
@@ -196,7 +267,7 @@ static void variables_alone_will_do(void **state)
 static void what_is_asked_for_and_not_here_is_said(void **state)
 {
 	static const char text[] =
-		"core: { backend: { addr: 'a:1,b:2', check_period: 9 }, cluster_name: eu }\n"
+		"core: { backend: { addr: 'a:1,b', check_period: 9 }, cluster_name: eu }\n"
 		"profiling: { check_interval: often, task: { network: { meter_prefix: mine } } }\n"
 		"process_discovery:\n"
 		"  heartbeat_period: 1h\n"
@@ -291,6 +362,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_defaults_are_taken_over),
+		cmocka_unit_test(several_backends_are_a_list),
+		cmocka_unit_test(a_template_that_no_rule_has_is_named),
+		cmocka_unit_test(another_file_is_refused_before_a_byte_is_printed),
+		cmocka_unit_test(a_secret_is_told_of),
 		cmocka_unit_test(every_key_is_mapped_or_named),
 		cmocka_unit_test(variables_are_filled_in),
 		cmocka_unit_test(certificates_are_named_where_tls_is_on),
