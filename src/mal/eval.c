@@ -444,24 +444,34 @@ static int eval_decorate(struct mal_eval *ev, const struct mal_expr *e, const st
 	return 0;
 }
 
-/* What the call works on; relabel calls that are chained work on what the first of them does. */
-static const struct mal_expr *receiver_of(const struct mal_expr *e)
+/*
+ * What the call works on; relabel calls that are chained work on what the first of them does, unless
+ * each of them is to be seen. *@ret_fault: the one of them that fails each run.
+ */
+static const struct mal_expr *receiver_of(const struct mal_eval *ev, const struct mal_expr *e,
+					  const struct mal_expr **ret_fault)
 {
-	if (mal_is_relabel(e))
-		while (mal_is_relabel(e->call.receiver))
+	*ret_fault = e->call.fault ? e : NULL;
+	if (mal_is_relabel(e) && !ev->step) {
+		while (mal_is_relabel(e->call.receiver)) {
 			e = e->call.receiver;
+			if (e->call.fault)
+				*ret_fault = e;
+		}
+	}
 	return e->call.receiver;
 }
 
 static int eval_call(struct mal_eval *ev, const struct mal_expr *e, struct mal_family *ret)
 {
+	const struct mal_expr *fault;
 	struct mal_family in;
-	int r = mal_eval_expr(ev, receiver_of(e), &in);
+	int r = mal_eval_expr(ev, receiver_of(ev, e, &fault), &in);
 
 	if (r < 0)
 		return r;
-	if (e->call.fault && (in.n > 0 || e->call.fault_on_empty))
-		return mal_eval_fail(ev, "%s", e->call.fault);
+	if (fault && (in.n > 0 || fault->call.fault_on_empty))
+		return mal_eval_fail(ev, "%s", fault->call.fault);
 	if (e->call.fn >= MAL_FN_PLUS && e->call.fn <= MAL_FN_SAFE_DIV)
 		return eval_operator_method(ev, e, &in, ret);
 	if (in.n == 0) {
@@ -532,7 +542,7 @@ static int eval_metric(struct mal_eval *ev, const struct mal_expr *e, struct mal
 	return 0;
 }
 
-int mal_eval_expr(struct mal_eval *ev, const struct mal_expr *e, struct mal_family *ret)
+static int eval_expr(struct mal_eval *ev, const struct mal_expr *e, struct mal_family *ret)
 {
 	struct mal_family in;
 	int r;
@@ -556,4 +566,13 @@ int mal_eval_expr(struct mal_eval *ev, const struct mal_expr *e, struct mal_fami
 		return eval_call(ev, e, ret);
 	}
 	return mal_eval_fail(ev, "unknown element");
+}
+
+int mal_eval_expr(struct mal_eval *ev, const struct mal_expr *e, struct mal_family *ret)
+{
+	int r = eval_expr(ev, e, ret);
+
+	if (r >= 0 && ev->step)
+		ev->step(ev, e, ret);
+	return r;
 }

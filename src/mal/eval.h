@@ -59,6 +59,8 @@ struct mal_eval {
 	/* How a metric reference is answered: the engine filters, and puts the prefix behind it. NULL: from the batch. */
 	int (*metric)(struct mal_eval *ev, const struct mal_expr *e, struct mal_family *ret);
 	void *metric_ctx;
+	/* Told of each family that a metric, call or operator gives. NULL: of none. */
+	void (*step)(struct mal_eval *ev, const struct mal_expr *e, const struct mal_family *f);
 	const char *const *layers; /* names that Layer knows beyond the built-in ones, NULL-ended */
 	struct sonde_buf scratch;  /* owned; text under construction */
 	pcre2_match_data *match;   /* owned */

@@ -165,13 +165,13 @@ bool mal_is_relabel(const struct mal_expr *e)
 		e->call.fn == MAL_FN_RETAG_BY_K8S_META);
 }
 
-/* What the call makes of @l, and before it those that it is chained to. */
+/* What the call makes of @l, and before it those that it is chained to (receiver_of() in eval.c). */
 static int relabel_chain(struct mal_eval *ev, const struct mal_expr *call, struct mal_labels *l)
 {
 	struct mal_keys elements = {0};
 	int r = 0;
 
-	if (mal_is_relabel(call->call.receiver))
+	if (!ev->step && mal_is_relabel(call->call.receiver))
 		r = relabel_chain(ev, call->call.receiver, l);
 	if (r >= 0 && call->call.fn == MAL_FN_FOR_EACH)
 		r = mal_eval_keys(ev, &call->call.args[0], &elements);

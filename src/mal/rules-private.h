@@ -19,12 +19,13 @@ struct mal_readers {
 };
 
 struct sonde_mal_rules {
-	struct mal_program program;	  /* owned */
-	char *file;			  /* owned */
-	struct mal_expr *prefix, *suffix; /* NULL: none */
-	struct mal_closure *filter;	  /* NULL: none */
-	bool prefix_is_pure;		  /* no counter in it: its result can be used again */
-	struct mal_rule **v;		  /* owned array, rules are the program's memory */
+	struct mal_program program;	       /* owned */
+	char *file;			       /* owned */
+	struct mal_expr *prefix, *suffix;      /* NULL: none */
+	const char *prefix_text, *suffix_text; /* as written; the program's memory */
+	struct mal_closure *filter;	       /* NULL: none */
+	bool prefix_is_pure;		       /* no counter in it: its result can be used again */
+	struct mal_rule **v;		       /* owned array, rules are the program's memory */
 	size_t n, cap;
 	struct mal_readers *readers; /* by source: the tag of its string - 1 */
 	size_t n_readers;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "mal/check.h"
+#include "mal/lint.h"
 #include "mal/parser.h"
 #include "mal/rule-yaml.h"
 #include "mal/rules-private.h"
@@ -71,7 +72,16 @@ struct loader {
 	struct mal_yaml yaml;
 	struct sonde_mal_report report;
 	yaml_node_t *prefix, *list, *exp_prefix, *exp_suffix, *filter, *layers;
-	int bad; /* rules left out */
+	int bad;		  /* rules left out */
+	struct counter *counters; /* owned; of the rules so far */
+	size_t n_counters, cap_counters;
+};
+
+/* One counter of a rule, for the warnings. */
+struct counter {
+	struct mal_counter is;
+	const yaml_node_t *exp;
+	const char *rule;
 };
 
 static int say(struct loader *l, struct mal_place place, const char *rule, const char *fmt, ...)
@@ -95,6 +105,19 @@ static int say(struct loader *l, struct mal_place place, const char *rule, const
 	va_end(ap);
 	l->report.found(l->report.ctx, &d);
 	return -EBADMSG;
+}
+
+static void warn(struct loader *l, struct mal_place place, const char *rule, const char *message)
+{
+	const struct sonde_mal_diagnostic d = {.file = l->rules->file,
+					       .line = place.line,
+					       .column = place.column,
+					       .rule = rule,
+					       .message = message,
+					       .warning = true};
+
+	if (l->report.found && l->report.warnings)
+		l->report.found(l->report.ctx, &d);
 }
 
 static const char *scalar_text(const yaml_node_t *n)
@@ -187,6 +210,105 @@ static int read_file_keys(struct loader *l, const yaml_node_t *root)
 	return 0;
 }
 
+/* --- warnings: each at its text's place --- */
+
+struct warning {
+	struct loader *loader;
+	const yaml_node_t *text;
+	const char *rule;
+};
+
+static void on_lint(void *ctx, size_t offset, const char *message)
+{
+	const struct warning *w = ctx;
+
+	warn(w->loader, mal_yaml_inside(&w->loader->yaml, w->text, offset), w->rule, message);
+}
+
+static int on_counter(struct loader *l, const struct mal_counter *c, const yaml_node_t *exp,
+		      const char *rule)
+{
+	if (l->n_counters == l->cap_counters) {
+		size_t cap = l->cap_counters ? l->cap_counters * 2 : 64;
+		struct counter *v = reallocarray(l->counters, cap, sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		l->counters = v;
+		l->cap_counters = cap;
+	}
+	l->counters[l->n_counters++] = (struct counter){*c, exp, rule};
+	return 0;
+}
+
+struct counter_walk {
+	struct loader *loader;
+	const yaml_node_t *exp;
+	const char *rule;
+	int r;
+	size_t n;
+};
+
+static void add_counter(void *ctx, const struct mal_counter *c)
+{
+	struct counter_walk *w = ctx;
+
+	w->n++;
+	if (w->r >= 0)
+		w->r = on_counter(w->loader, c, w->exp, w->rule);
+}
+
+static int lint_rule(struct loader *l, const struct mal_expr *e, const struct mal_checked *c,
+		     const yaml_node_t *name, const yaml_node_t *exp)
+{
+	struct warning w = {l, exp, scalar_text(name)};
+	struct counter_walk walk = {l, exp, scalar_text(name), 0, 0};
+	char message[400];
+
+	mal_lint_text(&l->rules->program, e, l->rules->layers, on_lint, &w);
+	mal_lint_labels(&l->rules->program, c, on_lint, &w);
+	for (size_t i = 0; l->report.is_fed && i < c->n_sources; i++) {
+		const char *source = mal_strings_text(&l->rules->program.strings, c->sources[i]);
+
+		if (l->report.is_fed(l->report.ctx, source))
+			continue;
+		(void)snprintf(message, sizeof(message), "no meter of Sonde feeds '%.128s'",
+			       source);
+		on_lint(&w, 0, message);
+	}
+	mal_lint_counters(e, l->rules->prefix, l->rules->suffix, add_counter, &walk);
+	if (walk.n > 0)
+		on_lint(&w, 0,
+			"a counter that begins anew gives a negative increase, stored as 0, until its window is past: "
+			"`strict` counts on");
+	return walk.r;
+}
+
+/* One finding a rule: the first other that it shares a window with. */
+static void lint_interference(struct loader *l)
+{
+	const char *told = NULL;
+	char message[400];
+
+	for (size_t i = 0; i < l->n_counters; i++) {
+		const struct counter *a = &l->counters[i];
+
+		for (size_t k = 0; k < l->n_counters && told != a->rule; k++) {
+			const struct counter *b = &l->counters[k];
+
+			if (k == i || !mal_lint_interfere(&a->is, &b->is))
+				continue;
+			(void)snprintf(
+				message, sizeof(message),
+				"its counter window is shared with '%.128s', of other values: both are "
+				"wrong, as in OAP; `strict` keeps them apart",
+				b->rule);
+			warn(l, mal_yaml_place(a->exp), a->rule, message);
+			told = a->rule;
+		}
+	}
+}
+
 /* --- the texts of the file --- */
 
 static int say_error(struct loader *l, const yaml_node_t *n, const char *rule,
@@ -213,14 +335,27 @@ static int parse_text(struct loader *l, yaml_node_t *n, enum mal_text_kind kind,
 	return r;
 }
 
-static int parse_chain(struct loader *l, yaml_node_t *n, const char *what, struct mal_expr **ret)
+static int parse_chain(struct loader *l, yaml_node_t *n, const char *what, struct mal_expr **ret,
+		       const char **ret_text)
 {
 	int r;
 
 	if (!n || is_null(n))
 		return 0;
 	r = need_text(l, n, NULL, what);
-	return r < 0 ? r : parse_text(l, n, MAL_TEXT_CHAIN, NULL, ret);
+	if (r >= 0)
+		r = parse_text(l, n, MAL_TEXT_CHAIN, NULL, ret);
+	if (r >= 0) {
+		*ret_text = mal_arena_strndup(&l->rules->program.arena, scalar_text(n),
+					      n->data.scalar.length);
+		r = *ret_text ? 0 : -ENOMEM;
+	}
+	if (r >= 0 && l->report.warnings) {
+		struct warning w = {l, n, NULL};
+
+		mal_lint_text(&l->rules->program, *ret, l->rules->layers, on_lint, &w);
+	}
+	return r;
 }
 
 static int parse_filter(struct loader *l)
@@ -399,7 +534,8 @@ static int load_expression(struct loader *l, yaml_node_t *name, yaml_node_t *exp
 		r = mal_check_function(&checked.function, &error);
 	if (r < 0)
 		return r == -EBADMSG ? say_error(l, exp, scalar_text(name), &error) : r;
-	return fill_rule(l, rule, &checked, name, exp);
+	r = l->report.warnings ? lint_rule(l, e, &checked, name, exp) : 0;
+	return r < 0 ? r : fill_rule(l, rule, &checked, name, exp);
 }
 
 static int load_rule(struct loader *l, yaml_node_t *item)
@@ -498,15 +634,18 @@ static int load(struct loader *l)
 	if (r >= 0)
 		r = read_layers(l);
 	if (r >= 0)
-		r = parse_chain(l, l->exp_prefix, "expPrefix", &l->rules->prefix);
+		r = parse_chain(l, l->exp_prefix, "expPrefix", &l->rules->prefix,
+				&l->rules->prefix_text);
 	if (r >= 0)
-		r = parse_chain(l, l->exp_suffix, "expSuffix", &l->rules->suffix);
+		r = parse_chain(l, l->exp_suffix, "expSuffix", &l->rules->suffix,
+				&l->rules->suffix_text);
 	if (r >= 0)
 		r = parse_filter(l);
 	if (r >= 0)
 		r = load_list(l);
 	if (r < 0)
 		return r;
+	lint_interference(l);
 	l->rules->prefix_is_pure = l->rules->prefix && is_pure(l->rules->prefix);
 	return make_index(l->rules);
 }
@@ -538,6 +677,7 @@ int sonde_mal_rules_load(const char *file, const char *text, size_t len,
 	if (r >= 0)
 		r = load(&l);
 	mal_yaml_done(&l.yaml);
+	free(l.counters);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(rules);

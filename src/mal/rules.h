@@ -8,6 +8,7 @@
  * so any thread may read it.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,11 +57,15 @@ struct sonde_mal_diagnostic {
 	unsigned column;
 	const char *rule; /* name of the rule, NULL for the file itself */
 	const char *message;
+	bool warning; /* the rule is good and works as in OAP, but perhaps not as it was meant */
 };
 
 struct sonde_mal_report {
 	void (*found)(void *ctx, const struct sonde_mal_diagnostic *d); /* may be NULL */
 	void *ctx;
+	bool warnings; /* tell them too; a load without them is faster */
+	/* Whether anything sends this metric. NULL: not asked. */
+	bool (*is_fed)(void *ctx, const char *metric);
 };
 
 /*

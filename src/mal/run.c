@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "mal/emit.h"
 #include "mal/eval.h"
+#include "mal/explain.h"
 #include "mal/rules-private.h"
 
 struct sonde_mal_engine {
@@ -34,6 +35,7 @@ struct run {
 		[2]; /* by source; [1]: for rules on which the filter failed, so that it is not used */
 	bool unfiltered;
 	struct mal_memo kept; /* by set: 1 + what the filter says */
+	struct mal_explain explain;
 };
 
 int sonde_mal_engine_new(const struct sonde_mal_host *host, struct sonde_mal_engine **ret)
@@ -166,29 +168,60 @@ static int filtered_family(struct run *run, uint32_t source, struct prepared *p)
 	return 0;
 }
 
+/* The evaluator's hook where a sink wants to see each step. */
+static void on_step(struct mal_eval *ev, const struct mal_expr *e, const struct mal_family *f)
+{
+	const struct run *run = ev->metric_ctx;
+
+	mal_explain_expr(ev, &run->explain, e, f);
+}
+
+static int explain_metric(struct run *run, uint32_t source, const struct prepared *p)
+{
+	struct mal_eval *ev = &run->engine->eval;
+	struct mal_explain x = run->explain;
+	struct mal_family in;
+	int r = family_of(run, source, &in);
+
+	if (r < 0)
+		return r;
+	mal_explain_named(ev, &x, mal_strings_text(&run->rules->program.strings, source), &in);
+	x.part = "filter";
+	if (run->rules->filter)
+		mal_explain_named(ev, &x, run->unfiltered ? "failed, so not used" : "{ … }",
+				  &p->after_filter);
+	return 0;
+}
+
 /* The evaluator's hook: a metric reference of a rule. */
 static int metric_of(struct mal_eval *ev, const struct mal_expr *e, struct mal_family *ret)
 {
 	struct run *run = ev->metric_ctx;
 	struct prepared *p = prepared_of(run, e->metric.name);
 	struct mal_family saved = ev->head;
+	const struct mal_explain explain = run->explain;
 	struct mal_arena *arena = ev->arena;
 	int r = filtered_family(run, e->metric.name, p);
 
+	if (r >= 0 && run->sink->step)
+		r = explain_metric(run, e->metric.name, p);
 	if (r < 0)
 		return r;
 	if (!e->metric.prefixed || !run->rules->prefix) {
 		*ret = p->after_filter;
 		return 0;
 	}
-	if (p->prefixed) {
+	if (p->prefixed && !run->sink->step) {
 		*ret = p->after_prefix;
 		return 0;
 	}
 	ev->head = p->after_filter;
 	if (run->rules->prefix_is_pure)
 		ev->arena = &ev->run_arena;
+	run->explain.part = "expPrefix";
+	run->explain.text = run->rules->prefix_text;
 	r = mal_eval_expr(ev, run->rules->prefix, &p->after_prefix);
+	run->explain = explain;
 	ev->arena = arena;
 	ev->head = saved;
 	if (r < 0)
@@ -223,11 +256,15 @@ static int prepare_sources(struct run *run, const struct mal_rule *rule)
 static int evaluate(struct run *run, const struct mal_rule *rule, struct mal_family *ret)
 {
 	struct mal_eval *ev = &run->engine->eval;
-	int r = mal_eval_expr(ev, rule->exp, ret);
+	int r;
 
+	run->explain = (struct mal_explain){run->sink, &rule->is, "exp", rule->is.exp};
+	r = mal_eval_expr(ev, rule->exp, ret);
 	if (r < 0 || !run->rules->suffix)
 		return r;
 	ev->head = *ret;
+	run->explain.part = "expSuffix";
+	run->explain.text = run->rules->suffix_text;
 	return mal_eval_expr(ev, run->rules->suffix, ret);
 }
 
@@ -294,6 +331,7 @@ static int begin(struct run *run, enum sonde_mal_unit unit)
 	ev->layers = run->rules->layers;
 	ev->metric = metric_of;
 	ev->metric_ctx = run;
+	ev->step = run->sink->step ? on_step : NULL;
 	run->kept = MAL_MEMO_INIT(&ev->run_arena);
 	for (size_t i = 0; i < ELEMENTS_OF(run->prepared); i++) {
 		run->prepared[i] =
@@ -316,7 +354,8 @@ int sonde_mal_engine_run(struct sonde_mal_engine *e, const struct sonde_mal_rule
 			 const struct sonde_mal_sink *sink, struct sonde_mal_run_stats *stats)
 {
 	struct sonde_mal_run_stats unused = {0};
-	struct run run = {e, rules, b, sink, stats ? stats : &unused, {NULL, NULL}, false, {0}};
+	struct run run = {e,	 rules, b,  sink, stats ? stats : &unused, {NULL, NULL},
+			  false, {0},	{0}};
 	uint64_t refused;
 	bool *touched;
 	int r;

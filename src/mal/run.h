@@ -71,12 +71,24 @@ struct sonde_mal_emission {
 	size_t n_points;
 };
 
+struct sonde_mal_step {
+	const struct sonde_mal_rule *rule;
+	const char *part; /* of the file: "filter", "exp", "expPrefix" or "expSuffix" */
+	const char *text; /* "sum(['a'])", a metric's name, an operator; @len bytes of it */
+	size_t len;
+	const struct sonde_mal_sample *samples; /* borrowed for the call; none: the EMPTY family */
+	size_t n_samples;
+	size_t n_entities; /* that it has been split into */
+};
+
 struct sonde_mal_sink {
 	/* Return < 0: the rule's remaining entities are lost, the run goes on. */
 	int (*emit)(void *ctx, const struct sonde_mal_emission *e);
 	/* A rule failed on this batch. May be NULL. */
 	void (*failed)(void *ctx, const struct sonde_mal_rule *rule, const char *message);
 	void *ctx;
+	/* The family after each call of a rule's chain, for people who want to see how it works. May be NULL: faster. */
+	void (*step)(void *ctx, const struct sonde_mal_step *s);
 };
 
 /* Counts of one run, added to what is there. */

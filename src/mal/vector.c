@@ -90,7 +90,8 @@ static int compile(struct vector *v, const char *text, size_t len)
 /* --- samples in --- */
 
 /* 0, -EINVAL with @why, or what the batch says. */
-static int add_sample(struct vector *v, const char *name, const json_t *s, const char **ret_why)
+static int add_sample(struct sonde_mal_batch *b, const char *name, const json_t *s,
+		      const char **ret_why)
 {
 	struct sonde_mal_label labels[SONDE_MAL_LABELS_MAX];
 	struct sonde_mal_sample sample = {.name = name, .labels = labels};
@@ -116,17 +117,17 @@ static int add_sample(struct vector *v, const char *name, const json_t *s, const
 	}
 	sample.ts_ms = json_integer_value(t);
 	*ret_why = "a sample without a name, or too many or too long ones";
-	return sonde_mal_batch_add(v->batch, &sample);
+	return sonde_mal_batch_add(b, &sample);
 }
 
-static int fill_batch(struct vector *v, const json_t *scrape, const char **ret_why)
+int sonde_mal_scrape_read(struct sonde_mal_batch *b, const json_t *scrape, const char **ret_why)
 {
 	json_t *family, *sample;
 	const char *name;
 	size_t i;
 	int r;
 
-	sonde_mal_batch_reset(v->batch);
+	sonde_mal_batch_reset(b);
 	*ret_why = "expected a scrape: an object of lists of samples";
 	if (!json_is_object(scrape))
 		return -EINVAL;
@@ -137,7 +138,7 @@ static int fill_batch(struct vector *v, const json_t *scrape, const char **ret_w
 			return -EINVAL;
 		json_array_foreach(family, i, sample)
 		{
-			r = add_sample(v, name, sample, ret_why);
+			r = add_sample(b, name, sample, ret_why);
 			if (r < 0)
 				return r;
 		}
@@ -266,7 +267,7 @@ static json_t *scrape_json(struct vector *v, const json_t *scrape)
 
 	if (v->refused)
 		return error_json(v->refused);
-	r = fill_batch(v, scrape, &why);
+	r = sonde_mal_scrape_read(v->batch, scrape, &why);
 	if (r < 0)
 		return error_json(why);
 	r = mal_eval_begin(&v->eval, v->batch, &v->program);

@@ -11,6 +11,7 @@
  */
 
 #include "base/buf.h"
+#include "mal/sample.h"
 
 #define SONDE_MAL_VECTOR_BYTES (8U << 20)  /* of one line */
 #define SONDE_MAL_ANSWER_BYTES (64U << 20) /* of its answer; beyond it the answer is an error */
@@ -21,6 +22,15 @@
  * Return: 0, -ENOMEM, -EMSGSIZE (@out takes less than SONDE_MAL_ANSWER_BYTES).
  */
 int sonde_mal_vector_answer(const char *line, size_t len, struct sonde_buf *out) _must_check_;
+
+struct json_t;
+
+/*
+ * Empties the batch and fills it with {METRIC: [{"l": labels, "v": value, "t": ms}]}. Return: 0; what
+ * sonde_mal_batch_add() says, or -EINVAL, with *@ret_why told, which is static.
+ */
+int sonde_mal_scrape_read(struct sonde_mal_batch *b, const struct json_t *scrape,
+			  const char **ret_why) _must_check_;
 
 /* The same for a line that the caller could not read: {"id": null, "err": @words}. */
 int sonde_mal_vector_refuse(const char *words, struct sonde_buf *out) _must_check_;
