@@ -152,6 +152,7 @@ int sonde_cli_metrics(struct sonde_cli *cli);
 int sonde_cli_flows(struct sonde_cli *cli);
 int sonde_cli_loss(struct sonde_cli *cli);
 int sonde_cli_host(struct sonde_cli *cli);
+int sonde_cli_mal_check(struct sonde_cli *cli);
 int sonde_cli_mal_eval(struct sonde_cli *cli);
 int sonde_cli_skywalking_install(struct sonde_cli *cli);
 int sonde_cli_skywalking_status(struct sonde_cli *cli);

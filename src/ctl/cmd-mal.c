@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/cli.h"
+#include "ctl/mal.h"
 #include "mal/vector.h"
 
 /* --- eval --vectors --- */
@@ -57,7 +57,13 @@ static int answer_vectors(struct sonde_cli *cli)
 
 int sonde_cli_mal_eval(struct sonde_cli *cli)
 {
-	if (sonde_cli_flag(cli, "vectors") && cli->n_operands == 0)
+	const char *input = sonde_cli_flag(cli, "input");
+	bool vectors = sonde_cli_flag(cli, "vectors");
+
+	if (vectors && !input && cli->n_operands == 0)
 		return answer_vectors(cli);
-	return sonde_cli_fail(cli, SONDE_CLI_USAGE, "expected --vectors");
+	if (!vectors && input && cli->n_operands == 1)
+		return sonde_cli_mal_eval_file(cli, input);
+	return sonde_cli_fail(cli, SONDE_CLI_USAGE,
+			      "expected a rule file and --input SAMPLES, or --vectors alone");
 }

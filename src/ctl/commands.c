@@ -97,7 +97,16 @@ static const struct sonde_cli_flag loss_flags[] = {
 	{0},
 };
 
+static const struct sonde_cli_flag mal_check_flags[] = {
+	{"no-warnings", 0, NULL, "only what an OAP refuses"},
+	{0},
+};
+
 static const struct sonde_cli_flag mal_eval_flags[] = {
+	{"input", 0, "SAMPLES", "a scrape as JSON, or a list of them; - is stdin"},
+	{"rule", 0, "NAME", "only this rule, or its metric"},
+	{"explain", 0, NULL, "the samples after each call of the rules"},
+	{"seconds", 0, NULL, "bounds of histograms are seconds, as in OTLP, not milliseconds"},
 	{"vectors", 0, NULL, "expressions and scrapes as JSON lines on stdin, an answer a line"},
 	{0},
 };
@@ -152,6 +161,8 @@ const struct sonde_cli_command sonde_cli_commands[] = {
 	{"host", "TASK", "what the kernel counted meanwhile, and the targets' part", NULL, 1, 1,
 	 false, sonde_cli_host},
 	{"loss", "TASK", "what was not counted, and why", loss_flags, 1, 1, false, sonde_cli_loss},
+	{"mal check", "FILE...", "whether an OAP takes rule files, and what they may not mean",
+	 mal_check_flags, 1, SONDE_CLI_OPERANDS_MAX, true, sonde_cli_mal_check},
 	{"mal eval", "[FILE]", "what rules make of samples", mal_eval_flags, 0, 1, true,
 	 sonde_cli_mal_eval},
 	{"skywalking install", "", "put our dashboards into a SkyWalking OAP", install_flags, 0, 0,

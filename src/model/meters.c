@@ -113,6 +113,42 @@ const struct sonde_meter_info *sonde_meter_find(const char *name)
 	return NULL;
 }
 
+bool sonde_meter_is_sent(const char *name)
+{
+	static const char prefix[] = "rover_net_p_";
+	static const char *const calls[] = {"write", "read", "close", "connect"};
+	static const char *const others[] = {
+		"write_bytes_counter",	      "read_bytes_counter",  "write_rtt_counts_counter",
+		"write_rtt_exe_time_counter", "write_rtt_histogram", "retransmit_counts_counter",
+		"drop_counts_counter"};
+	static const char *const of_calls[] = {"counts_counter", "exe_time_counter",
+					       "exe_time_histogram"};
+	const char *rest = name;
+
+	assert(name);
+
+	if (sonde_meter_find(name))
+		return true;
+	if (strncmp(name, prefix, strlen(prefix)) != 0)
+		return false;
+	rest += strlen(prefix);
+	if (strncmp(rest, "client_", 7) != 0 && strncmp(rest, "server_", 7) != 0)
+		return false;
+	rest += 7;
+	for (size_t i = 0; i < ELEMENTS_OF(others); i++)
+		if (strcmp(rest, others[i]) == 0)
+			return true;
+	for (size_t i = 0; i < ELEMENTS_OF(calls); i++) {
+		size_t n = strlen(calls[i]);
+
+		for (size_t k = 0; k < ELEMENTS_OF(of_calls); k++)
+			if (strncmp(rest, calls[i], n) == 0 && rest[n] == '_' &&
+			    strcmp(rest + n + 1, of_calls[k]) == 0)
+				return true;
+	}
+	return false;
+}
+
 const char *sonde_meter_kind_name(enum sonde_meter_kind k)
 {
 	assert((unsigned)k < _SONDE_METER_KIND_MAX);

@@ -6,6 +6,7 @@
  * values are made of, and the lower bounds of SkyWalking's histograms. No state.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,9 @@ const struct sonde_meter_info *sonde_meter_info(enum sonde_meter m);
 
 /* By wire name; NULL if there is none. */
 const struct sonde_meter_info *sonde_meter_find(const char *name);
+
+/* Whether an agent of ours can send a meter of this name: one of the table, or of SkyWalking's set (export/skywalking.h). */
+bool sonde_meter_is_sent(const char *name);
 
 /* "counter", "gauge", "histogram". */
 const char *sonde_meter_kind_name(enum sonde_meter_kind k);
