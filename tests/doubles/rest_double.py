@@ -21,6 +21,7 @@ class RestDouble:
     def __init__(self, routes, port=0):
         self.routes = {key: list(answers) for key, answers in routes.items()}
         self.asked = []  # (method, path with query, body)
+        self.headers = []  # of each of them
         self.lock = threading.Lock()
         double = self
 
@@ -56,6 +57,7 @@ class RestDouble:
     def serve(self, handler, method):
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         self.asked.append((method, handler.path, body.decode()))
+        self.headers.append(handler.headers)
         answer = self.next_answer(method, handler.path)
         if answer.before:
             answer.before()

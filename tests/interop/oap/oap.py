@@ -31,6 +31,7 @@ import stack  # noqa: E402
 
 VERSION = "10.1.0"
 RULES = ("network-profiling", "sonde-network")  # of mal/, unchanged; the others need a newer OAP
+OURS = tuple(TOP / f"mal/{name}.yaml" for name in RULES)
 JAVA_ROOTS = pathlib.Path("/etc/ssl/certs/java/cacerts")
 ADDED_ROOTS_MAX = 64
 START_S = 180  # a bound for a machine that is busy, not a measure
@@ -207,7 +208,7 @@ class Oap:
     """Files and logs are in folder. tls: (key, certificate, CA), files. more_jars: folders. settings: OAP's own environment
     variables."""
 
-    def __init__(self, folder, rules=tuple(TOP / f"mal/{name}.yaml" for name in RULES), tls=None, more_jars=(), **settings):
+    def __init__(self, folder, rules=OURS, tls=None, more_jars=(), **settings):
         self.dir, self.process, self.more_jars = pathlib.Path(folder), None, more_jars
         core, self.rest, receiver = stack.free_ports(3)
         self.grpc = receiver if tls else core
