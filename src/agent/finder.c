@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "host/proc.h"
 
 #define EXE_PENDING_MAX 64 /* of the probe client's 512 */
@@ -46,6 +47,12 @@ struct listeners {
 	size_t n, cap;
 };
 
+/* Of processes.max, SONDE_FINDER_LISTENERS_MAX: told when it is hit after it was not. */
+struct limit {
+	bool hit; /* by what is being listed */
+	bool told;
+};
+
 struct sonde_finder {
 	struct sonde_finder_config config;
 	struct entry *entries; /* ascending by pid */
@@ -61,7 +68,7 @@ struct sonde_finder {
 	bool asking;   /* LISTENERS is under way */
 	bool list_due; /* the scan waits for it */
 	bool scanning, changed, want_listeners, had_ports, hidden;
-	struct sonde_finder_stats stats;
+	struct limit processes, sockets;
 };
 
 static uint64_t hash_text(const char *s)
@@ -299,7 +306,6 @@ static void go_on(struct sonde_finder *f)
 			continue;
 		if (ask_exe(f, e->pid) == 0)
 			continue;
-		f->stats.unasked++;
 		judge(f, e, "");
 	}
 	if (!f->scanning || f->pending || f->next < f->n)
@@ -391,8 +397,15 @@ static int take_pids(struct sonde_finder *f, uint32_t *pids, size_t n)
 	f->entries = entries;
 	f->n = kept;
 	f->next = 0;
-	f->stats.seen = kept;
 	return 0;
+}
+
+static bool is_news(struct limit *l)
+{
+	bool news = l->hit && !l->told;
+
+	*l = (struct limit){.told = l->hit};
+	return news;
 }
 
 static void end_of_list(struct sonde_finder *f, uint32_t *pids, size_t n)
@@ -401,7 +414,11 @@ static void end_of_list(struct sonde_finder *f, uint32_t *pids, size_t n)
 		f->scanning = false; /* what was known stays */
 		return;
 	}
-	f->stats.scans++;
+	if (is_news(&f->processes))
+		(void)sonde_log_warn(0,
+				     "there are more processes than processes.max (%zu): the rest "
+				     "is not looked at",
+				     f->config.max_processes);
 	go_on(f);
 }
 
@@ -418,7 +435,7 @@ static void on_pids(void *ctx, const struct sonde_probe_reply *reply)
 		n = ELEMENTS_OF(reply->pids.pid);
 	if (n > f->config.max_processes - f->n_pids) {
 		n = (uint32_t)(f->config.max_processes - f->n_pids);
-		f->stats.cut++;
+		f->processes.hit = true;
 	}
 	p = n ? reallocarray(f->pids, f->n_pids + n, sizeof(*p)) : NULL;
 	if (!p)
@@ -468,7 +485,7 @@ static int list(struct sonde_finder *f)
 	}
 	r = sonde_proc_list(f->config.proc_fd, f->config.max_processes, &pids, &n);
 	if (r == -ENOSPC)
-		f->stats.cut++;
+		f->processes.hit = true;
 	else if (r < 0)
 		return r;
 	end_of_list(f, pids, n);
@@ -480,8 +497,12 @@ static void on_listener(void *ctx, const struct sonde_probe_reply *reply)
 	struct sonde_finder *f = ctx;
 	struct listeners *l = &f->answer;
 
-	if (reply->type != SONDE_PROBE_LISTENER || l->n == SONDE_FINDER_LISTENERS_MAX)
+	if (reply->type != SONDE_PROBE_LISTENER)
 		return;
+	if (l->n == SONDE_FINDER_LISTENERS_MAX) {
+		f->sockets.hit = true;
+		return;
+	}
 	if (l->n == l->cap) {
 		size_t cap = l->cap ? l->cap * 2 : 32;
 		struct sonde_probe_listener *p = reallocarray(l->list, cap, sizeof(*p));
@@ -508,6 +529,11 @@ static void on_listeners_end(void *ctx, int error, const struct sonde_probe_end 
 	if (error == -ECANCELED)
 		return;
 	f->next_ask_ns = now_ns + LISTENERS_REST * (now_ns - f->asked_ns);
+	if (is_news(&f->sockets))
+		(void)sonde_log_warn(0,
+				     "more than %d sockets listen: a peer at one of the rest keeps "
+				     "its address for a name",
+				     SONDE_FINDER_LISTENERS_MAX);
 	/* At once: a peer is not to lose its name while the next answer comes in. */
 	if (error == 0 && listeners_are_wanted(f)) {
 		listeners_done(&f->listeners);
@@ -667,13 +693,6 @@ const struct sonde_probe_listener *sonde_finder_listeners(const struct sonde_fin
 
 	*ret_n = f->listeners.n;
 	return f->listeners.list;
-}
-
-void sonde_finder_stats(const struct sonde_finder *f, struct sonde_finder_stats *ret)
-{
-	assert(f && ret);
-
-	*ret = f->stats;
 }
 
 bool sonde_finder_hidden(const struct sonde_finder *f)

@@ -70,11 +70,3 @@ int sonde_finder_adopt(struct sonde_finder *f, uint32_t pid,
 /* As of the last scan that asked for them. Borrowed until the next. */
 const struct sonde_probe_listener *sonde_finder_listeners(const struct sonde_finder *f,
 							  size_t *ret_n);
-
-struct sonde_finder_stats {
-	uint64_t scans;
-	uint64_t seen;	  /* processes at the last scan */
-	uint64_t cut;	  /* scans that met more than the limit */
-	uint64_t unasked; /* paths that the probe could not be asked for */
-};
-void sonde_finder_stats(const struct sonde_finder *f, struct sonde_finder_stats *ret);

@@ -218,8 +218,9 @@ static bool command_matches(struct sonde_rules *r, const pcre2_code *code, const
 		return false;
 	n = pcre2_match(code, (PCRE2_SPTR)command, strlen(command), 0, 0, data, r->context);
 	pcre2_match_data_free(data);
-	if (n < 0 && n != PCRE2_ERROR_NOMATCH)
-		r->limits_hit++;
+	if (n < 0 && n != PCRE2_ERROR_NOMATCH && r->limits_hit++ == 0)
+		(void)sonde_log_warn(0, "a command line is too much for the pattern of a rule's "
+					"`command`: it counts as no match");
 	return n >= 0;
 }
 
