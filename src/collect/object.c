@@ -483,13 +483,6 @@ void sonde_object_detach(struct sonde_object *o, const uint32_t *programs, size_
 	}
 }
 
-uint32_t sonde_object_given_out(const uint32_t *next, uint32_t limit)
-{
-	uint32_t n = __atomic_load_n(next, __ATOMIC_ACQUIRE);
-
-	return n < limit ? n : limit;
-}
-
 int sonde_object_iterate(struct sonde_object *o, uint32_t program)
 {
 	_cleanup_close_ int fd = -1;

@@ -102,9 +102,6 @@ int sonde_object_task_remove(const struct sonde_object *o, const struct bpf_map 
 int sonde_object_attach(struct sonde_object *o, const uint32_t *programs, size_t n) _must_check_;
 void sonde_object_detach(struct sonde_object *o, const uint32_t *programs, size_t n);
 
-/* Cells that the kernel side has given out: its counter may have run past the @limit. */
-uint32_t sonde_object_given_out(const uint32_t *next, uint32_t limit);
-
 /* Runs an iterator to its end. Return: 0, -EOPNOTSUPP (not attached), -errno. */
 int sonde_object_iterate(struct sonde_object *o, uint32_t program) _must_check_;
 

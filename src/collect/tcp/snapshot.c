@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bpf/tcp/tcp_hist.h"
+#include "collect/cells.h"
 #include "collect/tcp/state.h"
 #include "tcp.skel.h"
 
@@ -92,8 +93,9 @@ static int emit_age(const struct tcp_state *s, uint32_t index, struct sonde_coll
 	return hist->n > 0 ? sink.emit(sink.ctx, &reply) : 0;
 }
 
-static int emit_cell(struct tcp_state *s, uint32_t index, struct sonde_collect_sink sink)
+static int emit_cell(void *ctx, uint32_t index, struct sonde_collect_sink sink)
 {
+	struct tcp_state *s = ctx;
 	const struct sonde_tcp_slot *slot = sonde_table_at(&s->cells, index);
 	struct tcp_told *told = sonde_told_at(&s->told, index);
 	struct sonde_tcp_cell *before = &told->cell;
@@ -128,40 +130,18 @@ static int emit_cell(struct tcp_state *s, uint32_t index, struct sonde_collect_s
 	return r;
 }
 
-static int emit_range(struct tcp_state *s, uint32_t first, uint32_t end,
-		      struct sonde_collect_sink sink)
-{
-	int r;
-
-	if (first == end)
-		return 0;
-	r = sonde_told_reserve(&s->told, end);
-	if (r == 0)
-		r = sonde_table_map(&s->cells, end);
-	if (r == 0)
-		r = sonde_table_map(&s->rtt, end);
-	if (r == 0)
-		r = sonde_table_map(&s->age, end);
-	if (r == 0)
-		r = sonde_table_map(&s->calls, end);
-	if (r == 0)
-		r = sonde_table_map(&s->coarse, end);
-	for (uint32_t i = first; i < end && r == 0; i++)
-		r = emit_cell(s, i, sink);
-	return r;
-}
-
 static int emit_cells(struct tcp_state *s, struct sonde_collect_sink sink)
 {
-	uint32_t cells, others;
-	int r;
+	const struct sonde_cells cells = {
+		.next_cell = &s->skel->bss->sonde_next_cell,
+		.next_other = &s->skel->bss->sonde_next_other,
+		.told = &s->told,
+		.tables = {&s->cells, &s->rtt, &s->age, &s->calls, &s->coarse},
+		.emit = emit_cell,
+		.ctx = s,
+	};
 
-	cells = sonde_object_given_out(&s->skel->bss->sonde_next_cell, s->object.cell_limit);
-	others = sonde_object_given_out(&s->skel->bss->sonde_next_other, s->object.other_limit);
-	r = emit_range(s, 0, cells, sink);
-	if (r == 0)
-		r = emit_range(s, s->object.cell_limit, s->object.cell_limit + others, sink);
-	return r;
+	return sonde_cells_emit(&cells, &s->object, sink);
 }
 
 static int emit_losses(struct tcp_state *s, struct sonde_collect_sink sink)

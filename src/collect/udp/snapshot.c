@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "collect/cells.h"
 #include "collect/udp/state.h"
 #include "udp.skel.h"
 
-static int emit_cell(struct udp_state *s, uint32_t index, struct sonde_collect_sink sink)
+static int emit_cell(void *ctx, uint32_t index, struct sonde_collect_sink sink)
 {
+	struct udp_state *s = ctx;
 	const struct sonde_udp_slot *slot = sonde_table_at(&s->cells, index);
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_UDP_CELL};
 	struct sonde_udp_cell *told = sonde_told_at(&s->told, index);
@@ -23,32 +25,18 @@ static int emit_cell(struct udp_state *s, uint32_t index, struct sonde_collect_s
 	return sink.emit(sink.ctx, &reply);
 }
 
-static int emit_range(struct udp_state *s, uint32_t first, uint32_t end,
-		      struct sonde_collect_sink sink)
-{
-	int r;
-
-	if (first == end)
-		return 0;
-	r = sonde_told_reserve(&s->told, end);
-	if (r == 0)
-		r = sonde_table_map(&s->cells, end);
-	for (uint32_t i = first; i < end && r == 0; i++)
-		r = emit_cell(s, i, sink);
-	return r;
-}
-
 static int emit_cells(struct udp_state *s, struct sonde_collect_sink sink)
 {
-	uint32_t cells, others;
-	int r;
+	const struct sonde_cells cells = {
+		.next_cell = &s->skel->bss->sonde_next_cell,
+		.next_other = &s->skel->bss->sonde_next_other,
+		.told = &s->told,
+		.tables = {&s->cells},
+		.emit = emit_cell,
+		.ctx = s,
+	};
 
-	cells = sonde_object_given_out(&s->skel->bss->sonde_next_cell, s->object.cell_limit);
-	others = sonde_object_given_out(&s->skel->bss->sonde_next_other, s->object.other_limit);
-	r = emit_range(s, 0, cells, sink);
-	if (r == 0)
-		r = emit_range(s, s->object.cell_limit, s->object.cell_limit + others, sink);
-	return r;
+	return sonde_cells_emit(&cells, &s->object, sink);
 }
 
 static int emit_losses(struct udp_state *s, struct sonde_collect_sink sink)
