@@ -20,6 +20,9 @@ static inline void sonde_json_decrefp(json_t **j)
 /* RFC 3339 UTC with milliseconds and a Z; null for 0. New reference, NULL when memory ran out. */
 json_t *sonde_json_time(int64_t wall_ms);
 
+/* Such a time, its fraction of any length or none; or whole milliseconds since 1970. Return: 0, -EINVAL. */
+int sonde_json_parse_time(const char *text, int64_t *ret_ms) _must_check_;
+
 /* Text from outside: bytes that are no UTF-8 become U+FFFD, NULL becomes "". */
 json_t *sonde_json_text(const char *text);
 /* The same, but null for NULL and "". */

@@ -15,6 +15,10 @@ void routes_doctor(struct sonde_backend *b, struct sonde_http_request *req, cons
 void routes_plan(struct sonde_backend *b, struct sonde_http_request *req);
 /* routes-openapi.c */
 void routes_openapi(struct sonde_backend *b, struct sonde_http_request *req);
+/* routes-lists.c */
+void routes_tasks(struct sonde_backend *b, struct sonde_http_request *req);
+void routes_series(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t);
+void routes_heatmap(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t);
 /* routes-metrics.c */
 void routes_metrics(struct sonde_backend *b, struct sonde_http_request *req);
 void routes_openmetrics(struct sonde_backend *b, struct sonde_http_request *req);

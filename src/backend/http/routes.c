@@ -11,7 +11,6 @@
 #include "backend/query/views.h"
 #include "backend/services/descriptors.h"
 #include "base/clock.h"
-#include "base/num.h"
 
 #define API "/api/v1"
 
@@ -178,28 +177,6 @@ static void get_metrics(struct sonde_backend *b, struct sonde_http_request *req,
 		routes_answer(req, 200, sonde_view_metrics(b, set, &filter));
 }
 
-static void get_series(struct sonde_backend *b, struct sonde_http_request *req,
-		       struct sonde_task *t)
-{
-	struct sonde_view_filter filter = {.metric = sonde_http_query(req, "metric"),
-					   .edge = sonde_http_query(req, "edge")};
-	const char *step = sonde_http_query(req, "step");
-	struct sonde_series_set *set;
-
-	if (!filter.metric || filter.metric[0] == '\0') {
-		(void)sonde_problem_set(&req->problem, 400, "metric", "metric: a name is needed");
-		return;
-	}
-	if (step && strcmp(step, "1m") == 0) {
-		filter.step = SONDE_SERIES_1M;
-	} else if (step && strcmp(step, "10s") != 0) {
-		(void)sonde_problem_set(&req->problem, 400, "step", "step: 10s or 1m");
-		return;
-	}
-	if (get_set(b, req, t, &set) == 0)
-		routes_answer(req, 200, sonde_view_series(b, set, &filter));
-}
-
 static void get_task(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t)
 {
 	routes_answer(req, 200, sonde_view_task(b, t));
@@ -249,19 +226,6 @@ static void get_agents(struct sonde_backend *b, struct sonde_http_request *req)
 	routes_answer(req, 200, sonde_view_agents(b, sonde_wall_ms()));
 }
 
-static void get_tasks(struct sonde_backend *b, struct sonde_http_request *req)
-{
-	const char *text = sonde_http_query(req, "limit");
-	uint64_t limit = SONDE_TASK_LIST_DEFAULT;
-
-	if (text && sonde_parse_u64(text, 1, SONDE_TASKS_MAX, &limit) < 0) {
-		(void)sonde_problem_set(&req->problem, 400, "limit", "limit: must be 1 to %d",
-					SONDE_TASKS_MAX);
-		return;
-	}
-	routes_answer(req, 200, sonde_view_tasks(b, limit));
-}
-
 static void get_stats(struct sonde_backend *b, struct sonde_http_request *req)
 {
 	routes_answer(req, 200, sonde_view_stats(b));
@@ -279,7 +243,7 @@ static const struct {
 	{"GET", "/healthz", get_health},
 	{"GET", API "/targets", get_targets},
 	{"GET", API "/agents", get_agents},
-	{"GET", API "/tasks", get_tasks},
+	{"GET", API "/tasks", routes_tasks},
 	{"POST", API "/tasks", create_task},
 	{"GET", API "/server", get_stats},
 	{"POST", API "/plan", routes_plan},
@@ -298,7 +262,8 @@ static const struct {
 	{"POST", TASK "/stop", stop_task},
 	{"POST", TASK "/extend", extend_task},
 	{"GET", TASK "/topology", get_topology},
-	{"GET", TASK "/series", get_series},
+	{"GET", TASK "/series", routes_series},
+	{"GET", TASK "/heatmap", routes_heatmap},
 	{"GET", TASK "/metrics", get_metrics},
 	{"GET", TASK "/ledger", get_ledger},
 	{"GET", TASK "/host", get_host},

@@ -252,6 +252,8 @@ static int walk_time(struct list *l, const struct sonde_series *s)
 
 	for (size_t i = 0; i < s->step[step].n && r == 0; i++) {
 		l->start_ms = s->step[step].bucket[i].start_ms;
+		if (!sonde_view_in_time(l->filter, l->start_ms))
+			continue;
 		r = sonde_walk_shown(l->backend->registry, s, s->step[step].bucket[i].acc, 1,
 				     on_point, l);
 	}

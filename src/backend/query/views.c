@@ -231,22 +231,39 @@ json_t *sonde_view_task(struct sonde_backend *b, const struct sonde_task *t)
 		"idle_proof", SUMMED(t, idle_proof));
 }
 
-json_t *sonde_view_tasks(struct sonde_backend *b, size_t limit)
+static bool is_wanted(const struct sonde_task *t, const struct sonde_tasks_filter *f)
+{
+	bool final = sonde_task_state_final(t->state);
+
+	if (t->created_ms < f->since_ms || (f->until_ms > 0 && t->created_ms >= f->until_ms))
+		return false;
+	if (!f->state || f->state[0] == '\0')
+		return true;
+	if (strcmp(f->state, "running") == 0)
+		return t->state == SONDE_TASK_RUNNING;
+	return strcmp(f->state, "ended") == 0 ? final : !final;
+}
+
+json_t *sonde_view_tasks(struct sonde_backend *b, const struct sonde_tasks_filter *filter)
 {
 	_cleanup_json_ json_t *list = json_array();
-	struct sonde_task *first = sonde_task_table_first(b->tasks);
-	size_t n = HASH_COUNT(first), skip = n > limit ? n - limit : 0;
+	const struct sonde_task *wanted[SONDE_TASKS_MAX];
+	const char *next = NULL;
+	size_t n = 0, end;
 
-	/* The table is oldest first. */
-	for (struct sonde_task *t = first; list && t; t = t->hh.next) {
-		if (skip > 0) {
-			skip--;
-			continue;
-		}
-		if (json_array_insert_new(list, 0, sonde_view_task(b, t)) < 0)
-			return NULL;
+	/* The table is oldest first, and holds no more. */
+	for (const struct sonde_task *t = sonde_task_table_first(b->tasks);
+	     t && t != filter->before && n < SONDE_TASKS_MAX; t = t->hh.next) {
+		if (is_wanted(t, filter))
+			wanted[n++] = t;
 	}
-	return json_pack("{s:O}", "tasks", list);
+	end = n > filter->limit ? n - (size_t)filter->limit : 0;
+	while (list && n > end) {
+		if (sonde_json_append(list, sonde_view_task(b, wanted[--n])) < 0)
+			return NULL;
+		next = end > 0 ? wanted[n]->spec->id : NULL;
+	}
+	return json_pack("{s:O, s:s?}", "tasks", list, "next", next);
 }
 
 static int add_own_entry(json_t *list, const char *site, uint64_t count, const char *words)

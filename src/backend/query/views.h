@@ -7,14 +7,23 @@
  */
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "backend/backend.h"
+#include "backend/problem.h"
 
 json_t *sonde_view_targets(struct sonde_backend *b, int64_t now_ms);
 json_t *sonde_view_agents(struct sonde_backend *b, int64_t now_ms);
 json_t *sonde_view_task(struct sonde_backend *b, const struct sonde_task *t);
-/* The newest @limit, newest first. */
-json_t *sonde_view_tasks(struct sonde_backend *b, size_t limit);
+struct sonde_tasks_filter {
+	uint64_t limit;
+	const struct sonde_task *before; /* only older ones than this; NULL: all */
+	const char *state;		 /* "running", "unfinished", "ended"; NULL or "": any */
+	int64_t since_ms, until_ms;	 /* created from and before; 0: open */
+};
+/* Newest first, and in `next` where the following page begins. */
+json_t *sonde_view_tasks(struct sonde_backend *b, const struct sonde_tasks_filter *filter);
 json_t *sonde_view_ledger(struct sonde_backend *b, const struct sonde_task *t);
 json_t *sonde_view_stats(struct sonde_backend *b);
 
@@ -28,11 +37,25 @@ json_t *sonde_view_host(struct sonde_backend *b, const struct sonde_task *t,
 struct sonde_view_filter {
 	const char *metric; /* NULL: all */
 	const char *edge;   /* NULL: all */
+	const char *side;   /* NULL: both; of a heat map */
 	enum sonde_series_step step;
+	int64_t since_ms, until_ms; /* buckets that begin from and before; 0: open */
 };
+static inline bool sonde_view_in_time(const struct sonde_view_filter *f, int64_t start_ms)
+{
+	return start_ms >= f->since_ms && (f->until_ms == 0 || start_ms < f->until_ms);
+}
 /* Totals over the task. */
 json_t *sonde_view_metrics(struct sonde_backend *b, struct sonde_series_set *set,
 			   const struct sonde_view_filter *filter);
 /* Points over time of filter->metric. */
 json_t *sonde_view_series(struct sonde_backend *b, struct sonde_series_set *set,
 			  const struct sonde_view_filter *filter);
+
+/*
+ * Counts by bucket and time of filter->metric, of one edge and side or of all together. Return: 0, -EINVAL with
+ * @problem filled (it is no histogram's), -ENOMEM.
+ */
+int sonde_view_heatmap(struct sonde_backend *b, struct sonde_series_set *set,
+		       const struct sonde_view_filter *filter, json_t **ret,
+		       struct sonde_problem *problem) _must_check_;

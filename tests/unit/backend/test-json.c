@@ -87,9 +87,51 @@ static void a_problem_names_its_field(void **state)
 	assert_null(json_object_get(without, "field"));
 }
 
+static void times_come_back_as_they_were_told(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t ms;
+	} good[] = {
+		{"1970-01-01T00:00:00Z", 0},
+		{"2026-01-01T00:00:00.000Z", 1767225600000},
+		{"2024-02-29T23:59:59.9999Z", 1709251199999},
+		{"2026-01-01T00:00:00.5Z", 1767225600500},
+		{"0", 0},
+		{"1767225600500", 1767225600500},
+	};
+	static const char *const bad[] = {"",
+					  " ",
+					  "-1",
+					  "now",
+					  "2026-01-01",
+					  "2026-01-01T00:00:00",
+					  "2026-01-01T00:00:00.Z",
+					  "2026-01-01T00:00:00+01:00",
+					  "2023-02-29T00:00:00Z",
+					  "2026-13-01T00:00:00Z",
+					  "2026-01-01T24:00:00Z",
+					  "2026-01-01T00:60:00Z",
+					  "2026-01-01T00:00:00Z ",
+					  "1960-01-01T00:00:00Z",
+					  "99999999999999999999",
+					  "2026-1-01T00:00:00Z",
+					  "20260-01-01T00:00:00Z",
+					  "0x10"};
+	int64_t ms;
+
+	for (size_t i = 0; i < ELEMENTS_OF(good); i++) {
+		assert_ok(sonde_json_parse_time(good[i].text, &ms));
+		assert_int_equal(ms, good[i].ms);
+	}
+	for (size_t i = 0; i < ELEMENTS_OF(bad); i++)
+		assert_err(sonde_json_parse_time(bad[i], &ms), EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(times_come_back_as_they_were_told),
 		cmocka_unit_test(writes_times_in_utc_with_milliseconds),
 		cmocka_unit_test(makes_hostile_text_valid),
 		cmocka_unit_test(refuses_what_nests_too_deep),

@@ -1,0 +1,162 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What all of REST shares, and what a page lives on: pages, spans of time, the heat map.
+
+server-rest.py SONDE_SERVER RULES_FOLDER
+"""
+import collections
+import pathlib
+import sys
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+# The folder of this file is known only at run time.
+from server_rig import Agent, Server, collection, histogram, single  # noqa: E402
+
+PROGRAM, RULES = sys.argv[1:3]
+
+
+def edge(side="client", port="80", **more):
+    return {"side": side, "client_process_id": "c" * 64, "server_address": "10.0.0.9", "server_port": port, **more}
+
+
+def stamp(ms):
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03d}Z"
+
+
+class WithServer(unittest.TestCase):
+    flags = ()
+
+    def setUp(self):
+        self.server = Server(PROGRAM, RULES, *self.flags)
+        self.agents = []
+
+    def tearDown(self):
+        for agent in self.agents:
+            agent.close()
+        self.assertEqual(self.server.close(), 0)
+
+    def with_task(self, **more):
+        agent = Agent(self.server, "agent-1")
+        self.agents.append(agent)
+        self.assertEqual(agent.report_processes(("web", "nginx", 42)).status, 0)
+        return agent, self.server.create({"service": "web"}, **more)["id"]
+
+    def refused(self, path, field):
+        status, _, body = self.server.request("GET", f"/api/v1{path}")
+        self.assertEqual((status, body.get("field")), (400, field), path)
+
+
+class Pages(WithServer):
+    def test_tasks_come_in_pages_newest_first_each_once(self):
+        _, first = self.with_task()
+        made = [first] + [self.server.create({"service": "web"})["id"] for _ in range(8)]
+        for limit in (1, 2, 3, 4, 9, 10):
+            got, cursor, pages = [], "", 0
+            while cursor is not None:
+                page = self.server.get(f"/tasks?limit={limit}&cursor={cursor}")
+                got += [t["id"] for t in page["tasks"]]
+                self.assertLessEqual(len(page["tasks"]), limit)
+                cursor = page["next"]
+                pages += 1
+            self.assertEqual(got, made[::-1])
+            self.assertEqual(pages, -(-9 // limit))
+        # What is made meanwhile is on no later page.
+        page = self.server.get("/tasks?limit=4")
+        self.server.create({"service": "web"})
+        later = self.server.get(f"/tasks?limit=100&cursor={page['next']}")
+        self.assertEqual([t["id"] for t in page["tasks"] + later["tasks"]], made[::-1])
+        for query, field in (("cursor=nobody", "cursor"), ("limit=0", "limit"), ("limit=1001", "limit"),
+                             ("state=x", "state"), ("since=yesterday", "since"), ("until=2026-02-30T00:00:00Z", "until")):
+            self.refused("/tasks?" + query, field)
+
+    def test_tasks_by_state_and_time(self):
+        agent, first = self.with_task()
+        second = self.server.create({"service": "web"})["id"]
+        third = self.server.create({"service": "web"})["id"]
+        agent.query()
+        agent.report(first, 1, states=["running"])
+        agent.report(second, 1, states=["running"])
+        agent.report(second, 2, end="done")
+
+        def ids(query):
+            return [t["id"] for t in self.server.get("/tasks?" + query)["tasks"]]
+        self.assertEqual(ids("state=running"), [first])
+        self.assertEqual(ids("state=ended"), [second])
+        self.assertEqual(ids("state=unfinished"), [third, first])
+        created = {t["id"]: t["created"] for t in self.server.get("/tasks")["tasks"]}
+        self.assertEqual(set(ids(f"since={created[first]}")), {first, second, third})
+        self.assertEqual(ids(f"until={created[first]}"), [])
+        self.assertEqual(ids("since=2100-01-01T00:00:00Z"), [])
+        self.assertEqual(ids("until=4102444800000&state=ended"), [second])
+
+
+class Time(WithServer):
+    def reported(self):
+        """Two steps of 10 s, the second within its minute: (task, start of the first in ms)."""
+        agent, task = self.with_task()
+        agent.query()
+        agent.report(task, 1, states=["running"])
+        first = int(time.time() * 1000) // 60000 * 60000 - 60000
+        for n, (at, port, hist) in enumerate(((first + 1000, "80", {10: 3, 400: 2}), (first + 2000, "80", {10: 1}),
+                                              (first + 11000, "80", {500: 7}), (first + 12000, "443", {10: 5})), 1):
+            self.assertEqual(agent.collect(f"{task}/{n}/h", collection(
+                single("sonde_net_sent_bytes_total", n, **edge(port=port)),
+                histogram("sonde_net_rtt_microseconds", hist, **edge("server" if port == "443" else "client", port)),
+                timestamp_ms=at)).status, 0)
+        return task, first
+
+    def test_a_series_between_two_times(self):
+        task, first = self.reported()
+
+        def points(query):
+            series = self.server.get(f"/tasks/{task}/series?metric=sonde_net_sent_bytes_total&{query}")["series"]
+            return {p[0]: p[1] for s in series for p in s["points"] if s["edge"] == self.edge(task, 80)}
+        both = {stamp(first): 3, stamp(first + 10000): 3}
+        self.assertEqual(points(""), both)
+        self.assertEqual(points(f"since={first}"), both)
+        self.assertEqual(points(f"since={stamp(first + 1)}"), {stamp(first + 10000): 3})
+        self.assertEqual(points(f"until={first + 10000}"), {stamp(first): 3})
+        self.assertEqual(points(f"since={stamp(first)}&until={stamp(first + 10001)}"), both)
+        self.assertEqual(points(f"since={first + 20000}"), {})
+        self.assertEqual(points("step=1m"), {stamp(first): 6})
+        self.refused(f"/tasks/{task}/series?metric=m&since=x", "since")
+        self.refused(f"/tasks/{task}/series?metric=m&step=1h", "step")
+
+    def edge(self, task, port):
+        found, = (e["id"] for e in self.server.get(f"/tasks/{task}/topology")["edges"] if e["port"] == port)
+        return found
+
+    def test_a_heat_map_has_every_observation_once(self):
+        task, first = self.reported()
+
+        def cells(query=""):
+            got = self.server.get(f"/tasks/{task}/heatmap?{query}")
+            self.assertEqual((got["metric"], got["unit"]), ("sonde_net_rtt_microseconds", "us"))
+            for column in got["columns"]:
+                self.assertEqual(column["count"], sum(n for _, n in column["cells"]))
+                self.assertEqual(column["cells"], sorted(column["cells"]))
+            return {c["start"]: dict(map(tuple, c["cells"])) for c in got["columns"]}
+        fine = {stamp(first): {10: 4, 400: 2}, stamp(first + 10000): {10: 5, 500: 7}}
+        self.assertEqual(cells(), fine)
+        self.assertEqual(cells("step=1m"), {stamp(first): {10: 9, 400: 2, 500: 7}})
+        self.assertEqual(cells("side=server"), {stamp(first + 10000): {10: 5}})
+        self.assertEqual(cells(f"edge={self.edge(task, 443)}"), {stamp(first + 10000): {10: 5}})
+        self.assertEqual(cells(f"edge={self.edge(task, 80)}&since={first + 10000}"), {stamp(first + 10000): {500: 7}})
+        self.assertEqual(cells(f"until={first}"), {})
+        self.assertEqual(self.server.get(f"/tasks/{task}/heatmap?metric=nobody")["columns"], [])
+        self.refused(f"/tasks/{task}/heatmap?metric=sonde_net_sent_bytes_total", "metric")
+        self.refused(f"/tasks/{task}/heatmap?side=x", "side")
+        # The same observations as the topology has.
+        total = collections.Counter()
+        for column in cells().values():
+            total.update(column)
+        sides = [side for e in self.server.get(f"/tasks/{task}/topology")["edges"]
+                 for side in (e["client_side"], e["server_side"]) if side]
+        self.assertEqual(sum(s["rtt_us"]["count"] for s in sides), sum(total.values()))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
