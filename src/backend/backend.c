@@ -162,8 +162,10 @@ static int load_state(struct sonde_backend *b)
 
 static int load_series(struct sonde_backend *b)
 {
-	struct sonde_ingest_config ingest = {
-		.store = b->store, .registry = b->registry, .rules_dir = b->config.rules_dir};
+	struct sonde_ingest_config ingest = {.store = b->store,
+					     .registry = b->registry,
+					     .rules_dir = b->config.rules_dir,
+					     .strict = b->config.strict};
 	struct sonde_ingest_stats stats;
 	int r;
 

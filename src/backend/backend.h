@@ -30,6 +30,7 @@ struct sonde_descriptors;
 struct sonde_backend_config {
 	const char *state_dir; /* must exist; sonde.db is made in it */
 	const char *rules_dir; /* "": no rules */
+	bool strict;	       /* of the rules' counters, see mal/run.h */
 	const char *grpc_address, *http_address;
 	uint16_t grpc_port, http_port;
 	const char *token;			 /* NULL or "": none */

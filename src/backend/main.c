@@ -164,6 +164,7 @@ static int start(struct server *s, const struct sonde_server_options *o, const c
 	struct sonde_backend_config config = {
 		.state_dir = o->state,
 		.rules_dir = rules,
+		.strict = o->strict,
 		.token = o->token,
 		.max_message_bytes = o->max_message_bytes,
 		.max_connections = o->max_connections,

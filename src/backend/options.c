@@ -66,6 +66,10 @@ static const struct sonde_option options[] = {
 		S, "rules", rules, "",
 		"folder of the MAL rule files; empty for mal/ beside the program's own tree, else "
 		"/usr/share/sonde/mal; read again when it changes and by SIGHUP"),
+	SONDE_OPTION_BOOL(
+		S, "strict", strict, "false",
+		"increase(), rate() and irate() of rules as they should be: a counter window of its own for "
+		"each call, and a counter that begins anew counts on; by default both are as in an OAP"),
 	SONDE_OPTION_DURATION(S, "retention", retention_ns, "168h", "1m", "8760h",
 			      "how long ended tasks and their series are kept"),
 	SONDE_OPTION_DURATION(S, "tasks.grace", grace_ns, "30s", "1s", "10m",

@@ -21,6 +21,7 @@ struct sonde_server_options {
 		bool require_client;
 	} grpc_tls, http_tls;
 	char *state, *rules;
+	bool strict;
 	int log_level; /* index of the names */
 	uint64_t retention_ns, grace_ns, max_task_duration_ns, max_tasks;
 	uint64_t max_message_bytes, max_connections, max_streams;

@@ -347,6 +347,7 @@ static int run_all(struct eval *e, const struct sonde_mal_rules *rules, const js
 
 	if (sonde_mal_engine_new(NULL, &engine) < 0 || sonde_mal_batch_new(&batch) < 0)
 		return sonde_cli_broken(e->cli, -ENOMEM);
+	sonde_mal_engine_set_strict(engine, sonde_cli_flag(e->cli, "strict"));
 	e->n_scrapes = json_array_size(scrapes);
 	for (size_t i = 0; i < e->n_scrapes && status == 0; i++) {
 		e->scrape = i + 1;

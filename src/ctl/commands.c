@@ -106,6 +106,7 @@ static const struct sonde_cli_flag mal_eval_flags[] = {
 	{"input", 0, "SAMPLES", "a scrape as JSON, or a list of them; - is stdin"},
 	{"rule", 0, "NAME", "only this rule, or its metric"},
 	{"explain", 0, NULL, "the samples after each call of the rules"},
+	{"strict", 0, NULL, "counters as they should be, not as an OAP has them"},
 	{"seconds", 0, NULL, "bounds of histograms are seconds, as in OTLP, not milliseconds"},
 	{"vectors", 0, NULL, "expressions and scrapes as JSON lines on stdin, an answer a line"},
 	{0},

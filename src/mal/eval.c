@@ -381,6 +381,21 @@ static int filter_values(struct mal_eval *ev, const struct mal_expr *e, const st
 	return 0;
 }
 
+/* What `strict` keeps a counter by: its rule and call too, and a value that never falls. */
+static int strict_sample(struct mal_eval *ev, const struct mal_expr *e, struct mal_sample *s)
+{
+	char name[SONDE_MAL_TEXT_MAX];
+	int n = snprintf(name, sizeof(name), "%s\001%s:%u#%u",
+			 mal_strings_text(ev->strings, s->name), ev->rule ? ev->rule->metric : "",
+			 ev->rule ? ev->rule->line : 0, e->call.memo);
+	int r;
+
+	if (n < 0 || (size_t)n >= sizeof(name))
+		return -ENOMEM;
+	r = mal_value_intern(ev, name, (size_t)n, &s->name);
+	return r < 0 ? r : mal_window_correct(ev->window, ev->strings, s, &s->value);
+}
+
 /* increase, rate, irate */
 static int eval_counter(struct mal_eval *ev, const struct mal_expr *e, const struct mal_family *in,
 			struct mal_family *ret)
@@ -389,20 +404,22 @@ static int eval_counter(struct mal_eval *ev, const struct mal_expr *e, const str
 	int r = new_samples(ev, in->n, &v);
 
 	for (size_t i = 0; i < in->n && r == 0; i++) {
-		const struct mal_sample *s = &in->v[i];
-		int64_t ts, seconds;
-		double value;
+		struct mal_sample s = in->v[i];
+		int64_t ts = 0, seconds;
+		double value = 0;
 
-		if (e->call.fn == MAL_FN_IRATE)
-			r = mal_window_last(ev->window, ev->strings, s, &ts, &value);
-		else
-			r = mal_window_push(ev->window, ev->strings, s, e->call.duration_ms, &ts,
+		if (ev->strict)
+			r = strict_sample(ev, e, &s);
+		if (r >= 0 && e->call.fn == MAL_FN_IRATE)
+			r = mal_window_last(ev->window, ev->strings, &s, &ts, &value);
+		else if (r >= 0)
+			r = mal_window_push(ev->window, ev->strings, &s, e->call.duration_ms, &ts,
 					    &value);
-		v[i] = *s;
-		v[i].value = s->value - value;
+		v[i] = in->v[i];
+		v[i].value = s.value - value;
 		if (e->call.fn == MAL_FN_INCREASE)
 			continue;
-		seconds = mal_java_long(((double)s->ts_ms - (double)ts) / 1000);
+		seconds = mal_java_long(((double)s.ts_ms - (double)ts) / 1000);
 		v[i].value = seconds < 1 ? 0 : v[i].value / (double)seconds;
 	}
 	if (r == -EINVAL)

@@ -54,6 +54,8 @@ struct mal_eval {
 	uint32_t le;			/* the id of "le" */
 	bool milliseconds;		/* default unit of histogram() */
 	bool cut_names;			/* name control of entities */
+	bool strict; /* each counter has its own window, and counts on where it began anew */
+	const struct sonde_mal_rule *rule; /* that is run; only `strict` asks */
 	bool need_address; /* a remote process without address fails, as in OAP; its stub takes any */
 	struct mal_family head;
 	/* How a metric reference is answered: the engine filters, and puts the prefix behind it. NULL: from the batch. */

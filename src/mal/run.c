@@ -73,6 +73,15 @@ struct sonde_mal_engine *sonde_mal_engine_free(struct sonde_mal_engine *e)
 	return NULL;
 }
 
+void sonde_mal_engine_set_strict(struct sonde_mal_engine *e, bool strict)
+{
+	assert(e);
+
+	if (e->eval.strict != strict)
+		mal_window_clear(e->window);
+	e->eval.strict = strict;
+}
+
 void sonde_mal_engine_forget(struct sonde_mal_engine *e)
 {
 	mal_window_clear(e->window);
@@ -258,6 +267,7 @@ static int evaluate(struct run *run, const struct mal_rule *rule, struct mal_fam
 	struct mal_eval *ev = &run->engine->eval;
 	int r;
 
+	ev->rule = &rule->is;
 	run->explain = (struct mal_explain){run->sink, &rule->is, "exp", rule->is.exp};
 	r = mal_eval_expr(ev, rule->exp, ret);
 	if (r < 0 || !run->rules->suffix)

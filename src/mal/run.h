@@ -110,6 +110,13 @@ int sonde_mal_engine_new(const struct sonde_mal_host *host,
 struct sonde_mal_engine *sonde_mal_engine_free(struct sonde_mal_engine *e);
 SONDE_DEFINE_CLEANUP(struct sonde_mal_engine *, sonde_mal_engine_free)
 
+/*
+ * Compatible, the default: counters are as OAP's, where calls of all rules that see a series of one name and
+ * labels share its window, and one that begins anew gives a negative increase. Strict: each call has its own
+ * window, and counts on from what had been reached. A change forgets all counters.
+ */
+void sonde_mal_engine_set_strict(struct sonde_mal_engine *e, bool strict);
+
 /* Forgets all counters, as a restart of OAP does. */
 void sonde_mal_engine_forget(struct sonde_mal_engine *e);
 

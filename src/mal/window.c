@@ -14,6 +14,8 @@ struct mal_window {
 	struct mal_series_table
 		ranges; /* increase, rate: a heap of points, smallest (ts, value) first */
 	struct mal_series_table lasts; /* irate: the last point */
+	struct mal_series_table
+		resets; /* strict: the last point, and what had been reached before */
 };
 
 int mal_window_new(struct mal_window **ret)
@@ -30,6 +32,7 @@ void mal_window_clear(struct mal_window *w)
 {
 	mal_series_done(&w->ranges);
 	mal_series_done(&w->lasts);
+	mal_series_done(&w->resets);
 }
 
 struct mal_window *mal_window_free(struct mal_window *w)
@@ -45,17 +48,18 @@ void mal_window_begin(struct mal_window *w, int64_t now_s)
 {
 	mal_series_expire(&w->ranges, now_s);
 	mal_series_expire(&w->lasts, now_s);
+	mal_series_expire(&w->resets, now_s);
 }
 
 uint64_t mal_window_refused(const struct mal_window *w)
 {
-	return w->ranges.refused + w->lasts.refused;
+	return w->ranges.refused + w->lasts.refused + w->resets.refused;
 }
 
 size_t mal_window_series(const struct mal_window *w, size_t *ret_bytes)
 {
-	*ret_bytes = w->ranges.bytes + w->lasts.bytes;
-	return w->ranges.n + w->lasts.n;
+	*ret_bytes = w->ranges.bytes + w->lasts.bytes + w->resets.bytes;
+	return w->ranges.n + w->lasts.n + w->resets.n;
 }
 
 /* --- the heap --- */
@@ -161,6 +165,29 @@ int mal_window_push(struct mal_window *w, const struct mal_strings *strings,
 	}
 	*ret_ts_ms = lower.ts_ms;
 	*ret_value = lower.value;
+	return 0;
+}
+
+int mal_window_correct(struct mal_window *w, const struct mal_strings *strings,
+		       const struct mal_sample *sample, double *ret_value)
+{
+	struct mal_series *s;
+	int r = mal_series_get(&w->resets, strings, sample, &s);
+
+	while (r >= 0 && s->n < 2) {
+		r = mal_series_reserve(&w->resets, s);
+		if (r >= 0)
+			s->v[s->n++] = (struct mal_point){INT64_MIN, s->n == 0 ? sample->value : 0};
+	}
+	if (r < 0)
+		return r;
+	s->keep_s = INT64_MAX;
+	if (sample->ts_ms > s->v[0].ts_ms) {
+		if (sample->value < s->v[0].value)
+			s->v[1].value += s->v[0].value;
+		s->v[0] = (struct mal_point){sample->ts_ms, sample->value};
+	}
+	*ret_value = sample->value + s->v[1].value;
 	return 0;
 }
 

@@ -38,6 +38,13 @@ int mal_window_push(struct mal_window *w, const struct mal_strings *strings,
 		    const struct mal_sample *s, int64_t range_ms, int64_t *ret_ts_ms,
 		    double *ret_value) _must_check_;
 
+/*
+ * The sample's value as if its counter had never begun anew: what it had reached before is added. The second
+ * sample of a series at one time has no part in that. Only `strict` asks; OAP does not correct.
+ */
+int mal_window_correct(struct mal_window *w, const struct mal_strings *strings,
+		       const struct mal_sample *s, double *ret_value) _must_check_;
+
 /* Remembers the sample and gives the one before it, or itself. */
 int mal_window_last(struct mal_window *w, const struct mal_strings *strings,
 		    const struct mal_sample *s, int64_t *ret_ts_ms, double *ret_value) _must_check_;

@@ -145,6 +145,7 @@ static int get_engine(struct sonde_ingest *in, struct sonde_series_set *set,
 		r = sonde_mal_engine_new(&host, &engine);
 		if (r < 0)
 			return r;
+		sonde_mal_engine_set_strict(engine, in->config.strict);
 		set->engine = engine;
 	}
 	*ret = set->engine;

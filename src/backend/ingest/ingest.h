@@ -30,6 +30,7 @@ struct sonde_ingest_config {
 	struct sonde_registry *registry;
 	struct sonde_series_table *series;
 	const char *rules_dir; /* every *.yaml in it */
+	bool strict;	       /* sonde_mal_engine_set_strict() */
 };
 
 struct sonde_ingest_stats {

@@ -167,19 +167,37 @@ static void histograms_scale_and_sort_their_bounds(void **state)
 }
 
 /* One scrape a step of @step_ms; the values of @text behind each other. */
-static void assert_series(const char *text, const double *v, size_t n, int64_t step_ms,
-			  const char *want)
+static void assert_series_of(bool strict, const char *text, const double *v, size_t n,
+			     int64_t step_ms, const char *want)
 {
 	_cleanup_(test_eval_done) struct test_eval t;
 	_cleanup_buf_ struct sonde_buf all = SONDE_BUF_INIT(4096);
 
 	test_eval_init(&t);
+	t.ev.strict = strict;
 	for (size_t i = 0; i < n; i++) {
 		sonde_mal_batch_reset(t.batch);
 		test_add(t.batch, "m", "a=x", v[i], 1700000000000 + (int64_t)i * step_ms);
 		assert_ok(sonde_buf_printf(&all, "%s ", test_eval(&t, text) + strlen("{a=x}:")));
 	}
 	assert_string_equal(sonde_buf_str(&all), want);
+}
+
+static void assert_series(const char *text, const double *v, size_t n, int64_t step_ms,
+			  const char *want)
+{
+	assert_series_of(false, text, v, n, step_ms, want);
+}
+
+/* After 175 the counter begins anew and has reached 5: it grew by 5. */
+static void strict_counts_on_where_a_counter_begins_anew(void **state)
+{
+	static const double reset[] = {100, 115, 130, 145, 160, 175, 5, 20};
+
+	(void)state;
+	assert_series_of(true, "m.increase('PT1M')", reset, 8, 15000, "0 15 30 45 60 60 50 50 ");
+	assert_series_of(true, "m.irate()", reset, 8, 15000, "0 1 1 1 1 1 0.3333333333 1 ");
+	assert_series_of(true, "m.increase('PT1M')", reset, 6, 15000, "0 15 30 45 60 60 ");
 }
 
 static void counters_look_back_as_oap_does(void **state)
@@ -299,6 +317,7 @@ int main(void)
 		cmocka_unit_test(families_join_on_equal_labels_in_any_order),
 		cmocka_unit_test(histograms_scale_and_sort_their_bounds),
 		cmocka_unit_test(counters_look_back_as_oap_does),
+		cmocka_unit_test(strict_counts_on_where_a_counter_begins_anew),
 		cmocka_unit_test(a_fault_fails_the_run_and_not_the_file),
 		cmocka_unit_test(colliding_groups_come_in_the_order_of_java),
 		cmocka_unit_test(a_counter_is_known_by_its_labels_in_any_order),

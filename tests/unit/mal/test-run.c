@@ -134,6 +134,55 @@ static void a_failing_rule_stops_no_other(void **state)
 	assert_int_equal(stats.emissions, 1);
 }
 
+/* Of the rule "select", which counts 10 a second beside another that counts 1: what each scrape emits. */
+static const char *two_counters(bool strict, struct sonde_buf *out)
+{
+	_cleanup_(sonde_mal_rules_freep) struct sonde_mal_rules *rules = test_rules(
+		"metricPrefix: t\nexpSuffix: service(['h'], Layer.MYSQL)\nmetricsRules:\n"
+		"  - {name: insert, exp: \"m.tagEqual('c', 'i').sum(['h']).rate('PT1M')\"}\n"
+		"  - {name: select, exp: \"m.tagEqual('c', 's').sum(['h']).rate('PT1M')\"}\n");
+	_cleanup_(sonde_mal_batch_freep) struct sonde_mal_batch *b = NULL;
+	_cleanup_(sonde_mal_engine_freep) struct sonde_mal_engine *e = NULL;
+	struct sonde_mal_sink sink = {test_emit, test_failed, out};
+	_cleanup_buf_ struct sonde_buf all = SONDE_BUF_INIT(TEST_TEXT_BYTES);
+
+	assert_ok(sonde_mal_batch_new(&b));
+	assert_ok(sonde_mal_engine_new(NULL, &e));
+	sonde_mal_engine_set_strict(e, strict);
+	sonde_buf_reset(out);
+	for (int t = 0; t < 60; t += 15) {
+		sonde_mal_batch_reset(b);
+		test_add(b, "m", "h=x,c=i", 1000 + t, t * 1000);
+		test_add(b, "m", "h=x,c=s", 6000 + 10 * t, t * 1000);
+		assert_ok(sonde_mal_engine_run(e, rules, b, SONDE_MAL_SECONDS, &sink, NULL));
+	}
+	return sonde_buf_str(out);
+}
+
+static void strict_keeps_the_counters_of_rules_apart(void **state)
+{
+	_cleanup_buf_ struct sonde_buf out = SONDE_BUF_INIT(TEST_TEXT_BYTES);
+
+	(void)state;
+	/* as in OAP, where the second rule counts from the first one's value */
+	assert_string_equal(two_counters(false, &out), "t_insert SERVICE x 0.0 0=0\n"
+						       "t_select SERVICE x 0.0 0=0\n"
+						       "t_insert SERVICE x 0.0 0=1\n"
+						       "t_select SERVICE x 0.0 0=343\n"
+						       "t_insert SERVICE x 0.0 0=1\n"
+						       "t_select SERVICE x 0.0 0=177\n"
+						       "t_insert SERVICE x 0.0 0=1\n"
+						       "t_select SERVICE x 0.0 0=121\n");
+	assert_string_equal(two_counters(true, &out), "t_insert SERVICE x 0.0 0=0\n"
+						      "t_select SERVICE x 0.0 0=0\n"
+						      "t_insert SERVICE x 0.0 0=1\n"
+						      "t_select SERVICE x 0.0 0=10\n"
+						      "t_insert SERVICE x 0.0 0=1\n"
+						      "t_select SERVICE x 0.0 0=10\n"
+						      "t_insert SERVICE x 0.0 0=1\n"
+						      "t_select SERVICE x 0.0 0=10\n");
+}
+
 static int refuse(void *ctx, const struct sonde_mal_emission *e)
 {
 	(void)e;
@@ -412,6 +461,7 @@ int main(void)
 		cmocka_unit_test(a_collection_takes_its_last_origin_for_all),
 		cmocka_unit_test(a_collection_with_a_clash_is_refused_whole),
 		cmocka_unit_test(a_failing_rule_stops_no_other),
+		cmocka_unit_test(strict_keeps_the_counters_of_rules_apart),
 		cmocka_unit_test(a_refusing_sink_ends_the_rule_only),
 		cmocka_unit_test(a_filter_drops_samples_and_fails_open),
 		cmocka_unit_test(the_host_is_asked_once_for_the_same),
