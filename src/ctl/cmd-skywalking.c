@@ -10,6 +10,8 @@
 #include "ctl/template-plan.h"
 #include "ctl/view.h"
 
+#define ANY_METRIC "sonde_net_sent_bytes_total"
+
 /* --- install --- */
 
 static int fail_change(struct sonde_cli *cli, const struct sonde_template_row *row,
@@ -112,24 +114,45 @@ static bool is_futile(const struct sonde_template_plan *p)
 	return wanted && p->about.updates == SONDE_OAP_UPDATES_OFF;
 }
 
+/* Dashboards without rules are empty: who looks at them should know why. */
+static int tell_rules(struct sonde_cli *cli)
+{
+	json_auto_t *data = NULL;
+	const char *type;
+	int status;
+
+	status = sonde_oap_ask(cli, "{ type: typeOfMetrics(name: \"" ANY_METRIC "\") }", NULL,
+			       &data);
+	if (status != 0)
+		return status;
+	type = json_string_value(json_object_get(data, "type"));
+	if (!type || strcmp(type, "LABELED_VALUE") != 0)
+		sonde_cli_note(cli, "the OAP does not know " ANY_METRIC
+				    ": without mal/sonde-network.yaml the dashboards stay empty "
+				    "(sonde skywalking status, deploy/skywalking/README.md)");
+	return 0;
+}
+
 int sonde_cli_skywalking_install(struct sonde_cli *cli)
 {
 	_cleanup_plan_ struct sonde_template_plan p = {0};
-	int status, changed = 0, printed;
+	int status, fault = 0, printed;
 
 	status = sonde_template_plan_make(cli, &p);
 	if (status != 0)
 		return status;
 	if (!sonde_cli_flag(cli, "dry-run"))
-		changed = change_all(cli, &p);
+		fault = change_all(cli, &p);
 	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
 		printed = sonde_template_plan_print_json(cli, &p, true, NULL);
 	else
 		printed = sonde_template_plan_print(cli, &p, true);
 	sonde_template_plan_tell_twins(cli, &p);
 	status = tell_left(cli, &p);
-	if (changed != 0)
-		return changed;
+	if (fault == 0)
+		fault = tell_rules(cli);
+	if (fault != 0)
+		return fault;
 	if (sonde_cli_flag(cli, "dry-run") && is_futile(&p))
 		return sonde_cli_fail(cli, SONDE_CLI_REFUSED,
 				      "the OAP would refuse: it runs without "

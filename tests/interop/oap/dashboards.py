@@ -4,13 +4,15 @@
 import json
 import re
 import subprocess
+import time
 
 import rig as stage
 from rig import e2e
 
+WINDOW_S = 540  # of rig.Query.duration()
 FOLDER = stage.TOP / "deploy/skywalking"
 METRIC = re.compile(r"\b((?:sonde_net|process_relation)_\w+)(?:{([^}]*)})?")
-SUMMED = re.compile(r"aggregate_labels\((\w+){role='(\w+)'},sum\)(?:/(\d+))?")
+SUMMED = re.compile(r"aggregate_labels\((\w+){role='(\w+)'},sum(?:\([\w,]+\))?\)(?:/(\d+))?")
 NAMES = ["Sonde-Connection", "Sonde-Instance", "Sonde-Service", "Sonde-Services"]
 
 
@@ -136,6 +138,12 @@ def points(answer):
     return found
 
 
+def cut(series, first):
+    """{labels: {minute: value}} from the minute first on, without labels that then have nothing."""
+    late = {labels: {minute: value for minute, value in values.items() if minute >= first} for labels, values in series.items()}
+    return {labels: values for labels, values in late.items() if values}
+
+
 def has_values(expression, given):
     """Whether the metrics of it have a value in given, of the role that is asked for."""
     def one(metric, selector):
@@ -158,10 +166,14 @@ def summed(match, given):
 def check_widgets(query, pair, given):
     """Each gives no error, has values where its metrics have, and sums are those of the series. Returns how many had values."""
     faults, shown = [], 0
-    if "sonde_net_sent_bytes_total" in given:  # the condition of a tab: any of its metrics has a value
+    answers = ask(query, pair, expressions())
+    # What was read some minutes ago may begin earlier than the window that was asked for now.
+    first = (int(time.time() - WINDOW_S) // 60 + 1) * 60000
+    given = {metric: cut(series, first) for metric, series in given.items()}
+    if given.get("sonde_net_sent_bytes_total"):  # the condition of a tab: any of its metrics has a value
         present = ask(query, pair, ["is_present(sonde_net_udp_sent_datagrams_total,sonde_net_sent_bytes_total)"])
         e2e.equal("is_present", [r["values"][0]["value"] for a in present.values() for r in a["results"]], ["1"])
-    for expression, answer in ask(query, pair, expressions()).items():
+    for expression, answer in answers.items():
         if answer["error"]:
             newer = "sonde-network-latest.yaml"
             latest = re.findall(r"- name: (\w+)", (stage.TOP / "mal" / newer).read_text(encoding="utf-8"))
@@ -170,7 +182,7 @@ def check_widgets(query, pair, given):
             continue
         if expression.startswith("is_present") or not has_values(expression, given):
             continue
-        got = points(answer)
+        got = {minute: value for minute, value in points(answer).items() if minute >= first}
         shown += 1
         match = SUMMED.fullmatch(expression)
         if not got:
