@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,20 +83,6 @@ static const struct {
 	{"transactional.id", "OAP's fetcher reads what was not committed, too"},
 };
 
-_printf_(2, 3) static int refuse(char **ret_error, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vasprintf(ret_error, fmt, ap);
-	va_end(ap);
-	if (n >= 0)
-		return -EINVAL;
-	*ret_error = NULL;
-	return -ENOMEM;
-}
-
 void sonde_kafka_options_done(struct sonde_kafka_options *o)
 {
 	for (size_t i = 0; i < o->n_owned; i++) {
@@ -165,11 +150,11 @@ static int check_properties(const struct sonde_agent_config *c, char **ret_error
 		char name[NAME_MAX_BYTES];
 
 		if (!split(c->kafka_properties[i], name))
-			return refuse(ret_error, "kafka.properties[%zu]: NAME=VALUE was expected",
-				      i);
+			return sonde_config_refuse(
+				ret_error, "kafka.properties[%zu]: NAME=VALUE was expected", i);
 		if (!known_name(name))
-			return refuse(ret_error, "kafka.properties[%zu]: %s: %s", i, name,
-				      why_refused(name));
+			return sonde_config_refuse(ret_error, "kafka.properties[%zu]: %s: %s", i,
+						   name, why_refused(name));
 	}
 	return 0;
 }
@@ -182,15 +167,17 @@ static int check_topic(const struct sonde_agent_config *c, const char *key, cons
 	char topic[SONDE_KAFKA_TOPIC_MAX + 1];
 
 	if (sonde_kafka_options_topic(c, plain, topic) < 0)
-		return refuse(ret_error, "%s: with its namespace it is longer than %d bytes", key,
-			      SONDE_KAFKA_TOPIC_MAX);
+		return sonde_config_refuse(ret_error,
+					   "%s: with its namespace it is longer than %d bytes", key,
+					   SONDE_KAFKA_TOPIC_MAX);
 	for (const char *p = topic; *p; p++) {
 		if (!isascii((unsigned char)*p) ||
 		    (!isalnum((unsigned char)*p) && !strchr("._-", *p)))
-			return refuse(ret_error,
-				      "%s: letters, digits, '.', '_' and '-' make a topic, not "
-				      "'%.64s'",
-				      key, topic);
+			return sonde_config_refuse(
+				ret_error,
+				"%s: letters, digits, '.', '_' and '-' make a topic, not "
+				"'%.64s'",
+				key, topic);
 	}
 	return 0;
 }
@@ -200,15 +187,17 @@ static int check_brokers(const struct sonde_agent_config *c, char **ret_error)
 	struct sonde_address a;
 
 	if (!c->kafka_brokers || !c->kafka_brokers[0])
-		return refuse(ret_error, "kafka.brokers: export: kafka needs one at least");
+		return sonde_config_refuse(ret_error,
+					   "kafka.brokers: export: kafka needs one at least");
 	for (size_t i = 0; c->kafka_brokers[i]; i++) {
 		/* librdkafka separates them by commas, and takes a protocol before each. */
 		if (sonde_address_parse(c->kafka_brokers[i], 0, &a) < 0 ||
 		    strpbrk(c->kafka_brokers[i], ",/ "))
-			return refuse(ret_error,
-				      "kafka.brokers[%zu]: HOST:PORT was expected, an IPv6 address "
-				      "in brackets, got '%.64s'",
-				      i, c->kafka_brokers[i]);
+			return sonde_config_refuse(
+				ret_error,
+				"kafka.brokers[%zu]: HOST:PORT was expected, an IPv6 address "
+				"in brackets, got '%.64s'",
+				i, c->kafka_brokers[i]);
 	}
 	return 0;
 }
@@ -229,12 +218,13 @@ static int check_tls(const struct sonde_agent_config *c, char **ret_error)
 		if (!c->kafka_tls_ca_file[0] && !c->kafka_tls_cert_file[0] &&
 		    !c->kafka_tls_key_file[0] && !c->kafka_tls_insecure_skip_verify)
 			return 0;
-		return refuse(ret_error, "kafka.tls: keys are set, and kafka.tls.enabled is false");
+		return sonde_config_refuse(
+			ret_error, "kafka.tls: keys are set, and kafka.tls.enabled is false");
 	}
 	r = sonde_tls_context_new(&config, &tls, words);
 	(void)sonde_tls_context_unref(tls);
 	if (r < 0 && words[0])
-		return refuse(ret_error, "kafka.tls: %s", words);
+		return sonde_config_refuse(ret_error, "kafka.tls: %s", words);
 	return r;
 }
 
@@ -246,17 +236,20 @@ static int check_sasl(const struct sonde_agent_config *c, char **ret_error)
 	if (c->kafka_sasl == SONDE_AGENT_SASL_NONE) {
 		if (!c->kafka_sasl_username[0] && !c->kafka_sasl_password_file[0])
 			return 0;
-		return refuse(ret_error,
-			      "kafka.sasl: keys are set, and kafka.sasl.mechanism is none");
+		return sonde_config_refuse(
+			ret_error, "kafka.sasl: keys are set, and kafka.sasl.mechanism is none");
 	}
 	if (!c->kafka_sasl_username[0])
-		return refuse(ret_error, "kafka.sasl.username: the mechanism needs it");
+		return sonde_config_refuse(ret_error,
+					   "kafka.sasl.username: the mechanism needs it");
 	if (!c->kafka_sasl_password_file[0])
-		return refuse(ret_error, "kafka.sasl.password_file: the mechanism needs it");
+		return sonde_config_refuse(ret_error,
+					   "kafka.sasl.password_file: the mechanism needs it");
 	r = sonde_file_read_line(c->kafka_sasl_password_file, true, PASSWORD_MAX, &password);
 	if (r < 0)
-		return refuse(ret_error, "kafka.sasl.password_file: cannot read '%s': %s",
-			      c->kafka_sasl_password_file, sonde_file_error(r, true));
+		return sonde_config_refuse(ret_error,
+					   "kafka.sasl.password_file: cannot read '%s': %s",
+					   c->kafka_sasl_password_file, sonde_file_error(r, true));
 	explicit_bzero(password, strlen(password));
 	free(password);
 	return 0;
@@ -273,7 +266,7 @@ static int check_with_librdkafka(const struct sonde_agent_config *c, char **ret_
 		return r;
 	r = sonde_kafka_check(o.properties, o.n, words);
 	sonde_kafka_options_done(&o);
-	return r < 0 ? refuse(ret_error, "kafka: %s", words) : 0;
+	return r < 0 ? sonde_config_refuse(ret_error, "kafka: %s", words) : 0;
 }
 
 int sonde_kafka_options_check(const struct sonde_agent_config *c, char **ret_error)
@@ -285,18 +278,20 @@ int sonde_kafka_options_check(const struct sonde_agent_config *c, char **ret_err
 	if (c->export != SONDE_AGENT_EXPORT_KAFKA) {
 		if (!c->kafka_brokers || !c->kafka_brokers[0])
 			return 0;
-		return refuse(ret_error, "kafka.brokers: they are set, and export is grpc: say "
-					 "export: kafka, or take them out");
+		return sonde_config_refuse(ret_error,
+					   "kafka.brokers: they are set, and export is grpc: say "
+					   "export: kafka, or take them out");
 	}
 	if (!sonde_kafka_built())
-		return refuse(ret_error,
-			      "export: this sonde-agent was built without Kafka: build it where "
-			      "librdkafka-dev is installed, without -Dauto_features=disabled");
+		return sonde_config_refuse(
+			ret_error,
+			"export: this sonde-agent was built without Kafka: build it where "
+			"librdkafka-dev is installed, without -Dauto_features=disabled");
 	r = check_brokers(c, ret_error);
 	if (r == 0)
 		r = check_topic(c, "kafka.meters_topic", c->kafka_meters_topic, ret_error);
 	if (r == 0 && !c->kafka_meters_topic[0])
-		r = refuse(ret_error, "kafka.meters_topic: it is empty");
+		r = sonde_config_refuse(ret_error, "kafka.meters_topic: it is empty");
 	if (r == 0)
 		r = check_topic(c, "kafka.managements_topic", c->kafka_managements_topic,
 				ret_error);

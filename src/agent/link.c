@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,20 +35,6 @@ struct sonde_link {
 
 /* The check */
 
-_printf_(2, 3) static int refuse(char **ret_error, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vasprintf(ret_error, fmt, ap);
-	va_end(ap);
-	if (n >= 0)
-		return -EINVAL;
-	*ret_error = NULL;
-	return -ENOMEM;
-}
-
 static size_t n_addresses(const struct sonde_agent_config *c)
 {
 	size_t n = 0;
@@ -66,15 +51,16 @@ static int check_addresses(const struct sonde_agent_config *c, char **ret_error)
 	for (size_t i = 0; i < n_addresses(c); i++) {
 		if (sonde_address_parse(c->backend_addresses[i], 0, &a) == 0)
 			continue;
-		return refuse(ret_error,
-			      "backend.addresses[%zu]: HOST:PORT was expected, an IPv6 address "
-			      "in brackets, got '%.64s'",
-			      i, c->backend_addresses[i]);
+		return sonde_config_refuse(
+			ret_error,
+			"backend.addresses[%zu]: HOST:PORT was expected, an IPv6 address "
+			"in brackets, got '%.64s'",
+			i, c->backend_addresses[i]);
 	}
 	if (sonde_address_make(c->backend_host, c->backend_port, &a) < 0)
-		return refuse(ret_error,
-			      "backend.host: a name or an address was expected, got '%.64s'",
-			      c->backend_host);
+		return sonde_config_refuse(
+			ret_error, "backend.host: a name or an address was expected, got '%.64s'",
+			c->backend_host);
 	return 0;
 }
 
@@ -95,23 +81,26 @@ static int check_token(const struct sonde_agent_config *c, char **ret_error)
 	int r;
 
 	if (!is_header_text(c->backend_authentication))
-		return refuse(ret_error, "backend.authentication: it holds what no header may");
+		return sonde_config_refuse(ret_error,
+					   "backend.authentication: it holds what no header may");
 	if (!path[0])
 		return 0;
 	if (c->backend_authentication[0])
-		return refuse(
+		return sonde_config_refuse(
 			ret_error,
 			"backend.authentication and backend.authentication_file are both set");
 	r = sonde_file_read_line(path, true, TOKEN_MAX, &token);
 	if (r < 0)
-		return refuse(ret_error, "backend.authentication_file: cannot read '%s': %s", path,
-			      sonde_file_error(r, true));
+		return sonde_config_refuse(ret_error,
+					   "backend.authentication_file: cannot read '%s': %s",
+					   path, sonde_file_error(r, true));
 	good = is_header_text(token);
 	explicit_bzero(token, strlen(token));
 	free(token);
 	return good ? 0
-		    : refuse(ret_error,
-			     "backend.authentication_file: '%s' holds what no header may", path);
+		    : sonde_config_refuse(
+			      ret_error,
+			      "backend.authentication_file: '%s' holds what no header may", path);
 }
 
 static struct sonde_tls_config tls_config(const struct sonde_agent_config *c)
@@ -136,16 +125,16 @@ static int check_tls(const struct sonde_agent_config *c, char **ret_error)
 		if (!c->tls_ca_file[0] && !c->tls_cert_file[0] && !c->tls_key_file[0] &&
 		    !c->tls_server_name[0] && !c->tls_insecure_skip_verify)
 			return 0;
-		return refuse(ret_error,
-			      "backend.tls: keys are set, and backend.tls.enabled is false");
+		return sonde_config_refuse(
+			ret_error, "backend.tls: keys are set, and backend.tls.enabled is false");
 	}
 	if (c->tls_server_name[0] && sonde_address_make(c->tls_server_name, 1, &name) < 0)
-		return refuse(ret_error, "backend.tls.server_name: '%s' names no host",
-			      c->tls_server_name);
+		return sonde_config_refuse(ret_error, "backend.tls.server_name: '%s' names no host",
+					   c->tls_server_name);
 	r = sonde_tls_context_new(&config, &tls, words);
 	(void)sonde_tls_context_unref(tls);
 	if (r < 0 && words[0])
-		return refuse(ret_error, "backend.tls: %s", words);
+		return sonde_config_refuse(ret_error, "backend.tls: %s", words);
 	return r;
 }
 

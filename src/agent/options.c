@@ -204,19 +204,14 @@ static int check(const void *vc, char **ret_error)
 	const C *c = vc;
 	int e;
 
-	if (c->spool_max_bytes && c->spool_max_bytes < SONDE_SPOOL_BYTES_MIN) {
-		*ret_error = strdup("spool.max_bytes: 0 or at least 1MiB");
-		return -EINVAL;
-	}
+	if (c->spool_max_bytes && c->spool_max_bytes < SONDE_SPOOL_BYTES_MIN)
+		return sonde_config_refuse(ret_error, "spool.max_bytes: 0 or at least 1MiB");
 	for (size_t i = 0; i < c->n_rules; i++) {
 		const R *r = &c->rules[i];
 		char words[SONDE_RULES_WORDS_MAX] = "";
 
-		if (sonde_rules_check(r, words) == 0)
-			continue;
-		if (asprintf(ret_error, "processes.rules[%zu]: %s", i, words) < 0)
-			*ret_error = NULL;
-		return -EINVAL;
+		if (sonde_rules_check(r, words) < 0)
+			return sonde_config_refuse(ret_error, "processes.rules[%zu]: %s", i, words);
 	}
 	e = sonde_kafka_options_check(c, ret_error);
 	return e < 0 ? e : sonde_link_check(c, ret_error);

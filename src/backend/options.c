@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -118,25 +117,14 @@ int sonde_listen_parse(const char *text, struct sonde_listen *ret)
 	return 0;
 }
 
-_printf_(2, 3) static int refuse(char **ret_error, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vasprintf(ret_error, fmt, ap);
-	va_end(ap);
-	return n < 0 ? -ENOMEM : -EINVAL;
-}
-
 static int check_listen(const char *key, const char *text, char **ret_error)
 {
 	struct sonde_listen l;
 
 	if (sonde_listen_parse(text, &l) == 0)
 		return 0;
-	return refuse(ret_error, "key '%s': ADDRESS:PORT was expected, an IPv6 address in brackets",
-		      key);
+	return sonde_config_refuse(
+		ret_error, "key '%s': ADDRESS:PORT was expected, an IPv6 address in brackets", key);
 }
 
 /* Both interfaces: OpenSSL's look at the files; GnuTLS, at start, sees no more in them. */
@@ -157,7 +145,7 @@ static int check_tls(const char *key, const struct sonde_server_tls *t, char **r
 		return 0;
 	r = sonde_tls_context_new(&config, &tls, words);
 	(void)sonde_tls_context_unref(tls);
-	return r < 0 && words[0] ? refuse(ret_error, "key '%s': %s", key, words) : r;
+	return r < 0 && words[0] ? sonde_config_refuse(ret_error, "key '%s': %s", key, words) : r;
 }
 
 static int check_token(const struct sonde_server_options *o, char **ret_error)
@@ -168,11 +156,11 @@ static int check_token(const struct sonde_server_options *o, char **ret_error)
 	if (!o->token_file[0])
 		return 0;
 	if (o->token[0])
-		return refuse(ret_error, "keys 'token' and 'token_file' are both set");
+		return sonde_config_refuse(ret_error, "keys 'token' and 'token_file' are both set");
 	r = sonde_file_read_line(o->token_file, true, SONDE_SERVER_TOKEN_MAX, &token);
 	if (r < 0)
-		return refuse(ret_error, "key 'token_file': cannot read '%s': %s", o->token_file,
-			      sonde_file_error(r, true));
+		return sonde_config_refuse(ret_error, "key 'token_file': cannot read '%s': %s",
+					   o->token_file, sonde_file_error(r, true));
 	explicit_bzero(token, strlen(token));
 	free(token);
 	return 0;

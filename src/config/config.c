@@ -3,10 +3,26 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "config/args.h"
+
+int sonde_config_refuse(char **ret_error, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(ret_error, fmt, ap);
+	va_end(ap);
+	if (n >= 0)
+		return -EINVAL;
+	*ret_error = NULL;
+	return -ENOMEM;
+}
 
 void *sonde_config_free(const struct sonde_config_spec *spec, void *config)
 {

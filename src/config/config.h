@@ -137,6 +137,9 @@ struct sonde_config_spec {
 	const struct sonde_config_action *actions; /* NULL = none */
 };
 
+/* What a check says: *@ret_error becomes the words, NULL without memory. Return: -EINVAL, -ENOMEM. */
+int sonde_config_refuse(char **ret_error, const char *fmt, ...) _printf_(2, 3);
+
 /* What the command line said; kept for reloads. */
 struct sonde_config_args;
 /* Is the command line one that sonde_config_start() would take? Says nothing; reads argv alone. */

@@ -125,13 +125,6 @@ static uint32_t bits_of(const struct word *words, size_t n, char *const *list)
 	return bits;
 }
 
-static int complain(char **ret_error, const char *what, const char *name)
-{
-	if (asprintf(ret_error, "%s '%s'", what, name) < 0)
-		return -ENOMEM;
-	return -EINVAL;
-}
-
 static bool rule_name_ok(const char *name)
 {
 	return *name != '\0' &&
@@ -146,19 +139,21 @@ static int check_policy(const void *config, char **ret_error)
 
 	for (char *const *p = f->collectors; p && *p; p++)
 		if (bit_of(collector_names, ELEMENTS_OF(collector_names), *p) == 0)
-			return complain(ret_error, "collectors: no collector", *p);
+			return sonde_config_refuse(ret_error, "collectors: no collector '%s'", *p);
 	for (char *const *p = f->options; p && *p; p++)
 		if (bit_of(option_names, ELEMENTS_OF(option_names), *p) == 0)
-			return complain(ret_error, "options: no option", *p);
+			return sonde_config_refuse(ret_error, "options: no option '%s'", *p);
 	for (size_t i = 0; i < f->n_rules; i++) {
 		if (!rule_name_ok(f->rules[i].name))
-			return complain(ret_error,
-					"targets.rules: a name is of [a-z0-9-] and not `default`:",
-					f->rules[i].name);
+			return sonde_config_refuse(
+				ret_error,
+				"targets.rules: a name is of [a-z0-9-] and not `default`: '%s'",
+				f->rules[i].name);
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(f->rules[i].name, f->rules[j].name) == 0)
-				return complain(ret_error, "targets.rules: two rules are named",
-						f->rules[i].name);
+				return sonde_config_refuse(
+					ret_error, "targets.rules: two rules are named '%s'",
+					f->rules[i].name);
 	}
 	return 0;
 }
