@@ -69,6 +69,7 @@ static enum sonde_kafka_cause cause_of(rd_kafka_resp_err_t e)
 	case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
 	case RD_KAFKA_RESP_ERR__RESOLVE:
 	case RD_KAFKA_RESP_ERR__SSL:
+	case RD_KAFKA_RESP_ERR__BAD_MSG: /* it is no broker that answers there */
 	case RD_KAFKA_RESP_ERR__TIMED_OUT:
 	case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
 		return SONDE_KAFKA_CAUSE_UNREACHABLE;

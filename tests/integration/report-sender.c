@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "agent/kafka-link.h"
 #include "agent/link.h"
 #include "agent/options.h"
 #include "agent/rpc.h"
@@ -29,13 +30,15 @@
 #include "skywalking/v3/profile.pb-c.h"
 
 #define POLL_US 200000
+#define DRAIN_US 2800000 /* the agent's, for what Kafka has under way */
 
 struct program {
 	sd_event *event;
 	struct sonde_link *link;
+	struct sonde_kafka_link *kafka;
 	struct sonde_sender *sender;
 	const struct sonde_agent_config *config;
-	sd_event_source *in, *poll;
+	sd_event_source *in, *poll, *drain;
 	char line[4096];
 	size_t n;
 	bool polling, ending;
@@ -132,6 +135,13 @@ static void obey(struct program *p, char *line)
 	add(p, task, sequence, v);
 }
 
+static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	const struct program *p = userdata;
+
+	return sd_event_exit(p->event, 0);
+}
+
 static int on_input(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct program *p = userdata;
@@ -143,7 +153,9 @@ static int on_input(sd_event_source *source, int fd, uint32_t revents, void *use
 		(void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
 		sonde_delivery_kick(sonde_sender_delivery(p->sender));
 		on_turn(p);
-		return 0;
+		return p->kafka ? sd_event_add_time_relative(p->event, &p->drain, CLOCK_MONOTONIC,
+							     DRAIN_US, 1000, on_late, p)
+				: 0;
 	}
 	p->n += (size_t)n;
 	p->line[p->n] = '\0';
@@ -204,9 +216,12 @@ static int run(struct program *p, const char *state_dir)
 	r = sd_event_new(&p->event);
 	if (r >= 0)
 		r = sonde_link_new(p->event, p->config, &p->link);
+	if (r >= 0 && p->config->export == SONDE_AGENT_EXPORT_KAFKA)
+		r = sonde_kafka_link_new(p->event, p->config, "report-sender", &p->kafka);
 	if (r < 0)
 		return r;
 	c.event = p->event;
+	c.kafka = p->kafka;
 	c.client = sonde_link_client(p->link);
 	sonde_link_on_connected(p->link, on_connected, p);
 	r = sonde_sender_new(&c, &p->sender);
@@ -219,7 +234,9 @@ static int run(struct program *p, const char *state_dir)
 		r = sd_event_loop(p->event);
 	(void)sd_event_source_disable_unref(p->in);
 	(void)sd_event_source_disable_unref(p->poll);
+	(void)sd_event_source_disable_unref(p->drain);
 	p->sender = sonde_sender_free(p->sender);
+	p->kafka = sonde_kafka_link_free(p->kafka);
 	p->link = sonde_link_free(p->link);
 	sd_event_unref(p->event);
 	return r;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Kafka broker in KRaft mode for tests, one node, out of Maven Central's jars, and what is in its log, read by hand.
 
-It listens in plain text (.plain: OAP's fetcher) and by TLS with SASL (.secure: the agent), each as USER with PASSWORD.
+It listens in plain text (.plain: OAP's fetcher) and by mutual TLS with SASL (.secure: the agent), as USER with PASSWORD.
 """
 
 import pathlib
@@ -20,7 +20,9 @@ METERS, MANAGEMENTS = "skywalking-meters", "skywalking-managements"
 CLUSTER = "AAAAAAAAAAAAAAAAAAAAAQ"  # any UUID in Kafka's writing
 PARTITIONS = 3
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
-JAAS = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
+PLAIN_JAAS = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
+
+SCRAM_JAAS = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 
 
 def missing():
@@ -39,8 +41,14 @@ def jars(which):
     return oap.jars(oap.HERE / f"kafka-{which}/pom.xml")
 
 
+def make_certificates():
+    tls.make_ca("ca")
+    for name in ("good", "client"):
+        tls.make_certificate(name)
+
+
 class Broker:
-    """Its log outlives a kill. tls_rig's certificates `ca` and `good` must be there."""
+    """Its log outlives a kill. tls_rig's certificates `ca`, `good` and `client` must be there."""
 
     def __init__(self, folder):
         self.dir, self.process = pathlib.Path(folder) / "kafka", None
@@ -56,8 +64,11 @@ class Broker:
             f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.plain},SASL_SSL://localhost:{self.secure}",
             "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
             "controller.listener.names=CONTROLLER", "inter.broker.listener.name=PLAINTEXT",
-            "sasl.enabled.mechanisms=PLAIN", f"listener.name.sasl_ssl.plain.sasl.jaas.config={JAAS}",
-            "ssl.keystore.type=PEM", f"ssl.keystore.location={pem}", f"log.dirs={self.dir / 'log'}",
+            "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512", f"listener.name.sasl_ssl.plain.sasl.jaas.config={PLAIN_JAAS}",
+            f"listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={SCRAM_JAAS}",
+            "ssl.keystore.type=PEM", f"ssl.keystore.location={pem}", "ssl.truststore.type=PEM",
+            f"ssl.truststore.location={tls.pem('ca')}", "listener.name.sasl_ssl.ssl.client.auth=required",
+            f"log.dirs={self.dir / 'log'}",
             "auto.create.topics.enable=false",  # OAP's fetcher makes them
             "offsets.topic.num.partitions=1", "offsets.topic.replication.factor=1",
             "transaction.state.log.num.partitions=1", "transaction.state.log.replication.factor=1",
@@ -71,7 +82,8 @@ class Broker:
         return [*oap.JAVA, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars('broker')}/*", *map(str, arguments)]
 
     def __enter__(self):
-        done = subprocess.run(self._java("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", self.dir / "properties"),
+        done = subprocess.run(self._java("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", self.dir / "properties",
+                                         "--add-scram", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"),
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=oap.START_S, check=False)
         if done.returncode:
@@ -112,14 +124,15 @@ class Broker:
     def log(self):
         return (self.dir / "broker.log").read_text(encoding="utf-8", errors="replace")
 
-    def agent_config(self, password=PASSWORD):
-        """Of agent.yaml."""
+    def agent_config(self, password=PASSWORD, mechanism="plain", certificate=True, more=""):
+        """Of agent.yaml. more: further keys of kafka."""
         secret = self.dir / f"password-{password}"
         secret.write_text(password + "\n", encoding="ascii")
         secret.chmod(0o600)
+        own = f", cert_file: {tls.pem('client')}, key_file: {tls.key('client')}" if certificate else ""
         return (f"export: kafka\nkafka:\n  brokers: ['localhost:{self.secure}']\n"
-                f"  tls: {{ enabled: true, ca_file: {tls.pem('ca')} }}\n"
-                f"  sasl: {{ mechanism: plain, username: {USER}, password_file: {secret} }}\n")
+                f"  tls: {{ enabled: true, ca_file: {tls.pem('ca')}{own} }}\n"
+                f"  sasl: {{ mechanism: {mechanism}, username: {USER}, password_file: {secret} }}\n{more}")
 
     def records(self, topic):
         """[Record] of all partitions, each in its order, as they lie on disk."""
