@@ -248,7 +248,7 @@ class Tasks(WithServer):
         self.assertFalse(ledger["complete"])
         self.assertEqual(ledger["reports"] | {"late_ms": 0},
                          {"sequence": 3, "received": 2, "duplicates": 1, "missing": 1, "late_ms": 0, "batches": 0,
-                          "refused": 0})
+                          "refused": 0, "spooled": 0, "silent_ms": 0})
         self.assertEqual({e["site"]: e["count"] for e in ledger["entries"]}, {"cell_full": 7, "report_missing": 1})
         self.assertEqual(agent.report(task, 2).status, OK)  # late, but there
         self.assertTrue(self.server.get(f"/tasks/{task}/ledger")["complete"])
@@ -657,6 +657,7 @@ class Token(WithServer):
         folder = tempfile.TemporaryDirectory(prefix="sonde-server-")
         config = pathlib.Path(folder.name) / "server.yaml"
         config.write_text("token: s3cret-token\n", encoding="utf-8")
+        config.chmod(0o600)  # a secret: refused where everyone may read it
         self.server = Server(PROGRAM, RULES, "--config", str(config), folder=folder)
         self.agents = []
 
@@ -677,6 +678,7 @@ class Config(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="sonde-server-") as folder:
             path = pathlib.Path(folder) / "server.yaml"
             path.write_text(text, encoding="utf-8")
+            path.chmod(0o600)  # some hold a token
             done = subprocess.run([PROGRAM, "--config", str(path), *flags], capture_output=True, text=True,
                                   timeout=20, check=False)
         return done.returncode, done.stdout, done.stderr
