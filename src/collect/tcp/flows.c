@@ -4,16 +4,17 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
+#include <time.h>
 
 #include "collect/flow-tell.h"
 #include "collect/tcp/state.h"
 #include "model/drop-class.h"
 #include "tcp.skel.h"
 
-#define UNPUBLISHED_TRIES                                                                          \
-	64 /* a producer was interrupted between taking its place and filling it */
+/* A producer was interrupted between taking its place and filling it: by interrupts, or its virtual CPU's absence. */
+#define UNPUBLISHED_TRIES 40
+#define UNPUBLISHED_WAIT_NS 50000
 
 bool tcp_flows_wanted(const struct tcp_state *s)
 {
@@ -55,7 +56,10 @@ void tcp_flows_begin(struct tcp_state *s)
 	s->ended_before = __atomic_load_n(&s->skel->bss->sonde_ring_head, __ATOMIC_ACQUIRE);
 }
 
-/* NULL: nothing more is published at @turn. */
+/*
+ * NULL: nothing more is published at @turn. What is behind it is then told by the next snapshot: for one interval such a
+ * connection is neither among the open nor the ended, which is why it is waited for.
+ */
 static const struct sonde_flow *ended_at(const struct tcp_state *s, uint64_t turn)
 {
 	const struct sonde_tcp_ended *slot =
@@ -64,7 +68,7 @@ static const struct sonde_flow *ended_at(const struct tcp_state *s, uint64_t tur
 	for (unsigned int i = 0; i < UNPUBLISHED_TRIES; i++) {
 		if (__atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE) == turn + 1)
 			return &slot->flow;
-		(void)sched_yield();
+		(void)nanosleep(&(struct timespec){.tv_nsec = UNPUBLISHED_WAIT_NS}, NULL);
 	}
 	return NULL;
 }
