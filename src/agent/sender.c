@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -18,6 +19,7 @@
 #define SAY_AGAIN_NS (60 * SONDE_NS_PER_S)
 #define SETTLED_NS (10 * SONDE_NS_PER_S) /* without a failure: more than an alternation of both */
 #define SLOW_PART 10			 /* of the deadline */
+#define LOOKS_A_TURN 512		 /* of a spool that is opened: some ms */
 #define SAY_LOST_MAX 8			 /* reports by name in a minute */
 
 struct said {
@@ -30,6 +32,8 @@ struct sonde_sender {
 	struct sonde_delivery *delivery;
 	struct sonde_grpc_client_call *call; /* on the wire; NULL: none */
 	sd_event_source *retry;
+	struct sonde_spool *opening; /* owned until the delivery takes it; NULL: none */
+	sd_event_source *look;
 	char spool_dir[4096];
 	uint64_t sent_ns;
 	struct said errors[_SONDE_SENDER_ERROR_MAX];
@@ -290,6 +294,45 @@ static void on_words(void *ctx, const char *words)
 	(void)sonde_log_warn(0, "spool: %s", words);
 }
 
+static void say_spooled(const struct sonde_sender *s)
+{
+	struct sonde_spool_stats stats;
+
+	sonde_spool_stats(s->opening, &stats);
+	if (stats.records)
+		sonde_log_info("spool: %" PRIu64 " reports (%" PRIu64
+			       " bytes) of an earlier run wait in '%s'",
+			       stats.records, stats.bytes, s->spool_dir);
+}
+
+/* At @max records more of what an earlier run left. */
+static void open_more(struct sonde_sender *s, size_t max)
+{
+	char words[SONDE_SPOOL_WORDS_MAX];
+	int r = sonde_spool_look(s->opening, max, words);
+
+	if (r > 0)
+		return;
+	s->look = sd_event_source_disable_unref(s->look);
+	if (r == 0) {
+		say_spooled(s);
+	} else {
+		(void)sonde_log_warn(r, "%s; reports that cannot be delivered stay in memory",
+				     words);
+		s->opening = sonde_spool_free(s->opening);
+	}
+	sonde_delivery_set_spool(s->delivery, TAKE_PTR(s->opening));
+}
+
+static int on_look(sd_event_source *source, void *userdata)
+{
+	struct sonde_sender *s = userdata;
+
+	open_more(s, LOOKS_A_TURN);
+	return 0;
+}
+
+/* A large one is looked at in parts: the loop has other things to do meanwhile, but sending. */
 static int open_spool(struct sonde_sender *s)
 {
 	const struct sonde_agent_config *c = s->config.config;
@@ -301,21 +344,38 @@ static int open_spool(struct sonde_sender *s)
 	};
 	const struct sonde_spool_handler handler = {on_drop, on_words, s};
 	char words[SONDE_SPOOL_WORDS_MAX];
-	struct sonde_spool_stats stats;
-	struct sonde_spool *spool = NULL;
 	int r;
 
-	r = sonde_spool_open(&config, &handler, words, &spool);
+	r = sonde_spool_begin(&config, &handler, words, &s->opening);
 	if (r < 0)
 		return sonde_log_warn(r, "%s; reports that cannot be delivered stay in memory",
 				      words);
-	sonde_spool_stats(spool, &stats);
-	if (stats.records)
-		sonde_log_info("spool: %" PRIu64 " reports (%" PRIu64
-			       " bytes) of an earlier run wait in '%s'",
-			       stats.records, stats.bytes, s->spool_dir);
-	sonde_delivery_set_spool(s->delivery, spool);
+	sonde_delivery_await_spool(s->delivery);
+	open_more(s, LOOKS_A_TURN);
+	if (!s->opening)
+		return 0;
+	r = sd_event_add_defer(s->config.event, &s->look, on_look, s);
+	if (r >= 0)
+		r = sd_event_source_set_priority(s->look, SD_EVENT_PRIORITY_IDLE);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(s->look, SD_EVENT_ON);
+	if (r < 0) /* then all of it now */
+		open_more(s, SIZE_MAX);
 	return 0;
+}
+
+/* Reports of this run are to go to it. */
+static void end_opening(struct sonde_sender *s)
+{
+	struct sonde_delivery_stats stats;
+
+	if (!s->opening)
+		return;
+	sonde_delivery_stats(s->delivery, &stats);
+	if (stats.waiting > 0)
+		open_more(s, SIZE_MAX);
+	s->opening = sonde_spool_free(s->opening);
+	s->look = sd_event_source_disable_unref(s->look);
 }
 
 /* Without a state folder of its own, or with spool.max_bytes 0, the agent keeps reports in memory alone. */
@@ -403,6 +463,7 @@ struct sonde_sender *sonde_sender_free(struct sonde_sender *s)
 		if (s->delivery)
 			sonde_kafka_link_give_up(s->config.kafka);
 	}
+	end_opening(s);
 	d = s->delivery;
 	(void)sonde_delivery_free(d);
 	s->delivery = NULL;

@@ -25,6 +25,7 @@ struct sonde_delivery {
 	bool on_wire; /* the head is */
 	bool waiting; /* for a retry that retry_in() was asked for */
 	bool closing;
+	bool awaits_spool;
 	uint64_t delay_ns; /* of the last retry; 0 after a success */
 	struct sonde_delivery_stats stats;
 };
@@ -303,12 +304,20 @@ struct sonde_delivery *sonde_delivery_free(struct sonde_delivery *d)
 	return NULL;
 }
 
+void sonde_delivery_await_spool(struct sonde_delivery *d)
+{
+	assert(d && !d->spool && !d->head);
+
+	d->awaits_spool = true;
+}
+
 void sonde_delivery_set_spool(struct sonde_delivery *d, struct sonde_spool *spool)
 {
-	assert(d && spool && !d->spool && !d->head);
+	assert(d && !d->spool && (d->awaits_spool || (spool && !d->head)));
 
 	d->spool = spool;
-	if (n_spooled(d) > 0)
+	d->awaits_spool = false;
+	if (d->head || n_spooled(d) > 0)
 		sonde_delivery_kick(d);
 }
 
@@ -414,7 +423,7 @@ static void run(struct sonde_delivery *d)
 {
 	unsigned ended = 0;
 
-	while (!d->on_wire && !d->waiting && !d->closing) {
+	while (!d->on_wire && !d->waiting && !d->closing && !d->awaits_spool) {
 		int e = get_head(d);
 
 		if (e == -EAGAIN) {

@@ -120,9 +120,12 @@ int sonde_delivery_new(const struct sonde_delivery_config *config, struct sonde_
 struct sonde_delivery *sonde_delivery_free(struct sonde_delivery *d);
 SONDE_DEFINE_CLEANUP(struct sonde_delivery *, sonde_delivery_free)
 
+/* Before the first report: a spool is being opened. Until it is set nothing is sent: what is in it is older. */
+void sonde_delivery_await_spool(struct sonde_delivery *d);
+
 /*
- * Takes @spool, once and before the first report; what is in it goes out first. Its on_drop() is to call
- * sonde_delivery_spool_dropped().
+ * Takes @spool, once, before the first report or where it is awaited (then NULL too: there is none); what is in it goes
+ * out first. Its on_drop() is to call sonde_delivery_spool_dropped().
  */
 void sonde_delivery_set_spool(struct sonde_delivery *d, struct sonde_spool *spool);
 void sonde_delivery_spool_dropped(struct sonde_delivery *d, const struct sonde_spool_meta *meta);

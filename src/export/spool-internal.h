@@ -14,6 +14,14 @@ struct sonde_segment {
 	uint64_t records; /* that wait in it */
 };
 
+/* The look at what a folder holds, which is taken in parts. */
+struct sonde_spool_look {
+	bool found;	      /* the cursor was there */
+	size_t segment, kept; /* which is looked at; how many stay in the list */
+	int fd;		      /* of that; -1: not opened yet */
+	uint64_t at, bytes;   /* where in it; its size */
+};
+
 struct sonde_spool {
 	struct sonde_spool_config config;
 	struct sonde_spool_handler handler;
@@ -33,6 +41,7 @@ struct sonde_spool {
 	bool detached;	     /* it is, and its segment is gone */
 	int read_error;	     /* the last one that was told; 0 after a read that succeeded */
 	unsigned io_errors;  /* in a row, at the cursor */
+	struct sonde_spool_look look;
 	struct sonde_spool_stats stats;
 };
 

@@ -67,52 +67,54 @@ static int list_segments(struct sonde_spool *s)
 	return 0;
 }
 
-/* From @at to the first record that is not whole; that is where the segment ends for us. Return: 0, -errno. */
-static int walk(struct sonde_spool *s, int fd, struct sonde_segment *seg, uint64_t at,
-		uint64_t bytes)
+/*
+ * On to the first record that is not whole; that is where the segment ends for us. Return: 0, 1 (@budget is used up, there
+ * is more), -errno.
+ */
+static int walk(struct sonde_spool *s, struct sonde_segment *seg, size_t *budget)
 {
+	struct sonde_spool_look *look = &s->look;
 	uint8_t data[SONDE_SPOOL_HEAD_AND_META_MAX];
 	struct sonde_spool_head head;
 	struct sonde_spool_meta meta;
 
-	while (at < bytes) {
-		const uint64_t left = bytes - at;
+	while (look->at < look->bytes) {
+		const uint64_t left = look->bytes - look->at;
 		const size_t n = left < sizeof(data) ? (size_t)left : sizeof(data);
 		int r;
 
+		if (*budget == 0)
+			return 1;
+		--*budget;
 		if (n < SONDE_SPOOL_HEAD_BYTES)
 			break;
-		r = sonde_pread_all(fd, data, n, at);
+		r = sonde_pread_all(look->fd, data, n, look->at);
 		if (r < 0 && !sonde_spool_is_damage(r))
 			return r;
 		if (r < 0 || sonde_spool_record_head(data, &head) < 0 || head.bytes > left ||
 		    sonde_spool_record_meta(data, n, &meta) < 0)
 			break;
-		at += head.bytes;
+		look->at += head.bytes;
 		seg->records++;
 	}
-	seg->bytes = at;
-	if (at >= bytes)
+	seg->bytes = look->at;
+	if (look->at >= look->bytes)
 		return 0;
 	s->stats.damaged++;
 	sonde_spool_tell(s,
 			 "%016" PRIx64 ".seg in '%s' ends in %" PRIu64
 			 " bytes that are no whole record, as a crash leaves them: ignoring them",
-			 seg->number, s->dir, bytes - at);
+			 seg->number, s->dir, look->bytes - look->at);
 	return 0;
 }
 
-/*
- * Of a segment that is not this agent's nothing is counted: it stays on disk, and out of the list. Return: 0, -errno
- * (it may pass: without what cannot be read now the order would be lost).
- */
-static int look_at(struct sonde_spool *s, struct sonde_segment *seg, bool *ret_keep)
+/* Return: 0 with look->fd open, or left at -1 where it is no segment of ours (told); -errno (it may pass). */
+static int begin_look(struct sonde_spool *s, const struct sonde_segment *seg)
 {
-	_cleanup_close_ int fd = -1;
-	uint64_t bytes, at = SONDE_SEGMENT_HEAD_BYTES;
-	int r;
+	struct sonde_spool_look *look = &s->look;
+	int fd;
 
-	fd = sonde_segment_open(s->dir_fd, seg->number, &bytes);
+	fd = sonde_segment_open(s->dir_fd, seg->number, &look->bytes);
 	if (fd < 0 && !sonde_spool_is_damage(fd))
 		return fd;
 	if (fd < 0) {
@@ -122,34 +124,57 @@ static int look_at(struct sonde_spool *s, struct sonde_segment *seg, bool *ret_k
 			"%016" PRIx64
 			".seg in '%s' is no segment of this agent's (%s), leaving it alone",
 			seg->number, s->dir, strerror(-fd));
-		*ret_keep = false;
 		return 0;
 	}
-	if (seg->number == s->cursor.segment && s->cursor.offset > at)
-		at = s->cursor.offset < bytes ? s->cursor.offset : bytes;
-	r = walk(s, fd, seg, at, bytes);
-	if (r < 0)
+	look->fd = fd;
+	look->at = SONDE_SEGMENT_HEAD_BYTES;
+	if (seg->number == s->cursor.segment && s->cursor.offset > look->at)
+		look->at = s->cursor.offset < look->bytes ? s->cursor.offset : look->bytes;
+	return 0;
+}
+
+/*
+ * Of a segment that is not this agent's nothing is counted: it stays on disk, and out of the list. Return: 0, 1 (there is
+ * more of it), -errno (it may pass: without what cannot be read now the order would be lost).
+ */
+static int look_at(struct sonde_spool *s, struct sonde_segment *seg, size_t *budget, bool *ret_keep)
+{
+	int r = 0;
+
+	if (s->look.fd < 0)
+		r = begin_look(s, seg);
+	if (r < 0 || s->look.fd < 0) {
+		*ret_keep = false;
 		return r;
+	}
+	r = walk(s, seg, budget);
+	if (r != 0)
+		return r;
+	(void)close(TAKE_FD(s->look.fd));
 	s->stats.bytes += seg->bytes;
 	s->stats.records += seg->records;
 	*ret_keep = true;
 	return 0;
 }
 
-static int look_at_all(struct sonde_spool *s)
+static int look_at_all(struct sonde_spool *s, size_t *budget)
 {
-	size_t kept = 0;
+	struct sonde_spool_look *look = &s->look;
 
-	for (size_t i = 0; i < s->n; i++) {
+	for (; look->segment < s->n; look->segment++) {
 		bool keep = false;
-		int r = look_at(s, &s->segments[i], &keep);
+		int r;
 
-		if (r < 0)
+		if (*budget == 0)
+			return 1;
+		*budget -= look->fd < 0; /* to open it is a step of its own */
+		r = look_at(s, &s->segments[look->segment], budget, &keep);
+		if (r != 0)
 			return r;
 		if (keep)
-			s->segments[kept++] = s->segments[i];
+			s->segments[look->kept++] = s->segments[look->segment];
 	}
-	s->n = kept;
+	s->n = look->kept;
 	return 0;
 }
 
@@ -178,10 +203,9 @@ static void remove_done(struct sonde_spool *s, bool found)
 
 static int load(struct sonde_spool *s)
 {
-	bool found = false;
 	int r;
 
-	s->cursor_fd = sonde_cursor_open(s->dir_fd, &s->cursor, &found);
+	s->cursor_fd = sonde_cursor_open(s->dir_fd, &s->cursor, &s->look.found);
 	if (s->cursor_fd < 0)
 		return s->cursor_fd;
 	r = list_segments(s);
@@ -191,11 +215,14 @@ static int load(struct sonde_spool *s)
 	if (s->next_number <= s->cursor.segment)
 		s->next_number = s->cursor.segment + 1;
 	s->own_number = s->next_number;
-	remove_done(s, found);
-	r = look_at_all(s);
-	if (r < 0)
-		return r;
-	if (s->n > 0 && !found) {
+	remove_done(s, s->look.found);
+	return 0;
+}
+
+/* All was looked at. */
+static int end_look(struct sonde_spool *s)
+{
+	if (s->n > 0 && !s->look.found) {
 		s->doubtful = s->segments[0].number;
 		sonde_spool_tell(
 			s,
@@ -261,9 +288,40 @@ static int open_all(struct sonde_spool *s)
 	return load(s);
 }
 
+int sonde_spool_look(struct sonde_spool *s, size_t max, char words[SONDE_SPOOL_WORDS_MAX])
+{
+	int r;
+
+	assert(s && words && s->look.segment <= s->n);
+
+	words[0] = '\0';
+	r = look_at_all(s, &max);
+	if (r == 0)
+		r = end_look(s);
+	if (r < 0)
+		explain(r, s->dir, words);
+	return r;
+}
+
 int sonde_spool_open(const struct sonde_spool_config *config,
 		     const struct sonde_spool_handler *handler, char words[SONDE_SPOOL_WORDS_MAX],
 		     struct sonde_spool **ret)
+{
+	_cleanup_(sonde_spool_freep) struct sonde_spool *s = NULL;
+	int r;
+
+	r = sonde_spool_begin(config, handler, words, &s);
+	if (r == 0)
+		r = sonde_spool_look(s, SIZE_MAX, words);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+int sonde_spool_begin(const struct sonde_spool_config *config,
+		      const struct sonde_spool_handler *handler, char words[SONDE_SPOOL_WORDS_MAX],
+		      struct sonde_spool **ret)
 {
 	_cleanup_(sonde_spool_freep) struct sonde_spool *s = NULL;
 	int r;
@@ -283,6 +341,7 @@ int sonde_spool_open(const struct sonde_spool_config *config,
 		.cursor_fd = -1,
 		.read_fd = -1,
 		.write_fd = -1,
+		.look.fd = -1,
 		.segment_bytes = config->max_bytes / 16,
 	};
 	if (s->segment_bytes > SONDE_SPOOL_SEGMENT_BYTES_MAX)

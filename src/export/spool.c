@@ -508,6 +508,7 @@ struct sonde_spool *sonde_spool_free(struct sonde_spool *s)
 		return NULL;
 	(void)end_writing(s);
 	closep(&s->read_fd);
+	closep(&s->look.fd);
 	closep(&s->cursor_fd);
 	closep(&s->lock_fd);
 	closep(&s->dir_fd);

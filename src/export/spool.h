@@ -17,7 +17,7 @@
  * What blocks: put() compresses and writes one record (at most 16 MiB; of 1,000 peers 100 KB) to the page cache and, with
  * fsync `always`, waits for the disk; `segment` waits once a segment of at most 4 MiB. next() reads one record.
  * mark() and pop() write 64 bytes; mark() with IN_DOUBT waits for the disk, unless fsync is `never`. open() walks the records' heads, which is a read of a page each where they are not
- * cached. A folder on a network that hangs hangs the loop: it has to be local.
+ * cached; begin() and look() do that in parts. A folder on a network that hangs hangs the loop: it has to be local.
  *
  * Loop thread only.
  */
@@ -71,6 +71,16 @@ struct sonde_spool;
 int sonde_spool_open(const struct sonde_spool_config *config,
 		     const struct sonde_spool_handler *handler, char words[SONDE_SPOOL_WORDS_MAX],
 		     struct sonde_spool **ret) _must_check_;
+/*
+ * The same without a look at what the folder holds: that is sonde_spool_look()'s. Until it has returned 0 nothing else
+ * may be called but sonde_spool_free().
+ */
+int sonde_spool_begin(const struct sonde_spool_config *config,
+		      const struct sonde_spool_handler *handler, char words[SONDE_SPOOL_WORDS_MAX],
+		      struct sonde_spool **ret) _must_check_;
+/* At @max records and segments more. @words as above. Return: 0 = it is open, 1 = there are more, -errno. */
+int sonde_spool_look(struct sonde_spool *s, size_t max,
+		     char words[SONDE_SPOOL_WORDS_MAX]) _must_check_;
 /* What is in it stays on disk. NULL is fine. Returns NULL. */
 struct sonde_spool *sonde_spool_free(struct sonde_spool *s);
 SONDE_DEFINE_CLEANUP(struct sonde_spool *, sonde_spool_free)

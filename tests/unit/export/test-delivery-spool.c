@@ -54,7 +54,7 @@ static void retry_in(void *ctx, uint64_t delay_ns)
 	((struct rig *)ctx)->retries++;
 }
 
-static void begin(struct rig *r)
+static void begin_without(struct rig *r)
 {
 	const struct sonde_delivery_config config = {.max_reports = 3,
 						     .max_bytes = 1 << 20,
@@ -74,6 +74,17 @@ static void begin(struct rig *r)
 
 	r->sent[0] = r->ended[0] = '\0';
 	assert_ok(sonde_delivery_new(&config, sink, &r->d));
+}
+
+static void begin_awaiting(struct rig *r)
+{
+	begin_without(r);
+	sonde_delivery_await_spool(r->d);
+}
+
+static void begin(struct rig *r)
+{
+	begin_without(r);
 	r->f->config.max_age_ms = UINT64_MAX;
 	assert_ok(fixture_open(r->f));
 	sonde_delivery_set_spool(r->d, TAKE_PTR(r->f->spool));
@@ -162,6 +173,35 @@ static void an_outage_goes_to_disk_and_comes_back_in_order(void **state)
 		answer(r, SONDE_GRPC_OK, false);
 	}
 	assert_true(sonde_delivery_idle(r->d));
+	END();
+}
+
+/* What is on disk is older than what comes while it is still looked at. */
+static void nothing_is_sent_before_an_awaited_spool_is_open(void **state)
+{
+	struct sonde_spool *spool = NULL;
+
+	RIG(.backend = SONDE_DELIVERY_DEDUPLICATES);
+	add(r, 1, true);
+	answer(r, SONDE_GRPC_UNAVAILABLE, true);
+	END();
+	begin_awaiting(r);
+	r->sent[0] = '\0';
+	add(r, 2, true);
+	sonde_delivery_kick(r->d);
+	assert_string_equal(r->sent, "");
+	assert_ok(fixture_open(r->f));
+	spool = TAKE_PTR(r->f->spool);
+	sonde_delivery_set_spool(r->d, spool);
+	assert_string_equal(r->sent, "report t/1/x, ");
+	END();
+	/* and where there is none, it goes on without */
+	begin_awaiting(r);
+	r->sent[0] = '\0';
+	add(r, 3, true);
+	assert_string_equal(r->sent, "");
+	sonde_delivery_set_spool(r->d, NULL);
+	assert_string_equal(r->sent, "report t/3/x, ");
 	END();
 }
 
@@ -413,6 +453,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
 	const struct CMUnitTest tests[] = {
 		T(nothing_is_written_while_the_backend_answers),
+		T(nothing_is_sent_before_an_awaited_spool_is_open),
 		T(an_outage_goes_to_disk_and_comes_back_in_order),
 		T(what_waits_long_for_its_answer_is_on_disk),
 		T(before_it_is_sent_where_after_is_0),

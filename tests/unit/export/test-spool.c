@@ -281,6 +281,48 @@ static void many_too_old_ones_take_many_turns(void **state)
 
 /* --- what a crash or a hand leaves --- */
 
+/* The same at each size of a part: an agent that starts has other things to do meanwhile. */
+static void a_folder_is_looked_at_in_parts(void **state)
+{
+	const struct sonde_spool_handler handler = {fixture_drop, fixture_words, *state};
+	struct fixture *f = *state;
+	struct sonde_spool_stats whole, parts;
+
+	f->config.max_bytes = SONDE_SPOOL_BYTES_MIN; /* segments of 64 KiB */
+	assert_ok(fixture_open(f));
+	for (unsigned i = 1; i <= 20; i++)
+		put(f, i, 15000, 0);
+	expect(f, 1, 15000, true);
+	restart(f);
+	sonde_spool_stats(f->spool, &whole);
+	assert_true(whole.segments > 2 && whole.records == 19);
+	for (size_t max = 1; max < 30; max += 4) {
+		size_t n = 0;
+		int r;
+
+		f->spool = sonde_spool_free(f->spool);
+		assert_ok(sonde_spool_begin(&f->config, &handler, f->refusal, &f->spool));
+		while ((r = sonde_spool_look(f->spool, max, f->refusal)) == 1)
+			n++;
+		assert_ok(r);
+		/* a segment is a step, and a record */
+		assert_int_equal(n, (whole.records + whole.segments - 1) / max);
+		sonde_spool_stats(f->spool, &parts);
+		assert_int_equal(parts.records, whole.records);
+		assert_int_equal(parts.bytes, whole.bytes);
+		assert_int_equal(parts.segments, whole.segments);
+		(void)expect(f, 2, 15000, false);
+	}
+	/* one that ends in the middle of it leaves all as it is */
+	f->spool = sonde_spool_free(f->spool);
+	assert_ok(sonde_spool_begin(&f->config, &handler, f->refusal, &f->spool));
+	assert_int_equal(sonde_spool_look(f->spool, 3, f->refusal), 1);
+	restart(f);
+	for (unsigned i = 2; i <= 20; i++)
+		(void)expect(f, i, 15000, true);
+	assert_string_equal(f->words, "");
+}
+
 static void path_of(const struct fixture *f, unsigned number, char path[128])
 {
 	(void)snprintf(path, 128, "%s/%016x.seg", f->dir, number);
@@ -623,6 +665,7 @@ int main(void)
 		T(what_could_not_be_read_is_refused),
 		T(what_is_too_old_is_dropped),
 		T(many_too_old_ones_take_many_turns),
+		T(a_folder_is_looked_at_in_parts),
 		T(a_torn_last_record_is_ignored_wherever_it_is_torn),
 		T(no_flipped_byte_makes_another_report),
 		T(a_lost_cursor_leaves_the_oldest_segment_in_doubt),
