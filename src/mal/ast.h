@@ -146,7 +146,7 @@ enum mal_expr_kind {
 
 struct mal_expr {
 	enum mal_expr_kind kind;
-	unsigned height;     /* nodes below it: bounds the recursion of who walks it */
+	unsigned height; /* nodes below it: bounds the recursion of who walks it */
 	size_t offset;
 	union {
 		double number;

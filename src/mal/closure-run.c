@@ -110,8 +110,11 @@ int mal_closure_run(struct mal_eval *ev, const struct mal_closure *c, uint32_t e
 	r = run(ev, c, &f);
 	if (r < 0)
 		return r;
-	if (f.result && f.result != labels && c->kind != MAL_CLOSURE_FOR_EACH)
-		*labels = *f.result;
+	if (f.result && f.result != labels && c->kind != MAL_CLOSURE_FOR_EACH) {
+		memcpy(labels->v, f.result->v, f.result->n * sizeof(*labels->v));
+		labels->n = f.result->n;
+		labels->touched = true;
+	}
 	return 0;
 }
 
@@ -122,11 +125,9 @@ int mal_closure_filter(struct mal_eval *ev, const struct mal_closure *c, const s
 	struct mal_value v;
 	int r;
 
-	if (s->n > SONDE_MAL_LABELS_MAX)
-		return mal_eval_fail(ev, "more than %d labels", SONDE_MAL_LABELS_MAX);
-	if (s->n > 0)
-		memcpy(labels.v, s->v, s->n * sizeof(*labels.v));
-	labels.n = s->n;
+	r = mal_labels_of(ev, s, MAL_STR_NULL, &labels);
+	if (r < 0)
+		return r;
 	f.locals[0] = (struct mal_value){.type = MAL_TYPE_LABELS, .labels = &labels};
 	r = mal_cx_eval(ev, &f, c->condition, &v);
 	return r < 0 ? r : mal_value_truth(ev, &v);

@@ -10,6 +10,7 @@
 
 static struct mal_pair *find_label(struct mal_labels *l, uint32_t key)
 {
+	l->touched |= key == l->hidden;
 	for (uint32_t i = 0; i < l->n; i++)
 		if (l->v[i].key == key)
 			return &l->v[i];
@@ -30,12 +31,25 @@ int mal_labels_set(struct mal_eval *ev, struct mal_labels *l, uint32_t key, uint
 	return 0;
 }
 
-uint32_t mal_labels_get_or_empty(const struct mal_labels *l, uint32_t key)
+int mal_labels_of(struct mal_eval *ev, const struct mal_set *set, uint32_t hidden,
+		  struct mal_labels *ret)
 {
-	for (uint32_t i = 0; i < l->n; i++)
-		if (l->v[i].key == key)
-			return l->v[i].value == MAL_STR_NULL ? MAL_STR_EMPTY : l->v[i].value;
-	return MAL_STR_EMPTY;
+	if (set->n > SONDE_MAL_LABELS_MAX)
+		return mal_eval_fail(ev, "more than %d labels", SONDE_MAL_LABELS_MAX);
+	ret->n = 0;
+	ret->hidden = hidden;
+	ret->touched = false;
+	for (uint32_t i = 0; i < set->n; i++)
+		if (set->v[i].key != hidden)
+			ret->v[ret->n++] = set->v[i];
+	return 0;
+}
+
+uint32_t mal_labels_get_or_empty(struct mal_labels *l, uint32_t key)
+{
+	const struct mal_pair *p = find_label(l, key);
+
+	return p && p->value != MAL_STR_NULL ? p->value : MAL_STR_EMPTY;
 }
 
 static uint32_t take_label(struct mal_labels *l, uint32_t key)
@@ -45,6 +59,7 @@ static uint32_t take_label(struct mal_labels *l, uint32_t key)
 
 	if (!p)
 		return MAL_STR_NULL;
+	l->touched = true; /* what comes behind it has another place */
 	value = p->value;
 	memmove(p, p + 1, (size_t)(&l->v[l->n] - (p + 1)) * sizeof(*p));
 	l->n--;
@@ -82,6 +97,7 @@ bool mal_value_truth(const struct mal_eval *ev, const struct mal_value *v)
 	case MAL_TYPE_MATCH:
 		return v->array.n > 0;
 	case MAL_TYPE_LABELS:
+		v->labels->touched = true;
 		return v->labels->n > 0;
 	case MAL_TYPE_ENTITY:
 		return true;
@@ -484,6 +500,8 @@ static int eval_map(struct mal_eval *ev, struct mal_frame *f, const struct mal_c
 	if (!m)
 		return mal_eval_no_memory(ev);
 	m->n = 0;
+	m->hidden = MAL_STR_NULL;
+	m->touched = false;
 	for (size_t i = 0; i < c->list.n; i += 2) {
 		r = mal_cx_eval_string(ev, f, c->list.v[i], &key);
 		if (r >= 0)

@@ -154,52 +154,6 @@ static int make_points(struct mal_eval *ev, enum sonde_mal_kind kind,
 	return r;
 }
 
-static int make_properties(struct mal_eval *ev, const struct mal_entity *in,
-			   struct sonde_mal_entity *out)
-{
-	struct sonde_mal_label *v;
-
-	if (in->properties->n == 0)
-		return 0;
-	v = mal_arena_array(ev->arena, in->properties->n, sizeof(*v));
-	if (!v)
-		return mal_eval_no_memory(ev);
-	for (size_t i = 0; i < in->properties->n; i++) {
-		v[i] = (struct sonde_mal_label){
-			mal_strings_text(ev->strings, in->properties->v[i].key),
-			mal_strings_text(ev->strings, in->properties->v[i].value)};
-	}
-	out->properties = v;
-	out->n_properties = in->properties->n;
-	return 0;
-}
-
-static void make_entity(const struct mal_eval *ev, const struct mal_entity *in,
-			struct sonde_mal_entity *out)
-{
-	const struct mal_strings *s = ev->strings;
-
-	*out = (struct sonde_mal_entity){
-		.scope = in->scope,
-		.side = in->side,
-		.component = in->component,
-		.service = mal_strings_text(s, in->service),
-		.instance = mal_strings_text(s, in->instance),
-		.endpoint = mal_strings_text(s, in->endpoint),
-		.process = mal_strings_text(s, in->process),
-		.source_service = mal_strings_text(s, in->source_service),
-		.source_instance = mal_strings_text(s, in->source_instance),
-		.source_process = mal_strings_text(s, in->source_process),
-		.dest_service = mal_strings_text(s, in->dest_service),
-		.dest_instance = mal_strings_text(s, in->dest_instance),
-		.dest_process = mal_strings_text(s, in->dest_process),
-		.layer = mal_strings_text(s, in->layer),
-	};
-	for (size_t i = 0; i < ELEMENTS_OF(out->attributes); i++)
-		if (in->attributes[i] != MAL_STR_NULL)
-			out->attributes[i] = mal_strings_text(s, in->attributes[i]);
-}
-
 int mal_emit(struct mal_eval *ev, const struct mal_rule *rule, const struct mal_family *f,
 	     const struct sonde_mal_sink *sink, uint64_t *count)
 {
@@ -208,14 +162,10 @@ int mal_emit(struct mal_eval *ev, const struct mal_rule *rule, const struct mal_
 	if (f->n == 0)
 		return 0;
 	for (size_t i = 0; i < f->n_groups; i++) {
-		struct sonde_mal_entity entity;
-		struct sonde_mal_emission e = {.rule = &rule->is, .entity = &entity};
+		struct sonde_mal_emission e = {.rule = &rule->is,
+					       .entity = f->groups[i].entity->shown};
 
 		r = make_points(ev, rule->is.function.kind, &f->groups[i], &e);
-		if (r < 0)
-			return r;
-		make_entity(ev, f->groups[i].entity, &entity);
-		r = make_properties(ev, f->groups[i].entity, &entity);
 		if (r < 0)
 			return r;
 		r = sink->emit(sink->ctx, &e);

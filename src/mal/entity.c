@@ -221,12 +221,9 @@ static int properties_of(struct mal_eval *ev, const struct shape *s, const struc
 	struct mal_labels l;
 	int r;
 
-	l.n = first->n;
-	if (l.n > SONDE_MAL_LABELS_MAX)
-		return mal_eval_fail(ev, "more than %d labels", SONDE_MAL_LABELS_MAX);
-	if (l.n > 0)
-		memcpy(l.v, first->v, l.n * sizeof(*l.v));
-	r = mal_closure_run(ev, s->properties, MAL_STR_NULL, &l);
+	r = mal_labels_of(ev, first, MAL_STR_NULL, &l);
+	if (r >= 0)
+		r = mal_closure_run(ev, s->properties, MAL_STR_NULL, &l);
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i < l.n; i++)
@@ -293,6 +290,67 @@ static int make_entity(struct mal_eval *ev, const struct shape *s, const struct 
 		text = mal_strings_text(&ev->program->strings, s->layer);
 	r = set_layer(ev, text, e);
 	return r < 0 || !s->properties ? r : properties_of(ev, s, first, e);
+}
+
+/* --- what the sink sees --- */
+
+static int show_properties(struct mal_eval *ev, struct mal_arena *arena,
+			   const struct mal_entity *in, struct sonde_mal_entity *out)
+{
+	struct sonde_mal_label *v;
+
+	if (in->properties->n == 0)
+		return 0;
+	v = mal_arena_array(arena, in->properties->n, sizeof(*v));
+	if (!v)
+		return mal_eval_no_memory(ev);
+	for (size_t i = 0; i < in->properties->n; i++) {
+		v[i] = (struct sonde_mal_label){
+			mal_strings_text(ev->strings, in->properties->v[i].key),
+			mal_strings_text(ev->strings, in->properties->v[i].value)};
+	}
+	out->properties = v;
+	out->n_properties = in->properties->n;
+	return 0;
+}
+
+static void show_names(const struct mal_eval *ev, const struct mal_entity *in,
+		       struct sonde_mal_entity *out)
+{
+	const struct mal_strings *s = ev->strings;
+
+	*out = (struct sonde_mal_entity){
+		.scope = in->scope,
+		.side = in->side,
+		.component = in->component,
+		.service = mal_strings_text(s, in->service),
+		.instance = mal_strings_text(s, in->instance),
+		.endpoint = mal_strings_text(s, in->endpoint),
+		.process = mal_strings_text(s, in->process),
+		.source_service = mal_strings_text(s, in->source_service),
+		.source_instance = mal_strings_text(s, in->source_instance),
+		.source_process = mal_strings_text(s, in->source_process),
+		.dest_service = mal_strings_text(s, in->dest_service),
+		.dest_instance = mal_strings_text(s, in->dest_instance),
+		.dest_process = mal_strings_text(s, in->dest_process),
+		.layer = mal_strings_text(s, in->layer),
+	};
+	for (size_t i = 0; i < ELEMENTS_OF(out->attributes); i++)
+		if (in->attributes[i] != MAL_STR_NULL)
+			out->attributes[i] = mal_strings_text(s, in->attributes[i]);
+}
+
+int mal_entity_show(struct mal_eval *ev, struct mal_arena *arena, struct mal_entity *e)
+{
+	struct sonde_mal_entity *out = mal_arena_alloc(arena, sizeof(*out));
+	int r;
+
+	if (!out)
+		return mal_eval_no_memory(ev);
+	show_names(ev, e, out);
+	r = show_properties(ev, arena, e, out);
+	e->shown = out;
+	return r;
 }
 
 /* --- groups --- */
@@ -378,6 +436,8 @@ static int entity_of(struct mal_eval *ev, struct mal_entities *known, const stru
 		if (!e)
 			return mal_eval_no_memory(ev);
 		r = make_entity(ev, s, first, e);
+		if (r >= 0)
+			r = mal_entity_show(ev, known->arena, e);
 		if (r >= 0)
 			r = number(ev, known, e);
 		if (r < 0)

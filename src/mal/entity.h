@@ -17,6 +17,7 @@ struct mal_entity {
 	uint32_t dest_service, dest_instance, dest_process;
 	uint32_t layer;
 	uint32_t attributes[6];
+	const struct sonde_mal_entity *shown;  /* the same as text */
 	const struct mal_set *properties;      /* never NULL */
 	const struct mal_set *same_properties; /* one for all that are equal as maps */
 };
@@ -26,6 +27,12 @@ struct mal_entity_group {
 	const struct mal_sample *v;
 	size_t n;
 };
+
+struct mal_eval;
+
+/* Makes e->shown anew, in @arena. */
+int mal_entity_show(struct mal_eval *ev, struct mal_arena *arena,
+		    struct mal_entity *e) _must_check_;
 
 /* What an entity call made of label sets so far: of one evaluation, or of a run where rules share the call. */
 struct mal_entities;

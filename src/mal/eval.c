@@ -60,7 +60,7 @@ static int begin_memos(struct mal_eval *ev, const struct mal_program *p)
 	for (uint32_t i = 0; i <= p->n_lists; i++)
 		ev->by_list[i] = MAL_MEMO_INIT(a);
 	for (uint32_t i = 0; i <= p->n_memos; i++)
-		ev->by_call[i] = MAL_MEMO_INIT(a);
+		ev->by_call[i].sets = MAL_MEMO_INIT(a);
 	for (size_t i = 0; i < ELEMENTS_OF(ev->units); i++)
 		ev->units[i] = (struct mal_unit){MAL_MEMO_INIT(a), MAL_MEMO_INIT(a)};
 	for (size_t i = 0; i < ELEMENTS_OF(ev->key_texts); i++)
@@ -455,6 +455,8 @@ static int eval_decorate(struct mal_eval *ev, const struct mal_expr *e, const st
 		*own = *g[i].entity;
 		g[i].entity = own;
 		r = mal_closure_decorate(ev, e->call.args[0].closure, own);
+		if (r >= 0)
+			r = mal_entity_show(ev, ev->arena, own);
 		if (r < 0)
 			return r;
 	}

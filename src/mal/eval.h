@@ -16,6 +16,12 @@
 
 struct mal_answer; /* of the host in this run */
 
+/* What a chain of tag, forEach and retagByK8sMeta made of sets. */
+struct mal_relabelled {
+	struct mal_memo sets;
+	bool looks_at_le; /* else what it does to a set without `le` it does to the one with it */
+};
+
 /* Two strings and what they make, one behind the other. */
 struct mal_joined {
 	uint32_t a, b, both;
@@ -46,7 +52,7 @@ struct mal_eval {
 	struct mal_joined *joined; /* texts that were put together, MAL_JOINED of them; run_arena */
 	/* What was worked out in this run, all in run_arena. */
 	struct mal_memo *by_list;	/* by list of keys: set to the set of the keys alone */
-	struct mal_memo *by_call;	/* by call of prefix or suffix: set to set */
+	struct mal_relabelled *by_call; /* by call of prefix or suffix */
 	struct mal_entities **entities; /* by call of prefix or suffix */
 	struct mal_unit units[2];	/* of histogram(): seconds, milliseconds */
 	struct mal_memo key_texts[2];	/* set to the id of its text, and of that without `le` */
@@ -102,13 +108,20 @@ int mal_eval_regex(struct mal_eval *ev, const struct mal_regex *re, const char *
 
 /* --- closures --- */
 
+/* What closures work on. */
 struct mal_labels {
 	struct mal_pair v[SONDE_MAL_LABELS_MAX];
 	uint32_t n;
+	uint32_t hidden; /* a key that was left out, MAL_STR_NULL: none */
+	bool touched;	 /* what was done would have been otherwise with the hidden one */
 };
 
 /* MAL_STR_EMPTY: absent. */
-uint32_t mal_labels_get_or_empty(const struct mal_labels *l, uint32_t key);
+uint32_t mal_labels_get_or_empty(struct mal_labels *l, uint32_t key);
+
+/* The labels of @set but for @hidden, which may be MAL_STR_NULL. */
+int mal_labels_of(struct mal_eval *ev, const struct mal_set *set, uint32_t hidden,
+		  struct mal_labels *ret) _must_check_;
 
 /* tag, forEach: @labels are worked on in place. @element: MAL_STR_NULL unless forEach. */
 int mal_closure_run(struct mal_eval *ev, const struct mal_closure *c, uint32_t element,

@@ -180,19 +180,80 @@ static int relabel_chain(struct mal_eval *ev, const struct mal_expr *call, struc
 	return r < 0 ? r : check_frozen(ev, l);
 }
 
-static int relabel_set(struct mal_eval *ev, const struct mal_expr *call, const struct mal_set *from,
-		       const struct mal_set **ret)
+static int relabel_whole(struct mal_eval *ev, const struct mal_expr *call,
+			 const struct mal_set *from, const struct mal_set **ret)
 {
 	struct mal_labels l;
-	int r;
+	int r = mal_labels_of(ev, from, MAL_STR_NULL, &l);
 
-	if (from->n > SONDE_MAL_LABELS_MAX)
-		return mal_eval_fail(ev, "more than %d labels", SONDE_MAL_LABELS_MAX);
-	if (from->n > 0)
-		memcpy(l.v, from->v, from->n * sizeof(*l.v));
-	l.n = from->n;
-	r = relabel_chain(ev, call, &l);
+	if (r >= 0)
+		r = relabel_chain(ev, call, &l);
 	return r < 0 ? r : mal_eval_set(ev, l.v, l.n, ret);
+}
+
+/* @without has the labels of @from but for `le`, and may have more behind them: `le` gets its place again. */
+static int put_le(struct mal_eval *ev, const struct mal_set *from, const struct mal_set *without,
+		  const struct mal_set **ret)
+{
+	struct mal_pair v[SONDE_MAL_LABELS_MAX];
+	uint32_t at = 0;
+
+	while (from->v[at].key != ev->le)
+		at++;
+	memcpy(v, without->v, at * sizeof(*v));
+	v[at] = from->v[at];
+	memcpy(v + at + 1, without->v + at, (without->n - at) * sizeof(*v));
+	return mal_eval_set(ev, v, without->n + 1, ret);
+}
+
+/*
+ * A histogram has the same labels for each of its buckets, but for `le`, which closures seldom look at: they run
+ * once for all of them. 1: done; 0: this one needs all labels.
+ */
+static int relabel_without_le(struct mal_eval *ev, const struct mal_expr *call,
+			      struct mal_relabelled *m, const struct mal_set *from,
+			      const struct mal_set **ret)
+{
+	const struct mal_set *base = NULL, *without = NULL;
+	struct mal_labels l;
+	void **slot;
+	int r = mal_labels_of(ev, from, ev->le, &l);
+
+	if (r >= 0)
+		r = mal_eval_set(ev, l.v, l.n, &base);
+	if (r < 0)
+		return r;
+	slot = mal_memo_slot(&m->sets, base->id);
+	if (!slot)
+		return mal_eval_no_memory(ev);
+	if (!*slot) {
+		r = relabel_chain(ev, call, &l);
+		m->looks_at_le = l.touched;
+		if (l.touched)
+			return 0;
+		if (r >= 0)
+			r = mal_eval_set(ev, l.v, l.n, &without);
+		if (r < 0)
+			return r;
+		*slot = (void *)without;
+	}
+	*ret = *slot;
+	if (base->n == from->n)
+		return 1;
+	if ((*ret)->n == SONDE_MAL_LABELS_MAX)
+		return 0;
+	r = put_le(ev, from, *ret, ret);
+	return r < 0 ? r : 1;
+}
+
+static int relabel_set(struct mal_eval *ev, const struct mal_expr *call, struct mal_relabelled *m,
+		       const struct mal_set *from, const struct mal_set **ret)
+{
+	int r = 0;
+
+	if (!m->looks_at_le)
+		r = relabel_without_le(ev, call, m, from, ret);
+	return r == 0 ? relabel_whole(ev, call, from, ret) : r < 0 ? r : 0;
 }
 
 /* What closures make of a set of labels depends on nothing else, so they run once a set, all of a chain. */
@@ -200,20 +261,20 @@ int mal_family_relabel(struct mal_eval *ev, const struct mal_expr *call,
 		       const struct mal_family *in, struct mal_family *ret)
 {
 	struct mal_sample *v = mal_arena_array(ev->arena, in->n, sizeof(*v));
-	struct mal_memo here = MAL_MEMO_INIT(ev->arena);
-	struct mal_memo *memo = call->call.memo ? &ev->by_call[call->call.memo] : &here;
+	struct mal_relabelled here = {.sets = MAL_MEMO_INIT(ev->arena)};
+	struct mal_relabelled *m = call->call.memo ? &ev->by_call[call->call.memo] : &here;
 	int r;
 
 	if (!v)
 		return mal_eval_no_memory(ev);
 	for (size_t i = 0; i < in->n; i++) {
-		void **slot = mal_memo_slot(memo, in->v[i].labels->id);
-		const struct mal_set *set;
+		void **slot = mal_memo_slot(&m->sets, in->v[i].labels->id);
+		const struct mal_set *set = NULL;
 
 		if (!slot)
 			return mal_eval_no_memory(ev);
 		if (!*slot) {
-			r = relabel_set(ev, call, in->v[i].labels, &set);
+			r = relabel_set(ev, call, m, in->v[i].labels, &set);
 			if (r < 0)
 				return r;
 			*slot = (void *)set;
