@@ -5,83 +5,6 @@
 #include <string.h>
 
 #include "mal/eval.h"
-#include "mal/java-map.h"
-
-/* --- grouping --- */
-
-/* @n: samples that were grouped. */
-static int order_groups(struct mal_eval *ev, size_t n, struct mal_grouping *g)
-{
-	uint32_t *hashes =
-		mal_arena_array(ev->arena, g->n_groups ? g->n_groups : 1, sizeof(*hashes));
-	bool last_is_new = g->n_groups > 0 && g->first[g->n_groups - 1] == n - 1;
-
-	if (!hashes)
-		return mal_eval_no_memory(ev);
-	for (size_t i = 0; i < g->n_groups; i++)
-		hashes[i] = g->sets[i]->java_hash;
-	if (mal_java_map_order(ev->arena, hashes, g->n_groups, last_is_new, &g->order) < 0)
-		return mal_eval_no_memory(ev);
-	return 0;
-}
-
-/* The keys of @from alone, absent ones as "". */
-static int project(struct mal_eval *ev, const struct mal_keys *keys, const struct mal_set *from,
-		   const struct mal_set **ret)
-{
-	struct mal_pair v[SONDE_MAL_LABELS_MAX];
-	void **slot = mal_memo_slot(keys->memo, from->id);
-	int r;
-
-	if (!slot)
-		return mal_eval_no_memory(ev);
-	if (!*slot) {
-		if (keys->n > ELEMENTS_OF(v))
-			return mal_eval_fail(ev, "more than %d labels", SONDE_MAL_LABELS_MAX);
-		for (size_t i = 0; i < keys->n; i++)
-			v[i] = (struct mal_pair){keys->v[i],
-						 mal_set_get_or_empty(from, keys->v[i])};
-		r = mal_eval_set(ev, v, keys->n, ret);
-		if (r < 0)
-			return r;
-		*slot = (void *)*ret;
-	}
-	*ret = *slot;
-	return 0;
-}
-
-/* Room for one group a sample is taken at once: groups are seldom far fewer, and memory is a run's. */
-int mal_group(struct mal_eval *ev, const struct mal_family *in, const struct mal_keys *keys,
-	      struct mal_grouping *ret)
-{
-	struct mal_memo groups = MAL_MEMO_INIT(ev->arena); /* 1 + group, by the set of its keys */
-	struct mal_grouping g = {0};
-	const struct mal_set *set;
-	void **slot;
-	int r;
-
-	g.group_of = mal_arena_array(ev->arena, in->n, sizeof(*g.group_of));
-	g.first = mal_arena_array(ev->arena, in->n, sizeof(*g.first));
-	g.sets = mal_arena_array(ev->arena, in->n, sizeof(*g.sets));
-	if (!g.group_of || !g.first || !g.sets)
-		return mal_eval_no_memory(ev);
-	for (size_t i = 0; i < in->n; i++) {
-		r = project(ev, keys, in->v[i].labels, &set);
-		if (r < 0)
-			return r;
-		slot = mal_memo_slot(&groups, set->id);
-		if (!slot)
-			return mal_eval_no_memory(ev);
-		if (!*slot) {
-			g.first[g.n_groups] = (uint32_t)i;
-			g.sets[g.n_groups++] = set;
-			*slot = (void *)(uintptr_t)g.n_groups;
-		}
-		g.group_of[i] = (uint32_t)((uintptr_t)*slot - 1);
-	}
-	*ret = g;
-	return order_groups(ev, in->n, ret);
-}
 
 /* --- sum, max, min, avg --- */
 
@@ -247,7 +170,7 @@ static int having_all(struct mal_eval *ev, const struct mal_family *in, const st
 int mal_family_count(struct mal_eval *ev, const struct mal_expr *call, const struct mal_family *in,
 		     struct mal_family *ret)
 {
-	struct mal_memo but_last = MAL_MEMO_INIT(ev->arena);
+	struct mal_grouped but_last = {.sets = MAL_MEMO_INIT(ev->arena)};
 	struct mal_family with_keys, distinct;
 	struct mal_grouping all, outer;
 	struct mal_keys keys;
@@ -276,7 +199,7 @@ int mal_family_count(struct mal_eval *ev, const struct mal_expr *call, const str
 	distinct.v = v;
 	distinct.n = all.n_groups;
 	keys.n--;
-	keys.memo = &but_last;
+	keys.known = &but_last;
 	r = mal_group(ev, &distinct, &keys, &outer);
 	if (r < 0)
 		return r;

@@ -32,7 +32,7 @@ const char *mal_layer_name(const char *name, const char *const *extra)
 
 struct mal_entities {
 	struct mal_arena *arena;
-	struct mal_memo keys;	   /* set to the set of the keys alone */
+	struct mal_grouped keys;
 	struct mal_memo left;	   /* set to the one without the keys */
 	struct mal_memo by_keys;   /* set of keys to the entity; unused where it has properties */
 	struct mal_entity **table; /* open addressing, one of each that are equal */
@@ -519,7 +519,7 @@ static struct mal_entities *known_of(struct mal_eval *ev, uint32_t memo)
 	if (!known)
 		return NULL;
 	*known = (struct mal_entities){.arena = a,
-				       .keys = MAL_MEMO_INIT(a),
+				       .keys = {.sets = MAL_MEMO_INIT(a)},
 				       .left = MAL_MEMO_INIT(a),
 				       .by_keys = MAL_MEMO_INIT(a)};
 	if (memo)

@@ -58,7 +58,7 @@ static int begin_memos(struct mal_eval *ev, const struct mal_program *p)
 	if (!ev->by_list || !ev->by_call || !ev->entities || !ev->joined)
 		return -ENOMEM;
 	for (uint32_t i = 0; i <= p->n_lists; i++)
-		ev->by_list[i] = MAL_MEMO_INIT(a);
+		ev->by_list[i].sets = MAL_MEMO_INIT(a);
 	for (uint32_t i = 0; i <= p->n_memos; i++)
 		ev->by_call[i].sets = MAL_MEMO_INIT(a);
 	for (size_t i = 0; i < ELEMENTS_OF(ev->units); i++)
@@ -111,7 +111,7 @@ int mal_eval_keys(struct mal_eval *ev, const struct mal_arg *arg, struct mal_key
 	uint32_t *v;
 	int r;
 
-	*ret = (struct mal_keys){.memo = &ev->by_list[0]};
+	*ret = (struct mal_keys){.known = &ev->by_list[0]};
 	if (arg->kind == MAL_ARG_NULL)
 		return 0;
 	v = mal_arena_array(ev->arena, arg->strings.n, sizeof(*v));

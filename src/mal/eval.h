@@ -51,7 +51,7 @@ struct mal_eval {
 	size_t answers_cap, answers_n;
 	struct mal_joined *joined; /* texts that were put together, MAL_JOINED of them; run_arena */
 	/* What was worked out in this run, all in run_arena. */
-	struct mal_memo *by_list;	/* by list of keys: set to the set of the keys alone */
+	struct mal_grouped *by_list;	/* by list of keys */
 	struct mal_relabelled *by_call; /* by call of prefix or suffix */
 	struct mal_entities **entities; /* by call of prefix or suffix */
 	struct mal_unit units[2];	/* of histogram(): seconds, milliseconds */
@@ -156,13 +156,6 @@ int mal_family_entities(struct mal_eval *ev, const struct mal_expr *call,
 
 /* --- grouping, shared by aggregations and entities --- */
 
-/* Labels to group by. */
-struct mal_keys {
-	const uint32_t *v;
-	size_t n;
-	struct mal_memo *memo; /* set to the set of the keys alone */
-};
-
 struct mal_grouping {
 	uint32_t *group_of;	     /* by sample */
 	uint32_t *first;	     /* by group: index of its first sample */
@@ -171,6 +164,23 @@ struct mal_grouping {
 	size_t n_groups;
 };
 
+/* What is known of one list of keys. Zero but for sets' arena at first. */
+struct mal_grouped {
+	struct mal_memo sets; /* set to the set of the keys alone */
+	/* what was grouped last and how, where its memory is the run's */
+	const struct mal_set **in;
+	size_t n, cap;
+	struct mal_grouping last;
+};
+
+/* Labels to group by. */
+struct mal_keys {
+	const uint32_t *v;
+	size_t n;
+	struct mal_grouped *known;
+};
+
+/* *@ret is read only, and holds until the next call with these keys. */
 int mal_group(struct mal_eval *ev, const struct mal_family *in, const struct mal_keys *keys,
 	      struct mal_grouping *ret) _must_check_;
 
