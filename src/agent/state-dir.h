@@ -10,7 +10,8 @@
 
 #include "base/cleanup.h"
 
-#define SONDE_STATE_DIR_WAIT_NS 4000000000ULL /* of a restart: the one before may still be draining */
+/* Of a restart: the one before may still be draining. */
+#define SONDE_STATE_DIR_WAIT_NS 4000000000ULL
 
 /*
  * Makes the folder (mode 0700, its last part only) and holds it until *@ret_fd is closed; another agent's end is waited

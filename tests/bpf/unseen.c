@@ -35,9 +35,15 @@ static uint64_t switches_of(const char *tid)
 		return 0;
 	while (fgets(line, sizeof(line), f)) {
 		const char *at = strstr(line, word);
+		uint64_t n;
 
-		if (at)
-			sum += strtoull(at + sizeof(word) - 1, NULL, 10);
+		if (!at)
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		at += sizeof(word) - 1;
+		at += strspn(at, " \t");
+		if (sonde_parse_u64(at, 0, UINT64_MAX, &n) == 0)
+			sum += n;
 	}
 	(void)fclose(f);
 	return sum;

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-
 struct seen {
 	unsigned rows;
 	char id[64], doc[64];
