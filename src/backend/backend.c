@@ -82,6 +82,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *ctx)
 	count_anew(b, sonde_mono_ns());
 	sonde_task_table_tick(b->tasks, now_ms);
 	sonde_inquiry_tick(b, now_ms);
+	sonde_httpd_tick(b->httpd);
 	sonde_registry_tick(b->registry, now_ms, (int64_t)b->config.retention_ms);
 	more = sonde_ingest_tick(b->ingest, now_ms, false);
 	sonde_series_table_tick(b->series, now_ms, SETS_IDLE_MS);
@@ -252,6 +253,7 @@ static int listen_http(struct sonde_backend *b)
 		.https = b->https,
 		.handle = sonde_routes_handle,
 		.abandon = sonde_routes_abandon,
+		.events = sonde_routes_events,
 		.ctx = b,
 	};
 	int r;

@@ -5,6 +5,8 @@
 server-rest.py SONDE_SERVER RULES_FOLDER
 """
 import collections
+import http.client
+import json
 import pathlib
 import sys
 import time
@@ -69,7 +71,8 @@ class Pages(WithServer):
         later = self.server.get(f"/tasks?limit=100&cursor={page['next']}")
         self.assertEqual([t["id"] for t in page["tasks"] + later["tasks"]], made[::-1])
         for query, field in (("cursor=nobody", "cursor"), ("limit=0", "limit"), ("limit=1001", "limit"),
-                             ("state=x", "state"), ("since=yesterday", "since"), ("until=2026-02-30T00:00:00Z", "until")):
+                             ("state=x", "state"), ("since=yesterday", "since"),
+                             ("until=2026-02-30T00:00:00Z", "until")):
             self.refused("/tasks?" + query, field)
 
     def test_tasks_by_state_and_time(self):
@@ -156,6 +159,122 @@ class Time(WithServer):
         sides = [side for e in self.server.get(f"/tasks/{task}/topology")["edges"]
                  for side in (e["client_side"], e["server_side"]) if side]
         self.assertEqual(sum(s["rtt_us"]["count"] for s in sides), sum(total.values()))
+
+
+class Stream:
+    """Events of a task, one by one."""
+    opened = []
+
+    def __init__(self, server, task, last=None):
+        Stream.opened.append(self)
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=60)
+        headers = {"Last-Event-ID": last} if last else {}
+        self.connection.request("GET", f"/api/v1/tasks/{task}/events", headers=headers)
+        self.answer = self.connection.getresponse()
+        self.status = self.answer.status
+
+    def next(self):
+        """{"id", "event", "data"}; None: the server ended it."""
+        event = {}
+        while True:
+            line = self.answer.readline().decode()
+            if not line:
+                return None
+            if line == "\n" and event:
+                event["data"] = json.loads(event["data"])
+                return event
+            if ": " in line and not line.startswith(":"):
+                key, _, value = line.rstrip("\n").partition(": ")
+                event[key] = value
+
+    def close(self):
+        self.answer.close()  # which holds the socket
+        self.connection.close()
+
+
+class Events(WithServer):
+    def tearDown(self):
+        super().tearDown()  # the server goes while there are streams
+        while Stream.opened:
+            Stream.opened.pop().close()
+
+    def until(self, stream, state):
+        """The event that shows this state; those before it show a change each."""
+        seen = set()
+        while True:
+            event = stream.next()
+            self.assertIsNotNone(event, f"the stream ended before {state}")
+            self.assertNotIn((event["id"], event["event"]), seen)
+            seen.add((event["id"], event["event"]))
+            if event["data"]["state"] == state:
+                return event
+
+    def test_a_task_is_followed_to_its_end(self):
+        agent, task = self.with_task()
+        agent.query()
+        stream = Stream(self.server, task)
+        self.assertEqual((stream.status, stream.answer.headers["Content-Type"]), (200, "text/event-stream"))
+        first = stream.next()
+        self.assertEqual((first["event"], first["data"]["id"], first["data"]["state"]), ("task", task, "accepted"))
+        agent.report(task, 1, states=["planned", "attaching", "running"])
+        event = self.until(stream, "running")
+        self.assertEqual(event["data"]["states"], self.server.get(f"/tasks/{task}")["states"])
+        agent.report(task, 2)
+        event = stream.next()
+        self.assertEqual(event["data"]["agents"][0]["reports"], 2)
+        agent.report(task, 3, end="done")
+        event = self.until(stream, "done")
+        last = stream.next()
+        self.assertEqual((last["event"], last["data"], last["id"]), ("end", {"state": "done"}, event["id"]))
+        self.assertIsNone(stream.next())
+        stream.close()
+        # A browser comes again by itself: it is told that there is no more.
+        again = Stream(self.server, task, last["id"])
+        self.assertEqual(again.status, 204)
+        again.close()
+        anew = Stream(self.server, task)
+        self.assertEqual([anew.next()["event"], anew.next()["event"], anew.next()], ["task", "end", None])
+        anew.close()
+
+    def test_who_comes_again_gets_what_is_new_and_nothing_it_has(self):
+        agent, task = self.with_task()
+        agent.query()
+        agent.report(task, 1, states=["running"])
+        stream = Stream(self.server, task)
+        first = self.until(stream, "running")
+        stream.close()
+        same = Stream(self.server, task, first["id"])
+        agent.report(task, 2)
+        event = same.next()
+        self.assertNotEqual(event["id"], first["id"])
+        self.assertEqual(event["data"]["agents"][0]["reports"], 2)
+        same.close()
+        self.server.restart()  # killed: the client comes back to the next one
+        behind = Stream(self.server, task, first["id"])
+        self.assertEqual(behind.next()["data"]["agents"][0]["reports"], 2)
+        behind.close()
+        self.assertEqual(Stream(self.server, "nobody").status, 404)
+
+    def test_streams_are_bounded_and_clients_that_left_make_room(self):
+        agent, task = self.with_task()
+        agent.query()
+        streams = [Stream(self.server, task) for _ in range(64)]
+        self.assertEqual({s.status for s in streams}, {200})
+        more = Stream(self.server, task)
+        self.assertEqual(more.status, 503)
+        more.close()
+        self.assertEqual(self.server.request("GET", "/healthz")[0], 200)
+        for stream in streams[:60]:
+            stream.close()
+        sequence, end = 0, time.monotonic() + 60
+        while Stream(self.server, task).status != 200 and time.monotonic() < end:
+            sequence += 1
+            agent.report(task, sequence, states=["running"])  # something to tell, by which the dead are found
+            time.sleep(0.2)
+        again = Stream(self.server, task)
+        self.assertEqual(again.status, 200)
+        for stream in streams[60:]:
+            self.assertEqual(stream.next()["event"], "task")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ struct sonde_http_stats {
 	uint64_t connections_open, connections; /* that are open, and all there were */
 	uint64_t connections_refused;		/* of the rate of TLS handshakes */
 	uint64_t bodies_refused;		/* larger than they may be */
+	uint64_t streams_refused;		/* of events, past their number */
 };
 
 /* @route: static, NULL = none of ours; @method: any text. */

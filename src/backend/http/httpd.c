@@ -23,6 +23,9 @@
 #define CONNECTION_BYTES (32U << 10) /* headers and read buffer of one connection */
 #define LISTEN_BACKLOG 64
 #define ETAG_MAX 20
+#define STREAM_BYTES_MAX (4U << 20) /* of events that a client has not taken yet */
+#define STREAM_BLOCK_BYTES 16384U
+#define STREAM_QUIET_S 15 /* then a comment, so that a client that is gone is found */
 /* What a TLS handshake costs is asked for by anyone: beyond it connections are refused. */
 #define HANDSHAKES_PER_S 100
 #define HANDSHAKES_BURST 100
@@ -35,6 +38,8 @@ struct sonde_httpd {
 	int listen_fd; /* handed back by MHD_quiesce_daemon() */
 	struct sonde_pace handshakes;
 	struct sonde_http_stats stats;
+	struct exchange *stream[SONDE_HTTP_STREAMS_MAX]; /* NULL where there is room */
+	bool draining;
 };
 
 struct exchange {
@@ -48,6 +53,9 @@ struct exchange {
 	uint64_t began_ns;
 	int status; /* of the answer; 0: none yet */
 	bool too_large, suspended, ready, answered;
+	struct sonde_buf events; /* of a stream: what is not sent yet */
+	unsigned quiet_s;	 /* since there was any */
+	bool over;		 /* nothing comes behind them */
 };
 
 static int arm_timer(struct sonde_httpd *h)
@@ -227,7 +235,7 @@ static bool add_headers(struct MHD_Response *response, const struct exchange *x,
 	const char *own = x->request.text_type;
 	const char *type = problem ? "application/problem+json" : own ? own : "application/json";
 
-	bool varies = own && strcmp(own, "application/json") != 0;
+	bool varies = own && strcmp(own, "application/json") != 0 && !x->request.streams;
 
 	return (!varies || MHD_add_response_header(response, "Vary", "Accept") == MHD_YES) &&
 	       MHD_add_response_header(response, "Content-Type", type) == MHD_YES &&
@@ -272,6 +280,110 @@ static enum MHD_Result respond(struct exchange *x, struct MHD_Connection *c)
 	MHD_destroy_response(response);
 	x->answered = true;
 	x->status = status;
+	return result;
+}
+
+/* --- streams of events --- */
+
+static ssize_t read_events(void *ctx, uint64_t pos, char *buf, size_t max)
+{
+	struct exchange *x = ctx;
+	size_t n = x->events.len < max ? x->events.len : max;
+
+	if (n > 0) {
+		memcpy(buf, x->events.data, n);
+		sonde_buf_consume(&x->events, n);
+		return (ssize_t)n;
+	}
+	if (x->over)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	x->suspended = true;
+	MHD_suspend_connection(x->request.connection);
+	return 0;
+}
+
+/* Asks for what is new, unless the client has not taken what was before: then it gets the newest once it has. */
+static void fill_events(struct sonde_httpd *h, struct exchange *x)
+{
+	int r;
+
+	if (x->over || x->events.len > 0)
+		return;
+	r = h->draining ? 1 : h->config.events(h->config.ctx, &x->request, &x->events);
+	x->over = r != 0;
+	x->quiet_s = x->events.len > 0 ? 0 : x->quiet_s + 1;
+	if (x->quiet_s < STREAM_QUIET_S)
+		return;
+	x->quiet_s = 0;
+	if (sonde_buf_append(&x->events, ":\n\n", 3) < 0)
+		x->over = true;
+}
+
+static void resume(struct exchange *x)
+{
+	x->suspended = false;
+	MHD_resume_connection(x->request.connection);
+	/* The library looks at it in its next run, which nothing else would start. */
+	if (sd_event_source_set_time_relative(x->server->timer, 0) < 0 ||
+	    sd_event_source_set_enabled(x->server->timer, SD_EVENT_ONESHOT) < 0)
+		(void)sonde_log_warn(0, "cannot arm the HTTP server's timer, ignoring");
+}
+
+void sonde_httpd_tick(struct sonde_httpd *h)
+{
+	for (size_t i = 0; i < ELEMENTS_OF(h->stream); i++) {
+		struct exchange *x = h->stream[i];
+
+		if (!x)
+			continue;
+		fill_events(h, x);
+		if (x->suspended && (x->over || x->events.len > 0))
+			resume(x);
+	}
+}
+
+bool sonde_httpd_has_stream(struct sonde_httpd *h)
+{
+	for (size_t i = 0; i < ELEMENTS_OF(h->stream); i++) {
+		if (!h->stream[i])
+			return true;
+	}
+	h->stats.streams_refused++;
+	return false;
+}
+
+static void forget_stream(struct sonde_httpd *h, const struct exchange *x)
+{
+	for (size_t i = 0; i < ELEMENTS_OF(h->stream); i++) {
+		if (h->stream[i] == x)
+			h->stream[i] = NULL;
+	}
+}
+
+static enum MHD_Result respond_stream(struct exchange *x, struct MHD_Connection *c)
+{
+	struct sonde_httpd *h = x->server;
+	struct MHD_Response *response;
+	enum MHD_Result result = MHD_NO;
+	size_t i = 0;
+
+	while (i < ELEMENTS_OF(h->stream) && h->stream[i])
+		i++;
+	if (i == ELEMENTS_OF(h->stream))
+		return MHD_NO; /* the route asked, so there is one */
+	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES,
+						     read_events, x, NULL);
+	if (!response)
+		return MHD_NO;
+	x->events = SONDE_BUF_INIT(STREAM_BYTES_MAX);
+	x->answered = true;
+	x->status = x->request.status;
+	x->request.text_type = "text/event-stream";
+	h->stream[i] = x;
+	fill_events(h, x);
+	if (add_headers(response, x, x->status, false, ""))
+		result = MHD_queue_response(c, (unsigned)x->status, response);
+	MHD_destroy_response(response);
 	return result;
 }
 
@@ -338,6 +450,8 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
 			return MHD_YES;
 		}
 	}
+	if (x->request.streams && x->request.problem.status == 0)
+		return respond_stream(x, c);
 	return respond(x, c);
 }
 
@@ -348,12 +462,7 @@ void sonde_http_resume(struct sonde_http_request *req)
 	req->waits = false;
 	if (!x->suspended)
 		return; /* answered before the handler returned */
-	x->suspended = false;
-	MHD_resume_connection(req->connection);
-	/* The library looks at it in its next run, which nothing else would start. */
-	if (sd_event_source_set_time_relative(x->server->timer, 0) < 0 ||
-	    sd_event_source_set_enabled(x->server->timer, SD_EVENT_ONESHOT) < 0)
-		(void)sonde_log_warn(0, "cannot arm the HTTP server's timer, ignoring");
+	resume(x);
 }
 
 static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
@@ -368,6 +477,8 @@ static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
 		h->config.abandon(h->config.ctx, &x->request);
 	sonde_http_stats_note(&h->stats, x->request.route, x->sent_method, x->status,
 			      sonde_mono_ns() - x->began_ns);
+	forget_stream(h, x);
+	sonde_buf_done(&x->events);
 	json_decref(x->request.body);
 	json_decref(x->request.answer);
 	free(x->request.text);
@@ -491,6 +602,8 @@ int sonde_httpd_new(sd_event *event, const struct sonde_httpd_config *config,
 
 void sonde_httpd_drain(struct sonde_httpd *h)
 {
+	h->draining = true;
+	sonde_httpd_tick(h);
 	if (h->listen_fd < 0)
 		h->listen_fd = MHD_quiesce_daemon(h->daemon);
 }
@@ -499,6 +612,8 @@ struct sonde_httpd *sonde_httpd_free(struct sonde_httpd *h)
 {
 	if (!h)
 		return NULL;
+	h->draining = true;
+	sonde_httpd_tick(h);
 	(void)sd_event_source_disable_unref(h->io);
 	(void)sd_event_source_disable_unref(h->timer);
 	if (h->daemon) {

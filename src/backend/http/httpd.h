@@ -15,6 +15,7 @@
 #include <systemd/sd-event.h>
 
 #include "backend/problem.h"
+#include "base/buf.h"
 #include "base/cleanup.h"
 
 struct sonde_httpd;
@@ -23,6 +24,8 @@ struct sonde_http_stats;
 struct MHD_Connection;
 
 #define SONDE_HTTP_PATH_MAX 1024
+#define SONDE_HTTP_STREAMS_MAX 64
+#define SONDE_HTTP_EVENT_ID_MAX 128
 
 struct sonde_http_request {
 	const char *method; /* GET (HEAD is one too), POST */
@@ -40,6 +43,11 @@ struct sonde_http_request {
 	char allow[32]; /* with 405 */
 	bool waits;	/* the answer comes later, by sonde_http_resume() */
 	void *ctx;	/* the route's, while it waits */
+	/* An answer without an end, text/event-stream: config.events tells what is new, now and each second. */
+	bool streams;
+	char subject[128]; /* what it is about: the route's */
+	char event_id
+		[SONDE_HTTP_EVENT_ID_MAX]; /* of the last event that the client has; the route's */
 };
 
 /* A query parameter, NULL if absent. Borrowed for the request. */
@@ -61,6 +69,8 @@ struct sonde_httpd_config {
 	void (*handle)(void *ctx, struct sonde_http_request *req);
 	/* The request is gone though it waits: forget it. */
 	void (*abandon)(void *ctx, struct sonde_http_request *req);
+	/* Of a request that streams: appends whole events. Return: 1 that was the last, 0, -errno (it ends). */
+	int (*events)(void *ctx, struct sonde_http_request *req, struct sonde_buf *out);
 	void *ctx;
 };
 
@@ -71,5 +81,9 @@ struct sonde_httpd *sonde_httpd_free(struct sonde_httpd *h);
 SONDE_DEFINE_CLEANUP(struct sonde_httpd *, sonde_httpd_free)
 uint16_t sonde_httpd_port(const struct sonde_httpd *h);
 const struct sonde_http_stats *sonde_httpd_stats(const struct sonde_httpd *h);
-/* No new connections. */
+/* Each second: the streams. */
+void sonde_httpd_tick(struct sonde_httpd *h);
+/* Is there room for one more stream? */
+bool sonde_httpd_has_stream(struct sonde_httpd *h);
+/* No new connections, and the streams end. */
 void sonde_httpd_drain(struct sonde_httpd *h);

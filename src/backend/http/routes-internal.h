@@ -15,6 +15,9 @@ void routes_doctor(struct sonde_backend *b, struct sonde_http_request *req, cons
 void routes_plan(struct sonde_backend *b, struct sonde_http_request *req);
 /* routes-openapi.c */
 void routes_openapi(struct sonde_backend *b, struct sonde_http_request *req);
+/* routes-events.c */
+void routes_task_events(struct sonde_backend *b, struct sonde_http_request *req,
+			struct sonde_task *t);
 /* routes-lists.c */
 void routes_tasks(struct sonde_backend *b, struct sonde_http_request *req);
 void routes_series(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t);

@@ -269,6 +269,7 @@ static const struct {
 	{"GET", TASK "/host", get_host},
 	{"GET", TASK "/flows", get_flows},
 	{"GET", TASK "/openmetrics", routes_task_openmetrics},
+	{"GET", TASK "/events", routes_task_events},
 };
 
 static void allow(struct sonde_http_request *req, const char *method)

@@ -6,6 +6,7 @@
 #include "backend/backend.h"
 #include "backend/http/httpd.h"
 
-/* ctx of both is the backend. */
+/* ctx of all is the backend. */
 void sonde_routes_handle(void *ctx, struct sonde_http_request *req);
 void sonde_routes_abandon(void *ctx, struct sonde_http_request *req);
+int sonde_routes_events(void *ctx, struct sonde_http_request *req, struct sonde_buf *out);

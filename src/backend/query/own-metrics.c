@@ -161,6 +161,7 @@ static void refused(struct sonde_backend *b, struct sonde_exposition *e)
 	      {"grpc_messages", g->messages_refused},
 	      {"http_handshakes", h->connections_refused},
 	      {"http_body", h->bodies_refused},
+	      {"http_streams", h->streams_refused},
 	      {"reports", in.refused},
 	      {"collections", in.collections_refused},
 	      {"emissions", in.emissions_refused},
