@@ -9,6 +9,7 @@
 #include "backend/http/https.h"
 #include "backend/http/routes.h"
 #include "backend/ingest/rule-watch.h"
+#include "backend/oap/graphql.h"
 #include "backend/services/descriptors.h"
 #include "backend/services/inquiry.h"
 #include "backend/services/services.h"
@@ -303,6 +304,7 @@ void sonde_backend_drain(struct sonde_backend *b)
 	b->draining = true;
 	sonde_grpc_server_drain(b->grpc);
 	sonde_services_end_watches(b);
+	sonde_graphql_end_all(b);
 	sonde_httpd_drain(b->httpd);
 }
 
@@ -320,6 +322,7 @@ struct sonde_backend *sonde_backend_free(struct sonde_backend *b)
 	if (b->store)
 		sonde_store_flush(b->store);
 	sonde_inquiry_end_all(b);
+	sonde_graphql_end_all(b);
 	(void)sonde_grpc_server_free(b->grpc);
 	(void)sonde_httpd_free(b->httpd);
 	(void)sonde_https_free(b->https);

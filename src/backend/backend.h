@@ -26,6 +26,7 @@ struct sonde_inquiry;
 struct sonde_rule_watch;
 struct sonde_watch;
 struct sonde_descriptors;
+struct sonde_graphql_run;
 
 struct sonde_backend_config {
 	const char *state_dir; /* must exist; sonde.db is made in it */
@@ -68,6 +69,8 @@ struct sonde_backend {
 	struct sonde_watch *watches;	 /* list; see services/control.c */
 	struct sonde_inquiry *inquiries; /* list; see services/inquiry.h */
 	unsigned n_inquiries;
+	struct sonde_graphql_run *graphql_held; /* list; see oap/graphql.h */
+	unsigned n_graphql_held;
 	size_t buffered_bytes; /* of report streams that are still open */
 	int64_t last_trim_ms;
 	bool draining;

@@ -7,6 +7,7 @@
 
 #include "backend/http/waiting.h"
 #include "backend/json.h"
+#include "backend/oap/graphql.h"
 #include "backend/query/flows.h"
 #include "backend/query/views.h"
 #include "backend/services/descriptors.h"
@@ -248,6 +249,7 @@ static const struct {
 	{"GET", API "/server", get_stats},
 	{"POST", API "/plan", routes_plan},
 	{"GET", API "/meters", get_meters},
+	{"POST", "/graphql", sonde_graphql_answer},
 	{"GET", "/metrics", routes_metrics},
 	{"GET", API "/openmetrics", routes_openmetrics},
 	{"GET", API "/openapi.json", routes_openapi},

@@ -189,6 +189,18 @@ static int get_series(struct sonde_series_set *set, const char *metric, const ch
 	return 0;
 }
 
+const struct sonde_series *sonde_series_set_find(const struct sonde_series_set *set,
+						 const char *metric, const char *entity)
+{
+	char key[SONDE_SERIES_KEY_MAX];
+	int n = snprintf(key, sizeof(key), "%s%c%s", metric, SEPARATOR, entity);
+	struct sonde_series *s = NULL;
+
+	if (n >= 0 && (size_t)n < sizeof(key))
+		HASH_FIND(hh, set->series, key, (unsigned)n, s);
+	return s;
+}
+
 /* Index of the first bucket that begins at or behind @start_ms. Mostly the last one: looked for from the end. */
 static size_t place(const struct sonde_series *s, unsigned step, int64_t start_ms)
 {

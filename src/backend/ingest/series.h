@@ -106,6 +106,10 @@ int sonde_series_add(struct sonde_series_table *st, struct sonde_series_set *s, 
 		     const char *entity, const struct sonde_mal_function *function, int64_t ts_ms,
 		     const struct sonde_mal_point *points, size_t n, int64_t serial) _must_check_;
 
+/* NULL if it has none. Borrowed as the set is. */
+const struct sonde_series *sonde_series_set_find(const struct sonde_series_set *s,
+						 const char *metric, const char *entity);
+
 /* All minutes combined: exact over the task. Return: 0, -ENODATA, -ENOMEM. */
 int sonde_series_total(const struct sonde_series *s,
 		       struct sonde_mal_accumulator **ret) _must_check_;

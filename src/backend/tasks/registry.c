@@ -337,6 +337,11 @@ const struct sonde_entity *sonde_registry_find_entity(struct sonde_registry *r, 
 	return e;
 }
 
+const struct sonde_entity *sonde_registry_entities(struct sonde_registry *r)
+{
+	return r->entities;
+}
+
 static bool due(int64_t seen_ms, int64_t stored_ms)
 {
 	return stored_ms == 0 || seen_ms - stored_ms >= STORE_EVERY_MS;

@@ -122,6 +122,7 @@ void sonde_registry_note_entity(struct sonde_registry *r, const char *id,
 				enum sonde_entity_kind kind, const char *service,
 				const char *instance, const char *name, int64_t now_ms);
 const struct sonde_entity *sonde_registry_find_entity(struct sonde_registry *r, const char *id);
+const struct sonde_entity *sonde_registry_entities(struct sonde_registry *r); /* walk by hh.next */
 
 /*
  * Writes changes now; @done runs once they are stored, at once if there are none. Return: 0, -ENOBUFS, -ENOMEM

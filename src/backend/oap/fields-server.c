@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a client asks before anything else: version, time, health, layers, menu, dashboards. */
+#include <errno.h>
+#include <string.h>
+
+#include "backend/json.h"
+#include "backend/oap/fields.h"
+
+/* swctl takes the dialect from the first two numbers. The protocol's version is OAP's, behind it is ours. */
+#define OAP_VERSION "10.1.0"
+/* The one that has a page of its own in SkyWalking's UI. */
+#define LAYER_KUBERNETES "K8S_SERVICE"
+
+int graphql_version(struct graphql_ask *a, json_t **ret)
+{
+	return graphql_give(json_string(OAP_VERSION "-sonde-" SONDE_VERSION), ret);
+}
+
+/* Windows are read as UTC, whatever zone the machine is in. */
+int graphql_time_info(struct graphql_ask *a, json_t **ret)
+{
+	return graphql_give(json_pack("{s:s, s:I}", "timezone", "+0000", "currentTimestamp",
+				      (json_int_t)a->now_ms),
+			    ret);
+}
+
+int graphql_health(struct graphql_ask *a, json_t **ret)
+{
+	bool draining = a->backend->draining;
+
+	return graphql_give(json_pack("{s:i, s:s}", "score", draining ? 1 : 0, "details",
+				      draining ? "the server is going away" : ""),
+			    ret);
+}
+
+/* Kubernetes always: a UI without an active item shows its marketplace. */
+static json_t *shown_layers(struct graphql_ask *a)
+{
+	_cleanup_json_ json_t *others = graphql_layer_set(a->backend);
+	json_t *list = json_pack("[s]", LAYER_KUBERNETES), *value;
+	const char *layer;
+
+	if (!others || !list)
+		return NULL;
+	json_object_foreach(others, layer, value)
+	{
+		if (strcmp(layer, LAYER_KUBERNETES) != 0 &&
+		    json_array_append_new(list, json_string(layer)) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+static json_t *item_json(const char *title, const char *icon, const char *layer, const char *words,
+			 const char *key, json_t *items)
+{
+	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:o}", "title", title, "icon", icon,
+			 "layer", layer, "activate", 1, "description", words, "documentLink", "",
+			 "i18nKey", key, "subItems", items ? items : json_array());
+}
+
+/* A menu's item with the one page that it leads to. */
+static json_t *item_with_page(const char *title, const char *icon, const char *words,
+			      const char *key, const char *layer)
+{
+	json_t *page =
+		item_json("Service", "", layer, "Network profiling.", "kubernetes_service", NULL);
+
+	return item_json(title, icon, "", words, key, json_pack("[o]", page));
+}
+
+static json_t *layer_item(const char *layer)
+{
+	bool kubernetes = strcmp(layer, LAYER_KUBERNETES) == 0;
+
+	return item_with_page(
+		kubernetes ? "Kubernetes" : layer, kubernetes ? "kubernetes" : "linux",
+		kubernetes ? "Services and pods that run in Kubernetes." : "Processes of hosts.",
+		kubernetes ? "kubernetes" : layer, layer);
+}
+
+int graphql_menu(struct graphql_ask *a, json_t **ret)
+{
+	_cleanup_json_ json_t *layers = shown_layers(a), *items = json_array();
+	int r = layers && items ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < json_array_size(layers) && r == 0; i++)
+		r = sonde_json_append(items,
+				      layer_item(json_string_value(json_array_get(layers, i))));
+	return r < 0 ? r : graphql_give(json_incref(items), ret);
+}
+
+static int all_templates(struct graphql_ask *a, json_t *rows)
+{
+	_cleanup_json_ json_t *layers = shown_layers(a);
+	int r = layers ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < json_array_size(layers) && r == 0; i++)
+		r = graphql_templates_add(rows, json_string_value(json_array_get(layers, i)));
+	return r;
+}
+
+int graphql_templates(struct graphql_ask *a, json_t **ret)
+{
+	_cleanup_json_ json_t *rows = json_array();
+	int r = rows ? all_templates(a, rows) : -ENOMEM;
+
+	return r < 0 ? r : graphql_give(json_incref(rows), ret);
+}
+
+int graphql_template(struct graphql_ask *a, json_t **ret)
+{
+	_cleanup_json_ json_t *rows = json_array();
+	int r = rows ? all_templates(a, rows) : -ENOMEM;
+
+	for (size_t i = 0; i < json_array_size(rows) && r == 0; i++) {
+		json_t *row = json_array_get(rows, i);
+
+		if (strcmp(sonde_json_get_text(row, "id", ""), graphql_text(a, "id")) == 0)
+			return graphql_give(json_incref(row), ret);
+	}
+	return r < 0 ? r : graphql_give(json_null(), ret);
+}
+
+int graphql_layers(struct graphql_ask *a, json_t **ret)
+{
+	return graphql_give(shown_layers(a), ret);
+}
+
+int graphql_layer_levels(struct graphql_ask *a, json_t **ret)
+{
+	_cleanup_json_ json_t *layers = shown_layers(a), *rows = json_array();
+	int r = layers && rows ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < json_array_size(layers) && r == 0; i++)
+		r = sonde_json_append(rows, json_pack("{s:O, s:i}", "layer",
+						      json_array_get(layers, i), "level", 1));
+	return r < 0 ? r : graphql_give(json_incref(rows), ret);
+}

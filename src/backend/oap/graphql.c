@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/oap/graphql.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "backend/http/waiting.h"
+#include "backend/json.h"
+#include "backend/oap/fields.h"
+#include "backend/oap/schema.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "graphql/plan.h"
+
+#define HOLD_NS (10ULL * 1000 * 1000 * 1000)
+#define LOOK_US (100ULL * 1000) /* how often a held question is looked at again */
+
+struct sonde_graphql_run {
+	struct sonde_waiting waiting; /* the request's ctx, so the first */
+	struct sonde_graphql_plan *plan;
+	size_t at; /* the root that is being answered */
+	char task[SONDE_TASK_ID_MAX];
+	uint64_t began_ns;
+	bool held;
+	sd_event_source *timer; /* while it is held */
+	struct sonde_graphql_run *next;
+};
+
+static struct sonde_graphql_run *run_free(struct sonde_graphql_run *run)
+{
+	if (!run)
+		return NULL;
+	(void)sd_event_source_disable_unref(run->timer);
+	(void)sonde_graphql_plan_free(run->plan);
+	free(run);
+	return NULL;
+}
+SONDE_DEFINE_CLEANUP(struct sonde_graphql_run *, run_free)
+
+/* --- holding --- */
+
+static bool may_hold(const struct sonde_graphql_run *run)
+{
+	const struct sonde_backend *b = run->waiting.backend;
+
+	return !b->draining && run->waiting.request &&
+	       (run->held || b->n_graphql_held < SONDE_GRAPHQL_HELD_MAX) &&
+	       sonde_mono_ns() - run->began_ns < HOLD_NS;
+}
+
+static void let_go(struct sonde_graphql_run *run)
+{
+	struct sonde_graphql_run **at = &run->waiting.backend->graphql_held;
+
+	if (!run->held)
+		return;
+	while (*at != run)
+		at = &(*at)->next;
+	*at = run->next;
+	run->held = false;
+	run->waiting.backend->n_graphql_held--;
+}
+
+static int on_look(sd_event_source *source, uint64_t usec, void *ctx);
+
+/* Return: 0, or why it cannot be held. */
+static int hold(struct sonde_graphql_run *run)
+{
+	struct sonde_backend *b = run->waiting.backend;
+	int r;
+
+	if (!run->timer)
+		r = sd_event_add_time_relative(b->event, &run->timer, CLOCK_MONOTONIC, LOOK_US, 0,
+					       on_look, run);
+	else
+		r = sd_event_source_set_time_relative(run->timer, LOOK_US);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(run->timer, SD_EVENT_ONESHOT);
+	if (r < 0)
+		return r;
+	if (!run->held) {
+		run->held = true;
+		run->next = b->graphql_held;
+		b->graphql_held = run;
+		b->n_graphql_held++;
+	}
+	return 0;
+}
+
+/* --- answering --- */
+
+static void on_stored(void *ctx, int error);
+
+static int put(struct sonde_graphql_run *run, json_t *value)
+{
+	int r = sonde_graphql_plan_put(run->plan, run->at, value);
+
+	json_decref(value);
+	return r;
+}
+
+/* One root. Return: 0 it is answered, -EINPROGRESS it waits, -ENOMEM. */
+static int answer_root(struct sonde_graphql_run *run, const struct sonde_graphql_root *root)
+{
+	struct graphql_ask a = {
+		.backend = run->waiting.backend,
+		.arguments = root->arguments,
+		.now_ms = sonde_wall_ms(),
+		.may_wait = may_hold(run),
+		.stored = on_stored,
+		.stored_ctx = run,
+	};
+	graphql_field_fn fn = graphql_field_find(root->field);
+	json_t *value = NULL;
+	int r;
+
+	if (root->mutation && a.backend->draining)
+		return sonde_graphql_plan_fail(run->plan, run->at, "the server is going away");
+	if (!fn)
+		return sonde_graphql_plan_fail(run->plan, run->at, "not supported by this server");
+	r = fn(&a, &value);
+	if (r == -EAGAIN && hold(run) < 0) {
+		a.may_wait = false;
+		r = fn(&a, &value);
+	}
+	if (r == -EAGAIN)
+		return -EINPROGRESS;
+	if (r == -EINPROGRESS)
+		memcpy(run->task, a.task, sizeof(run->task));
+	if (r == -EINPROGRESS || r == -ENOMEM)
+		return r;
+	if (r == 0)
+		return put(run, value);
+	return sonde_graphql_plan_fail(run->plan, run->at,
+				       a.message[0] ? a.message : "internal error");
+}
+
+/* Return: 0 all roots are answered, -EINPROGRESS, -ENOMEM. */
+static int answer_roots(struct sonde_graphql_run *run)
+{
+	int r = 0;
+
+	for (; run->at < sonde_graphql_plan_roots(run->plan) && r == 0; run->at += r == 0) {
+		const struct sonde_graphql_root *root = sonde_graphql_plan_root(run->plan, run->at);
+
+		if (root->field)
+			r = answer_root(run, root);
+	}
+	return r;
+}
+
+/* Fills the answer of the request, if the client is still there. */
+static void fill(struct sonde_graphql_run *run, struct sonde_http_request *req, int error)
+{
+	req->status = 200;
+	req->answer = error == 0 ? sonde_graphql_plan_answer(run->plan) : NULL;
+	if (!req->answer)
+		(void)sonde_problem_set(&req->problem, 500, NULL, "out of memory");
+}
+
+/* Goes on with a request that has waited. */
+static void go_on(struct sonde_graphql_run *run)
+{
+	int r = answer_roots(run);
+	struct sonde_http_request *req = run->waiting.request;
+
+	if (r == -EINPROGRESS)
+		return;
+	let_go(run);
+	if (req) {
+		req->ctx = NULL;
+		fill(run, req, r);
+		sonde_http_resume(req);
+	}
+	(void)run_free(run);
+}
+
+static int on_look(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	go_on(ctx);
+	return 0;
+}
+
+static void on_stored(void *ctx, int error)
+{
+	struct sonde_graphql_run *run = ctx;
+	struct sonde_backend *b = run->waiting.backend;
+	struct sonde_task *t = sonde_task_table_find(b->tasks, run->task);
+	json_t *value;
+
+	if (error == 0 && t)
+		sonde_task_table_announce(b->tasks, t);
+	value = error == 0 && t ? graphql_created(true, NULL, run->task)
+				: graphql_created(false, "the task could not be stored", NULL);
+	if (!value || put(run, value) < 0)
+		(void)sonde_log_warn(0, "the answer about task %s has no room, ignoring",
+				     run->task);
+	run->at++;
+	go_on(run);
+}
+
+static const char *text_of(const json_t *body, const char *key)
+{
+	return json_string_value(json_object_get(body, key));
+}
+
+/* Return: 0, -EINVAL with the problem set. */
+static int check_body(struct sonde_http_request *req)
+{
+	const json_t *variables = json_object_get(req->body, "variables");
+	const json_t *name = json_object_get(req->body, "operationName");
+
+	if (!text_of(req->body, "query"))
+		return sonde_problem_set(&req->problem, 400, "query",
+					 "query: a GraphQL document is needed");
+	if (variables && !json_is_object(variables) && !json_is_null(variables))
+		return sonde_problem_set(&req->problem, 400, "variables",
+					 "variables: must be an object");
+	if (name && !json_is_string(name) && !json_is_null(name))
+		return sonde_problem_set(&req->problem, 400, "operationName",
+					 "operationName: must be a string");
+	return 0;
+}
+
+void sonde_graphql_answer(struct sonde_backend *b, struct sonde_http_request *req)
+{
+	_cleanup_(run_freep) struct sonde_graphql_run *run = NULL;
+	struct sonde_graphql_request request = {0};
+	int r;
+
+	if (check_body(req) < 0)
+		return;
+	request.text = text_of(req->body, "query");
+	request.n = json_string_length(json_object_get(req->body, "query"));
+	request.operation = text_of(req->body, "operationName");
+	request.variables = json_object_get(req->body, "variables");
+	run = calloc(1, sizeof(*run));
+	r = run ? sonde_graphql_plan_new(&sonde_skywalking_schema, &request, &run->plan) : -ENOMEM;
+	if (r < 0) {
+		(void)sonde_problem_set(&req->problem, 500, NULL, "out of memory");
+		return;
+	}
+	run->waiting = (struct sonde_waiting){.backend = b, .request = req};
+	run->began_ns = sonde_mono_ns();
+	r = answer_roots(run);
+	if (r != -EINPROGRESS) {
+		fill(run, req, r);
+		return;
+	}
+	req->ctx = &run->waiting;
+	req->waits = true;
+	run = NULL;
+}
+
+void sonde_graphql_end_all(struct sonde_backend *b)
+{
+	b->draining = true; /* so that none of them is held again */
+	while (b->graphql_held)
+		go_on(b->graphql_held);
+}

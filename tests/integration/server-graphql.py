@@ -1,0 +1,469 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""sonde-server as SkyWalking's UIs and swctl see it: the documents that they send, on POST /graphql.
+
+server-graphql.py SONDE_SERVER RULES_FOLDER
+"""
+import base64
+import hashlib
+import json
+import pathlib
+import sys
+import threading
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+# The folder of this file is known only at run time.
+from server_rig import Agent, Server, collection, histogram, single  # noqa: E402
+
+PROGRAM, RULES = sys.argv[1:3]
+OK = 0
+WAIT_S = 60  # a test that hangs, not a measure
+
+MENU_ITEM = "title icon layer activate description documentLink i18nKey"
+SERVICE = "id value: name label: name group layers normal"
+TASK = """taskId serviceName serviceId serviceInstanceId serviceInstanceName processLabels processName processId
+    taskStartTime triggerType fixedTriggerDuration targetType createTime
+    continuousProfilingCauses { type singleValue { threshold current } uri { uriRegex uriPath threshold current } message }"""
+TASKS = f"""query queryEBPFTasks($serviceId: ID, $serviceInstanceId: ID, $targets: [EBPFProfilingTargetType!],
+    $triggerType: EBPFProfilingTriggerType) {{ queryEBPFTasks: queryEBPFProfilingTasks(serviceId: $serviceId,
+    serviceInstanceId: $serviceInstanceId, targets: $targets, triggerType: $triggerType) {{ {TASK} }} }}"""
+CREATE = """mutation newNetworkProfiling($request: EBPFProfilingNetworkTaskRequest!) {
+    newEBPFNetworkProfiling: createEBPFNetworkProfiling(request: $request) { status errorReason id } }"""
+KEEP = """mutation aliveNetworkProfiling($taskId: ID!) {
+    keepEBPFNetworkProfiling(taskId: $taskId) { status errorReason } }"""
+TOPOLOGY = """query queryData($serviceInstanceId: ID!, $duration: Duration!) {
+    topology: getProcessTopology(serviceInstanceId: $serviceInstanceId, duration: $duration) {
+      nodes { id name isReal serviceName serviceId serviceInstanceId serviceInstanceName }
+      calls { id source detectPoints target sourceComponents targetComponents } } }"""
+PROCESSES = """query queryProcesses($instanceId: ID!, $duration: Duration!) {
+    processes: listProcesses(instanceId: $instanceId, duration: $duration) { id value: name label: name serviceId
+      serviceName instanceId instanceName agentId detectType attributes { name value } labels } }"""
+RESULT = "{ type results { metric { labels { key value } } values { id value traceID } } error }"
+SAMPLING = {"when4xx": False, "when5xx": True,
+            "settings": {"requireCompleteRequest": True, "requireCompleteResponse": True}}
+
+
+def b64(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+def service_id(service):
+    return b64(service) + ".1"
+
+
+def instance_id(service, instance):
+    return f"{service_id(service)}_{b64(instance)}"
+
+
+def process_id(process, service, instance):
+    return hashlib.sha256(f"{process}_{instance_id(service, instance)}".encode()).hexdigest()
+
+
+def window(before_s=1800, after_s=0, step="MINUTE", form="%Y-%m-%d %H%M"):
+    now = time.time()
+    return {"start": time.strftime(form, time.gmtime(now - before_s)),
+            "end": time.strftime(form, time.gmtime(now + after_s)), "step": step}
+
+
+CLIENT, PEER = process_id("nginx", "web", "pod-1"), process_id("10.0.0.9", "web", "pod-1")
+
+
+class WithServer(unittest.TestCase):
+    maxDiff = None
+
+    def setUp(self):
+        self.server = Server(PROGRAM, RULES)
+        self.agent = Agent(self.server, "agent-1")
+        self.assertEqual(self.agent.report_processes(("web", "nginx", 42), ("web", "nginx", 43), ("web", "cron", 44),
+                                                     instance="pod-1").status, OK)
+
+    def tearDown(self):
+        self.agent.close()
+        self.assertEqual(self.server.close(), 0)
+
+    def post(self, document, variables=None, **more):
+        status, _, body = self.server.request("POST", "/graphql",
+                                              {"query": document, "variables": variables, **more})
+        self.assertEqual(status, 200, body)
+        return body
+
+    def ask(self, document, variables=None, **more):
+        body = self.post(document, variables, **more)
+        self.assertNotIn("errors", body)
+        return body["data"]
+
+    def error(self, document, variables=None):
+        body = self.post(document, variables)
+        return body["errors"][0]["message"]
+
+    def create(self, instance="pod-1", samplings=(SAMPLING,)):
+        request = {"instanceId": instance_id("web", instance)}
+        if samplings is not None:
+            request["samplings"] = list(samplings)
+        return self.ask(CREATE, {"request": request})["newEBPFNetworkProfiling"]
+
+    def task(self):
+        created = self.create()
+        self.assertEqual((created["status"], created["errorReason"]), (True, None))
+        return created["id"]
+
+    def tasks(self, **more):
+        return self.ask(TASKS, {"serviceId": service_id("web"), "serviceInstanceId": instance_id("web", "pod-1"),
+                                "targets": ["NETWORK"], "triggerType": "FIXED_TIME", **more})["queryEBPFTasks"]
+
+    def feed(self, task, sequence=1, at_ms=None, side="client", **values):
+        """The agent's report: one edge of its own set, from nginx to an address."""
+        labels = {"side": side, "client_process_id": CLIENT, "server_address": "10.0.0.9", "server_port": "80"}
+        meters = [single(f"sonde_net_{name}", value, **labels) for name, value in values.items()]
+        status = self.agent.collect(f"{task}/{sequence}/aa", collection(*meters, instance="pod-1", timestamp_ms=at_ms)).status
+        self.assertEqual(status, OK)
+
+    def topology(self):
+        return self.ask(TOPOLOGY, {"serviceInstanceId": instance_id("web", "pod-1"), "duration": window()})["topology"]
+
+    def entity(self, **more):
+        return {"serviceName": "web", "normal": True, "serviceInstanceName": "pod-1", "processName": "nginx",
+                "destServiceName": "web", "destNormal": True, "destServiceInstanceName": "pod-1",
+                "destProcessName": "10.0.0.9", **more}
+
+    def evaluate(self, *expressions, entity=None, duration=None):
+        names = range(len(expressions))
+        variables = {f"expression{i}": expressions[i] for i in names}
+        variables.update({f"entity{i}": entity or self.entity() for i in names})
+        head = ",".join(f"$expression{i}: String!,$entity{i}: Entity!" for i in names)
+        body = ",".join(f"expression{i}: execExpression(expression: $expression{i}, entity: $entity{i}, "
+                        f"duration: $duration){RESULT}" for i in names)
+        data = self.ask(f"query queryData($duration: Duration!,{head}) {{{body}}}",
+                        {"duration": duration or window(120), **variables})
+        return [data[f"expression{i}"] for i in names]
+
+    def points(self, result):
+        """{labels: [values that are there]}"""
+        self.assertIsNone(result["error"], result)
+        return {",".join(f"{label['key']}={label['value']}" for label in r["metric"]["labels"]):
+                [v["value"] for v in r["values"] if v["value"] is not None] for r in result["results"]}
+
+
+class Booster(WithServer):
+    def test_what_a_page_asks_before_anything_is_drawn(self):
+        items = self.ask(f"query queryOAPMenuItems {{ getMenuItems {{ {MENU_ITEM} subItems {{ {MENU_ITEM} }} }} }}", {})
+        kubernetes = items["getMenuItems"][0]
+        self.assertEqual((kubernetes["icon"], kubernetes["activate"]), ("kubernetes", True))
+        self.assertEqual([(i["layer"], i["activate"]) for i in kubernetes["subItems"]], [("K8S_SERVICE", True)])
+        self.assertIn("GENERAL", [i["subItems"][0]["layer"] for i in items["getMenuItems"]])
+        info = self.ask("query queryOAPTimeInfo { getTimeInfo { timezone currentTimestamp } }", {})["getTimeInfo"]
+        self.assertEqual(info["timezone"], "+0000")
+        self.assertLess(abs(info["currentTimestamp"] / 1000 - time.time()), WAIT_S)
+        self.assertRegex(self.ask("query { version }", {})["version"], r"^10\.1\.0-sonde")
+
+    def test_the_four_dashboards_lead_to_each_other(self):
+        rows = self.ask("query template { getAllTemplates { id configuration } }", {})["getAllTemplates"]
+        pages = {p["name"]: p for p in (json.loads(r["configuration"]) for r in rows)}
+        self.assertEqual(len({r["id"] for r in rows}), len(rows))
+        for layer in ("K8S_SERVICE", "GENERAL"):
+            root = [p for p in pages.values() if p["layer"] == layer and p["isRoot"]]
+            self.assertEqual(len(root), 1)
+            service = pages[root[0]["children"][0]["graph"]["dashboardName"]]
+            instance = pages[service["children"][0]["graph"]["dashboardName"]]
+            edge = pages[instance["children"][0]["linkDashboard"]]
+            self.assertEqual([p["entity"] for p in (root[0], service, instance, edge)],
+                             ["All", "Service", "ServiceInstance", "ProcessRelation"])
+            self.assertTrue(service["isDefault"] and instance["isDefault"])
+            self.assertEqual(instance["children"][0]["type"], "NetworkProfiling")
+            expressions = [e for c in edge["children"] for e in c["expressions"]]
+            places = [(c["x"], c["y"]) for c in edge["children"]]
+            self.assertEqual(len(set(places)), len(places))
+            # Each of them is one that this server can evaluate.
+            for result in self.evaluate(*expressions):
+                self.assertIsNone(result["error"])
+            for words in ("retransmits", "dropped", "rtt"):
+                self.assertTrue(any(words in e for e in expressions))
+
+    def test_services_instances_and_processes_have_skywalkings_ids(self):
+        services = self.ask(f"query queryServices($layer: String!) {{ services: listServices(layer: $layer) {{ {SERVICE} }} }}",
+                            {"layer": "GENERAL"})["services"]
+        self.assertEqual(services, [{"id": service_id("web"), "value": "web", "label": "web", "group": "",
+                                     "layers": ["GENERAL"], "normal": True}])
+        one = f"query queryService($serviceId: String!) {{ service: getService(serviceId: $serviceId) {{ {SERVICE} }} }}"
+        self.assertEqual(self.ask(one, {"serviceId": service_id("web")})["service"], services[0])
+        self.assertIsNone(self.ask(one, {"serviceId": service_id("nope")})["service"])
+        self.assertIsNone(self.ask(one, {"serviceId": "not base64"})["service"])
+        pods = self.ask("query queryInstances($serviceId: ID!, $duration: Duration!) { pods: listInstances(duration: $duration,"
+                        " serviceId: $serviceId) { id value: name label: name language instanceUUID attributes { name value } } }",
+                        {"serviceId": service_id("web"), "duration": window()})["pods"]
+        self.assertEqual([(p["id"], p["value"]) for p in pods], [(instance_id("web", "pod-1"), "pod-1")])
+        processes = self.ask(PROCESSES, {"instanceId": pods[0]["id"], "duration": window()})["processes"]
+        self.assertEqual({(p["id"], p["value"], p["detectType"], p["agentId"]) for p in processes},
+                         {(CLIENT, "nginx", "VM", "agent-1"),
+                          (process_id("cron", "web", "pod-1"), "cron", "VM", "agent-1")})
+        self.assertEqual(processes[0]["serviceId"], service_id("web"))
+        self.assertIn("command_line", [a["name"] for a in processes[0]["attributes"]])
+
+    def test_from_creating_a_task_to_its_edge(self):
+        self.assertEqual(self.tasks(), [])
+        task = self.task()
+        rows = self.tasks()
+        self.assertEqual([(r["taskId"], r["serviceInstanceName"], r["fixedTriggerDuration"], r["targetType"]) for r in rows],
+                         [(task, "pod-1", 600, "NETWORK")])
+        self.assertLess(abs(rows[0]["taskStartTime"] / 1000 - time.time()), WAIT_S)
+        # Every process of the instance is a target, each once.
+        spec = self.server.get(f"/tasks/{task}")["spec"]
+        self.assertEqual({t["processId"] for t in spec["targets"]}, {CLIENT, process_id("cron", "web", "pod-1")})
+        self.assertEqual(len(spec["targets"]), 2)
+        self.assertEqual([c["TaskId"] for c in self.agent.query()], [task])
+        self.feed(task, sent_bytes_total=100)
+        got = self.topology()
+        self.assertEqual(got["calls"], [{"id": f"{CLIENT}-{PEER}", "source": CLIENT, "target": PEER, "detectPoints": ["CLIENT"],
+                                         "sourceComponents": ["tcp"], "targetComponents": []}])
+        # A call's ends are nodes with every id, and what is no process of ours has its address for a name.
+        self.assertEqual({(n["id"], n["name"], n["isReal"]) for n in got["nodes"]},
+                         {(CLIENT, "nginx", True), (PEER, "10.0.0.9", False)})
+        for node in got["nodes"]:
+            self.assertEqual((node["serviceId"], node["serviceInstanceId"]),
+                             (service_id("web"), instance_id("web", "pod-1")))
+        listed = self.ask(PROCESSES, {"instanceId": instance_id("web", "pod-1"), "duration": window()})["processes"]
+        self.assertIn((PEER, "10.0.0.9", "VIRTUAL", ""), {(p["id"], p["value"], p["detectType"], p["agentId"]) for p in listed})
+        self.assertEqual(self.ask(KEEP, {"taskId": task})["keepEBPFNetworkProfiling"], {"status": True, "errorReason": None})
+
+    def test_the_first_topology_of_a_task_waits_for_its_edge(self):
+        task = self.task()
+        got = []
+        thread = threading.Thread(target=lambda: got.append(self.topology()))
+        thread.start()
+        deadline = time.monotonic() + WAIT_S
+        while self.server.get("/server")["graphql"]["held"] == 0:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        self.feed(task, sent_bytes_total=1)
+        thread.join(WAIT_S)
+        # What it was told is the edge, so that it was told behind it.
+        self.assertEqual([len(t["calls"]) for t in got], [1])
+        self.assertEqual(self.server.get("/server")["graphql"]["held"], 0)
+
+    def test_what_has_no_new_task_is_answered_at_once(self):
+        self.assertEqual(self.topology(), {"nodes": [], "calls": []})
+        task = self.task()
+        self.server.request("POST", f"/api/v1/tasks/{task}/stop", {})
+        self.assertEqual(self.topology(), {"nodes": [], "calls": []})
+
+    def test_a_client_that_leaves_and_a_server_that_goes_while_it_is_held(self):
+        self.task()
+        body = json.dumps({"query": TOPOLOGY, "variables": {"serviceInstanceId": instance_id("web", "pod-1"),
+                                                            "duration": window()}})
+        import socket
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", self.server.http), WAIT_S) as s:
+                s.sendall((f"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                           f"Content-Length: {len(body)}\r\n\r\n{body}").encode())
+                if _ == 2:
+                    self.assertEqual(self.server.end(), 0)
+                    self.assertIn(b"200 OK", s.recv(4096))
+
+    def test_a_refused_task_says_why(self):
+        for rules, words in (([SAMPLING, SAMPLING], "same uriRegex"), ([{**SAMPLING, "minDuration": -1}], "minDuration"),
+                             ([{**SAMPLING, "settings": {"requireCompleteRequest": False, "requireCompleteResponse": False}}],
+                              "must be true"),
+                             ([{**SAMPLING, "settings": {**SAMPLING["settings"], "maxRequestSize": 0}}], "above 0")):
+            got = self.create(samplings=rules)
+            self.assertFalse(got["status"])
+            self.assertIsNone(got["id"])
+            self.assertIn(words, got["errorReason"])
+        self.assertIn("doesn't have processes", self.create("pod-2")["errorReason"])
+        keep = self.ask(KEEP, {"taskId": "nope"})["keepEBPFNetworkProfiling"]
+        self.assertEqual((keep["status"], keep["errorReason"]), (False, "there is no such task"))
+
+    def test_keeping_extends_a_task_that_is_nearly_over(self):
+        task = self.server.create({"service": "web"}, duration_ms=30000)["id"]
+        self.assertTrue(self.ask(KEEP, {"taskId": task})["keepEBPFNetworkProfiling"]["status"])
+        self.assertEqual(self.server.get(f"/tasks/{task}")["duration_ms"], 630000)
+        self.assertTrue(self.ask(KEEP, {"taskId": task})["keepEBPFNetworkProfiling"]["status"])
+        self.assertEqual(self.server.get(f"/tasks/{task}")["duration_ms"], 630000)
+        self.server.request("POST", f"/api/v1/tasks/{task}/stop", {})
+        self.assertFalse(self.ask(KEEP, {"taskId": task})["keepEBPFNetworkProfiling"]["status"])
+
+    def test_the_newest_task_comes_first_and_an_ended_one_is_shorter(self):
+        first = self.server.create({"service": "web"}, duration_ms=60000)["id"]
+        time.sleep(0.01)
+        second = self.task()
+        self.server.request("POST", f"/api/v1/tasks/{first}/stop", {})
+        rows = self.tasks()
+        self.assertEqual([r["taskId"] for r in rows], [second, first])
+        self.assertLess(rows[1]["fixedTriggerDuration"], 60)
+        self.assertEqual(self.tasks(targets=["ON_CPU"]), [])
+        self.assertEqual(self.tasks(triggerType="CONTINUOUS_PROFILING"), [])
+        self.assertEqual(self.tasks(serviceInstanceId=instance_id("web", "pod-2")), [])
+        self.assertIn("needed", self.error("{ queryEBPFProfilingTasks { taskId } }"))
+
+    def test_expressions_are_evaluated_minute_by_minute(self):
+        task = self.task()
+        minute = int(time.time()) // 60 * 60000
+        self.feed(task, 1, minute - 60000, sent_bytes_total=1000, sent_segments_total=10, retransmitted_segments_total=1)
+        self.feed(task, 2, minute, sent_bytes_total=3000, sent_segments_total=30, retransmitted_segments_total=6)
+        (total, ratio, sums, latest, math, none, unknown, wrong) = self.evaluate(
+            "sonde_net_sent_bytes_total", "sonde_net_retransmitted_segments_total/sonde_net_sent_segments_total*100",
+            "sum(sonde_net_sent_bytes_total)", "latest(sonde_net_sent_bytes_total{role='client'})",
+            "(aggregate_labels(sonde_net_sent_bytes_total,sum)+24)/1024", "sonde_net_resets_sent_total",
+            "latest(k8s_service_pod_total)", "sonde_net_sent_bytes_total >> 1")
+        self.assertEqual((total["type"], self.points(total)),
+                         ("TIME_SERIES_VALUES", {"role=client,server_port=80": ["1000", "3000"]}))
+        # One value a minute of the window, named by its beginning.
+        ids = [int(v["id"]) for v in total["results"][0]["values"]]
+        self.assertEqual(ids, list(range(ids[0], ids[0] + 60000 * len(ids), 60000)))
+        self.assertIn(minute, ids)
+        self.assertEqual(dict((int(v["id"]), v["value"]) for v in total["results"][0]["values"])[minute], "3000")
+        self.assertEqual(self.points(ratio), {"role=client,server_port=80": ["10", "20"]})
+        self.assertEqual((sums["type"], self.points(sums)), ("SINGLE_VALUE", {"role=client,server_port=80": ["4000"]}))
+        self.assertEqual(self.points(latest), {"role=client,server_port=80": ["3000"]})
+        self.assertEqual(self.points(math), {"": ["1", "2.953125"]})
+        self.assertEqual((none["results"], none["error"]), ([], None))
+        self.assertEqual((unknown["type"], unknown["results"], unknown["error"]),
+                         ("UNKNOWN", [], "Metric: [k8s_service_pod_total] does not exist."))
+        self.assertIn("not supported", wrong["error"])
+
+    def test_other_steps_and_windows(self):
+        task = self.task()
+        minute = int(time.time()) // 60 * 60000
+        for i in range(3):
+            self.feed(task, i + 1, minute - 60000 * i, sent_bytes_total=100)
+        for step, form in (("DAY", "%Y-%m-%d"), ("HOUR", "%Y-%m-%d %H")):
+            got, = self.evaluate("sum(sonde_net_sent_bytes_total)", duration=window(7200, 0, step, form))
+            self.assertEqual(self.points(got), {"role=client,server_port=80": ["300"]})
+        got, = self.evaluate("sonde_net_sent_bytes_total", duration=window(0, 0, "SECOND", "%Y-%m-%d"))
+        self.assertIn("step", got["error"])
+        got, = self.evaluate("sonde_net_sent_bytes_total", duration=window(86400 * 30))
+        self.assertIn("too long", got["error"])
+
+    def test_percentiles_and_both_ends(self):
+        task = self.task()
+        server = process_id("cron", "web", "pod-1")
+        for i, side in enumerate(("client", "server")):
+            labels = {"side": side, "client_process_id": CLIENT, "server_process_id": server, "server_port": "80"}
+            self.assertEqual(self.agent.collect(f"{task}/{i + 1}/aa", collection(
+                histogram("sonde_net_rtt_microseconds", {100: 60, 200: 40}, **labels),
+                single("sonde_net_sent_bytes_total", 10 + i, **labels), instance="pod-1")).status, OK)
+        rtt, sent = self.evaluate("aggregate_labels(sonde_net_rtt_microseconds{role='client'},max(p))",
+                                  "sonde_net_sent_bytes_total", entity=self.entity(destProcessName="cron"))
+        self.assertEqual(self.points(rtt), {"p=50": ["100"], "p=90": ["200"], "p=99": ["200"]})
+        self.assertEqual(self.points(sent), {"role=client,server_port=80": ["10"], "role=server,server_port=80": ["11"]})
+        call, = self.topology()["calls"]
+        self.assertEqual(call["detectPoints"], ["CLIENT", "SERVER"])
+
+    def test_tasks_are_never_added(self):
+        first, second = self.task(), self.task()
+        for task, n in ((first, 100), (second, 7)):
+            self.feed(task, sent_bytes_total=n)
+        got, = self.evaluate("sum(sonde_net_sent_bytes_total)")
+        self.assertEqual(self.points(got), {"role=client,server_port=80": ["100"]})
+        self.assertEqual(len(self.topology()["calls"]), 1)
+
+    def test_charts_that_ask_before_the_processes_are_known_get_nothing(self):
+        got, = self.evaluate("process_relation_client_write_cpm", entity=self.entity(processName=None, destProcessName=None))
+        self.assertEqual((got["results"], got["error"]), ([], None))
+
+    def test_skywalkings_own_set_has_its_own_virtual_processes(self):
+        task = self.task()
+        labels = {"side": "client", "client_process_id": CLIENT, "server_address": "10.0.0.9", "server_local": "false"}
+        self.assertEqual(self.agent.collect(f"{task}/1/aa", collection(
+            single("rover_net_p_client_write_counts_counter", 5, **labels), instance="pod-1")).status, OK)
+        nodes = self.topology()["nodes"]
+        self.assertEqual({n["name"] for n in nodes}, {"nginx", "UNKNOWN_REMOTE"})
+        got, = self.evaluate("process_relation_client_write_cpm", entity=self.entity(destProcessName="UNKNOWN_REMOTE"))
+        self.assertEqual(self.points(got), {"": ["5"]})
+
+
+class Swctl(WithServer):
+    SELECTED = "id name group shortName layers normal"
+
+    def test_names_are_looked_up(self):
+        found = self.ask(f"query ($serviceName: String!) {{ result: findService(serviceName: $serviceName) {{ {self.SELECTED} }} }}",
+                         {"serviceName": "web"})["result"]
+        self.assertEqual((found["id"], found["shortName"]), (service_id("web"), "web"))
+        self.assertIsNone(self.ask(f'{{ result: findService(serviceName: "nope") {{ {self.SELECTED} }} }}')["result"])
+        every = self.ask(f"query ($duration: Duration!) {{ result: getAllServices(duration: $duration) {{ {self.SELECTED} }} }}",
+                         {"duration": window()})["result"]
+        self.assertEqual([s["name"] for s in every], ["web"])
+
+    def test_a_task_without_rules(self):
+        got = self.ask("mutation ($request: EBPFProfilingNetworkTaskRequest!) { result: createEBPFNetworkProfiling("
+                       "request: $request) { status errorReason id } }",
+                       {"request": {"instanceId": instance_id("web", "pod-1")}})["result"]
+        self.assertTrue(got["status"])
+        rows = self.ask("query ($serviceId: ID!, $triggerType: EBPFProfilingTriggerType) { result: queryEBPFProfilingTasks("
+                        "serviceId: $serviceId, triggerType: $triggerType) { taskId serviceInstanceName } }",
+                        {"serviceId": service_id("web"), "triggerType": "FIXED_TIME"})["result"]
+        self.assertEqual(rows, [{"taskId": got["id"], "serviceInstanceName": "pod-1"}])
+
+    def test_metrics_with_a_scope_and_empty_names(self):
+        self.feed(self.task(), sent_bytes_total=5)
+        got = self.ask(f"query ($expression: String!, $entity: Entity!, $duration: Duration!) {{ result: execExpression("
+                       f"expression: $expression, entity: $entity, duration: $duration) {RESULT} }}",
+                       {"expression": "sum(sonde_net_sent_bytes_total)", "duration": window(),
+                        "entity": self.entity(scope="ProcessRelation", endpointName="", destEndpointName="")})["result"]
+        self.assertEqual(got["results"][0]["values"][0]["value"], "5")
+
+    def test_health(self):
+        self.assertEqual(self.ask("query { result: checkHealth { score details } }")["result"], {"score": 0, "details": ""})
+
+
+class Horizon(WithServer):
+    def test_literals_and_many_aliases_in_one_document(self):
+        layers = ["GENERAL", "MESH", "K8S_SERVICE"] * 13
+        data = self.ask("{" + " ".join(f'l{i}: listServices(layer: "{layer}") {{ id name }}' for i, layer in enumerate(layers)) + "}")
+        self.assertEqual([len(data[f"l{i}"]) for i in range(3)], [1, 0, 0])
+        data = self.ask('{ listLayers listLayerLevels { layer level } t: __type(name: "Query") { fields { name } } }')
+        self.assertEqual(data["listLayers"], ["K8S_SERVICE", "GENERAL"])
+        self.assertIn("getProcessTopology", [f["name"] for f in data["t"]["fields"]])
+        self.feed(self.task(), sent_bytes_total=5)
+        document = ('{ client_0: execExpression(expression: "sum(sonde_net_sent_bytes_total{role=\'client\'})", entity: { scope: '
+                    'ProcessRelation, serviceName: "web", normal: true, serviceInstanceName: "pod-1", processName: "nginx", '
+                    'destServiceName: "web", destNormal: true, destServiceInstanceName: "pod-1", destProcessName: "10.0.0.9" }, '
+                    f'duration: {{ start: "{window()["start"]}", end: "{window()["end"]}", step: MINUTE }}) {{ type error results '
+                    '{ metric { labels { key value } } values { id value owner { scope serviceID serviceName normal '
+                    'serviceInstanceID serviceInstanceName endpointID endpointName } } } } }')
+        value = self.ask(document)["client_0"]["results"][0]["values"][0]
+        self.assertEqual(value, {"id": None, "value": "5", "owner": None})
+
+    def test_the_empty_regex_is_any(self):
+        got = self.create(samplings=[{"uriRegex": "", "minDuration": 0, **SAMPLING, "when4xx": True}])
+        self.assertTrue(got["status"], got)
+
+
+class Wrong(WithServer):
+    def test_an_unknown_field_is_an_error_in_graphqls_form(self):
+        body = self.post("query x {\n  getAlarm { msgs { id } } version }")
+        self.assertNotIn("data", body)
+        self.assertEqual(body["errors"][0]["locations"], [{"line": 2, "column": 3}])
+        self.assertIn("'getAlarm' in type 'Query' is undefined", body["errors"][0]["message"])
+        self.assertIn("found the end", self.error("{ version"))
+        self.assertIn("Subscription", self.error("subscription { version }"))
+        self.assertIn("operationName", self.error("query a { version } query b { version }"))
+        self.assertEqual(self.ask("query a { version } query b { listLayers }", operationName="b")["listLayers"][0], "K8S_SERVICE")
+
+    def test_one_that_fails_leaves_the_others(self):
+        body = self.post('{ version t: queryEBPFProfilingTasks { taskId } }')
+        self.assertEqual(body["errors"][0]["path"], ["t"])
+        self.assertRegex(body["data"]["version"], "sonde")
+
+    def test_what_is_no_request_is_a_problem(self):
+        for body, status in (({}, 400), ({"query": 1}, 400), ({"query": "{ version }", "variables": []}, 400),
+                             ([], 400), ({"query": "{ version }", "operationName": 1}, 400)):
+            self.assertEqual(self.server.request("POST", "/graphql", body)[0], status, body)
+        status, headers, _ = self.server.request("GET", "/graphql?query={version}")
+        self.assertEqual((status, headers["Allow"]), (405, "POST"))
+
+    def test_hostile_documents_are_refused(self):
+        self.assertIn("deep", self.error("{a" * 1000))
+        self.assertIn("fields", self.error("{ ...f0 }" + "".join(
+            f" fragment f{i} on Query {{ ...f{i + 1} ...f{i + 1} }}" for i in range(20)) + " fragment f20 on Query { version }"))
+        self.assertIn("root fields", self.error("{" + " ".join(f"a{i}: version" for i in range(200)) + "}"))
+        for expression in ("(" * 500, "a" * 3000, "1" * 40, "sum(", "x{a=", "sum(sonde_net_sent_bytes_total"):
+            got, = self.evaluate(expression)
+            self.assertEqual((got["type"], got["results"]), ("UNKNOWN", []))
+            self.assertTrue(got["error"])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=1)
