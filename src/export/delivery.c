@@ -143,7 +143,7 @@ static void put_in_front(struct sonde_delivery *d, struct sonde_report *r)
 	d->stats.waiting_bytes += report_bytes(r);
 }
 
-/* The spool's oldest becomes the head. Return: 0, -ENOENT, -ENOMEM. */
+/* The spool's oldest becomes the head. Return: as sonde_spool_next(). */
 static int load_head(struct sonde_delivery *d)
 {
 	const int64_t now_ms = sonde_wall_ms();
@@ -170,7 +170,7 @@ static int load_head(struct sonde_delivery *d)
 	return 0;
 }
 
-/* What is on disk is older than what is in memory. Return: 0 with the oldest of all in front, -ENOMEM. */
+/* What is on disk is older than what is in memory. Return: 0 with the oldest of all in front, -EAGAIN, -errno. */
 static int get_head(struct sonde_delivery *d)
 {
 	int r = 0;
@@ -187,7 +187,6 @@ static int put(struct sonde_delivery *d, struct sonde_report *r)
 	const uint64_t now_ns = sonde_mono_ns();
 	const int64_t late_ms =
 		now_ns > r->due_ns ? (int64_t)((now_ns - r->due_ns) / SONDE_NS_PER_MS) : 0;
-
 	int e;
 
 	e = sonde_spool_put(d->spool, r, now_ms - late_ms, flags_of(r, r->in_doubt), now_ms);
@@ -199,8 +198,8 @@ static int put(struct sonde_delivery *d, struct sonde_report *r)
 	return e;
 }
 
-/* On disk and off memory: not an outcome. */
-static void forget(struct sonde_delivery *d, struct sonde_report **at)
+/* Off the list: the caller's. */
+static struct sonde_report *take_off(struct sonde_delivery *d, struct sonde_report **at)
 {
 	struct sonde_report *r = *at;
 
@@ -209,7 +208,13 @@ static void forget(struct sonde_delivery *d, struct sonde_report **at)
 		d->tail = at;
 	d->stats.waiting--;
 	d->stats.waiting_bytes -= report_bytes(r);
-	(void)sonde_report_free(r);
+	return r;
+}
+
+/* On disk and off memory: not an outcome. */
+static void forget(struct sonde_delivery *d, struct sonde_report **at)
+{
+	(void)sonde_report_free(take_off(d, at));
 }
 
 /* Everything in memory, in its order, until one does not go. The head stays in memory as well, to be sent. */
@@ -223,7 +228,6 @@ static void spool_all(struct sonde_delivery *d)
 		return;
 	while (*at && e == 0) {
 		struct sonde_report *r = *at;
-
 		const bool oldest = r == d->head && n_spooled(d) == 0;
 
 		/* The head of memory alone, older than what is on disk: rare, and soon over. */
@@ -270,14 +274,9 @@ static void count_outcome(struct sonde_delivery *d, enum sonde_delivery_outcome 
 static void finish(struct sonde_delivery *d, struct sonde_report **at,
 		   enum sonde_delivery_outcome outcome)
 {
-	struct sonde_report *r = *at;
+	struct sonde_report *r = take_off(d, at);
 	int e;
 
-	*at = r->next;
-	if (!*at)
-		d->tail = at;
-	d->stats.waiting--;
-	d->stats.waiting_bytes -= report_bytes(r);
 	if (r->in_spool) {
 		e = sonde_spool_pop(d->spool);
 		if (e < 0)
