@@ -329,9 +329,11 @@ static void print_proof(struct sonde_cli *cli, const json_t *proof)
 		      whole(proof, "programs"), whole(proof, "maps"), whole(proof, "links"),
 		      whole(proof, "bpf_fds_left"));
 	if (!json_is_true(json_object_get(proof, "ids_asked")))
-		(void)fprintf(cli->out,
-			      "; ids not asked (needs CAP_SYS_ADMIN: on the node, sudo "
-			      "sonde-agent --idle-proof, with the agent's --state-dir)\n");
+		(void)fprintf(
+			cli->out,
+			", and nothing is ever pinned\nThe kernel's own word on each id is "
+			"root's to ask, for all tasks since boot: on the node, sudo sonde-agent "
+			"--idle-proof, with the agent's --state-dir\n");
 	else
 		(void)fprintf(cli->out,
 			      ", %" JSON_INTEGER_FORMAT " ids alive (the last went after %s)\n",

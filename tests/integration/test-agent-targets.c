@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -58,6 +59,61 @@ static void every_childs_traffic_is_the_tasks(void **state)
 	assert_no_pid_twice(r, "forks");
 	assert_int_equal(count_targets(r, "forks", "found"), 2);
 	assert_int_equal(count_targets(r, "forks", "gone"), 12);
+}
+
+/* What a task begins with names who is missing, why, and who is one process to the backend. */
+
+static bool said(const struct agent_double *d, const char *words)
+{
+	for (size_t i = 0; i < d->n_reports; i++) {
+		for (size_t n = 0; n < d->reports[i]->n_states; n++) {
+			if (strstr(d->reports[i]->states[n]->words, words))
+				return true;
+		}
+	}
+	return false;
+}
+
+static pid_t start_sleep(void)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		(void)execlp("sleep", "sleep", "300", NULL);
+		_exit(127);
+	}
+	return pid;
+}
+
+static void a_plan_names_who_is_missing_and_who_is_one(void **state)
+{
+	pid_t a = start_sleep(), b = start_sleep();
+	char spec[300], alike[160];
+	struct rig *r = *state;
+
+	agent_rig_begin(r, true);
+	/* 4194304 is no pid: PID_MAX_LIMIT */
+	(void)snprintf(
+		spec, sizeof(spec),
+		SPEC(1000, "{\"pid\":%d},{\"pid\":4194304},{\"pid\":%d},{\"service\":\"none\"}"),
+		r->client, (int)a);
+	(void)agent_rig_command(r, "some", spec);
+	agent_rig_wait_end(r, "some");
+	assert_true(said(&r->backend,
+			 "2 of 4 targets live; not pid 4194304: no such process on this "
+			 "machine (nor 1 other)"));
+	(void)snprintf(alike, sizeof(alike),
+		       "; pids %d and %d are shown as one process, for both are 'sleep'", (int)a,
+		       (int)b);
+	assert_false(said(&r->backend, "shown as one process"));
+	(void)snprintf(spec, sizeof(spec), SPEC(1000, "{\"pid\":%d},{\"pid\":%d}"), (int)a, (int)b);
+	(void)agent_rig_command(r, "two", spec);
+	agent_rig_wait_end(r, "two");
+	assert_true(said(&r->backend, alike));
+	agent_rig_end_child(&a, SIGKILL);
+	agent_rig_end_child(&b, SIGKILL);
 }
 
 /* A process that ends and comes back. */
@@ -401,6 +457,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest targets[] = {
 		AGENT_RIG_TEST(every_childs_traffic_is_the_tasks),
+		AGENT_RIG_TEST(a_plan_names_who_is_missing_and_who_is_one),
 		AGENT_RIG_TEST(one_that_comes_back_under_its_name_takes_the_others_place),
 		AGENT_RIG_TEST(a_pid_that_no_rule_names_has_its_edge),
 		AGENT_RIG_TEST(a_pid_that_no_rule_names_is_told_before_the_next_scan),
