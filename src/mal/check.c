@@ -54,6 +54,8 @@ static bool fits(char letter, const struct mal_arg *a, const char **ret_words)
 		if (letters[i].letter != letter)
 			continue;
 		*ret_words = letters[i].words;
+		if (letters[i].kind == MAL_ARG_STRINGS && a->kind == MAL_ARG_NUMBERS)
+			return true; /* a List to Java: check_lists() makes a fault of it */
 		if (a->kind == MAL_ARG_NULL)
 			return letters[i].or_null;
 		if (a->kind != letters[i].kind)
@@ -174,6 +176,12 @@ static int check_lists(struct mal_program *p, struct mal_expr *e, struct mal_err
 		const struct mal_arg *a = &e->call.args[i];
 		int r;
 
+		if (a->kind == MAL_ARG_NUMBERS && e->call.fn != MAL_FN_HISTOGRAM_PERCENTILE) {
+			r = set_fault(p, e, false, "expected strings in the list of %s()",
+				      mal_fn_name(e->call.fn));
+			if (r < 0)
+				return r;
+		}
 		if (a->kind != MAL_ARG_STRINGS)
 			continue;
 		if (a->strings.n > SONDE_MAL_LABELS_MAX)
@@ -345,7 +353,7 @@ static void walk_entity(struct walk *w, const struct mal_expr *e)
 	}
 }
 
-/* @argument: inside a method's argument, whose aggregation labels do not count. */
+/* @argument: inside a method's argument, of which only the metrics count. */
 static void walk(struct walk *w, const struct mal_expr *e, bool argument);
 
 static void walk_call(struct walk *w, const struct mal_expr *e, bool argument)
@@ -356,15 +364,16 @@ static void walk_call(struct walk *w, const struct mal_expr *e, bool argument)
 	for (size_t i = 0; i < e->call.n_args; i++)
 		if (a[i].kind == MAL_ARG_EXPR)
 			walk(w, a[i].expr, true);
+	if (argument)
+		return;
 	switch (e->call.fn) {
 	case MAL_FN_SUM:
 	case MAL_FN_MAX:
 	case MAL_FN_MIN:
 	case MAL_FN_AVG:
 	case MAL_FN_COUNT:
-		for (size_t i = 0; !argument && !e->call.function_form &&
-				   a->kind == MAL_ARG_STRINGS && i < a->strings.n;
-		     i++)
+		for (size_t i = 0;
+		     !e->call.function_form && a->kind == MAL_ARG_STRINGS && i < a->strings.n; i++)
 			add(w, w->aggregated, &w->n_aggregated, ELEMENTS_OF(w->aggregated),
 			    a->strings.ids[i], e->offset);
 		break;

@@ -13,8 +13,12 @@
 #define ENDPOINT_UNITS 150
 
 /* org.apache.skywalking.oap.server.core.analysis.Layer */
-static const char *const layers[] = {
-#define LAYER(name) #name,
+static const struct layer {
+	const char *name;
+	int32_t ordinal;
+	bool normal;
+} layers[] = {
+#define LAYER(name, ordinal, normal) {#name, ordinal, normal},
 #include "mal/layers.def"
 #undef LAYER
 };
@@ -22,12 +26,25 @@ static const char *const layers[] = {
 const char *mal_layer_name(const char *name, const char *const *extra)
 {
 	for (size_t i = 0; i < ELEMENTS_OF(layers); i++)
-		if (strcmp(layers[i], name) == 0)
-			return layers[i];
+		if (strcmp(layers[i].name, name) == 0)
+			return layers[i].name;
 	for (; extra && *extra; extra++)
 		if (strcmp(*extra, name) == 0)
 			return *extra;
 	return "UNDEFINED";
+}
+
+const char *mal_layer_clash(const char *name, int32_t ordinal, bool normal)
+{
+	for (size_t i = 0; i < ELEMENTS_OF(layers); i++) {
+		bool same_name = strcmp(layers[i].name, name) == 0;
+
+		if (same_name && layers[i].ordinal == ordinal && layers[i].normal == normal)
+			return NULL;
+		if (same_name || layers[i].ordinal == ordinal)
+			return layers[i].name;
+	}
+	return NULL;
 }
 
 struct mal_entities {

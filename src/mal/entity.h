@@ -37,5 +37,8 @@ int mal_entity_show(struct mal_eval *ev, struct mal_arena *arena,
 /* What an entity call made of label sets so far: of one evaluation, or of a run where rules share the call. */
 struct mal_entities;
 
+/* The layer of OAP's own that one of this name and ordinal can't stand beside. NULL: it can, or is the same. */
+const char *mal_layer_clash(const char *name, int32_t ordinal, bool normal);
+
 /* The layer's own name where it is one, else "UNDEFINED". @extra: NULL-ended, may be NULL. */
 const char *mal_layer_name(const char *name, const char *const *extra);

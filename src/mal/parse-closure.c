@@ -23,7 +23,9 @@ static struct mal_st *new_st(struct mal_parser *p, enum mal_st_kind kind, size_t
 static int declare(struct mal_parser *p, const struct mal_token *name, enum mal_value_type type,
 		   uint32_t *ret)
 {
-	if (mal_parse_local(p, name) >= 0)
+	int twin = mal_parse_local(p, name);
+
+	if (twin >= 0 && twin < (p->closure == MAL_CLOSURE_FOR_EACH ? 2 : 1))
 		return mal_parse_fail(p, name->offset, "the variable '%.*s' exists already",
 				      (int)(name->len < 40 ? name->len : 40), name->text);
 	if (p->n_locals == MAL_LOCALS_MAX)
@@ -132,6 +134,8 @@ static int parse_declaration(struct mal_parser *p, const struct mal_token *type,
 	r = mal_parse_need(p, "=");
 	if (r >= 0)
 		r = mal_parse_cx(p, &s->a);
+	if (r >= 0 && mal_token_is(type, "def"))
+		r = mal_parse_check_object(p, s->a);
 	if (r >= 0)
 		r = declare(p, &name, declared_type(type, array, s->a->type), &s->slot);
 	*ret = s;

@@ -129,6 +129,26 @@ static bool is_comparison(const struct mal_cx *c)
 	return c->kind >= MAL_CX_EQ && c->kind <= MAL_CX_LE;
 }
 
+int mal_parse_check_object(struct mal_parser *p, const struct mal_cx *c)
+{
+	if (c->type != MAL_TYPE_BOOL && c->type != MAL_TYPE_NUMBER)
+		return 0;
+	return mal_parse_fail(
+		p, c->offset,
+		"OAP takes no number, true or false here: expected a text, as in `… + ''`");
+}
+
+/* ==, != of a condition itself, not before '?'. */
+static int check_equality(struct mal_parser *p, const struct mal_cx *c)
+{
+	int r;
+
+	if (c->kind != MAL_CX_EQ && c->kind != MAL_CX_NE)
+		return 0;
+	r = mal_parse_check_object(p, c->op.a);
+	return r < 0 ? r : mal_parse_check_object(p, c->op.b);
+}
+
 static int check_comparison(struct mal_parser *p, const struct mal_cx *c)
 {
 	if (c->kind == MAL_CX_EQ || c->kind == MAL_CX_NE)
@@ -148,6 +168,8 @@ static int parse_choice(struct mal_parser *p, struct mal_cx *c,
 	int r;
 
 	if (!t)
+		return -EBADMSG;
+	if (!is_comparison(c) && mal_parse_check_object(p, c) < 0)
 		return -EBADMSG;
 	t->op.op = is_comparison(c) ? c->kind : MAL_CX_TERNARY;
 	t->op.a = is_comparison(c) ? c->op.a : c;
@@ -189,13 +211,15 @@ static int parse_compared(struct mal_parser *p, bool condition, struct mal_cx **
 		if (r < 0)
 			return r;
 		if (!mal_parse_skip(p, "?")) {
-			if (condition)
+			if (condition) {
+				r = check_equality(p, c);
 				a = c;
-			else if (p->in_condition) /* it compares all that stands on its left */
+			} else if (p->in_condition) { /* it compares all that stands on its left */
 				p->lexer = saved;
-			else
+			} else {
 				return mal_parse_expected(
 					p, "'?' behind a comparison outside of a condition");
+			}
 			break;
 		}
 		r = parse_choice(p, c, parse_match, &a);
@@ -236,6 +260,10 @@ static int parse_elvis(struct mal_parser *p, bool condition, struct mal_cx **ret
 
 		mal_lexer_next(&p->lexer);
 		r = parse_ternary(p, false, &b);
+		if (r >= 0)
+			r = mal_parse_check_object(p, *left);
+		if (r >= 0)
+			r = mal_parse_check_object(p, b);
 		if (r >= 0) {
 			r = mal_cx_binary(p, MAL_CX_ELVIS,
 					  (*left)->type == b->type ? b->type : MAL_TYPE_ANY, offset,
@@ -311,6 +339,8 @@ static int parse_comparison(struct mal_parser *p, struct mal_cx **ret)
 			r = mal_cx_binary(p, kind, MAL_TYPE_BOOL, offset, a, b, &a);
 		if (r >= 0)
 			r = check_comparison(p, a);
+		if (r >= 0)
+			r = check_equality(p, a);
 	}
 	p->in_condition = outer;
 	if (r >= 0)
@@ -320,7 +350,7 @@ static int parse_comparison(struct mal_parser *p, struct mal_cx **ret)
 
 int mal_parse_check_truth(struct mal_parser *p, const struct mal_cx *c)
 {
-	if (c->kind != MAL_CX_BOOL && c->kind != MAL_CX_NUMBER)
+	if (c->kind != MAL_CX_BOOL && c->type != MAL_TYPE_NUMBER)
 		return 0;
 	return mal_parse_fail(
 		p, c->offset,

@@ -30,5 +30,8 @@ int mal_cx_regex(struct mal_parser *p, const char *text, size_t offset,
 /* A value of unknown type may be anything. */
 bool mal_type_may_be(enum mal_value_type type, enum mal_value_type wanted);
 
+/* A number, true or false is no object in Java: not for ==, ?:, def. 0, -EBADMSG. */
+int mal_parse_check_object(struct mal_parser *p, const struct mal_cx *c);
+
 /* Whether a value may stand where a condition is asked: numbers, true and false may not. 0, -EBADMSG. */
 int mal_parse_check_truth(struct mal_parser *p, const struct mal_cx *c);

@@ -21,7 +21,7 @@ struct mal_cx *mal_cx_new(struct mal_parser *p, enum mal_cx_kind kind, enum mal_
 
 int mal_parse_local(const struct mal_parser *p, const struct mal_token *name)
 {
-	for (size_t i = 0; i < p->n_locals; i++) {
+	for (size_t i = p->n_locals; i-- > 0;) { /* the newest of a name counts */
 		if (p->locals[i].len == name->len &&
 		    memcmp(p->locals[i].name, name->text, name->len) == 0)
 			return (int)i;
@@ -105,6 +105,17 @@ int mal_cx_regex(struct mal_parser *p, const char *text, size_t offset,
 	return r < 0 ? mal_parse_fail(p, offset, "out of memory") : 0;
 }
 
+/* OAP's code of x?.m() is `x == null ? null : x.m()`, which Java takes for objects only, and no arrays. */
+static int check_safe(struct mal_parser *p, const struct mal_cx *c,
+		      const struct mal_method_info *info)
+{
+	if (!c->method.safe || info->type == MAL_TYPE_STRING)
+		return 0;
+	return mal_parse_fail(p, c->offset,
+			      "OAP has no '?.' for %s(), which gives no text: expected '.'",
+			      info->name);
+}
+
 static int check_receiver(struct mal_parser *p, const struct mal_cx *c,
 			  const struct mal_method_info *info)
 {
@@ -166,6 +177,8 @@ static int parse_method(struct mal_parser *p, struct mal_cx *on, const struct ma
 	r = parse_args(p, c->method.args, ELEMENTS_OF(c->method.args), &c->method.n_args);
 	if (r >= 0)
 		r = check_receiver(p, c, info);
+	if (r >= 0)
+		r = check_safe(p, c, info);
 	if (r >= 0)
 		r = check_args(p, c, info);
 	if (r >= 0 && info->signature[0] == 'R' && c->method.args[0]->kind == MAL_CX_STRING) {
@@ -433,9 +446,9 @@ static int number_cx(struct mal_parser *p, struct mal_cx **ret)
 	if (!c)
 		return -EBADMSG;
 	c->number.value = p->lexer.now.number;
-	c->number.is_integer = p->lexer.now.is_integer;
-	if (c->number.is_integer && c->number.value > INT32_MAX)
-		return mal_parse_fail(p, c->offset, "expected an integer below 2147483648");
+	/* OAP reads every number as a double, and writes a whole one that fits into Java as an int */
+	c->number.is_integer =
+		c->number.value <= INT32_MAX && c->number.value == (double)(int32_t)c->number.value;
 	c->number.integer = c->number.is_integer ? (int64_t)c->number.value : 0;
 	mal_lexer_next(&p->lexer);
 	*ret = c;

@@ -6,6 +6,19 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A second document behind the first one, or what is no YAML. */
+static bool has_more(yaml_parser_t *parser)
+{
+	yaml_document_t next;
+	bool more;
+
+	if (!yaml_parser_load(parser, &next))
+		return true;
+	more = yaml_document_get_root_node(&next) != NULL;
+	yaml_document_delete(&next);
+	return more;
+}
+
 int mal_yaml_load(struct mal_yaml *y, const char *text, size_t len, struct mal_place *ret_place,
 		  char *message, size_t size)
 {
@@ -29,6 +42,14 @@ int mal_yaml_load(struct mal_yaml *y, const char *text, size_t len, struct mal_p
 			       parser.problem ? parser.problem : "bad text");
 		yaml_parser_delete(&parser);
 		return memory ? -ENOMEM : -EBADMSG;
+	}
+	if (yaml_document_get_root_node(&y->document) && has_more(&parser)) {
+		ret_place->line = (unsigned)y->document.end_mark.line + 1;
+		ret_place->column = 1;
+		(void)snprintf(message, size, "expected one document in the file");
+		yaml_parser_delete(&parser);
+		mal_yaml_done(y);
+		return -EBADMSG;
 	}
 	yaml_parser_delete(&parser);
 	return 0;

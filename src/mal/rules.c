@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "mal/check.h"
+#include "mal/entity.h"
 #include "mal/lint.h"
 #include "mal/parser.h"
 #include "mal/rule-yaml.h"
@@ -159,7 +161,8 @@ static int read_keys(struct loader *l, const yaml_node_t *map, const struct key 
 		if (k == n_keys)
 			return say(l, mal_yaml_place(key), rule, "expected %s as key", known);
 		if (seen & (1U << k))
-			return say(l, mal_yaml_place(key), rule, "key '%s' twice", keys[k].name);
+			warn(l, mal_yaml_place(key), rule,
+			     "this key stood above: the last one counts");
 		seen |= 1U << k;
 		if (keys[k].value)
 			*keys[k].value = mal_yaml_node(&l->yaml, p->value);
@@ -171,6 +174,12 @@ static bool is_null(const yaml_node_t *n)
 {
 	return n->type == YAML_SCALAR_NODE && n->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
 	       (n->data.scalar.length == 0 || mal_yaml_is(n, "~") || mal_yaml_is(n, "null"));
+}
+
+/* A text that is not there: also the empty one. */
+static bool is_none(const yaml_node_t *n)
+{
+	return n->type == YAML_SCALAR_NODE && (n->data.scalar.length == 0 || is_null(n));
 }
 
 static int read_file_keys(struct loader *l, const yaml_node_t *root)
@@ -186,6 +195,12 @@ static int read_file_keys(struct loader *l, const yaml_node_t *root)
 		{"layerDefinitions", &l->layers},
 		{"entities", NULL},
 		{"requiredZabbixItemKeys", NULL},
+		/* fields of OAP's own that its reader of files takes, and then sets itself */
+		{"name", NULL},
+		{"sourcePath", NULL},
+		{"filterLine", NULL},
+		{"expPrefixLine", NULL},
+		{"expSuffixLine", NULL},
 	};
 	int r;
 
@@ -204,6 +219,8 @@ static int read_file_keys(struct loader *l, const yaml_node_t *root)
 	r = need_text(l, l->prefix, NULL, "metricPrefix");
 	if (r < 0)
 		return r;
+	if (l->prefix->data.scalar.length == 0)
+		return say(l, mal_yaml_place(l->prefix), NULL, "expected a text as metricPrefix");
 	if (!l->list || l->list->type != YAML_SEQUENCE_NODE)
 		return say(l, mal_yaml_place(l->list ? l->list : root), NULL,
 			   "expected a list under metricsRules");
@@ -340,7 +357,7 @@ static int parse_chain(struct loader *l, yaml_node_t *n, const char *what, struc
 {
 	int r;
 
-	if (!n || is_null(n))
+	if (!n || is_none(n))
 		return 0;
 	r = need_text(l, n, NULL, what);
 	if (r >= 0)
@@ -363,7 +380,7 @@ static int parse_filter(struct loader *l)
 	struct mal_error error = {0};
 	int r;
 
-	if (!l->filter || is_null(l->filter))
+	if (!l->filter || is_none(l->filter))
 		return 0;
 	r = need_text(l, l->filter, NULL, "filter");
 	if (r < 0)
@@ -402,8 +419,30 @@ static bool layer_name_ok(const char *s)
 	return *s == 0;
 }
 
+/* A layer may be defined again as it is; else neither its name nor its ordinal may be taken. */
+static int check_ordinal(struct loader *l, const yaml_node_t *name, const yaml_node_t *ordinal,
+			 const yaml_node_t *normal, int64_t *ordinals, size_t n)
+{
+	bool is_normal = !normal || strcmp(scalar_text(normal), "false") != 0;
+	const char *clash;
+
+	if (ordinal->type != YAML_SCALAR_NODE ||
+	    sonde_parse_i64(scalar_text(ordinal), INT32_MIN, INT32_MAX, &ordinals[n]) < 0)
+		return say(l, mal_yaml_place(ordinal), NULL, "expected an integer as ordinal");
+	clash = mal_layer_clash(scalar_text(name), (int32_t)ordinals[n], is_normal);
+	for (size_t i = 0; i < n && !clash; i++)
+		if ((ordinals[i] == ordinals[n]) !=
+		    (strcmp(l->rules->layers[i], scalar_text(name)) == 0))
+			clash = l->rules->layers[i];
+	if (!clash)
+		return 0;
+	return say(l, mal_yaml_place(ordinal), NULL,
+		   "the layer %.64s has this name or this ordinal already", clash);
+}
+
 static int read_layers(struct loader *l)
 {
+	int64_t *ordinals;
 	size_t n = 0, max;
 
 	if (!l->layers || is_null(l->layers))
@@ -414,7 +453,8 @@ static int read_layers(struct loader *l)
 	max = (size_t)(l->layers->data.sequence.items.top - l->layers->data.sequence.items.start);
 	l->rules->layers =
 		mal_arena_zalloc(&l->rules->program.arena, (max + 1) * sizeof(*l->rules->layers));
-	if (!l->rules->layers)
+	ordinals = mal_arena_array(&l->rules->program.arena, max + 1, sizeof(*ordinals));
+	if (!l->rules->layers || !ordinals)
 		return -ENOMEM;
 	for (yaml_node_item_t *i = l->layers->data.sequence.items.start;
 	     i < l->layers->data.sequence.items.top; i++) {
@@ -436,6 +476,9 @@ static int read_layers(struct loader *l)
 				l, mal_yaml_place(name ? name : item), NULL,
 				"expected a layer with an ordinal and a name of A to Z, 0 to 9 and _");
 		}
+		r = check_ordinal(l, name, ordinal, normal, ordinals, n);
+		if (r < 0)
+			return r;
 		l->rules->layers[n] = mal_arena_strndup(&l->rules->program.arena, scalar_text(name),
 							name->data.scalar.length);
 		if (!l->rules->layers[n++])
@@ -515,6 +558,33 @@ static int push_rule(struct loader *l, struct mal_rule *rule)
 	return 0;
 }
 
+/* OAP puts "(" before and ").suffix" behind the text of exp. */
+static bool ends_in_comment(const char *s)
+{
+	char quote = 0;
+
+	for (; *s; s++) {
+		if (quote) {
+			if (*s == '\\' && s[1])
+				s++;
+			else if (*s == quote)
+				quote = 0;
+		} else if (*s == '\'' || *s == '"') {
+			quote = *s;
+		} else if (s[0] == '/' && s[1] == '*') {
+			s = strstr(s + 2, "*/");
+			if (!s)
+				return false;
+			s++;
+		} else if (s[0] == '/' && s[1] == '/') {
+			s += strcspn(s, "\n");
+			if (!*s)
+				return true;
+		}
+	}
+	return false;
+}
+
 static int load_expression(struct loader *l, yaml_node_t *name, yaml_node_t *exp,
 			   struct mal_rule *rule)
 {
@@ -524,6 +594,11 @@ static int load_expression(struct loader *l, yaml_node_t *name, yaml_node_t *exp
 	struct mal_expr *e;
 	int r;
 
+	if (l->rules->suffix && ends_in_comment(scalar_text(exp)))
+		return say(
+			l, mal_yaml_inside(&l->yaml, exp, exp->data.scalar.length),
+			scalar_text(name),
+			"expected a line end behind the comment: it swallows expSuffix in an OAP");
 	r = parse_text(l, exp, kind, scalar_text(name), &e);
 	if (r < 0)
 		return r;
@@ -541,7 +616,8 @@ static int load_expression(struct loader *l, yaml_node_t *name, yaml_node_t *exp
 static int load_rule(struct loader *l, yaml_node_t *item)
 {
 	yaml_node_t *name = NULL, *exp = NULL;
-	const struct key keys[] = {{"name", &name}, {"exp", &exp}};
+	const struct key keys[] = {
+		{"name", &name}, {"exp", &exp}, {"lineNo", NULL}, {"expLine", NULL}};
 	struct mal_rule *rule;
 	int r;
 

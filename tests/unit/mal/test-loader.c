@@ -33,8 +33,20 @@ static void a_file_that_is_none_is_refused_whole(void **state)
 	assert_refused("metricPrefix: t\n", "1:1 -: expected a list under metricsRules\n");
 	assert_refused("metricPrefix: t\nmetricsRules: x\n",
 		       "2:15 -: expected a list under metricsRules\n");
-	assert_refused("metricPrefix: t\nmetricPrefix: u\nmetricsRules: []\n",
-		       "2:1 -: key 'metricPrefix' twice\n");
+	assert_refused("metricPrefix: ''\nmetricsRules: []\n",
+		       "1:15 -: expected a text as metricPrefix\n");
+	assert_refused("metricPrefix: t\nmetricsRules: []\n---\nmetricPrefix: u\n",
+		       "3:1 -: expected one document in the file\n");
+	assert_refused(
+		"metricPrefix: t\nlayerDefinitions: [{name: XYZ, ordinal: 5}]\nmetricsRules: []\n",
+		"2:41 -: the layer FAAS has this name or this ordinal already\n");
+	assert_refused(
+		"metricPrefix: t\nlayerDefinitions: [{name: XYZ, ordinal: 10001}, {name: ABC, ordinal: "
+		"10001}]\nmetricsRules: []\n",
+		"2:70 -: the layer XYZ has this name or this ordinal already\n");
+	assert_refused(
+		"metricPrefix: t\nlayerDefinitions: [{name: XYZ, ordinal: x}]\nmetricsRules: []\n",
+		"2:41 -: expected an integer as ordinal\n");
 	assert_refused("metricPrefix: t\nexpSuffix: servic(['a'])\nmetricsRules: []\n",
 		       "2:12 -: no function 'servic'\n");
 	assert_refused("metricPrefix: t\nfilter: \"{ tags -> true }\"\nmetricsRules: []\n",
@@ -94,6 +106,32 @@ static void a_bad_rule_leaves_the_others_alone(void **state)
 	assert_null(sonde_mal_rules_find(rules, "t_plain"));
 }
 
+/* What SkyWalking's reader of YAML takes into fields of its own, or twice, or empty. */
+static void a_file_is_read_as_leniently_as_oap_reads_it(void **state)
+{
+	_cleanup_(sonde_mal_rules_freep) struct sonde_mal_rules *rules = test_rules(
+		"name: x\nsourcePath: y\nfilterLine: 5\nmetricPrefix: t\nmetricPrefix: u\n"
+		"filter: ''\nexpPrefix: ''\nexpSuffix: ''\n"
+		"layerDefinitions: [{name: MESH, ordinal: 1}, {name: XYZ, ordinal: 10001}]\n"
+		"metricsRules:\n"
+		"  - {name: a, exp: \"a.service(['s'], Layer.XYZ) // so\", lineNo: 3, expLine: 4}\n");
+	_cleanup_buf_ struct sonde_buf found = SONDE_BUF_INIT(TEST_TEXT_BYTES);
+	struct sonde_mal_rules *bad = NULL;
+
+	(void)state;
+	assert_int_equal(sonde_mal_rules_count(rules), 1);
+	assert_string_equal(sonde_mal_rules_get(rules, 0)->metric, "u_a");
+	assert_int_equal(
+		load("metricPrefix: t\nexpSuffix: service(['s'], Layer.MESH)\nmetricsRules:\n"
+		     "  - {name: a, exp: \"a // so\"}\n",
+		     &found, &bad),
+		1);
+	assert_string_equal(
+		sonde_buf_str(&found),
+		"4:28 a: expected a line end behind the comment: it swallows expSuffix in an OAP\n");
+	sonde_mal_rules_free(bad);
+}
+
 static void an_empty_file_has_no_rules(void **state)
 {
 	_cleanup_(sonde_mal_rules_freep) struct sonde_mal_rules *rules = test_rules("# nothing\n");
@@ -139,6 +177,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_that_is_none_is_refused_whole),
 		cmocka_unit_test(a_bad_rule_leaves_the_others_alone),
+		cmocka_unit_test(a_file_is_read_as_leniently_as_oap_reads_it),
 		cmocka_unit_test(an_empty_file_has_no_rules),
 		cmocka_unit_test(a_file_that_is_too_long_is_refused),
 		cmocka_unit_test(a_rule_says_what_it_reads_and_gives),
