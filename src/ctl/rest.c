@@ -286,7 +286,8 @@ static void add_hint(struct sonde_rest *rest, CURLcode code)
 		hint = " (it may speak plain http)";
 	else if (!https && (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR))
 		hint = " (it may speak https)";
-	else if (https && code == CURLE_PEER_FAILED_VERIFICATION && strstr(rest->error, "issuer"))
+	else if (https && code == CURLE_PEER_FAILED_VERIFICATION &&
+		 (strstr(rest->error, "issuer") || strstr(rest->error, "self-signed")))
 		hint = " (see --ca)";
 	if (hint)
 		(void)snprintf(rest->error + n, sizeof(rest->error) - n, "%s", hint);

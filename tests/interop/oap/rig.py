@@ -80,6 +80,7 @@ class Agent:
         (self.dir / "agent.yaml").write_text(
             "backend:\n" + "".join(f"  {k}: {v}\n" for k, v in backend.items()) +
             f"log:\n  level: {log}\nskywalking:\n  peers: {peers}\nprocesses:\n  scan: 1s\n  rules:\n{rules}{more}", encoding="utf-8")
+        (self.dir / "agent.yaml").chmod(0o600)  # it may have a token
 
     def start(self):
         """Anew with its state, if it ran before."""
