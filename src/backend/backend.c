@@ -10,6 +10,7 @@
 #include "backend/http/routes.h"
 #include "backend/ingest/rule-watch.h"
 #include "backend/oap/graphql.h"
+#include "backend/oap/template-store.h"
 #include "backend/services/descriptors.h"
 #include "backend/services/inquiry.h"
 #include "backend/services/services.h"
@@ -152,6 +153,9 @@ static int load_state(struct sonde_backend *b)
 	r = sonde_descriptors_new(&b->descriptors);
 	if (r < 0)
 		return r;
+	r = sonde_templates_new(b->store, &b->templates);
+	if (r < 0)
+		return sonde_log_err(r, "cannot load templates");
 	r = sonde_registry_new(b->store, &b->registry);
 	if (r < 0)
 		return sonde_log_err(r, "cannot load agents and processes");
@@ -330,6 +334,7 @@ struct sonde_backend *sonde_backend_free(struct sonde_backend *b)
 	(void)sonde_series_table_free(b->series);
 	(void)sonde_ingest_free(b->ingest);
 	(void)sonde_descriptors_free(b->descriptors);
+	(void)sonde_templates_free(b->templates);
 	(void)sonde_task_table_free(b->tasks);
 	(void)sonde_registry_free(b->registry);
 	(void)sd_event_unref(b->event);

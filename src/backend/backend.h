@@ -27,6 +27,7 @@ struct sonde_rule_watch;
 struct sonde_watch;
 struct sonde_descriptors;
 struct sonde_graphql_run;
+struct sonde_templates;
 
 struct sonde_backend_config {
 	const char *state_dir; /* must exist; sonde.db is made in it */
@@ -60,6 +61,7 @@ struct sonde_backend {
 	struct sonde_ingest *ingest;
 	struct sonde_rule_watch *rule_watch; /* NULL: the kernel refused, or there is no folder */
 	struct sonde_descriptors *descriptors;
+	struct sonde_templates *templates; /* see oap/template-store.h */
 	struct sonde_grpc_server *grpc;
 	struct sonde_https *https;
 	struct sonde_httpd *httpd;

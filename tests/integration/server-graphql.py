@@ -431,6 +431,44 @@ class Horizon(WithServer):
         self.assertTrue(got["status"], got)
 
 
+class Templates(WithServer):
+    PATH = "/ui-management/templates"
+
+    def change(self, method, body, path=PATH, status=200):
+        got = self.server.request(method, path, body)
+        self.assertEqual(got[0], status, got)
+        return got[2]
+
+    def rows(self, more=""):
+        return [(r["id"], r["configuration"], r["disabled"]) for r in self.change("GET", None, self.PATH + more)]
+
+    def test_rows_are_kept_as_they_came(self):
+        self.assertEqual(self.rows(), [])
+        first = self.change("POST", {"configuration": '{"name":"a \u00e9"}'})
+        self.assertEqual((len(first["id"]), first["status"], first["message"]), (36, True, None))
+        self.assertEqual(self.change("POST", {"id": "own", "configuration": "x" * 100000})["id"], "own")
+        taken = self.change("POST", {"id": "own", "configuration": "y"}, status=409)
+        self.assertEqual((taken["status"], taken["id"]), (False, "own"))
+        self.change("PUT", {"id": first["id"], "configuration": "b"})
+        self.change("PUT", {"id": "nope", "configuration": "b"}, status=409)
+        self.change("POST", {}, self.PATH + "/own/disable")
+        expected = [(first["id"], "b", False), ("own", "x" * 100000, True)]
+        self.assertEqual((self.rows(), self.rows("?includingDisabled=true")), (expected[:1], expected))
+        self.server.restart()
+        self.agent.close()
+        self.agent = Agent(self.server, "agent-1")
+        self.assertEqual(self.rows("?includingDisabled=true"), expected)
+        self.assertEqual(self.change("GET", None, self.PATH + "/own")["disabled"], True)
+
+    def test_what_is_wrong_is_refused(self):
+        for method, body, path, status in (("POST", {}, "", 400), ("POST", {"configuration": 1}, "", 400), ("POST", [], "", 400),
+                                           ("PUT", {"configuration": "x"}, "", 400), ("GET", None, "/nope", 404),
+                                           ("POST", {}, "/nope/disable", 404), ("PUT", {}, "/nope", 405),
+                                           ("DELETE", None, "", 405), ("GET", None, "/a/b", 404),
+                                           ("POST", {"configuration": "x", "id": "i" * 300}, "", 409)):
+            self.change(method, body, self.PATH + path, status)
+
+
 class Wrong(WithServer):
     def test_an_unknown_field_is_an_error_in_graphqls_form(self):
         body = self.post("query x {\n  getAlarm { msgs { id } } version }")

@@ -8,6 +8,7 @@
 #include "backend/http/waiting.h"
 #include "backend/json.h"
 #include "backend/oap/graphql.h"
+#include "backend/oap/template-store.h"
 #include "backend/query/flows.h"
 #include "backend/query/views.h"
 #include "backend/services/descriptors.h"
@@ -369,6 +370,7 @@ static bool try_agent(struct sonde_backend *b, struct sonde_http_request *req)
 
 void sonde_routes_handle(void *ctx, struct sonde_http_request *req)
 {
-	if (!try_plain(ctx, req) && !try_task(ctx, req) && !try_agent(ctx, req))
+	if (!try_plain(ctx, req) && !try_task(ctx, req) && !try_agent(ctx, req) &&
+	    !sonde_templates_handle(ctx, req))
 		(void)sonde_problem_set(&req->problem, 404, NULL, "there is nothing at this path");
 }

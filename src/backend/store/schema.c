@@ -37,8 +37,11 @@ static const char to_2[] =
 	"CREATE INDEX flow_remote ON flow (task, remote);"
 	"CREATE INDEX flow_client ON flow (client);";
 
+static const char to_3[] =
+	"CREATE TABLE template (id TEXT PRIMARY KEY, configuration TEXT NOT NULL, disabled INTEGER NOT NULL) STRICT;";
+
 /* migrations[n] brings user_version n to n + 1. A released step is never changed, only followed. */
-static const char *const migrations[SONDE_STORE_SCHEMA] = {to_1, to_2};
+static const char *const migrations[SONDE_STORE_SCHEMA] = {to_1, to_2, to_3};
 
 /* Those that take more than a line; a list of split literals hides a missing comma. */
 static const char put_task[] =
@@ -53,6 +56,9 @@ static const char get_pending[] =
 static const char get_series[] =
 	"SELECT metric, entity, step_ms, start_ms, serial, data FROM series"
 	" WHERE task = ?1 ORDER BY metric, entity, step_ms, start_ms";
+
+static const char put_template[] =
+	"INSERT INTO template VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET configuration = ?2, disabled = ?3";
 
 static const char put_flow[] =
 	"INSERT INTO flow VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
@@ -97,6 +103,7 @@ static const char *const statements[_SONDE_STORE_STATEMENT_MAX] = {
 	[SONDE_STORE_DELETE_STALE_FLOWS] =
 		"DELETE FROM flow WHERE task = ?1 AND agent = ?2 AND open <> 0 AND sequence < ?3",
 	[SONDE_STORE_DELETE_TASK_FLOWS] = "DELETE FROM flow WHERE task = ?1",
+	[SONDE_STORE_PUT_TEMPLATE] = put_template,
 };
 
 static const char *const queries[_SONDE_STORE_QUERY_MAX] = {
@@ -119,6 +126,8 @@ static const char *const queries[_SONDE_STORE_QUERY_MAX] = {
 	[SONDE_STORE_GET_FLOWS_BY_RTT] = flows_by_rtt,
 	[SONDE_STORE_GET_FLOWS_BY_START] = flows_by_start,
 	[SONDE_STORE_GET_FLOW_ENDS] = flow_ends,
+	[SONDE_STORE_GET_TEMPLATES] =
+		"SELECT id, configuration, disabled FROM template ORDER BY rowid",
 	[SONDE_STORE_GET_FLOWS_TO] =
 		"SELECT data FROM flow WHERE task = ?1 AND remote = ?2 AND role = 1 AND peer = '' LIMIT 16",
 };

@@ -7,7 +7,7 @@
 
 #include "backend/store/store.h"
 
-#define SONDE_STORE_SCHEMA 2 /* user_version of this build */
+#define SONDE_STORE_SCHEMA 3 /* user_version of this build */
 
 const char *sonde_store_statement_sql(enum sonde_store_statement s);
 const char *sonde_store_query_sql(enum sonde_store_query q);

@@ -49,6 +49,7 @@ enum sonde_store_statement {
 	SONDE_STORE_DELETE_FLOW,	/* task, agent, id, unless of a later sequence than this */
 	SONDE_STORE_DELETE_STALE_FLOWS, /* task, agent: open ones of earlier sequences than this */
 	SONDE_STORE_DELETE_TASK_FLOWS,	/* task */
+	SONDE_STORE_PUT_TEMPLATE,	/* id, configuration, disabled */
 	_SONDE_STORE_STATEMENT_MAX,
 };
 
@@ -131,6 +132,7 @@ enum sonde_store_query {
 	 */
 	SONDE_STORE_GET_FLOW_ENDS,
 	SONDE_STORE_GET_FLOWS_TO, /* task, remote address -> data: a few clients' whose peer no agent knows */
+	SONDE_STORE_GET_TEMPLATES, /* -> id, configuration, disabled; as they were added */
 	_SONDE_STORE_QUERY_MAX,
 };
 
