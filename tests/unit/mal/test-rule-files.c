@@ -249,9 +249,31 @@ static void network_profiling_gives_what_oaps_file_gives(void **state)
 
 /* --- all files that OAP ships --- */
 
+static const struct {
+	const char *name;
+	unsigned rules;
+} functions[] = {
+	{"avg", 815},	   {"avgLabeled", 527},	    {"avgHistogramPercentile", 59},
+	{"sum", 21},	   {"sumPerMin", 17},	    {"sumHistogramPercentile", 14},
+	{"max", 6},	   {"sumLabeled", 4},	    {"latest", 3},
+	{"maxLabeled", 2}, {"sumPerMinLabeled", 1},
+};
+
 static struct {
 	unsigned files, rules;
+	unsigned of[ELEMENTS_OF(functions)];
 } shipped;
+
+static void count_functions(const struct sonde_mal_rules *rules)
+{
+	for (size_t i = 0; i < sonde_mal_rules_count(rules); i++) {
+		char name[48];
+
+		sonde_mal_function_name(&sonde_mal_rules_get(rules, i)->function, name);
+		for (size_t f = 0; f < ELEMENTS_OF(functions); f++)
+			shipped.of[f] += strcmp(functions[f].name, name) == 0;
+	}
+}
 
 static int load_shipped(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -267,6 +289,7 @@ static int load_shipped(const char *path, const struct stat *st, int type, struc
 		print_message("in %s\n", path);
 	shipped.files++;
 	shipped.rules += (unsigned)sonde_mal_rules_count(rules);
+	count_functions(rules);
 	return 0;
 }
 
@@ -277,6 +300,12 @@ static void every_file_that_oap_ships_loads_without_a_finding(void **state)
 	print_message("%u files, %u rules\n", shipped.files, shipped.rules);
 	assert_int_equal(shipped.files, 90);
 	assert_int_equal(shipped.rules, 1469);
+	/* the storage functions that OAP's own compiler gave these rules */
+	for (size_t i = 0; i < ELEMENTS_OF(functions); i++) {
+		if (shipped.of[i] != functions[i].rules)
+			print_message("%s: %u rules\n", functions[i].name, shipped.of[i]);
+		assert_int_equal(shipped.of[i], functions[i].rules);
+	}
 }
 
 int main(void)
