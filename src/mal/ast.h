@@ -25,6 +25,7 @@ struct mal_program {
 	struct mal_arena arena;
 	struct mal_strings strings;
 	struct mal_regex *regexes;
+	size_t regex_bytes;
 	uint32_t n_lists; /* different lists of strings: each has a number */
 	uint32_t n_memos; /* calls of expPrefix and expSuffix: each has a number */
 };

@@ -610,8 +610,10 @@ int mal_cx_eval(struct mal_eval *ev, struct mal_frame *f, const struct mal_cx *c
 {
 	struct mal_value v;
 	uint32_t id;
-	int r;
+	int r = mal_eval_spend(ev, 1);
 
+	if (r < 0)
+		return r;
 	switch (c->kind) {
 	case MAL_CX_STRING:
 		r = mal_eval_const(ev, c->string, &id);

@@ -400,7 +400,7 @@ static bool equal_entity(const struct mal_entity *a, const struct mal_entity *b)
 static int grow(struct mal_eval *ev, struct mal_entities *known)
 {
 	size_t cap = known->cap ? known->cap * 2 : 16;
-	struct mal_entity **table = mal_arena_zalloc(known->arena, cap * sizeof(*table));
+	struct mal_entity **table = mal_arena_zalloc(known->arena, cap * sizeof(void *));
 
 	if (!table)
 		return mal_eval_no_memory(ev);

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "mal/closure.h"
@@ -15,6 +16,8 @@
 #define MATCH_DEPTH 2000
 #define MATCH_HEAP_KIB 4096
 #define CAPTURES_MAX 32
+#define FUEL 100000	/* steps between two looks at the clock: about a millisecond */
+#define REGEX_FUEL 1000 /* of one match, which may take as long */
 
 int mal_eval_init(struct mal_eval *ev)
 {
@@ -53,7 +56,7 @@ static int begin_memos(struct mal_eval *ev, const struct mal_program *p)
 
 	ev->by_list = mal_arena_zalloc(a, (p->n_lists + 1) * sizeof(*ev->by_list));
 	ev->by_call = mal_arena_zalloc(a, (p->n_memos + 1) * sizeof(*ev->by_call));
-	ev->entities = mal_arena_zalloc(a, (p->n_memos + 1) * sizeof(*ev->entities));
+	ev->entities = mal_arena_zalloc(a, (p->n_memos + 1) * sizeof(void *));
 	ev->joined = mal_arena_zalloc(a, MAL_JOINED * sizeof(*ev->joined));
 	if (!ev->by_list || !ev->by_call || !ev->entities || !ev->joined)
 		return -ENOMEM;
@@ -81,6 +84,8 @@ int mal_eval_begin(struct mal_eval *ev, struct sonde_mal_batch *b, const struct 
 	ev->answers = NULL;
 	ev->answers_cap = ev->answers_n = 0;
 	ev->message[0] = 0;
+	ev->fuel = FUEL;
+	ev->end_ms = 0;
 	ev->consts = mal_arena_zalloc(&ev->run_arena, p->strings.n * sizeof(*ev->consts));
 	if (!ev->consts || mal_strings_put(ev->strings, "le", 2, &ev->le) < 0)
 		return -ENOMEM;
@@ -132,13 +137,36 @@ int mal_eval_set(struct mal_eval *ev, const struct mal_pair *v, size_t n,
 	return mal_sets_put(ev->sets, ev->strings, v, n, ret) < 0 ? mal_eval_no_memory(ev) : 0;
 }
 
+static int64_t cpu_ms(void)
+{
+	struct timespec t = {0};
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int mal_eval_refuel(struct mal_eval *ev)
+{
+	int64_t now_ms = cpu_ms();
+
+	if (ev->end_ms == 0)
+		ev->end_ms = now_ms + SONDE_MAL_RUN_MS;
+	if (now_ms > ev->end_ms)
+		return mal_eval_fail(ev, "the rules of this file take too long on one batch");
+	ev->fuel = FUEL;
+	return 0;
+}
+
 int mal_eval_regex(struct mal_eval *ev, const struct mal_regex *re, const char *text, size_t len,
 		   size_t from, bool full)
 {
-	int r = pcre2_match(re->code, (PCRE2_SPTR)text, len, from,
-			    full ? PCRE2_ANCHORED | PCRE2_ENDANCHORED : 0, ev->match,
-			    ev->match_context);
+	int r = mal_eval_spend(ev, REGEX_FUEL);
 
+	if (r < 0)
+		return r;
+	r = pcre2_match(re->code, (PCRE2_SPTR)text, len, from,
+			full ? PCRE2_ANCHORED | PCRE2_ENDANCHORED : 0, ev->match,
+			ev->match_context);
 	if (r >= 0)
 		return 1;
 	if (r == PCRE2_ERROR_NOMATCH)
@@ -589,9 +617,14 @@ static int eval_expr(struct mal_eval *ev, const struct mal_expr *e, struct mal_f
 
 int mal_eval_expr(struct mal_eval *ev, const struct mal_expr *e, struct mal_family *ret)
 {
-	int r = eval_expr(ev, e, ret);
+	int r = mal_eval_spend(ev, 1);
 
-	if (r >= 0 && ev->step)
+	if (r >= 0)
+		r = eval_expr(ev, e, ret);
+	if (r < 0)
+		return r;
+	ev->fuel -= (int64_t)ret->n;
+	if (ev->step)
 		ev->step(ev, e, ret);
-	return r;
+	return 0;
 }

@@ -58,9 +58,11 @@ struct mal_eval {
 	struct mal_memo key_texts[2];	/* set to the id of its text, and of that without `le` */
 	struct mal_memo bounds;		/* id of a `le` to its number */
 	uint32_t le;			/* the id of "le" */
-	bool milliseconds;		/* default unit of histogram() */
-	bool cut_names;			/* name control of entities */
-	bool strict; /* each counter has its own window, and counts on where it began anew */
+	int64_t fuel;			/* steps until the clock is looked at */
+	int64_t end_ms;	   /* of the thread's time, when the run has to stop; 0: not looked yet */
+	bool milliseconds; /* default unit of histogram() */
+	bool cut_names;	   /* name control of entities */
+	bool strict;	   /* each counter has its own window, and counts on where it began anew */
 	const struct sonde_mal_rule *rule; /* that is run; only `strict` asks */
 	bool need_address; /* a remote process without address fails, as in OAP; its stub takes any */
 	struct mal_family head;
@@ -88,6 +90,16 @@ void mal_eval_say(struct mal_eval *ev, const char *fmt, ...) _printf_(2, 3);
 #define mal_eval_fail(ev, ...) (mal_eval_say((ev), __VA_ARGS__), -EINVAL)
 #define mal_eval_no_memory(ev)                                                                     \
 	(mal_eval_say((ev), "too much data for one run, or out of memory"), -ENOMEM)
+
+/* Looks at the clock. -EINVAL: the run has taken SONDE_MAL_RUN_MS of the processor's time. */
+int mal_eval_refuel(struct mal_eval *ev) _must_check_;
+
+/* Before work of @steps, each some ten nanoseconds: a hostile rule may not stall who runs it. */
+static inline _must_check_ int mal_eval_spend(struct mal_eval *ev, int64_t steps)
+{
+	ev->fuel -= steps;
+	return ev->fuel >= 0 ? 0 : mal_eval_refuel(ev);
+}
 
 /* A string of the program as the batch's id, asked for the first time in this run. */
 int mal_eval_new_const(struct mal_eval *ev, uint32_t id, uint32_t *ret) _must_check_;

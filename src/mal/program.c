@@ -10,6 +10,7 @@
 
 #define PROGRAM_BYTES (32U << 20)
 #define PATTERN_MAX 4096
+#define REGEX_BYTES (16U << 20) /* a short pattern may compile to 64 KiB and more */
 
 int mal_program_init(struct mal_program *p)
 {
@@ -67,7 +68,7 @@ int mal_regex_new(struct mal_program *p, const char *pattern, char *message, siz
 		  const struct mal_regex **ret)
 {
 	struct mal_regex *r;
-	size_t offset = 0;
+	size_t offset = 0, bytes = 0;
 	int code;
 
 	r = mal_arena_zalloc(&p->arena, sizeof(*r));
@@ -85,8 +86,16 @@ int mal_regex_new(struct mal_program *p, const char *pattern, char *message, siz
 		return -EINVAL;
 	}
 	(void)pcre2_pattern_info(r->code, PCRE2_INFO_CAPTURECOUNT, &r->groups);
+	(void)pcre2_pattern_info(r->code, PCRE2_INFO_SIZE, &bytes);
 	r->next = p->regexes;
 	p->regexes = r;
+	p->regex_bytes += bytes;
+	if (p->regex_bytes > REGEX_BYTES) {
+		(void)snprintf(message, size,
+			       "expected regexes that take less than %u MiB in all of the file",
+			       REGEX_BYTES >> 20);
+		return -EINVAL;
+	}
 	*ret = r;
 	return 0;
 }

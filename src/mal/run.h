@@ -99,6 +99,9 @@ struct sonde_mal_run_stats {
 	uint64_t window_refused; /* series that the counter window had no room for */
 };
 
+/* Of processor time for the rules of a file over one batch; then the rest of them fail. */
+#define SONDE_MAL_RUN_MS 2000
+
 #define SONDE_MAL_WINDOW_SERIES_MAX                                                                \
 	65536 /* series in the counter window; the longest silent one makes room */
 #define SONDE_MAL_WINDOW_POINTS_MAX 1024   /* elements of one series */

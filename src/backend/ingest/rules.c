@@ -180,7 +180,7 @@ static void settle(struct sonde_rule_file *old, struct sonde_rule_file *now,
 
 int sonde_rule_set_reload(struct sonde_rule_set *s, const char *dir, struct sonde_rule_change *ret)
 {
-	struct sonde_rule_set now;
+	struct sonde_rule_set now = {0};
 	int r = read_all(dir, s, &now);
 
 	if (r < 0)
