@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is kept: label sets and memos within a run, counter windows between runs, and that none of it grows for ever. */
+/* Bounds: label sets and memos within a run, counter windows between runs, the time of a run. */
 #include <malloc.h>
 
 #include "mal/memo.h"
@@ -294,6 +294,52 @@ static void memory_is_flat_over_generations_of_labels(void **state)
 	assert_true(after <= before + before / 10); /* five times the labels */
 }
 
+/* --- time --- */
+
+static void keep_words(void *ctx, const struct sonde_mal_rule *rule, const char *message)
+{
+	(void)snprintf(ctx, 256, "%s: %s", rule->metric, message);
+}
+
+/* Each match stays below the limits of one match, all together are minutes of work. */
+static void a_run_ends_in_bounded_time(void **state)
+{
+	static const char slow[] = "metricPrefix: t\n"
+				   "expSuffix: service(['s'], Layer.GENERAL)\n"
+				   "metricsRules:\n"
+				   "  - {name: slow, exp: \"c.tagMatch('v', '(x|xx)*y')\"}\n"
+				   "  - {name: next, exp: c}\n";
+	static const char quick[] = "metricPrefix: u\n"
+				    "expSuffix: service(['s'], Layer.GENERAL)\n"
+				    "metricsRules:\n"
+				    "  - {name: quick, exp: c}\n";
+	_cleanup_(sonde_mal_rules_freep) struct sonde_mal_rules *rules = NULL, *others = NULL;
+	_cleanup_(sonde_mal_engine_freep) struct sonde_mal_engine *e = NULL;
+	_cleanup_(sonde_mal_batch_freep) struct sonde_mal_batch *b = NULL;
+	struct sonde_mal_run_stats stats = {0};
+	char words[256] = "", text[64];
+	const struct sonde_mal_sink sink = {.emit = ignore, .failed = keep_words, .ctx = words};
+
+	assert_int_equal(sonde_mal_rules_load("t.yaml", slow, sizeof(slow) - 1,
+					      (struct sonde_mal_report){0}, &rules),
+			 0);
+	assert_int_equal(sonde_mal_rules_load("u.yaml", quick, sizeof(quick) - 1,
+					      (struct sonde_mal_report){0}, &others),
+			 0);
+	assert_ok(sonde_mal_engine_new(NULL, &e));
+	assert_ok(sonde_mal_batch_new(&b));
+	for (unsigned i = 0; i < 100000; i++) {
+		(void)snprintf(text, sizeof(text), "s=s,v=xxxxxxxxxxxxxxxxxxxx%uy", i);
+		test_add(b, "c", text, 1, 1);
+	}
+	assert_ok(sonde_mal_engine_run(e, rules, b, SONDE_MAL_SECONDS, &sink, &stats));
+	assert_int_equal(stats.rules_failed, 2); /* the next one has no time left either */
+	assert_string_equal(words, "t_next: the rules of this file take too long on one batch");
+	assert_ok(sonde_mal_engine_run(e, others, b, SONDE_MAL_SECONDS, &sink, &stats));
+	assert_int_equal(stats.rules_failed, 2);
+	assert_int_equal(stats.emissions, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,7 +349,8 @@ int main(void)
 		cmocka_unit_test(silence_is_forgotten_when_no_number_tells),
 		cmocka_unit_test(a_window_is_bounded_in_bytes),
 		cmocka_unit_test(memory_is_flat_over_generations_of_labels),
+		cmocka_unit_test(a_run_ends_in_bounded_time),
 	};
 
-	return cmocka_run_group_tests_name("mal/memory", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("mal/bounds", tests, NULL, NULL);
 }
