@@ -19,7 +19,7 @@ static const char head[] =
 	"\t-o | --output) COMPREPLY=($(compgen -W 'table wide json dot mermaid' -- \"$cur\")); return ;;\n"
 	"\t--color) COMPREPLY=($(compgen -W 'auto always never' -- \"$cur\")); return ;;\n"
 	"\t-p | --preset) COMPREPLY=($(compgen -W 'network network-calls udp' -- \"$cur\")); return ;;\n"
-	"\t-f | --file | --config | --ca | --cert | --key | --token-file | --basic-file | --templates | --rules) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
+	"\t-f | --file | --config | --input | --ca | --cert | --key | --token-file | --basic-file | --templates | --rules) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
 	"\tesac\n"
 	"\tcase \"${words[*]:0:2} \" in\n";
 
@@ -51,6 +51,9 @@ static void print_case(FILE *out, const struct sonde_cli_command *c)
 		(void)fprintf(out, "\t\telse\n\t\t\treply=$(_sonde_ask task list)\n");
 	else if (strstr(c->operands, "TARGET"))
 		(void)fprintf(out, "\t\telse\n\t\t\treply=$(_sonde_ask targets list)\n");
+	else if (strstr(c->operands, "FILE"))
+		(void)fprintf(out,
+			      "\t\telse\n\t\t\tCOMPREPLY=($(compgen -f -- \"$cur\")); return\n");
 	(void)fprintf(out, "\t\tfi ;;\n");
 }
 
