@@ -37,7 +37,7 @@ static const struct sonde_option options[] = {
 	SONDE_OPTION_STRING(S, "http.listen", http_listen, "127.0.0.1:12800", "63",
 			    "address and port of the REST interface; port 0 is any free one"),
 	SONDE_OPTION_UINT(S, "http.max_connections", max_http_connections, "256", "1", "65536",
-			  "connections at a time"),
+			  "connections at a time; of 16 or more, half at most of one address"),
 	SONDE_OPTION_BYTES(S, "http.max_body", max_body_bytes, "256KiB", "1KiB", "16MiB",
 			   "largest request body"),
 	SONDE_OPTION_PATH(

@@ -7,7 +7,11 @@ server-rest.py SONDE_SERVER RULES_FOLDER
 import collections
 import http.client
 import json
+import os
 import pathlib
+import re
+import resource
+import socket
 import sys
 import time
 import unittest
@@ -275,6 +279,101 @@ class Events(WithServer):
         self.assertEqual(again.status, 200)
         for stream in streams[60:]:
             self.assertEqual(stream.next()["event"], "task")
+
+
+class Limits(WithServer):
+    def raw(self, data):
+        """The head of the answer; "" if the server hangs up."""
+        with socket.create_connection(("127.0.0.1", self.server.http), 60) as s:
+            got = b""
+            try:
+                s.sendall(data)
+            except OSError:
+                pass  # it has answered and closed before all of it was there
+            try:
+                while b"\r\n\r\n" not in got:
+                    more = s.recv(65536)
+                    if not more:
+                        break
+                    got += more
+            except ConnectionError:
+                pass
+            return got.decode("latin-1")
+
+    def memory(self):
+        status = pathlib.Path(f"/proc/{self.server.process.pid}/status").read_text(encoding="utf-8")
+        return int(re.search(r"RssAnon:\s*(\d+)", status).group(1)) << 10
+
+    def refused_by(self, bound):
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.http, timeout=60)
+        connection.request("GET", "/metrics")
+        body = connection.getresponse().read().decode()
+        connection.close()
+        return int(re.search(rf'sonde_server_refused_total{{bound="{bound}"}} (\d+)', body).group(1))
+
+    def test_header_bombs_and_lying_lengths(self):
+        start = b"POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        before = self.memory()
+        for _ in range(20):
+            for data, statuses in (
+                    (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200000 + b"\r\n\r\n", ("431", "")),
+                    (b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 40000 + b"\r\n", ("431", "")),
+                    (b"GET /" + b"a" * 200000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", ("414", "")),
+                    (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", ("400", "")),
+                    (start + b"Content-Length: -5\r\n\r\n", ("400",)),
+                    (start + b"Content-Length: 99999999999999\r\n\r\n", ("413",)),
+                    (start + b"Content-Length: 500000\r\nExpect: 100-continue\r\n\r\n", ("413",))):
+                head = self.raw(data)
+                self.assertIn((head.split(" ") + [""])[1] if head else "", statuses, data[:60])
+        self.assertLess(self.memory() - before, 16 << 20)
+        self.assertEqual(self.refused_by("http_body"), 40)
+        self.assertEqual(self.server.request("GET", "/healthz")[0], 200)
+
+    def test_a_thousand_connections_of_one_address_leave_room_for_others(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard < 1200:
+            self.skipTest("no 1,200 files may be open")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+        before, crowd = self.memory(), []
+        for _ in range(1000):
+            s = socket.socket()
+            s.setblocking(False)
+            s.connect_ex(("127.0.0.1", self.server.http))
+            crowd.append(s)
+        other = http.client.HTTPConnection("127.0.0.1", self.server.http, timeout=60, source_address=("127.0.0.2", 0))
+        other.request("GET", "/healthz")
+        self.assertEqual(other.getresponse().read(), b'{"status":"ok"}')
+        open_files = len(list(pathlib.Path(f"/proc/{self.server.process.pid}/fd").iterdir()))
+        self.assertLess(open_files, 128 + 64)
+        self.assertLess(self.memory() - before, 16 << 20)
+        for s in crowd:
+            s.close()
+        other.close()
+        end, status = time.monotonic() + 60, 0
+        while status != 200 and time.monotonic() < end:
+            try:
+                status = self.server.request("GET", "/healthz")[0]
+            except OSError:
+                time.sleep(0.1)  # the crowd is not gone yet
+        self.assertEqual(status, 200)
+        self.assertGreater(self.refused_by("http_connections_of_one_address"), 0)
+
+    @unittest.skipUnless(os.environ.get("SONDE_TEST_LONG"), "takes half a minute (--long)")
+    def test_a_byte_a_second_does_not_keep_a_connection(self):
+        with socket.create_connection(("127.0.0.1", self.server.http), 60) as s:
+            end = time.monotonic() + 120
+            s.settimeout(1)
+            ended = False
+            while not ended and time.monotonic() < end:
+                try:
+                    s.send(b"G")
+                    ended = s.recv(1) == b""
+                except TimeoutError:
+                    pass
+                except ConnectionError:
+                    ended = True
+        self.assertTrue(ended)
+        self.assertEqual(self.refused_by("http_slow_client"), 1)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ struct sonde_http_stats {
 	size_t n_counts;
 	uint64_t no_room;
 	uint64_t connections_open, connections; /* that are open, and all there were */
-	uint64_t connections_refused;		/* of the rate of TLS handshakes */
+	uint64_t connections_refused;		/* past the share of one address */
+	uint64_t handshakes_refused;		/* past the rate of TLS handshakes */
+	uint64_t slow_ended;			/* connections whose time for a request was up */
 	uint64_t bodies_refused;		/* larger than they may be */
 	uint64_t streams_refused;		/* of events, past their number */
 };

@@ -10,12 +10,14 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "backend/http/clients.h"
 #include "backend/http/http-stats.h"
 #include "backend/http/https.h"
 #include "backend/json.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/num.h"
 #include "base/pace.h"
 #include "io/listen.h"
 
@@ -23,7 +25,9 @@
 #define CONNECTION_BYTES (32U << 10) /* headers and read buffer of one connection */
 #define LISTEN_BACKLOG 64
 #define ETAG_MAX 20
-#define STREAM_BYTES_MAX (4U << 20) /* of events that a client has not taken yet */
+#define BODY_TAKEN_BYTES_MAX (64U << 20) /* of one that is too large */
+#define SHARED_FROM 16			 /* connections; fewer are not shared out among addresses */
+#define STREAM_BYTES_MAX (4U << 20)	 /* of events that a client has not taken yet */
 #define STREAM_BLOCK_BYTES 16384U
 #define STREAM_QUIET_S 15 /* then a comment, so that a client that is gone is found */
 /* What a TLS handshake costs is asked for by anyone: beyond it connections are refused. */
@@ -38,6 +42,7 @@ struct sonde_httpd {
 	int listen_fd; /* handed back by MHD_quiesce_daemon() */
 	struct sonde_pace handshakes;
 	struct sonde_http_stats stats;
+	struct sonde_http_clients clients;
 	struct exchange *stream[SONDE_HTTP_STREAMS_MAX]; /* NULL where there is room */
 	bool draining;
 };
@@ -103,6 +108,15 @@ static const char *header(struct MHD_Connection *c, const char *name)
 const char *sonde_http_header(const struct sonde_http_request *req, const char *name)
 {
 	return header(req->connection, name);
+}
+
+/* NULL where memory ran out. */
+static struct sonde_http_client *client_of(struct MHD_Connection *c)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info ? info->socket_context : NULL;
 }
 
 static bool same_secret(const char *a, const char *b)
@@ -331,6 +345,7 @@ static void resume(struct exchange *x)
 
 void sonde_httpd_tick(struct sonde_httpd *h)
 {
+	h->stats.slow_ended += sonde_http_clients_expire(&h->clients, sonde_mono_ns());
 	for (size_t i = 0; i < ELEMENTS_OF(h->stream); i++) {
 		struct exchange *x = h->stream[i];
 
@@ -380,6 +395,7 @@ static enum MHD_Result respond_stream(struct exchange *x, struct MHD_Connection 
 	x->status = x->request.status;
 	x->request.text_type = "text/event-stream";
 	h->stream[i] = x;
+	sonde_http_client_enter(client_of(c), SONDE_HTTP_OPEN, sonde_mono_ns());
 	fill_events(h, x);
 	if (add_headers(response, x, x->status, false, ""))
 		result = MHD_queue_response(c, (unsigned)x->status, response);
@@ -415,6 +431,22 @@ static void take_body(struct exchange *x, const char *data, size_t n)
 	}
 }
 
+/*
+ * A body that need not come at all: the client asks before it sends it, or it would take for ever. Others are taken
+ * and then refused: who is still sending when the connection is closed does not read why.
+ */
+static bool is_not_to_come(const struct exchange *x, struct MHD_Connection *c)
+{
+	const char *text = header(c, "Content-Length");
+	uint64_t n;
+
+	if (!text)
+		return false;
+	if (sonde_parse_u64(text, 0, UINT64_MAX, &n) < 0 || n > BODY_TAKEN_BYTES_MAX)
+		return true;
+	return n > x->server->config.max_body_bytes && header(c, "Expect");
+}
+
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const char *url,
 				  const char *method, const char *version, const char *data,
 				  size_t *n, void **state)
@@ -428,10 +460,13 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
 			return MHD_NO;
 		x->request.connection = c;
 		*state = x;
-		/* Said before the body is sent: what is too large need not come at all. */
-		x->too_large =
-			header(c, "Content-Length") && strlen(header(c, "Content-Length")) > 9;
-		return MHD_YES;
+		sonde_http_client_enter(client_of(c), SONDE_HTTP_BODY, x->began_ns);
+		if (!is_not_to_come(x, c))
+			return MHD_YES;
+		x->too_large = true;
+		(void)check(x, c);
+		sonde_http_client_enter(client_of(c), SONDE_HTTP_ANSWER, x->began_ns);
+		return respond(x, c);
 	}
 	if (*n > 0) {
 		take_body(x, data, *n);
@@ -442,9 +477,11 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
 		return MHD_YES;
 	if (!x->ready) {
 		x->ready = true;
+		sonde_http_client_enter(client_of(c), SONDE_HTTP_ANSWER, sonde_mono_ns());
 		if (check(x, c) == 0 && parse_body(x) == 0)
 			h->config.handle(h->config.ctx, &x->request);
 		if (x->request.waits) {
+			sonde_http_client_enter(client_of(c), SONDE_HTTP_OPEN, sonde_mono_ns());
 			x->suspended = true;
 			MHD_suspend_connection(c);
 			return MHD_YES;
@@ -477,6 +514,7 @@ static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
 		h->config.abandon(h->config.ctx, &x->request);
 	sonde_http_stats_note(&h->stats, x->request.route, x->sent_method, x->status,
 			      sonde_mono_ns() - x->began_ns);
+	sonde_http_client_enter(client_of(c), SONDE_HTTP_HEADERS, sonde_mono_ns());
 	forget_stream(h, x);
 	sonde_buf_done(&x->events);
 	json_decref(x->request.body);
@@ -502,11 +540,21 @@ static void on_connection(void *ctx, struct MHD_Connection *c, void **socket_con
 {
 	struct sonde_httpd *h = ctx;
 
-	*socket_context = ctx;
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		const union MHD_ConnectionInfo *fd =
+			MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+		const union MHD_ConnectionInfo *peer =
+			MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+
+		*socket_context =
+			fd ? sonde_http_client_new(&h->clients, h, fd->connect_fd,
+						   peer ? peer->client_addr : NULL, sonde_mono_ns())
+			   : NULL;
 		h->stats.connections++;
 		h->stats.connections_open++;
 	} else {
+		sonde_http_client_free(&h->clients, *socket_context);
+		*socket_context = NULL;
 		h->stats.connections_open--;
 	}
 }
@@ -516,9 +564,8 @@ static int on_certificate(gnutls_session_t session, const gnutls_datum_t *issuer
 			  gnutls_pcert_st **chain, unsigned *n, gnutls_privkey_t *key)
 {
 	struct MHD_Connection *c = gnutls_session_get_ptr(session);
-	const union MHD_ConnectionInfo *info =
-		c ? MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT) : NULL;
-	const struct sonde_httpd *h = info ? info->socket_context : NULL;
+	const struct sonde_http_client *client = c ? client_of(c) : NULL;
+	const struct sonde_httpd *h = client ? client->ctx : NULL;
 
 	if (!h)
 		return -1;
@@ -531,10 +578,16 @@ static enum MHD_Result on_accept(void *ctx, const struct sockaddr *address, sock
 	struct sonde_httpd *h = ctx;
 	uint64_t now_ns = sonde_mono_ns();
 
+	/* So that one who takes all it can leaves room for others. */
+	if (h->config.max_connections >= SHARED_FROM &&
+	    sonde_http_clients_of(&h->clients, address) >= h->config.max_connections / 2) {
+		h->stats.connections_refused++;
+		return MHD_NO;
+	}
 	if (!h->config.https)
 		return MHD_YES;
 	if (sonde_pace_wait_ns(&h->handshakes, now_ns) > 0) {
-		h->stats.connections_refused++;
+		h->stats.handshakes_refused++;
 		return MHD_NO;
 	}
 	sonde_pace_take(&h->handshakes, now_ns);

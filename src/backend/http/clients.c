@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/http/clients.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define NETWORK_BYTES 8 /* /64: what one subscriber of IPv6 has at least */
+
+const unsigned sonde_http_phase_s[_SONDE_HTTP_PHASE_MAX] = {
+	[SONDE_HTTP_HEADERS] = 30,
+	[SONDE_HTTP_BODY] = 60,
+	[SONDE_HTTP_ANSWER] = 300,
+};
+
+static size_t address_bytes(const struct sockaddr *a)
+{
+	if (a->sa_family == AF_INET)
+		return sizeof(struct sockaddr_in);
+	return a->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : 0;
+}
+
+struct sonde_http_client *sonde_http_client_new(struct sonde_http_clients *list, void *ctx, int fd,
+						const struct sockaddr *address, uint64_t now_ns)
+{
+	struct sonde_http_client *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->ctx = ctx;
+	c->fd = fd;
+	c->since_ns = now_ns;
+	if (address)
+		memcpy(&c->address, address, address_bytes(address));
+	c->next = list->first;
+	list->first = c;
+	return c;
+}
+
+void sonde_http_client_free(struct sonde_http_clients *list, struct sonde_http_client *c)
+{
+	for (struct sonde_http_client **at = &list->first; *at; at = &(*at)->next) {
+		if (*at != c)
+			continue;
+		*at = c->next;
+		free(c);
+		return;
+	}
+}
+
+void sonde_http_client_enter(struct sonde_http_client *c, enum sonde_http_phase phase,
+			     uint64_t now_ns)
+{
+	if (!c)
+		return;
+	c->phase = phase;
+	c->since_ns = now_ns;
+}
+
+static bool same_host(const struct sockaddr *a, const struct sockaddr *b)
+{
+	if (a->sa_family != b->sa_family)
+		return false;
+	if (a->sa_family == AF_INET)
+		return memcmp(&((const struct sockaddr_in *)a)->sin_addr,
+			      &((const struct sockaddr_in *)b)->sin_addr,
+			      sizeof(struct in_addr)) == 0;
+	return a->sa_family == AF_INET6 &&
+	       memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
+		      &((const struct sockaddr_in6 *)b)->sin6_addr, NETWORK_BYTES) == 0;
+}
+
+unsigned sonde_http_clients_of(const struct sonde_http_clients *list,
+			       const struct sockaddr *address)
+{
+	unsigned n = 0;
+
+	for (const struct sonde_http_client *c = list->first; c; c = c->next)
+		n += same_host((const struct sockaddr *)&c->address, address);
+	return n;
+}
+
+unsigned sonde_http_clients_expire(struct sonde_http_clients *list, uint64_t now_ns)
+{
+	unsigned n = 0;
+
+	for (struct sonde_http_client *c = list->first; c; c = c->next) {
+		unsigned limit_s = sonde_http_phase_s[c->phase];
+
+		if (limit_s == 0 || c->ended || now_ns - c->since_ns < limit_s * SONDE_NS_PER_S)
+			continue;
+		/* The library finds its end, and closes it. */
+		(void)shutdown(c->fd, SHUT_RDWR);
+		c->ended = true;
+		n++;
+	}
+	return n;
+}
