@@ -131,6 +131,14 @@ static const char *error_words(const json_t *json)
 	return "an error without a message";
 }
 
+/* A sonde-server, which speaks as an OAP does, or is too old for that. */
+static int fail_is_ours(struct sonde_cli *cli)
+{
+	return sonde_cli_fail(cli, SONDE_CLI_UNREACHABLE,
+			      "no OAP at %s: it is a sonde-server, which has dashboards of its own",
+			      sonde_rest_server(cli->rest));
+}
+
 static int fail_status(struct sonde_cli *cli, const struct sonde_rest_answer *answer)
 {
 	const char *url = sonde_rest_server(cli->rest);
@@ -143,10 +151,7 @@ static int fail_status(struct sonde_cli *cli, const struct sonde_rest_answer *an
 				      url, answer->status);
 	}
 	if (answer->status == 404 && json_object_get(answer->json, "title"))
-		return sonde_cli_fail(cli, SONDE_CLI_UNREACHABLE,
-				      "no OAP's GraphQL at %s: it is a sonde-server, which needs "
-				      "no templates",
-				      url);
+		return fail_is_ours(cli);
 	return sonde_cli_fail(cli, SONDE_CLI_UNREACHABLE,
 			      "no OAP's GraphQL at %s: POST /graphql gave HTTP status %ld", url,
 			      answer->status);
@@ -259,6 +264,8 @@ int sonde_oap_ask_about(struct sonde_cli *cli, struct sonde_oap_about *ret)
 	if (status != 0)
 		return status;
 	read_version(json_string_value(json_object_get(data, "version")), &about);
+	if (strstr(about.version, "-sonde"))
+		return fail_is_ours(cli);
 	if (!has_field(json_object_get(data, "mutation"), "addTemplate")) {
 		return sonde_cli_fail(cli, SONDE_CLI_UNSUPPORTED,
 				      "the OAP %s at %s has no templates of Booster UI: 11.0 and "
