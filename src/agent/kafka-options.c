@@ -172,12 +172,13 @@ static int check_topic(const struct sonde_agent_config *c, const char *key, cons
 					   SONDE_KAFKA_TOPIC_MAX);
 	for (const char *p = topic; *p; p++) {
 		if (!isascii((unsigned char)*p) ||
-		    (!isalnum((unsigned char)*p) && !strchr("._-", *p)))
+		    (!isalnum((unsigned char)*p) && !strchr("._-", *p))) {
 			return sonde_config_refuse(
 				ret_error,
 				"%s: letters, digits, '.', '_' and '-' make a topic, not "
 				"'%.64s'",
 				key, topic);
+		}
 	}
 	return 0;
 }
@@ -192,12 +193,13 @@ static int check_brokers(const struct sonde_agent_config *c, char **ret_error)
 	for (size_t i = 0; c->kafka_brokers[i]; i++) {
 		/* librdkafka separates them by commas, and takes a protocol before each. */
 		if (sonde_address_parse(c->kafka_brokers[i], 0, &a) < 0 ||
-		    strpbrk(c->kafka_brokers[i], ",/ "))
+		    strpbrk(c->kafka_brokers[i], ",/ ")) {
 			return sonde_config_refuse(
 				ret_error,
 				"kafka.brokers[%zu]: HOST:PORT was expected, an IPv6 address "
 				"in brackets, got '%.64s'",
 				i, c->kafka_brokers[i]);
+		}
 	}
 	return 0;
 }

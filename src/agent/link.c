@@ -171,23 +171,24 @@ static void warn_once(struct sonde_link *l, const char *line, uint64_t again_ns)
 static void say_refused(const struct sonde_link *l, const struct sonde_grpc_client_event *e,
 			char line[static LINE_BYTES_MAX])
 {
-	if (l->token_file[0])
+	if (l->token_file[0]) {
 		(void)snprintf(
 			line, LINE_BYTES_MAX,
 			"backend %s refused the token (%s): write the one that it wants into "
 			"'%s' (backend.authentication_file), which is read again by itself",
 			e->address, e->words, l->token_file);
-	else if (l->has_token)
+	} else if (l->has_token) {
 		(void)snprintf(line, LINE_BYTES_MAX,
 			       "backend %s refused the token (%s): correct backend.authentication "
 			       "in the config (or SONDE_AGENT_BACKEND_AUTHENTICATION), and start "
 			       "the agent anew",
 			       e->address, e->words);
-	else
+	} else {
 		(void)snprintf(line, LINE_BYTES_MAX,
 			       "backend %s refused the token (%s): set backend.authentication_file "
 			       "or backend.authentication",
 			       e->address, e->words);
+	}
 }
 
 static void on_event(void *ctx, const struct sonde_grpc_client_event *e)
