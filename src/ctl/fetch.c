@@ -42,7 +42,7 @@ static int fail_token(struct sonde_cli *cli, int status)
 {
 	const char *server = sonde_rest_server(cli->rest);
 
-	if (cli->settings->token && *cli->settings->token)
+	if (cli->settings->token && *cli->settings->token) {
 		return sonde_cli_fail(
 			cli, status,
 			"%s refuses the token of %s: it wants the one of its `token` or "
@@ -50,6 +50,7 @@ static int fail_token(struct sonde_cli *cli, int status)
 			server,
 			getenv("SONDE_TOKEN") ? "the variable SONDE_TOKEN"
 					      : "`token` in the config file");
+	}
 	return sonde_cli_fail(cli, status,
 			      "%s wants a token: set the variable SONDE_TOKEN, or `token` in "
 			      "~/.config/sonde/config.yaml",

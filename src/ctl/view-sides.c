@@ -55,11 +55,12 @@ int sonde_view_sides(struct sonde_cli *cli, const json_t *edges, const struct so
 		idle += add_row(t, graph, edge, "server", sides);
 	}
 	r = sonde_table_rows(t) > 0 || idle == 0 ? sonde_view_table(cli, t) : SONDE_CLI_OK;
-	if (idle > 0 && cli->headers && r == SONDE_CLI_OK)
+	if (idle > 0 && cli->headers && r == SONDE_CLI_OK) {
 		(void)fprintf(
 			cli->out,
 			"idle: %zu row%s left out, nothing was sent, received, opened, closed "
 			"or dropped there (-o wide has %s)\n",
 			idle, idle == 1 ? "" : "s", idle == 1 ? "it" : "them");
+	}
 	return r;
 }

@@ -328,17 +328,18 @@ static void print_proof(struct sonde_cli *cli, const json_t *proof)
 		      " BPF descriptors",
 		      whole(proof, "programs"), whole(proof, "maps"), whole(proof, "links"),
 		      whole(proof, "bpf_fds_left"));
-	if (!json_is_true(json_object_get(proof, "ids_asked")))
+	if (!json_is_true(json_object_get(proof, "ids_asked"))) {
 		(void)fprintf(
 			cli->out,
 			", and nothing is ever pinned\nThe kernel's own word on each id is "
 			"root's to ask, for all tasks since boot: on the node, sudo sonde-agent "
 			"--idle-proof, with the agent's --state-dir\n");
-	else
+	} else {
 		(void)fprintf(cli->out,
 			      ", %" JSON_INTEGER_FORMAT " ids alive (the last went after %s)\n",
 			      whole(proof, "ids_alive"),
 			      sonde_unit_ns((double)whole(proof, "wait_ns"), wait));
+	}
 }
 
 /* Why this agent of a task that ran and ended sent none. */

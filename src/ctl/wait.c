@@ -94,12 +94,13 @@ static int look_at_task(struct sonde_wait *w)
 	r = sonde_rest_request(w->cli->rest, sonde_buf_str(&path), NULL, &w->task);
 	/* a restart of the server must not end a wait that it has answered once */
 	if (is_away(r) && w->task.json && w->away < AWAY_LOOKS) {
-		if (w->away++ == 0)
+		if (w->away++ == 0) {
 			sonde_cli_note(w->cli,
 				       "%s is away; still trying, %d s at most. Task %s goes on by "
 				       "itself",
 				       sonde_rest_server(w->cli->rest), AWAY_LOOKS * LOOK_MS / 1000,
 				       w->id);
+		}
 		return -EAGAIN;
 	}
 	if (r == 0 && w->away > 0)

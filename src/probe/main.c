@@ -164,15 +164,16 @@ static void print_proof(const struct sonde_probe_idle *proof, size_t noted, bool
 	else
 		(void)printf("idle proof: not asked, CAP_SYS_ADMIN is missing; %zu ids are noted\n",
 			     noted);
-	if (proved->ids > 0 && gmtime_r(&s, &tm))
+	if (proved->ids > 0 && gmtime_r(&s, &tm)) {
 		(void)printf("idle proof: since boot %" PRIu64
 			     " more were proved gone before, last at "
 			     "%04d-%02d-%02d %02d:%02d:%02d UTC\n",
 			     proved->ids, tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
 			     tm.tm_min, tm.tm_sec);
-	else if (noted == 0)
+	} else if (noted == 0) {
 		(void)printf("idle proof: no id is noted here since boot: no task has run, or "
 			     "the agent has another state folder\n");
+	}
 }
 
 /* Return: exit status, -errno. */
