@@ -7,7 +7,9 @@ server-graphql.py SONDE_SERVER RULES_FOLDER
 import base64
 import hashlib
 import json
+import os
 import pathlib
+import socket
 import sys
 import threading
 import time
@@ -137,7 +139,7 @@ class WithServer(unittest.TestCase):
         body = ",".join(f"expression{i}: execExpression(expression: $expression{i}, entity: $entity{i}, "
                         f"duration: $duration){RESULT}" for i in names)
         data = self.ask(f"query queryData($duration: Duration!,{head}) {{{body}}}",
-                        {"duration": duration or window(120), **variables})
+                        {"duration": duration or window(), **variables})
         return [data[f"expression{i}"] for i in names]
 
     def points(self, result):
@@ -231,16 +233,15 @@ class Booster(WithServer):
     def test_the_first_topology_of_a_task_waits_for_its_edge(self):
         task = self.task()
         got = []
-        thread = threading.Thread(target=lambda: got.append(self.topology()))
+        began = time.monotonic()
+        thread = threading.Thread(target=lambda: got.append((self.topology(), time.monotonic() - began)))
         thread.start()
-        deadline = time.monotonic() + WAIT_S
-        while self.server.get("/server")["graphql"]["held"] == 0:
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.05)
+        self.wait_until_held(1)
         self.feed(task, sent_bytes_total=1)
         thread.join(WAIT_S)
-        # What it was told is the edge, so that it was told behind it.
-        self.assertEqual([len(t["calls"]) for t in got], [1])
+        (topology, took_s), = got
+        # It was asked before there was an edge, and is answered with it, unless this machine needed 10 s for that.
+        self.assertTrue(len(topology["calls"]) == 1 or took_s >= 10, (topology, took_s))
         self.assertEqual(self.server.get("/server")["graphql"]["held"], 0)
 
     def test_what_has_no_new_task_is_answered_at_once(self):
@@ -249,18 +250,41 @@ class Booster(WithServer):
         self.server.request("POST", f"/api/v1/tasks/{task}/stop", {})
         self.assertEqual(self.topology(), {"nodes": [], "calls": []})
 
-    def test_a_client_that_leaves_and_a_server_that_goes_while_it_is_held(self):
-        self.task()
+    def hold(self):
+        """A connection whose question is under way."""
         body = json.dumps({"query": TOPOLOGY, "variables": {"serviceInstanceId": instance_id("web", "pod-1"),
                                                             "duration": window()}})
-        import socket
+        connection = socket.create_connection(("127.0.0.1", self.server.http), WAIT_S)
+        connection.sendall((f"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                            f"Content-Length: {len(body)}\r\n\r\n{body}").encode())
+        return connection
+
+    def wait_until_held(self, n):
+        deadline = time.monotonic() + WAIT_S
+        while self.server.get("/server")["graphql"]["held"] < n:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+
+    @unittest.skipUnless(os.environ.get("SONDE_TEST_LONG"), "takes 10 s")
+    def test_it_waits_10_s_at_most(self):
+        self.task()
+        began = time.monotonic()
+        self.assertEqual(self.topology(), {"nodes": [], "calls": []})
+        self.assertGreaterEqual(time.monotonic() - began, 10)
+
+    def test_a_server_that_goes_answers_what_it_holds(self):
+        self.task()
+        with self.hold() as connection:
+            self.wait_until_held(1)
+            self.assertEqual(self.server.end(), 0)
+            self.assertIn(b"200 OK", connection.recv(4096))
+
+    def test_a_client_that_leaves_while_it_is_held_is_no_harm(self):
+        self.task()
         for _ in range(3):
-            with socket.create_connection(("127.0.0.1", self.server.http), WAIT_S) as s:
-                s.sendall((f"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                           f"Content-Length: {len(body)}\r\n\r\n{body}").encode())
-                if _ == 2:
-                    self.assertEqual(self.server.end(), 0)
-                    self.assertIn(b"200 OK", s.recv(4096))
+            with self.hold():
+                self.wait_until_held(1)
+        self.assertEqual(len(self.tasks()), 1)
 
     def test_a_refused_task_says_why(self):
         for rules, words in (([SAMPLING, SAMPLING], "same uriRegex"), ([{**SAMPLING, "minDuration": -1}], "minDuration"),
@@ -276,11 +300,11 @@ class Booster(WithServer):
         self.assertEqual((keep["status"], keep["errorReason"]), (False, "there is no such task"))
 
     def test_keeping_extends_a_task_that_is_nearly_over(self):
-        task = self.server.create({"service": "web"}, duration_ms=30000)["id"]
+        task = self.server.create({"service": "web"}, duration_ms=59000)["id"]
         self.assertTrue(self.ask(KEEP, {"taskId": task})["keepEBPFNetworkProfiling"]["status"])
-        self.assertEqual(self.server.get(f"/tasks/{task}")["duration_ms"], 630000)
+        self.assertEqual(self.server.get(f"/tasks/{task}")["duration_ms"], 659000)
         self.assertTrue(self.ask(KEEP, {"taskId": task})["keepEBPFNetworkProfiling"]["status"])
-        self.assertEqual(self.server.get(f"/tasks/{task}")["duration_ms"], 630000)
+        self.assertEqual(self.server.get(f"/tasks/{task}")["duration_ms"], 659000)
         self.server.request("POST", f"/api/v1/tasks/{task}/stop", {})
         self.assertFalse(self.ask(KEEP, {"taskId": task})["keepEBPFNetworkProfiling"]["status"])
 
