@@ -19,7 +19,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 # The folder of this file is known only at run time.
-from server_rig import Agent, Server, collection, histogram, single  # noqa: E402
+from server_rig import Agent, Server, collection, histogram, message, single  # noqa: E402
 
 PROGRAM, RULES = sys.argv[1:3]
 
@@ -163,6 +163,52 @@ class Time(WithServer):
         sides = [side for e in self.server.get(f"/tasks/{task}/topology")["edges"]
                  for side in (e["client_side"], e["server_side"]) if side]
         self.assertEqual(sum(s["rtt_us"]["count"] for s in sides), sum(total.values()))
+
+
+class Groups(WithServer):
+    def test_a_topology_by_what_processes_belong_to(self):
+        agent, task = self.with_task()
+        agent.report_processes(("web", "nginx", 42), ("web", "php", 43))
+        other = Agent(self.server, "agent-2")
+        self.agents.append(other)
+        other.report_processes(("db", "redis", 44))
+        for a, host in ((agent, "n1"), (other, "n2")):
+            a.call("/skywalking.v3.ManagementService/reportInstanceProperties", message(
+                f1="agents", f2=a.name, f3=[message(f1="agent_id", f2=a.name), message(f1="host", f2=host)]))
+        pid = {t["process"]: t["process_id"] for t in self.server.get("/targets")["targets"]}
+        agent.query()
+        meters = []
+        for process, sent, rtt, low in (("nginx", 100, {10: 3}, 9), ("php", 20, {400: 2}, 300)):
+            labels = {"side": "client", "client_process_id": pid[process], "server_process_id": pid["redis"],
+                      "server_port": "6379"}
+            meters += [single("sonde_net_sent_bytes_total", sent, **labels),
+                       histogram("sonde_net_rtt_microseconds", rtt, **labels),
+                       single("sonde_net_rtt_min_microseconds", low, **labels),
+                       single("sonde_net_smoothed_rtt_microseconds", low + 1, **labels)]
+        meters.append(single("sonde_net_sent_bytes_total", 7, side="client", client_process_id=pid["php"],
+                             server_address="10.0.0.9", server_port="443"))
+        self.assertEqual(agent.collect(f"{task}/1/h", collection(*meters)).status, 0)
+        names = {"process": (pid["nginx"], pid["redis"]), "instance": ("instance:web/i", "instance:db/i"),
+                 "service": ("service:web", "service:db"), "node": ("node:n1", "node:n2")}
+        for by, (client, server) in names.items():
+            got = self.server.get(f"/tasks/{task}/topology?by={by}")
+            edges = {(e["client"], e["server"], e["port"]): e for e in got["edges"]}
+            self.assertEqual(len(edges), 3 if by == "process" else 2, by)
+            self.assertEqual({n["id"] for n in got["nodes"]}, {end for e in edges for end in e[:2]})
+            side = edges[client, server, 6379]["client_side"]
+            together = by != "process"
+            self.assertEqual(side["sent_bytes"], 120 if together else 100)
+            self.assertEqual((side["rtt_us"]["count"], side["rtt_us"]["p99"]), (5, 400) if together else (3, 10))
+            self.assertEqual(side["rtt_min_us"], 9)
+            self.assertEqual(side["smoothed_rtt_us"], None if together else 10)
+            self.assertEqual("smoothed_rtt_us" in side["absent"], together)
+            kinds = {n["id"]: n["kind"] for n in got["nodes"]}
+            self.assertEqual((kinds[client], kinds[server], kinds["address:10.0.0.9"]), (by, by, "address"))
+            target = {n["id"]: n["target"] for n in got["nodes"]}
+            self.assertEqual((target[client], target[server]), (True, False))
+        self.assertEqual(self.server.get(f"/tasks/{task}/topology"),
+                         self.server.get(f"/tasks/{task}/topology?by=process"))
+        self.refused(f"/tasks/{task}/topology?by=moon", "by")
 
 
 class Stream:

@@ -20,6 +20,7 @@ void routes_task_events(struct sonde_backend *b, struct sonde_http_request *req,
 			struct sonde_task *t);
 /* routes-lists.c */
 void routes_tasks(struct sonde_backend *b, struct sonde_http_request *req);
+void routes_topology(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t);
 void routes_series(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t);
 void routes_heatmap(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t);
 /* routes-metrics.c */

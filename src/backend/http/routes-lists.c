@@ -116,3 +116,25 @@ void routes_tasks(struct sonde_backend *b, struct sonde_http_request *req)
 	else
 		routes_answer(req, 200, sonde_view_tasks(b, &filter));
 }
+
+void routes_topology(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t)
+{
+	static const char *const names[] = {"process", "instance", "service", "node"};
+	const char *by = sonde_http_query(req, "by");
+	struct sonde_series_set *set = NULL;
+	unsigned i = 0;
+	int r;
+
+	_Static_assert(ELEMENTS_OF(names) == _SONDE_TOPOLOGY_BY_MAX, "a name for each");
+	while (by && i < ELEMENTS_OF(names) && strcmp(by, names[i]) != 0)
+		i++;
+	r = i < ELEMENTS_OF(names) ? 0
+				   : sonde_problem_set(&req->problem, 400, "by",
+						       "by: process, instance, service or node");
+	if (r == 0)
+		r = sonde_series_table_get(b->series, t->spec->id, sonde_wall_ms(), &set);
+	if (r < 0)
+		routes_refuse(req, r);
+	else
+		routes_answer(req, 200, sonde_view_topology_by(b, t, set, i));
+}

@@ -151,15 +151,6 @@ static int get_set(struct sonde_backend *b, struct sonde_http_request *req,
 	return r;
 }
 
-static void get_topology(struct sonde_backend *b, struct sonde_http_request *req,
-			 struct sonde_task *t)
-{
-	struct sonde_series_set *set;
-
-	if (get_set(b, req, t, &set) == 0)
-		routes_answer(req, 200, sonde_view_topology(b, t, set));
-}
-
 static void get_host(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t)
 {
 	struct sonde_series_set *set;
@@ -264,7 +255,7 @@ static const struct {
 	{"GET", TASK "", get_task},
 	{"POST", TASK "/stop", stop_task},
 	{"POST", TASK "/extend", extend_task},
-	{"GET", TASK "/topology", get_topology},
+	{"GET", TASK "/topology", routes_topology},
 	{"GET", TASK "/series", routes_series},
 	{"GET", TASK "/heatmap", routes_heatmap},
 	{"GET", TASK "/metrics", get_metrics},

@@ -31,10 +31,13 @@ struct topology {
 	struct edge *edges;
 	struct node *nodes;
 	enum sonde_meter meter; /* of the series being walked */
+	enum sonde_topology_by by;
+	json_t *hosts; /* process id -> host; of SONDE_TOPOLOGY_NODE; owned */
 };
 
 static void topology_done(struct topology *tp)
 {
+	json_decref(tp->hosts);
 	struct edge *e, *e_next;
 	struct node *n, *n_next;
 
@@ -71,6 +74,74 @@ static int note_node(struct topology *tp, const char *id, const char *process_id
 	return 0;
 }
 
+/* What is put together under one name has the id "service:web", "instance:web/pod-1", "node:n1". */
+static void group_id(const struct topology *tp, const char *process_id, const char *node,
+		     char ret[static SONDE_NODE_ID_MAX])
+{
+	const struct sonde_entity *e =
+		sonde_registry_find_entity(tp->backend->registry, process_id);
+	const char *host = sonde_json_get_text(tp->hosts, process_id, "");
+
+	(void)snprintf(ret, SONDE_NODE_ID_MAX, "%s", node);
+	if (!e || e->kind != SONDE_ENTITY_PROCESS)
+		return;
+	if (tp->by == SONDE_TOPOLOGY_SERVICE)
+		(void)snprintf(ret, SONDE_NODE_ID_MAX, "service:%s", e->service);
+	else if (tp->by == SONDE_TOPOLOGY_INSTANCE)
+		(void)snprintf(ret, SONDE_NODE_ID_MAX, "instance:%.250s/%.250s", e->service,
+			       e->instance);
+	else if (tp->by == SONDE_TOPOLOGY_NODE && host[0] != '\0')
+		(void)snprintf(ret, SONDE_NODE_ID_MAX, "node:%s", host);
+}
+
+static int find_hosts(struct topology *tp)
+{
+	tp->hosts = json_object();
+	if (!tp->hosts)
+		return -ENOMEM;
+	for (struct sonde_process *p = sonde_registry_processes(tp->backend->registry); p;
+	     p = p->hh.next) {
+		if (sonde_json_set(tp->hosts, p->process_id,
+				   sonde_json_text(sonde_view_agent_host(p->agent))) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Of several ends together: what adds up, the smallest, the largest; a mean of means would be none. */
+static bool is_of_groups(enum sonde_meter meter)
+{
+	switch (meter) {
+	case SONDE_METER_RTT_MIN:
+	case SONDE_METER_RTT_MAX:
+	case SONDE_METER_CONNECTIONS_OPEN:
+	case SONDE_METER_DELIVERY_APP_LIMITED:
+		return true;
+	default:
+		return sonde_meter_info(meter)->kind != SONDE_METER_KIND_GAUGE;
+	}
+}
+
+static int add_value(struct topology *tp, struct sonde_side *s, const struct sonde_walk_value *v)
+{
+	enum sonde_meter m = tp->meter;
+
+	if (tp->by != SONDE_TOPOLOGY_PROCESS) {
+		s->present = true;
+		if (!is_of_groups(m))
+			return 0;
+		if (s->have[m] && m == SONDE_METER_RTT_MIN) {
+			s->value[m] = v->value < s->value[m] ? v->value : s->value[m];
+			return 0;
+		}
+		if (s->have[m] && m == SONDE_METER_RTT_MAX) {
+			s->value[m] = v->value > s->value[m] ? v->value : s->value[m];
+			return 0;
+		}
+	}
+	return sonde_side_add(s, m, v->labels, v->bucket, v->value);
+}
+
 static int get_edge(struct topology *tp, const struct sonde_walk_value *v, struct edge **ret)
 {
 	struct edge *e;
@@ -97,24 +168,42 @@ static int get_edge(struct topology *tp, const struct sonde_walk_value *v, struc
 	return 0;
 }
 
-static int on_value(void *ctx, const struct sonde_walk_value *v)
+static int take_value(struct topology *tp, const struct sonde_walk_value *v)
 {
 	bool is_server = strcmp(v->side, "server") == 0;
-	struct topology *tp = ctx;
 	struct edge *e;
 	int r;
 
-	if (!v->is_edge || v->edge[0] == '\0')
-		return 0;
 	r = get_edge(tp, v, &e);
 	if (r == 0)
 		r = note_node(tp, v->client_node, v->client, !is_server);
 	if (r == 0)
 		r = note_node(tp, v->server_node, v->server, is_server);
 	if (r == 0)
-		r = sonde_side_add(is_server ? &e->server_side : &e->client_side, tp->meter,
-				   v->labels, v->bucket, v->value);
+		r = add_value(tp, is_server ? &e->server_side : &e->client_side, v);
 	return r;
+}
+
+static int on_value(void *ctx, const struct sonde_walk_value *v)
+{
+	char client[SONDE_NODE_ID_MAX], server[SONDE_NODE_ID_MAX], id[SONDE_EDGE_ID_MAX];
+	struct sonde_walk_value of_group = *v;
+	struct topology *tp = ctx;
+	int r;
+
+	if (!v->is_edge || v->edge[0] == '\0')
+		return 0;
+	if (tp->by == SONDE_TOPOLOGY_PROCESS)
+		return take_value(tp, v);
+	group_id(tp, v->client, v->client_node, client);
+	group_id(tp, v->server, v->server_node, server);
+	r = sonde_edge_id(client, server, v->port, v->protocol, id);
+	if (r < 0)
+		return r;
+	of_group.client_node = client;
+	of_group.server_node = server;
+	of_group.edge = id;
+	return take_value(tp, &of_group);
 }
 
 /*
@@ -172,6 +261,41 @@ static json_t *absent_of(const struct sonde_task *t)
 	return list;
 }
 
+/* Gauges that no group has, with the reason. */
+static int add_absent_of_groups(json_t *list)
+{
+	for (unsigned m = 0; m < _SONDE_METER_MAX; m++) {
+		if (is_of_groups(m))
+			continue;
+		if (sonde_json_append(list,
+				      json_pack("{s:s, s:s}", "meter", sonde_meter_info(m)->name,
+						"reason", "not of several put together")) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static json_t *node_json(const struct topology *tp, const struct node *n)
+{
+	static const char *const kinds[] = {"process", "instance", "service", "node"};
+	const struct sonde_entity *e =
+		sonde_registry_find_entity(tp->backend->registry, n->process_id);
+	const char *rest = strchr(n->id, ':');
+	bool of_service = tp->by != SONDE_TOPOLOGY_NODE;
+
+	_Static_assert(ELEMENTS_OF(kinds) == _SONDE_TOPOLOGY_BY_MAX, "a name for each");
+	if (tp->by == SONDE_TOPOLOGY_PROCESS || !e || e->kind != SONDE_ENTITY_PROCESS || !rest ||
+	    strncmp(n->id, kinds[tp->by], strlen(kinds[tp->by])) != 0)
+		return sonde_node_json(tp->backend->registry, n->process_id, n->target);
+	return json_pack("{s:o, s:s, s:o, s:o, s:n, s:o, s:b}", "id", sonde_json_text(n->id),
+			 "kind", kinds[tp->by], "service",
+			 of_service ? sonde_json_text(e->service) : json_null(), "instance",
+			 tp->by == SONDE_TOPOLOGY_INSTANCE ? sonde_json_text(e->instance)
+							   : json_null(),
+			 "process", "address", of_service ? json_null() : sonde_json_text(rest + 1),
+			 "target", (int)n->target);
+}
+
 static int by_id(struct node *a, struct node *b)
 {
 	return strcmp(a->id, b->id);
@@ -209,11 +333,12 @@ static json_t *build(struct topology *tp, const struct sonde_task *t)
 	struct sonde_service_search search = {.backend = tp->backend, .task = t};
 	int r = nodes && edges && absent ? 0 : -ENOMEM;
 
+	if (r == 0 && tp->by != SONDE_TOPOLOGY_PROCESS)
+		r = add_absent_of_groups(absent);
 	HASH_SORT(tp->nodes, by_id);
 	HASH_SORT(tp->edges, by_ends);
 	for (struct node *n = tp->nodes; n && r == 0; n = n->hh.next)
-		r = sonde_json_append(
-			nodes, sonde_node_json(tp->backend->registry, n->process_id, n->target));
+		r = sonde_json_append(nodes, node_json(tp, n));
 	for (struct edge *e = tp->edges; e && r == 0; e = e->hh.next)
 		r = sonde_json_append(edges, edge_json(e, absent, &search));
 	if (r < 0)
@@ -226,8 +351,16 @@ static json_t *build(struct topology *tp, const struct sonde_task *t)
 json_t *sonde_view_topology(struct sonde_backend *b, const struct sonde_task *t,
 			    struct sonde_series_set *set)
 {
-	_cleanup_(topology_done) struct topology tp = {.backend = b};
+	return sonde_view_topology_by(b, t, set, SONDE_TOPOLOGY_PROCESS);
+}
 
+json_t *sonde_view_topology_by(struct sonde_backend *b, const struct sonde_task *t,
+			       struct sonde_series_set *set, enum sonde_topology_by by)
+{
+	_cleanup_(topology_done) struct topology tp = {.backend = b, .by = by};
+
+	if (by == SONDE_TOPOLOGY_NODE && find_hosts(&tp) < 0)
+		return NULL;
 	if (collect(&tp, set) < 0)
 		return NULL;
 	return build(&tp, t);

@@ -19,7 +19,7 @@ static const char *property(const json_t *properties, const char *const *names)
 	return "";
 }
 
-static const char *agent_host(const struct sonde_agent *a)
+const char *sonde_view_agent_host(const struct sonde_agent *a)
 {
 	static const char *const names[] = {"host",	"host_name", "hostname",
 					    "HOSTNAME", "host_ip",   NULL};
@@ -34,13 +34,13 @@ static json_t *target_row(const struct sonde_process *p, int64_t now_ms)
 	const json_t *properties = json_object_get(p->doc, "properties");
 	const char *where = property(properties, host);
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:o, s:b}", "process_id",
-			 p->process_id, "service", p->service, "instance", p->instance, "process",
-			 p->name, "layer", sonde_json_get_text(p->doc, "layer", ""), "pid", p->pid,
-			 "agent_id", p->agent->id, "host", where[0] ? where : agent_host(p->agent),
-			 "command_line", property(properties, command), "last_seen",
-			 sonde_json_time(p->last_seen_ms), "live",
-			 (int)sonde_process_live(p, now_ms));
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:o, s:b}", "process_id",
+		p->process_id, "service", p->service, "instance", p->instance, "process", p->name,
+		"layer", sonde_json_get_text(p->doc, "layer", ""), "pid", p->pid, "agent_id",
+		p->agent->id, "host", where[0] ? where : sonde_view_agent_host(p->agent),
+		"command_line", property(properties, command), "last_seen",
+		sonde_json_time(p->last_seen_ms), "live", (int)sonde_process_live(p, now_ms));
 }
 
 json_t *sonde_view_targets(struct sonde_backend *b, int64_t now_ms)
@@ -64,9 +64,10 @@ json_t *sonde_view_agents(struct sonde_backend *b, int64_t now_ms)
 	     a = a->hh.next) {
 		json_t *row = json_pack(
 			"{s:s, s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:i, s:b}", "agent_id", a->id,
-			"host", agent_host(a), "version", property(a->properties, version),
-			"connected", (int)sonde_agent_live(a, now_ms), "replaced",
-			(int)sonde_agent_replaced(a), "problem",
+			"host", sonde_view_agent_host(a), "version",
+			property(a->properties, version), "connected",
+			(int)sonde_agent_live(a, now_ms), "replaced", (int)sonde_agent_replaced(a),
+			"problem",
 			sonde_json_text(sonde_json_get_text(a->properties, "problem", "")),
 			"delivery",
 			sonde_json_text(sonde_json_get_text(a->properties, "delivery", "")),

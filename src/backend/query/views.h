@@ -14,6 +14,8 @@
 #include "backend/problem.h"
 
 json_t *sonde_view_targets(struct sonde_backend *b, int64_t now_ms);
+/* Of its properties; "" if it told none. Borrowed. */
+const char *sonde_view_agent_host(const struct sonde_agent *a);
 json_t *sonde_view_agents(struct sonde_backend *b, int64_t now_ms);
 json_t *sonde_view_task(struct sonde_backend *b, const struct sonde_task *t);
 struct sonde_tasks_filter {
@@ -27,6 +29,16 @@ json_t *sonde_view_tasks(struct sonde_backend *b, const struct sonde_tasks_filte
 json_t *sonde_view_ledger(struct sonde_backend *b, const struct sonde_task *t);
 json_t *sonde_view_stats(struct sonde_backend *b);
 
+enum sonde_topology_by {
+	SONDE_TOPOLOGY_PROCESS = 0,
+	SONDE_TOPOLOGY_INSTANCE, /* SkyWalking's: a pod */
+	SONDE_TOPOLOGY_SERVICE,
+	SONDE_TOPOLOGY_NODE, /* the machine of the agent that registered the process */
+	_SONDE_TOPOLOGY_BY_MAX,
+};
+/* The same with processes put together; a peer that is no known process stays as it is. */
+json_t *sonde_view_topology_by(struct sonde_backend *b, const struct sonde_task *t,
+			       struct sonde_series_set *set, enum sonde_topology_by by);
 json_t *sonde_view_topology(struct sonde_backend *b, const struct sonde_task *t,
 			    struct sonde_series_set *set);
 
