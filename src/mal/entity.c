@@ -47,6 +47,21 @@ const char *mal_layer_clash(const char *name, int32_t ordinal, bool normal)
 	return NULL;
 }
 
+/* A group without its samples. */
+struct kept_group {
+	const struct mal_entity *entity;
+	uint32_t at, n;
+};
+
+/* How the samples of a grouping that was kept were split. */
+struct kept_split {
+	uint64_t of;	 /* the grouping's number, 0: none */
+	uint32_t *place; /* by sample */
+	const struct mal_set **left;
+	struct kept_group *groups;
+	size_t n_groups, cap;
+};
+
 struct mal_entities {
 	struct mal_arena *arena;
 	struct mal_grouped keys;
@@ -54,6 +69,7 @@ struct mal_entities {
 	struct mal_memo by_keys;   /* set of keys to the entity; unused where it has properties */
 	struct mal_entity **table; /* open addressing, one of each that are equal */
 	size_t n, cap;
+	struct kept_split last;
 };
 
 /* An entity call with its keys as batch ids. */
@@ -309,67 +325,6 @@ static int make_entity(struct mal_eval *ev, const struct shape *s, const struct 
 	return r < 0 || !s->properties ? r : properties_of(ev, s, first, e);
 }
 
-/* --- what the sink sees --- */
-
-static int show_properties(struct mal_eval *ev, struct mal_arena *arena,
-			   const struct mal_entity *in, struct sonde_mal_entity *out)
-{
-	struct sonde_mal_label *v;
-
-	if (in->properties->n == 0)
-		return 0;
-	v = mal_arena_array(arena, in->properties->n, sizeof(*v));
-	if (!v)
-		return mal_eval_no_memory(ev);
-	for (size_t i = 0; i < in->properties->n; i++) {
-		v[i] = (struct sonde_mal_label){
-			mal_strings_text(ev->strings, in->properties->v[i].key),
-			mal_strings_text(ev->strings, in->properties->v[i].value)};
-	}
-	out->properties = v;
-	out->n_properties = in->properties->n;
-	return 0;
-}
-
-static void show_names(const struct mal_eval *ev, const struct mal_entity *in,
-		       struct sonde_mal_entity *out)
-{
-	const struct mal_strings *s = ev->strings;
-
-	*out = (struct sonde_mal_entity){
-		.scope = in->scope,
-		.side = in->side,
-		.component = in->component,
-		.service = mal_strings_text(s, in->service),
-		.instance = mal_strings_text(s, in->instance),
-		.endpoint = mal_strings_text(s, in->endpoint),
-		.process = mal_strings_text(s, in->process),
-		.source_service = mal_strings_text(s, in->source_service),
-		.source_instance = mal_strings_text(s, in->source_instance),
-		.source_process = mal_strings_text(s, in->source_process),
-		.dest_service = mal_strings_text(s, in->dest_service),
-		.dest_instance = mal_strings_text(s, in->dest_instance),
-		.dest_process = mal_strings_text(s, in->dest_process),
-		.layer = mal_strings_text(s, in->layer),
-	};
-	for (size_t i = 0; i < ELEMENTS_OF(out->attributes); i++)
-		if (in->attributes[i] != MAL_STR_NULL)
-			out->attributes[i] = mal_strings_text(s, in->attributes[i]);
-}
-
-int mal_entity_show(struct mal_eval *ev, struct mal_arena *arena, struct mal_entity *e)
-{
-	struct sonde_mal_entity *out = mal_arena_alloc(arena, sizeof(*out));
-	int r;
-
-	if (!out)
-		return mal_eval_no_memory(ev);
-	show_names(ev, e, out);
-	r = show_properties(ev, arena, e, out);
-	e->shown = out;
-	return r;
-}
-
 /* --- groups --- */
 
 static uint64_t hash_entity(const struct mal_eval *ev, const struct mal_entity *e)
@@ -496,32 +451,69 @@ static int leave(struct mal_eval *ev, struct mal_entities *known, const struct s
 	return 0;
 }
 
-/* The samples of each group lie one behind the other, without the entity's labels. */
+/* The samples of each group lie one behind the other, without the entity's labels. @place: by sample. */
 static int split_samples(struct mal_eval *ev, struct mal_entities *known, const struct shape *s,
 			 const struct mal_family *in, const struct mal_grouping *g,
-			 struct mal_sample **ret, uint32_t **ret_start)
+			 struct mal_sample *v, uint32_t *place, uint32_t **ret_start)
 {
-	struct mal_sample *v = mal_arena_array(ev->arena, in->n, sizeof(*v));
 	uint32_t *start = mal_arena_zalloc(ev->arena, (g->n_groups + 2) * sizeof(*start));
 	int r;
 
-	if (!v || !start)
+	if (!start)
 		return mal_eval_no_memory(ev);
 	for (size_t i = 0; i < in->n; i++)
 		start[g->group_of[i] + 2]++;
 	for (size_t i = 0; i < g->n_groups; i++)
 		start[i + 2] += start[i + 1];
 	for (size_t i = 0; i < in->n; i++) {
-		struct mal_sample *out = &v[start[g->group_of[i] + 1]++];
-
-		*out = in->v[i];
-		r = leave(ev, known, s, in->v[i].labels, &out->labels);
+		place[i] = start[g->group_of[i] + 1]++;
+		v[place[i]] = in->v[i];
+		r = leave(ev, known, s, in->v[i].labels, &v[place[i]].labels);
 		if (r < 0)
 			return r;
 	}
-	*ret = v;
 	*ret_start = start;
 	return 0;
+}
+
+/* For the next family that has the same labels in the same order. */
+static int keep_split(struct mal_eval *ev, struct mal_entities *known, const struct mal_grouping *g,
+		      const uint32_t *place, size_t n, const struct mal_sample *v,
+		      const struct mal_entity_group *groups, size_t n_groups)
+{
+	struct kept_split *k = &known->last;
+
+	k->of = 0;
+	if (k->cap < n) {
+		k->cap = 0;
+		k->place = mal_arena_array(known->arena, n, sizeof(*k->place));
+		k->left = mal_arena_array(known->arena, n, sizeof(void *));
+		k->groups = mal_arena_array(known->arena, n, sizeof(*k->groups));
+		if (!k->place || !k->left || !k->groups)
+			return mal_eval_no_memory(ev);
+		k->cap = n;
+	}
+	memcpy(k->place, place, n * sizeof(*place));
+	k->n_groups = n_groups;
+	for (size_t i = 0; i < n_groups; i++)
+		k->groups[i] = (struct kept_group){groups[i].entity, (uint32_t)(groups[i].v - v),
+						   (uint32_t)groups[i].n};
+	for (size_t i = 0; i < n; i++)
+		k->left[i] = v[place[i]].labels;
+	k->of = g->kept;
+	return 0;
+}
+
+static void split_as_last(const struct kept_split *k, const struct mal_family *in,
+			  struct mal_sample *v, struct mal_entity_group *groups)
+{
+	for (size_t i = 0; i < in->n; i++) {
+		v[k->place[i]] = in->v[i];
+		v[k->place[i]].labels = k->left[i];
+	}
+	for (size_t i = 0; i < k->n_groups; i++)
+		groups[i] = (struct mal_entity_group){k->groups[i].entity, v + k->groups[i].at,
+						      k->groups[i].n};
 }
 
 /* What is known of the call @memo, and of one that no rules share: nothing. */
@@ -556,24 +548,19 @@ static int check_keys(struct mal_eval *ev, const struct shape *s)
 	return 0;
 }
 
-static int make_groups(struct mal_eval *ev, struct mal_entities *known, const struct shape *s,
-		       const struct mal_family *in, const struct mal_grouping *g,
-		       struct mal_family *ret)
+static int find_entities(struct mal_eval *ev, struct mal_entities *known, const struct shape *s,
+			 const struct mal_family *in, const struct mal_grouping *g,
+			 const struct mal_sample *v, const uint32_t *start,
+			 struct mal_entity_group *groups, size_t *ret_n)
 {
 	struct mal_memo places = MAL_MEMO_INIT(ev->arena); /* 1 + place, by entity */
-	struct mal_entity_group *groups = mal_arena_array(ev->arena, g->n_groups, sizeof(*groups));
-	struct mal_sample *v = NULL;
-	uint32_t *start = NULL;
 	size_t n = 0;
-	int r;
 
-	if (!groups)
-		return mal_eval_no_memory(ev);
-	r = split_samples(ev, known, s, in, g, &v, &start);
-	for (size_t i = 0; i < g->n_groups && r >= 0; i++) {
+	for (size_t i = 0; i < g->n_groups; i++) {
 		uint32_t group = g->order[i];
 		const struct mal_entity *e = NULL;
 		void **place;
+		int r;
 
 		r = entity_of(ev, known, s, g->sets[group], in->v[g->first[group]].labels, &e);
 		if (r < 0)
@@ -586,8 +573,37 @@ static int make_groups(struct mal_eval *ev, struct mal_entities *known, const st
 		groups[(uintptr_t)*place - 1] = (struct mal_entity_group){
 			e, v + start[group], start[group + 1] - start[group]};
 	}
-	if (r < 0)
-		return r;
+	*ret_n = n;
+	return 0;
+}
+
+static int make_groups(struct mal_eval *ev, struct mal_entities *known, const struct shape *s,
+		       const struct mal_family *in, const struct mal_grouping *g,
+		       struct mal_family *ret)
+{
+	struct mal_entity_group *groups = mal_arena_array(ev->arena, g->n_groups, sizeof(*groups));
+	struct mal_sample *v = mal_arena_array(ev->arena, in->n, sizeof(*v));
+	uint32_t *place = mal_arena_array(ev->arena, in->n, sizeof(*place)), *start = NULL;
+	bool again = g->kept && g->kept == known->last.of;
+	size_t n = known->last.n_groups;
+	int r;
+
+	if (!groups || !v || !place)
+		return mal_eval_no_memory(ev);
+	if (again) {
+		split_as_last(&known->last, in, v, groups);
+	} else {
+		r = split_samples(ev, known, s, in, g, v, place, &start);
+		if (r >= 0)
+			r = find_entities(ev, known, s, in, g, v, start, groups, &n);
+		if (r < 0)
+			return r;
+	}
+	if (!again && g->kept && !s->properties) {
+		r = keep_split(ev, known, g, place, in->n, v, groups, n);
+		if (r < 0)
+			return r;
+	}
 	*ret = *in;
 	ret->groups = groups;
 	ret->n_groups = n;

@@ -174,6 +174,7 @@ struct mal_grouping {
 	const struct mal_set **sets; /* by group: its keys, absent = "" */
 	uint32_t *order;	     /* groups in the order in which OAP walks them */
 	size_t n_groups;
+	uint64_t kept; /* its number among those that were kept for these keys; 0: it was not */
 };
 
 /* What is known of one list of keys. Zero but for sets' arena at first. */
@@ -183,6 +184,7 @@ struct mal_grouped {
 	const struct mal_set **in;
 	size_t n, cap;
 	struct mal_grouping last;
+	uint64_t n_kept;
 };
 
 /* Labels to group by. */

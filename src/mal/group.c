@@ -114,6 +114,7 @@ static int keep(struct mal_grouped *known, const struct mal_family *in,
 	memcpy((void *)known->last.sets, (const void *)g->sets, g->n_groups * sizeof(void *));
 	memcpy(known->last.order, g->order, g->n_groups * sizeof(*g->order));
 	known->last.n_groups = g->n_groups;
+	known->last.kept = ++known->n_kept;
 	known->n = in->n;
 	return 0;
 }
@@ -131,9 +132,13 @@ int mal_group(struct mal_eval *ev, const struct mal_family *in, const struct mal
 	if (take_room(ev->arena, in->n, &g) < 0)
 		return mal_eval_no_memory(ev);
 	r = group(ev, in, keys, &g);
-	if (r >= 0 && in->n <= KEPT_MAX && keys->known->sets.arena == &ev->run_arena &&
-	    keep(keys->known, in, &g) < 0)
-		return mal_eval_no_memory(ev);
+	if (r < 0)
+		return r;
+	if (in->n <= KEPT_MAX && keys->known->sets.arena == &ev->run_arena) {
+		if (keep(keys->known, in, &g) < 0)
+			return mal_eval_no_memory(ev);
+		g.kept = keys->known->last.kept;
+	}
 	*ret = g;
-	return r;
+	return 0;
 }
