@@ -69,6 +69,8 @@ const struct sonde_mal_rule *sonde_mal_rules_find(const struct sonde_mal_rules *
 
 /* --- loading --- */
 
+#define COUNTERS_MAX 4096 /* of one file, for the warnings */
+
 struct loader {
 	struct sonde_mal_rules *rules;
 	struct mal_yaml yaml;
@@ -245,6 +247,9 @@ static void on_lint(void *ctx, size_t offset, const char *message)
 static int on_counter(struct loader *l, const struct mal_counter *c, const yaml_node_t *exp,
 		      const char *rule)
 {
+	if (l->n_counters ==
+	    COUNTERS_MAX) /* each is held against each: beyond it they are not compared */
+		return 0;
 	if (l->n_counters == l->cap_counters) {
 		size_t cap = l->cap_counters ? l->cap_counters * 2 : 64;
 		struct counter *v = reallocarray(l->counters, cap, sizeof(*v));
