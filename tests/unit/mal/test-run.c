@@ -144,7 +144,6 @@ static const char *two_counters(bool strict, struct sonde_buf *out)
 	_cleanup_(sonde_mal_batch_freep) struct sonde_mal_batch *b = NULL;
 	_cleanup_(sonde_mal_engine_freep) struct sonde_mal_engine *e = NULL;
 	struct sonde_mal_sink sink = {test_emit, test_failed, out};
-	_cleanup_buf_ struct sonde_buf all = SONDE_BUF_INIT(TEST_TEXT_BYTES);
 
 	assert_ok(sonde_mal_batch_new(&b));
 	assert_ok(sonde_mal_engine_new(NULL, &e));

@@ -22,8 +22,6 @@
 
 #define PLAIN_BYTES_MAX (64U << 20)
 
-extern char **environ;
-
 /* --- comparison: samples and entities as unordered sets, values to 1e-9 --- */
 
 static bool same_value(const json_t *got, const json_t *want)
