@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Payload to the byte, in every way a connection begins, halves and ends. */
 #include "fixture.h"
-#include "unseen.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -310,7 +309,7 @@ static void a_socket_that_connects_again_counts_from_zero(void **state)
 	assert_int_equal(fixture_sum(f, 0, CLIENT, p.port).opened, 2);
 }
 
-static int run(void)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(counts_both_ways_while_open_and_not_again_at_the_end),
@@ -328,9 +327,4 @@ static int run(void)
 	};
 
 	return fixture_main(tests);
-}
-
-int main(int argc, char **argv)
-{
-	return unseen_main(argv, run);
 }

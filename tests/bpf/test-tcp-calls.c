@@ -5,7 +5,6 @@
  * from before the call to after it.
  */
 #include "fixture.h"
-#include "unseen.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -796,7 +795,7 @@ static int close_way(void **state)
 	return 0;
 }
 
-static int run(void)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(families_are_the_tests_own_without_the_option),
@@ -832,9 +831,4 @@ static int run(void)
 						  close_way);
 	}
 	return groups ? failed : SONDE_EXIT_SKIP;
-}
-
-int main(int argc, char **argv)
-{
-	return unseen_main(argv, run);
 }

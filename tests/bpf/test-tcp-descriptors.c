@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Descriptors that come, are shared and go in other ways than connect(2), accept(2) and close(2). */
 #include "fixture.h"
-#include "unseen.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -528,7 +527,7 @@ static void a_mapped_address_is_the_ipv4_one(void **state)
 	(void)close(listener);
 }
 
-static int run(void)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accepts_of_an_io_uring_are_the_listeners),
@@ -554,9 +553,4 @@ static int run(void)
 	if (!fixture_is_measured("read calls", NULL)) /* a first call is not seen then */
 		return fixture_tell_absent("read calls", NULL);
 	return cmocka_run_group_tests(alone, NULL, NULL);
-}
-
-int main(int argc, char **argv)
-{
-	return unseen_main(argv, run);
 }

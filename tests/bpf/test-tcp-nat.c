@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who is behind an address that nft translates, as conntrack tells it for the collector's own flows. */
 #include "fixture.h"
-#include "unseen.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -159,7 +158,7 @@ static void without_the_capability_it_says_so(void **state)
 	close_stage(&s);
 }
 
-static int run(void)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_clients_service_has_a_backend),
@@ -172,9 +171,4 @@ static int run(void)
 	    !fixture_is_measured("last values of connections that end", "records"))
 		return fixture_tell_absent("last values of connections that end", "records");
 	return fixture_main(tests);
-}
-
-int main(int argc, char **argv)
-{
-	return unseen_main(argv, run);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sockets that change while they are seeded, or whose events no hook saw: exact, or not begun at all. */
 #include "fixture.h"
-#include "unseen.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -250,7 +249,7 @@ static void sockets_that_end_while_they_are_seeded_are_closed_once_or_never_open
 	assert_true(found > 0); /* the seed came before the last one ended */
 }
 
-static int run(void)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_event_marks_a_tag_that_is_being_filled),
@@ -270,9 +269,4 @@ static int run(void)
 	else
 		r = fixture_main(tests);
 	return r ? r : cmocka_run_group_tests(alone, NULL, NULL);
-}
-
-int main(int argc, char **argv)
-{
-	return unseen_main(argv, run);
 }

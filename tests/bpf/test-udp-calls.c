@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Datagrams and bytes of every kind of call, against the test's own counts and the kernel's UDP counters. */
 #include "udp-fixture.h"
-#include "unseen.h"
 
 #include <errno.h>
 #include <linux/errqueue.h>
@@ -538,7 +537,7 @@ static void calls_are_timed_on_demand(void **state)
 	(void)close(server);
 }
 
-static int run(void)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_connected_client_and_its_server),
@@ -560,9 +559,4 @@ static int run(void)
 	};
 
 	return udp_fixture_main(tests);
-}
-
-int main(int argc, char **argv)
-{
-	return unseen_main(argv, run);
 }

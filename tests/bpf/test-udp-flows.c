@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Flow records of UDP: by socket and peer, and with what is summed the cells' totals. */
 #include "udp-fixture.h"
-#include "unseen.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -167,7 +166,7 @@ static void drops_are_the_flows(void **state)
 	(void)close(server);
 }
 
-static int run(void)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_connected_client_and_its_server),
@@ -178,9 +177,4 @@ static int run(void)
 	};
 
 	return udp_fixture_main(tests);
-}
-
-int main(int argc, char **argv)
-{
-	return unseen_main(argv, run);
 }

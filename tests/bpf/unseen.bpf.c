@@ -1,21 +1,30 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* How often a thread of process 1 left a CPU, as far as a tracing program is run there to see it. */
+/*
+ * Turns of process 1 that no tracing program was run for. The switch to it happens while another is current, and is
+ * seen; the switch away happens while it is current. A CPU that switches to it, or between others, without having been
+ * seen to leave it, has left it unseen.
+ */
 #include "vmlinux.h"
 
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
 
-#define NR_CPUS_MAX 1024
+#define CPUS_MAX 1024
 
-__u64 seen[NR_CPUS_MAX]; /* a CPU each: no two programs write one */
+/* A CPU each: no two programs write one at once. */
+__u64 unseen[CPUS_MAX];
+__u8 in_process_1[CPUS_MAX];
 
-/* The one that leaves is still current. */
 SEC("tp_btf/sched_switch")
-int process_1_left(__u64 *ctx)
+int BPF_PROG(sonde_switched, bool preempt, struct task_struct *prev, struct task_struct *next)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
 
-	if (bpf_get_current_pid_tgid() >> 32 == 1 && cpu < NR_CPUS_MAX)
-		seen[cpu]++;
+	if (cpu >= CPUS_MAX)
+		return 0;
+	if (in_process_1[cpu] && prev->tgid != 1)
+		unseen[cpu]++;
+	in_process_1[cpu] = next->tgid == 1;
 	return 0;
 }
 
