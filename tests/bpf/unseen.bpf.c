@@ -11,12 +11,18 @@
 
 #define CPUS_MAX 1024
 
+/* The member alone: a pointer to the kernel's own brings half a megabyte of types with it. */
+struct task_struct___of_process {
+	pid_t tgid;
+} __attribute__((preserve_access_index));
+
 /* A CPU each: no two programs write one at once. */
 __u64 unseen[CPUS_MAX];
 __u8 in_process_1[CPUS_MAX];
 
 SEC("tp_btf/sched_switch")
-int BPF_PROG(sonde_switched, bool preempt, struct task_struct *prev, struct task_struct *next)
+int BPF_PROG(sonde_switched, bool preempt, struct task_struct___of_process *prev,
+	     struct task_struct___of_process *next)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
 
