@@ -93,7 +93,8 @@ static struct sonde_delivery_result judge(const struct sonde_kafka_link *l,
 	d.answered = r->cause != SONDE_KAFKA_CAUSE_UNREACHABLE &&
 		     r->cause != SONDE_KAFKA_CAUSE_ENDED && r->cause != SONDE_KAFKA_CAUSE_LIMIT;
 	d.status = SONDE_GRPC_UNAVAILABLE;
-	if (r->cause == SONDE_KAFKA_CAUSE_DENIED)
+	/* Either says that nothing was stored, which holds only where that is known of all. */
+	if (r->cause == SONDE_KAFKA_CAUSE_DENIED && d.not_processed)
 		d.status = SONDE_GRPC_PERMISSION_DENIED;
 	else if (r->cause == SONDE_KAFKA_CAUSE_REFUSED && d.not_processed)
 		d.status = SONDE_GRPC_INVALID_ARGUMENT;
