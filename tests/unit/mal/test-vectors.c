@@ -16,7 +16,11 @@
 #include <jansson.h>
 #include <zstd.h>
 
+#include "mal-test.h"
+#include "mal/check.h"
 #include "mal/javatext.h"
+#include "mal/parser.h"
+#include "mal/rules.h"
 #include "mal/vector.h"
 #include "sonde-test.h"
 
@@ -118,6 +122,115 @@ static bool same_answer(const json_t *got, const json_t *asked)
 	return same;
 }
 
+/* --- what is known of a rule before it runs: scope and storage function --- */
+
+/* NULL: the same. */
+static const char *difference_of_meta(enum sonde_mal_scope scope,
+				      const struct sonde_mal_function *function,
+				      const json_t *oracle)
+{
+	static const char *const ds[] = {"AVG", "SUM", "LATEST", "SUM_PER_MIN", "MAX", "MIN"};
+	const char *want_scope = json_string_value(json_object_get(oracle, "scope")),
+		   *want_ds = json_string_value(json_object_get(oracle, "ds"));
+	const json_t *hist = json_object_get(oracle, "hist");
+	bool is_histogram = function->kind >= SONDE_MAL_HISTOGRAM;
+
+	_Static_assert(ELEMENTS_OF(ds) == _SONDE_MAL_DOWNSAMPLING_MAX, "OAP's word for each");
+	if (!want_scope || strcmp(want_scope, sonde_mal_scope_name(scope)) != 0)
+		return "scope";
+	if (!want_ds || strcmp(want_ds, ds[function->downsampling]) != 0)
+		return "downsampling";
+	return json_is_boolean(hist) && json_is_true(hist) == is_histogram ? NULL : "kind";
+}
+
+static bool same_meta(const json_t *asked)
+{
+	const char *exp = json_string_value(json_object_get(asked, "exp"));
+	struct mal_program program;
+	struct mal_checked checked;
+	struct mal_error error;
+	struct mal_expr *e;
+	const char *why;
+
+	assert_ok(mal_program_init(&program));
+	assert_ok(mal_parse_expr(&program, MAL_TEXT_EXP, exp, strlen(exp), &error, &e));
+	assert_ok(mal_check_text(&program, e, &error));
+	assert_ok(mal_check_rule(&program, e, NULL, NULL, &error, &checked));
+	why = difference_of_meta(checked.scope, &checked.function,
+				 json_object_get(asked, "oracle"));
+	if (why)
+		print_message("%s: expected as OAP: %s\n",
+			      json_string_value(json_object_get(asked, "id")), why);
+	mal_program_done(&program);
+	return !why;
+}
+
+/* A file and its rules, kept for the next vector: those of one file come together. */
+struct rule_file {
+	char *name;		       /* owned */
+	struct sonde_mal_rules *rules; /* owned */
+};
+
+static void load_rules(struct rule_file *file, const char *name)
+{
+	_cleanup_free_ char *path = NULL, *text = NULL;
+
+	if (file->name && strcmp(file->name, name) == 0)
+		return;
+	free(file->name);
+	file->name = strdup(name);
+	file->rules = sonde_mal_rules_free(file->rules);
+	assert_true(asprintf(&path, "%s/../shared/data/mal/rules/%s", SONDE_SOURCE_ROOT, name) > 0);
+	text = test_read(path);
+	assert_non_null(text);
+	file->rules = test_rules(text);
+}
+
+/* By its name without the file's prefix, as an id of a vector has it. */
+static const struct sonde_mal_rule *find_rule(const struct sonde_mal_rules *rules, const char *name)
+{
+	const struct sonde_mal_rule *found = NULL;
+
+	for (size_t i = 0; i < sonde_mal_rules_count(rules); i++) {
+		const struct sonde_mal_rule *rule = sonde_mal_rules_get(rules, i);
+		size_t len = strlen(rule->metric), n = strlen(name);
+
+		if (len <= n || rule->metric[len - n - 1] != '_' ||
+		    strcmp(rule->metric + len - n, name) != 0)
+			continue;
+		/* the prefix is the same for all: of those that end so, the shortest is the name itself */
+		if (!found || len < strlen(found->metric))
+			found = rule;
+	}
+	return found;
+}
+
+/* The same of the rule as its file gives it: with prefix, suffix and all. @asked: "id" is "FILE:RULE#NUMBER". */
+static bool same_rule(struct rule_file *file, const json_t *asked)
+{
+	_cleanup_free_ char *id = strdup(json_string_value(json_object_get(asked, "id")));
+	char *name = strchr(id, ':'), *number = strrchr(id, '#');
+	const struct sonde_mal_rule *first;
+	const char *why = NULL;
+
+	assert_true(name && number && name < number);
+	*name++ = *number = '\0';
+	load_rules(file, id);
+	first = find_rule(file->rules, name);
+	assert_non_null(first);
+	/* where two rules feed one metric, OAP has the same for both */
+	for (size_t i = 0; first && !why && i < sonde_mal_rules_count(file->rules); i++) {
+		const struct sonde_mal_rule *rule = sonde_mal_rules_get(file->rules, i);
+
+		if (strcmp(rule->metric, first->metric) == 0)
+			why = difference_of_meta(rule->scope, &rule->function,
+						 json_object_get(asked, "oracle"));
+	}
+	if (why)
+		print_message("%s: %s: expected as OAP: %s\n", id, name, why);
+	return !why;
+}
+
 /* --- the file and the program --- */
 
 static char *read_vectors(void)
@@ -177,7 +290,7 @@ static FILE *ask(const char *text)
 static void gives_the_answers_of_oap(void **state)
 {
 	_cleanup_free_ char *plain = read_vectors();
-	unsigned int cases = 0, same = 0;
+	unsigned int cases = 0, same = 0, network = 0, network_same = 0;
 	char *save = NULL;
 	FILE *answers;
 
@@ -190,16 +303,50 @@ static void gives_the_answers_of_oap(void **state)
 	for (char *s = strtok_r(plain, "\n", &save); s; s = strtok_r(NULL, "\n", &save)) {
 		json_t *asked = json_loads(s, 0, NULL);
 		json_t *got = json_loadf(answers, JSON_DISABLE_EOF_CHECK, NULL);
+		bool is_network, is_same;
 
 		assert_non_null(asked);
 		assert_non_null(got);
+		is_network = strstr(json_string_value(json_object_get(asked, "id")),
+				    "network-profiling") != NULL;
+		is_same = same_answer(got, asked) && same_meta(asked);
 		cases++;
-		same += same_answer(got, asked);
+		same += is_same;
+		network += is_network;
+		network_same += is_network && is_same;
 		json_decref(asked);
 		json_decref(got);
 	}
 	(void)fclose(answers);
-	print_message("vectors: %u equal of %u\n", same, cases);
+	print_message("vectors: %u equal of %u, network-profiling: %u of %u\n", same, cases,
+		      network_same, network);
+	assert_true(cases > 0 && network > 0);
+	assert_int_equal(network_same, network);
+	assert_int_equal(same, cases);
+}
+
+/* What each rule of a file is to OAP's compiler; that a text alone gives the same is not enough. */
+static void gives_each_rule_the_scope_and_function_of_oap(void **state)
+{
+	_cleanup_free_ char *plain = read_vectors();
+	struct rule_file file = {0};
+	size_t cases = 0, same = 0;
+	char *save = NULL;
+
+	(void)state;
+	if (!plain)
+		skip();
+	for (char *s = strtok_r(plain, "\n", &save); s; s = strtok_r(NULL, "\n", &save)) {
+		json_t *asked = json_loads(s, 0, NULL);
+
+		assert_non_null(asked);
+		cases++;
+		same += same_rule(&file, asked);
+		json_decref(asked);
+	}
+	free(file.name);
+	(void)sonde_mal_rules_free(file.rules);
+	print_message("rules: %zu equal of %zu\n", same, cases);
 	assert_true(cases > 0);
 	assert_int_equal(same, cases);
 }
@@ -331,6 +478,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gives_the_answers_of_oap),
+		cmocka_unit_test(gives_each_rule_the_scope_and_function_of_oap),
 		cmocka_unit_test(gives_the_answers_of_oap_at_the_edges),
 		cmocka_unit_test(answers_every_line),
 		cmocka_unit_test(refuses_samples_that_are_none),
