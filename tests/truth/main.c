@@ -76,7 +76,7 @@ static int run_aside(struct CMUnitTest *chosen, size_t n)
 		chosen[i].initial_state = state;
 		failed += run_scene(&chosen[i]);
 	}
-	(void)fixture_teardown(&state);
+	failed += fixture_teardown(&state) != 0;
 	(void)fflush(stdout);
 	if (dup2(out, STDOUT_FILENO) < 0)
 		return 1;
