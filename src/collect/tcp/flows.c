@@ -12,7 +12,10 @@
 #include "model/drop-class.h"
 #include "tcp.skel.h"
 
-/* A producer was interrupted between taking its place and filling it: by interrupts, or its virtual CPU's absence. */
+/*
+ * A producer was interrupted between taking its place and filling it: by interrupts, or its virtual CPU's absence.
+ * Each wait is some 100 us with the kernel's timer slack, so all of them 4 to 5 ms, and more on a busy machine.
+ */
 #define UNPUBLISHED_TRIES 40
 #define UNPUBLISHED_WAIT_NS 50000
 
