@@ -9,6 +9,8 @@
 #include "graphql/lexer.h"
 #include "graphql/plan-private.h"
 
+#define TEXT_BYTES 64 /* of a literal, that count as one value more */
+
 /* What is being read, for the words of an error. */
 struct reading {
 	struct graphql_scope *scope;
@@ -21,6 +23,20 @@ static int refuse(const struct reading *rd, struct sonde_graphql_type t, const c
 {
 	return graphql_fail(rd->scope->error, rd->at, "argument '%.100s': %s, expected %.*s",
 			    rd->name, words, t.len > 100 ? 100 : (int)t.len, t.text);
+}
+
+/* A variable is read anew at each use, so what counts is not how often its values are written. */
+static int spend(const struct reading *rd, size_t n)
+{
+	struct graphql_scope *s = rd->scope;
+
+	if (n <= SONDE_GRAPHQL_INPUT_MAX - s->input) {
+		s->input += n;
+		return 0;
+	}
+	graphql_say(s->error, rd->at, "more than %d values in the arguments",
+		    SONDE_GRAPHQL_INPUT_MAX);
+	return -E2BIG;
 }
 
 static bool is(struct sonde_graphql_type t, const char *name)
@@ -171,8 +187,10 @@ static int check_json(struct reading *rd, struct sonde_graphql_type t, const jso
 {
 	struct sonde_graphql_type item;
 	const struct sonde_graphql_type_def *def;
-	int r;
+	int r = spend(rd, 1);
 
+	if (r < 0)
+		return r;
 	if (sonde_graphql_type_required(&t) && json_is_null(j))
 		return refuse(rd, t, "null is not allowed");
 	if (json_is_null(j)) {
@@ -295,8 +313,10 @@ static int read_members(struct reading *rd, const struct sonde_graphql_argument_
 		if (!d)
 			return graphql_fail(rd->scope->error, given->at,
 					    "%.100s has no argument '%.100s'", what, given->name);
-		if (is_missing(rd->scope, &given->value))
+		if (is_missing(rd->scope, &given->value)) {
+			r = spend(rd, 1);
 			continue;
+		}
 		r = check_literal(rd, sonde_graphql_type(d->type), &given->value, &one);
 		if (r == 0)
 			r = set(object, given->name, one);
@@ -347,7 +367,11 @@ static int check_literal(struct reading *rd, struct sonde_graphql_type t,
 {
 	const struct sonde_graphql_type_def *def;
 	struct sonde_graphql_type item;
+	/* Unlike a text of JSON, that of a literal is copied. */
+	int r = spend(rd, v->kind == SONDE_GRAPHQL_STRING ? 1 + strlen(v->text) / TEXT_BYTES : 1);
 
+	if (r < 0)
+		return r;
 	if (v->kind == SONDE_GRAPHQL_VARIABLE)
 		return variable_value(rd, t, v->text, ret);
 	if (sonde_graphql_type_required(&t) && v->kind == SONDE_GRAPHQL_NULL)

@@ -107,6 +107,10 @@ static int get_child(struct graphql_scope *s, struct graphql_node *parent, struc
 {
 	struct graphql_node *known = find_child(parent, n->key);
 
+	if (!known && parent == s->root && parent->n_children == SONDE_GRAPHQL_ROOTS_MAX) {
+		graphql_say(s->error, at, "more than %d root fields", SONDE_GRAPHQL_ROOTS_MAX);
+		return -E2BIG;
+	}
 	if (!known)
 		return add_child(parent, n, ret);
 	if (strcmp(known->name, n->name) != 0 || !json_equal(known->arguments, n->arguments))
@@ -245,6 +249,7 @@ int graphql_compile(struct graphql_scope *s, struct graphql_node *root)
 	bool wanted = true;
 	int r;
 
+	s->root = root;
 	r = read_directives(s, s->operation->directives, &wanted);
 	if (r == 0 && s->operation->directives)
 		r = graphql_fail(s->error, s->operation->directives->at,

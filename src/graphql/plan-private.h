@@ -22,10 +22,12 @@ struct graphql_scope {
 	const json_t *variables; /* as given; object */
 	struct sonde_graphql_error *error;
 	unsigned depth;
-	size_t fields; /* and spreads */
+	size_t fields;			 /* and spreads */
+	size_t input;			 /* values of arguments so far */
+	const struct graphql_node *root; /* whose children are bounded; borrowed */
 };
 
-/* coerce.c. Return: 0; -EBADMSG with the error filled; -ENOMEM. */
+/* coerce.c. Return: 0; -EBADMSG, -E2BIG with the error filled; -ENOMEM. */
 
 /* Every variable that is needed is there, and of a kind that its type names. */
 int graphql_check_variables(struct graphql_scope *s);
@@ -34,7 +36,7 @@ int graphql_coerce_arguments(struct graphql_scope *s, const struct sonde_graphql
 			     const struct sonde_graphql_argument *given, const char *what,
 			     struct sonde_graphql_location at, json_t **ret);
 
-/* compile.c: the operation into the children of @root. Return: likewise, and -E2BIG with the error filled. */
+/* compile.c: the operation into the children of @root. Return: likewise. */
 int graphql_compile(struct graphql_scope *s, struct graphql_node *root);
 void graphql_node_done(struct graphql_node *n);
 

@@ -183,11 +183,6 @@ static int make(struct sonde_graphql_plan *p, const struct sonde_graphql_schema 
 		r = graphql_check_variables(&s);
 	if (r == 0)
 		r = graphql_compile(&s, &p->tree);
-	if (r == 0 && p->tree.n_children > SONDE_GRAPHQL_ROOTS_MAX) {
-		graphql_say(error, p->operation->at, "more than %d root fields",
-			    SONDE_GRAPHQL_ROOTS_MAX);
-		r = -E2BIG;
-	}
 	return r < 0 ? r : make_roots(p, schema);
 }
 

@@ -284,6 +284,90 @@ static void an_answer_is_bounded(void **state)
 	json_decref(one);
 }
 
+/* "{a0: FIELD a1: FIELD …}" behind @head. Owned. */
+static char *aliases(const char *head, unsigned n, const char *field)
+{
+	size_t size = strlen(head) + n * (strlen(field) + 16) + 4, at;
+	char *text = malloc(size);
+
+	assert_non_null(text);
+	at = (size_t)snprintf(text, size, "%s{", head);
+	for (unsigned i = 0; i < n; i++)
+		at += (size_t)snprintf(text + at, size - at, "a%u: %s ", i, field);
+	(void)snprintf(text + at, size - at, "}");
+	return text;
+}
+
+/* [RED, RED, …], as JSON or as a literal. Owned. */
+static char *reds(unsigned n, const char *red)
+{
+	size_t size = n * (strlen(red) + 1) + 3, at = 1;
+	char *text = malloc(size);
+
+	assert_non_null(text);
+	text[0] = '[';
+	for (unsigned i = 0; i < n; i++)
+		at += (size_t)snprintf(text + at, size - at, "%s%s", i ? "," : "", red);
+	(void)snprintf(text + at, size - at, "]");
+	return text;
+}
+
+static void roots_are_bounded(void **state)
+{
+	_cleanup_free_ char *most = aliases("", SONDE_GRAPHQL_ROOTS_MAX, "name");
+	_cleanup_free_ char *more = aliases("", SONDE_GRAPHQL_ROOTS_MAX + 1, "name");
+	_cleanup_free_ char *leaves = aliases("{dog(id: 1)", SONDE_GRAPHQL_ROOTS_MAX + 1, "name");
+	_cleanup_(sonde_graphql_plan_freep) struct sonde_graphql_plan *p = plan(most, NULL, NULL);
+
+	assert_int_equal(sonde_graphql_plan_roots(p), SONDE_GRAPHQL_ROOTS_MAX);
+	refuses(more, NULL, "more than 128 root fields");
+	/* Those of what is within a root are not. */
+	p = sonde_graphql_plan_free(p);
+	leaves = realloc(leaves, strlen(leaves) + 2);
+	assert_non_null(leaves);
+	memcpy(leaves + strlen(leaves), "}", 2);
+	p = plan(leaves, NULL, NULL);
+	assert_int_equal(sonde_graphql_plan_roots(p), 1);
+}
+
+/* A list in a variable counts at each use, wherever it comes from, also where the field is skipped. */
+static void arguments_are_bounded(void **state)
+{
+	enum {
+		USES = 100,
+		MOST = SONDE_GRAPHQL_INPUT_MAX / USES
+	};
+	static const char use[] = "dogs(filter: {name: \"\", colors: $c}) { id }";
+	static const char dropped[] =
+		"dogs(filter: {name: \"\", colors: $c}) @skip(if: true) { id }";
+	/* Of one use: the object, its name, the variable, its list, and the items. */
+	_cleanup_free_ char *given = NULL, *head = NULL, *most = reds(MOST - 4, "\"RED\"");
+	_cleanup_free_ char *more = reds(MOST, "\"RED\""), *fallback = reds(MOST, "RED");
+	_cleanup_free_ char *document = aliases("query($c: [Color!])", USES, use);
+	_cleanup_free_ char *skipped = aliases("query($c: [Color!])", USES, dropped);
+	_cleanup_free_ char *defaulted = NULL, *text = NULL, *texts = NULL;
+	_cleanup_(sonde_graphql_plan_freep) struct sonde_graphql_plan *p = NULL;
+
+	assert_true(asprintf(&given, "{\"c\":%s}", most) > 0);
+	p = plan(document, NULL, given);
+	assert_int_equal(sonde_graphql_plan_roots(p), USES);
+	free(given);
+	assert_true(asprintf(&given, "{\"c\":%s}", more) > 0);
+	refuses(document, given, "more than 65536 values in the arguments");
+	refuses(skipped, given, "more than 65536 values in the arguments");
+	assert_true(asprintf(&head, "query($c: [Color!] = %s)", fallback) > 0);
+	defaulted = aliases(head, USES, use);
+	refuses(defaulted, NULL, "more than 65536 values in the arguments");
+	/* A long text is copied at each use. */
+	free(head);
+	text = calloc(1, 64 * MOST + 1);
+	assert_non_null(text);
+	memset(text, 'x', 64 * MOST);
+	assert_true(asprintf(&head, "query($i: ID! = \"%s\")", text) > 0);
+	texts = aliases(head, USES, "dog(id: $i) { id }");
+	refuses(texts, NULL, "more than 65536 values in the arguments");
+}
+
 static void the_schema_tells_of_itself(void **state)
 {
 	_cleanup_(sonde_graphql_plan_freep) struct sonde_graphql_plan *p = plan(
@@ -317,6 +401,8 @@ int main(void)
 		cmocka_unit_test(fragments_cannot_blow_it_up),
 		cmocka_unit_test(a_root_that_fails_is_null_with_an_error),
 		cmocka_unit_test(an_answer_is_bounded),
+		cmocka_unit_test(roots_are_bounded),
+		cmocka_unit_test(arguments_are_bounded),
 		cmocka_unit_test(the_schema_tells_of_itself),
 	};
 
