@@ -18,7 +18,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 # The folder of this file is known only at run time.
-from server_rig import Agent, Server, collection, histogram, single  # noqa: E402
+from server_rig import Agent, Server, collection, entity, histogram, message, single  # noqa: E402
 
 PROGRAM, RULES = sys.argv[1:3]
 OK = 0
@@ -183,6 +183,25 @@ class Booster(WithServer):
                 self.assertIsNone(result["error"])
             for words in ("retransmits", "dropped", "rtt"):
                 self.assertTrue(any(words in e for e in expressions))
+
+    def test_a_dashboard_is_found_by_its_id(self):
+        rows = self.ask("{ getAllTemplates { id configuration updateTime } }")["getAllTemplates"]
+        document = "query ($id: String!) { getTemplate(id: $id) { id configuration updateTime } }"
+        for row in rows:
+            self.assertEqual(self.ask(document, {"id": row["id"]})["getTemplate"], row)
+        self.assertIsNone(self.ask(document, {"id": "Sonde-GENERAL-Nope"})["getTemplate"])
+
+    def test_no_more_than_32_layers_are_shown(self):
+        self.assertEqual(self.server.get("/server")["graphql"]["layers_refused"], 0)
+        other = Agent(self.server, "agent-2")
+        self.addCleanup(other.close)
+        processes = [message(f1=message(f1=entity("web", f"p{i}", "pod-2", f"LAYER-{i}"), f2=100 + i)) for i in range(40)]
+        self.assertEqual(other.call("/skywalking.v3.EBPFProcessService/reportProcesses", message(f1=processes, f2="agent-2")).status, OK)
+        # Kubernetes, which always is there, and 32 that processes are in.
+        data = self.ask("{ listLayers getMenuItems { title } getAllTemplates { id } }")
+        self.assertEqual(data["listLayers"][:2], ["K8S_SERVICE", "GENERAL"])
+        self.assertEqual([len(v) for v in data.values()], [33, 33, 4 * 33])
+        self.assertEqual(self.server.get("/server")["graphql"]["layers_refused"], 9)
 
     def test_services_instances_and_processes_have_skywalkings_ids(self):
         services = self.ask(f"query queryServices($layer: String!) {{ services: listServices(layer: $layer) {{ {SERVICE} }} }}",

@@ -136,17 +136,24 @@ int graphql_find_service(struct graphql_ask *a, json_t **ret)
 	return give_service(a, graphql_text(a, "serviceName"), ret);
 }
 
-json_t *graphql_layer_set(struct sonde_backend *b)
+json_t *graphql_layer_set(struct sonde_backend *b, size_t *ret_left)
 {
 	json_t *set = json_object();
+	size_t left = 0;
 
 	for (struct sonde_process *p = sonde_registry_processes(b->registry); set && p;
 	     p = p->hh.next) {
 		_cleanup_json_ json_t *layer = sonde_json_text(layer_of(p));
 
-		if (layer && json_string_length(layer) > 0)
+		if (!layer || json_string_length(layer) == 0 ||
+		    json_object_get(set, json_string_value(layer)))
+			continue;
+		if (json_object_size(set) < GRAPHQL_LAYERS_MAX)
 			(void)json_object_set_new(set, json_string_value(layer), json_true());
+		else
+			left++;
 	}
+	*ret_left = left;
 	return set;
 }
 

@@ -36,7 +36,8 @@ int graphql_health(struct graphql_ask *a, json_t **ret)
 /* Kubernetes always: a UI without an active item shows its marketplace. */
 static json_t *shown_layers(struct graphql_ask *a)
 {
-	_cleanup_json_ json_t *others = graphql_layer_set(a->backend);
+	size_t left; /* GET /api/v1/server tells */
+	_cleanup_json_ json_t *others = graphql_layer_set(a->backend, &left);
 	json_t *list = json_pack("[s]", LAYER_KUBERNETES), *value;
 	const char *layer;
 
@@ -92,20 +93,20 @@ int graphql_menu(struct graphql_ask *a, json_t **ret)
 	return r < 0 ? r : graphql_give(json_incref(items), ret);
 }
 
-static int all_templates(struct graphql_ask *a, json_t *rows)
+static int add_templates(struct graphql_ask *a, json_t *rows, const char *only)
 {
 	_cleanup_json_ json_t *layers = shown_layers(a);
 	int r = layers ? 0 : -ENOMEM;
 
 	for (size_t i = 0; i < json_array_size(layers) && r == 0; i++)
-		r = graphql_templates_add(rows, json_string_value(json_array_get(layers, i)));
+		r = graphql_templates_add(rows, json_string_value(json_array_get(layers, i)), only);
 	return r;
 }
 
 int graphql_templates(struct graphql_ask *a, json_t **ret)
 {
 	_cleanup_json_ json_t *rows = json_array();
-	int r = rows ? all_templates(a, rows) : -ENOMEM;
+	int r = rows ? add_templates(a, rows, NULL) : -ENOMEM;
 
 	return r < 0 ? r : graphql_give(json_incref(rows), ret);
 }
@@ -113,15 +114,10 @@ int graphql_templates(struct graphql_ask *a, json_t **ret)
 int graphql_template(struct graphql_ask *a, json_t **ret)
 {
 	_cleanup_json_ json_t *rows = json_array();
-	int r = rows ? all_templates(a, rows) : -ENOMEM;
+	int r = rows ? add_templates(a, rows, graphql_text(a, "id")) : -ENOMEM;
+	json_t *row = json_array_get(rows, 0);
 
-	for (size_t i = 0; i < json_array_size(rows) && r == 0; i++) {
-		json_t *row = json_array_get(rows, i);
-
-		if (strcmp(sonde_json_get_text(row, "id", ""), graphql_text(a, "id")) == 0)
-			return graphql_give(json_incref(row), ret);
-	}
-	return r < 0 ? r : graphql_give(json_null(), ret);
+	return r < 0 ? r : graphql_give(row ? json_incref(row) : json_null(), ret);
 }
 
 int graphql_layers(struct graphql_ask *a, json_t **ret)

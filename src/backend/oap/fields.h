@@ -52,8 +52,11 @@ int graphql_layers(struct graphql_ask *a, json_t **ret);
 int graphql_layer_levels(struct graphql_ask *a, json_t **ret);
 
 /* --- templates.c --- */
-/* The four dashboards of @layer as rows {id, configuration, updateTime}, appended. Return: 0, -ENOMEM. */
-int graphql_templates_add(json_t *rows, const char *layer) _must_check_;
+/*
+ * The four dashboards of @layer as rows {id, configuration, updateTime}, appended; of them only the one with the id
+ * @only where that is not NULL. Return: 0, -ENOMEM.
+ */
+int graphql_templates_add(json_t *rows, const char *layer, const char *only) _must_check_;
 
 /* --- fields-inventory.c --- */
 int graphql_services(struct graphql_ask *a, json_t **ret);
@@ -63,8 +66,12 @@ int graphql_instances(struct graphql_ask *a, json_t **ret);
 int graphql_instance(struct graphql_ask *a, json_t **ret);
 int graphql_processes(struct graphql_ask *a, json_t **ret);
 int graphql_process(struct graphql_ask *a, json_t **ret);
-/* Object: a member for each layer that a service is in. New reference. */
-json_t *graphql_layer_set(struct sonde_backend *b);
+#define GRAPHQL_LAYERS_MAX 32 /* each has a menu item and four dashboards in one answer */
+/*
+ * Object: a member for each layer that a service is in, the first GRAPHQL_LAYERS_MAX of them. *@ret_left: how many
+ * processes are of another one. New reference.
+ */
+json_t *graphql_layer_set(struct sonde_backend *b, size_t *ret_left);
 
 /* --- fields-task.c --- */
 int graphql_tasks(struct graphql_ask *a, json_t **ret);

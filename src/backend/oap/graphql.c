@@ -252,6 +252,14 @@ void sonde_graphql_answer(struct sonde_backend *b, struct sonde_http_request *re
 	run = NULL;
 }
 
+size_t sonde_graphql_layers_refused(struct sonde_backend *b)
+{
+	size_t left;
+
+	json_decref(graphql_layer_set(b, &left));
+	return left;
+}
+
 void sonde_graphql_end_all(struct sonde_backend *b)
 {
 	b->draining = true; /* so that none of them is held again */

@@ -14,5 +14,7 @@
 #define SONDE_GRAPHQL_HELD_MAX 32
 
 void sonde_graphql_answer(struct sonde_backend *b, struct sonde_http_request *req);
+/* Processes of a layer that no answer shows: there are more layers than an answer holds. */
+size_t sonde_graphql_layers_refused(struct sonde_backend *b);
 /* Answers what is held as it stands: the server goes. */
 void sonde_graphql_end_all(struct sonde_backend *b);

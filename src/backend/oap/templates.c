@@ -175,23 +175,27 @@ static int add_page(json_t *rows, const char *layer, const struct page *page, js
 						 "configuration", text, "updateTime", 0));
 }
 
-int graphql_templates_add(json_t *rows, const char *layer)
+int graphql_templates_add(json_t *rows, const char *layer, const char *only)
 {
 	static const char *const words[] = {"Root", "Service", "Instance", "Edge"};
 	char names[ELEMENTS_OF(words)][NAME_MAX_BYTES];
-	int r;
+	bool wanted[ELEMENTS_OF(words)];
+	int r = 0;
 
-	for (size_t i = 0; i < ELEMENTS_OF(words); i++)
+	for (size_t i = 0; i < ELEMENTS_OF(words); i++) {
 		(void)snprintf(names[i], sizeof(names[i]), "Sonde-%.64s-%s", layer, words[i]);
-	r = add_page(rows, layer, &(struct page){names[0], "All", true, false},
-		     list_json("ServiceList", names[1]));
-	if (r == 0)
+		wanted[i] = !only || strcmp(only, names[i]) == 0;
+	}
+	if (wanted[0])
+		r = add_page(rows, layer, &(struct page){names[0], "All", true, false},
+			     list_json("ServiceList", names[1]));
+	if (r == 0 && wanted[1])
 		r = add_page(rows, layer, &(struct page){names[1], "Service", false, true},
 			     list_json("InstanceList", names[2]));
-	if (r == 0)
+	if (r == 0 && wanted[2])
 		r = add_page(rows, layer, &(struct page){names[2], "ServiceInstance", false, true},
 			     profiling_json(names[3]));
-	if (r == 0)
+	if (r == 0 && wanted[3])
 		r = add_page(rows, layer, &(struct page){names[3], "ProcessRelation", false, false},
 			     charts_json());
 	return r;

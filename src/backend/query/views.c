@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/json.h"
+#include "backend/oap/graphql.h"
 #include "backend/tasks/spooled.h"
 #include "base/clock.h"
 #include "base/num.h"
@@ -361,7 +362,7 @@ json_t *sonde_view_stats(struct sonde_backend *b)
 	sonde_store_get_stats(b->store, &store);
 	sonde_registry_get_stats(b->registry, &registry);
 	return json_pack(
-		"{s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:{s:I}}",
+		"{s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I}}",
 		"grpc", grpc_stats(b->grpc), "ingest", ingest_stats(b->ingest), "rules",
 		rule_files(b->ingest), "series", "sets", (json_int_t)series.sets, "buckets",
 		(json_int_t)series.buckets, "dirty", (json_int_t)series.dirty, "fine_refused",
@@ -372,5 +373,6 @@ json_t *sonde_view_stats(struct sonde_backend *b)
 		"queued_bytes", (json_int_t)store.queued_bytes, "registry", "agents",
 		(json_int_t)registry.agents, "processes", (json_int_t)registry.processes,
 		"entities", (json_int_t)registry.entities, "refused", (json_int_t)registry.refused,
-		"graphql", "held", (json_int_t)b->n_graphql_held);
+		"graphql", "held", (json_int_t)b->n_graphql_held, "layers_refused",
+		(json_int_t)sonde_graphql_layers_refused(b));
 }
