@@ -540,6 +540,13 @@ class Wrong(WithServer):
         self.assertIn("fields", self.error("{ ...f0 }" + "".join(
             f" fragment f{i} on Query {{ ...f{i + 1} ...f{i + 1} }}" for i in range(20)) + " fragment f20 on Query { version }"))
         self.assertIn("root fields", self.error("{" + " ".join(f"a{i}: version" for i in range(200)) + "}"))
+        # A list stands once, but is read at each use: none of these may be read in full.
+        uses = " ".join(f"a{i}: queryEBPFProfilingTasks(targets: $t) {{ taskId }}" for i in range(1020))
+        several = " ".join(f"a{i}: queryEBPFProfilingTasks(targets: $t) {{ taskId }}" for i in range(100))
+        head = "query ($t: [EBPFProfilingTargetType!]"
+        for body in (uses, several):
+            self.assertIn("values in the arguments", self.error(f"{head}) {{ {body} }}", {"t": ["NETWORK"] * 15000}))
+        self.assertIn("values in the arguments", self.error(f"{head} = [{'NETWORK ' * 3900}]) {{ {uses} }}"))
         for expression in ("(" * 500, "a" * 3000, "1" * 40, "sum(", "x{a=", "sum(sonde_net_sent_bytes_total"):
             got, = self.evaluate(expression)
             self.assertEqual((got["type"], got["results"]), ("UNKNOWN", []))

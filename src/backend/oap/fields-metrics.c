@@ -12,6 +12,7 @@
 #include "backend/oap/fields.h"
 #include "backend/oap/mqe.h"
 #include "backend/query/edge.h"
+#include "base/clock.h"
 
 #define MINUTE_MS (60LL * 1000)
 #define SIDES 2
@@ -205,10 +206,17 @@ static int add_buckets(const struct sonde_series *s, int64_t start_ms, int64_t e
 	return r == -EINVAL ? 0 : r; /* of another rule with the same name: not to be mixed */
 }
 
+static bool late(void *ctx)
+{
+	const struct asked *q = ctx;
+
+	return sonde_mono_ns() >= q->ask->deadline_ns;
+}
+
 static int read_point(struct asked *q, const struct sonde_series *of_set[][SIDES], size_t n_keys)
 {
 	int64_t start_ms = q->window.start_ms + (int64_t)q->point * q->window.step_ms;
-	int r = 0;
+	int r = late(q) ? -ETIME : 0;
 
 	for (size_t i = 0; i < q->n_sets && r == 0; i++) {
 		_cleanup_(sonde_mal_accumulator_freep) struct sonde_mal_accumulator *acc = NULL;
@@ -305,7 +313,7 @@ static int give_error(const char *words, json_t **ret)
 int graphql_expression(struct graphql_ask *a, json_t **ret)
 {
 	_cleanup_(mqe_value_done) struct mqe_value v = {0};
-	struct mqe_source source = {.metric = read_metric};
+	struct mqe_source source = {.metric = read_metric, .late = late};
 	struct asked q = {.ask = a};
 	int64_t points;
 	char words[160];
@@ -327,5 +335,7 @@ int graphql_expression(struct graphql_ask *a, json_t **ret)
 	r = mqe_evaluate(&source, graphql_text(a, "expression"), &v, words);
 	if (r == 0)
 		return give_results(&q, &v, ret);
+	if (r == -ETIME)
+		return graphql_refuse(a, "%s", words);
 	return r == -ENOMEM ? r : give_error(words[0] ? words : "the values cannot be read", ret);
 }

@@ -14,6 +14,7 @@ struct graphql_ask {
 	struct sonde_backend *backend;
 	const json_t *arguments; /* checked by the schema */
 	int64_t now_ms;
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC: what is not done by then is refused */
 	bool may_wait; /* an answer that would be empty may be held (the topology of a new task) */
 	char message[256]; /* why, where -EINVAL is returned */
 	/* of a task that is being stored */

@@ -13,7 +13,9 @@
 #include "graphql/plan.h"
 
 #define HOLD_NS (10ULL * 1000 * 1000 * 1000)
-#define LOOK_US (100ULL * 1000) /* how often a held question is looked at again */
+#define WORK_NS                                                                                    \
+	(2ULL * 1000 * 1000 * 1000) /* of one request, in which the loop does nothing else */
+#define LOOK_US (100ULL * 1000)	    /* how often a held question is looked at again */
 
 struct sonde_graphql_run {
 	struct sonde_waiting waiting; /* the request's ctx, so the first */
@@ -21,6 +23,8 @@ struct sonde_graphql_run {
 	size_t at; /* the root that is being answered */
 	char task[SONDE_TASK_ID_MAX];
 	uint64_t began_ns;
+	uint64_t worked_ns;   /* without the time in which it was held, or waited for the disk */
+	uint64_t deadline_ns; /* of the work that goes on now */
 	bool held;
 	sd_event_source *timer; /* while it is held */
 	struct sonde_graphql_run *next;
@@ -106,6 +110,7 @@ static int answer_root(struct sonde_graphql_run *run, const struct sonde_graphql
 		.backend = run->waiting.backend,
 		.arguments = root->arguments,
 		.now_ms = sonde_wall_ms(),
+		.deadline_ns = run->deadline_ns,
 		.may_wait = may_hold(run),
 		.stored = on_stored,
 		.stored_ctx = run,
@@ -114,6 +119,9 @@ static int answer_root(struct sonde_graphql_run *run, const struct sonde_graphql
 	json_t *value = NULL;
 	int r;
 
+	if (sonde_mono_ns() >= run->deadline_ns)
+		return sonde_graphql_plan_fail(run->plan, run->at,
+					       "takes too long: ask for less at once");
 	if (root->mutation && a.backend->draining)
 		return sonde_graphql_plan_fail(run->plan, run->at, "the server is going away");
 	if (!fn)
@@ -138,14 +146,17 @@ static int answer_root(struct sonde_graphql_run *run, const struct sonde_graphql
 /* Return: 0 all roots are answered, -EINPROGRESS, -ENOMEM. */
 static int answer_roots(struct sonde_graphql_run *run)
 {
+	const uint64_t now_ns = sonde_mono_ns();
 	int r = 0;
 
+	run->deadline_ns = now_ns + WORK_NS - (run->worked_ns < WORK_NS ? run->worked_ns : WORK_NS);
 	for (; run->at < sonde_graphql_plan_roots(run->plan) && r == 0; run->at += r == 0) {
 		const struct sonde_graphql_root *root = sonde_graphql_plan_root(run->plan, run->at);
 
 		if (root->field)
 			r = answer_root(run, root);
 	}
+	run->worked_ns += sonde_mono_ns() - now_ns;
 	return r;
 }
 

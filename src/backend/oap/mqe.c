@@ -14,11 +14,19 @@
 #define NAME_MAX_BYTES 256
 #define LABELS_MAX 8
 
+/* A metric as it was read. */
+struct known {
+	char name[NAME_MAX_BYTES];
+	struct mqe_value value; /* owned */
+};
+
 struct reader {
 	const struct mqe_source *source;
 	const char *at;
 	char *words;
 	unsigned depth;
+	struct known known[MQE_KNOWN_MAX];
+	size_t n_known, n_cells; /* of all that are known */
 };
 
 static int expression(struct reader *rd, struct mqe_value *ret);
@@ -234,12 +242,76 @@ static int choices(struct reader *rd, struct mqe_value *v)
 	return r < 0 ? r : need(rd, '}');
 }
 
-static int metric(struct reader *rd, const char *of, struct mqe_value *ret)
+static int too_late(struct reader *rd)
 {
+	(void)refuse(rd, "takes too long: ask for fewer metrics, or a shorter window");
+	return -ETIME;
+}
+
+static int check_time(struct reader *rd)
+{
+	return rd->source->late && rd->source->late(rd->source->ctx) ? too_late(rd) : 0;
+}
+
+static int copy(const struct mqe_value *from, struct mqe_value *ret)
+{
+	_cleanup_(mqe_value_done) struct mqe_value v = {.single = from->single,
+							.n_points = from->n_points};
+	int r = 0;
+
+	for (size_t i = 0; i < from->n && r == 0; i++) {
+		struct mqe_series *s;
+
+		r = mqe_value_add(&v, json_incref(from->series[i].labels), &s);
+		if (r == 0)
+			memcpy(s->points, from->series[i].points, v.n_points * sizeof(double));
+	}
+	if (r < 0)
+		return r;
+	*ret = v;
+	v = (struct mqe_value){0};
+	return 0;
+}
+
+/* The source reads slower than this copies. */
+static int keep(struct reader *rd, const char *of, const struct mqe_value *v)
+{
+	struct known *k = &rd->known[rd->n_known];
+	size_t n_cells = v->n * v->n_points;
 	int r;
 
+	if (rd->n_known == MQE_KNOWN_MAX || n_cells > MQE_CELLS_MAX - rd->n_cells)
+		return 0;
+	r = copy(v, &k->value);
+	if (r < 0)
+		return r;
+	(void)snprintf(k->name, sizeof(k->name), "%s", of);
+	rd->n_known++;
+	rd->n_cells += n_cells;
+	return 0;
+}
+
+static int read_metric(struct reader *rd, const char *of, struct mqe_value *ret)
+{
+	int r = check_time(rd);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < rd->n_known; i++) {
+		if (strcmp(rd->known[i].name, of) == 0)
+			return copy(&rd->known[i].value, ret);
+	}
 	*ret = (struct mqe_value){.n_points = rd->source->n_points};
 	r = rd->source->metric(rd->source->ctx, of, ret);
+	return r == 0 ? keep(rd, of, ret) : r;
+}
+
+static int metric(struct reader *rd, const char *of, struct mqe_value *ret)
+{
+	int r = read_metric(rd, of, ret);
+
+	if (r == -ETIME)
+		return too_late(rd);
 	if (r == -ENOENT)
 		return refuse(rd, "Metric: [%.100s] does not exist.", of);
 	if (r == -E2BIG) {
@@ -528,6 +600,8 @@ static int chain(struct reader *rd, const char *operators,
 		rd->at++;
 		r = part(rd, &right);
 		if (r == 0)
+			r = check_time(rd);
+		if (r == 0)
 			r = combine(op, ret, &right);
 	}
 }
@@ -562,6 +636,8 @@ int mqe_evaluate(const struct mqe_source *source, const char *text, struct mqe_v
 	skip_space(&rd);
 	if (r == 0 && *rd.at != '\0')
 		r = refuse(&rd, "not supported from here on: '%.40s'", rd.at);
+	for (size_t i = 0; i < rd.n_known; i++)
+		mqe_value_done(&rd.known[i].value);
 	if (r == -E2BIG && words[0] == '\0')
 		(void)refuse(&rd, "too many values: choose labels, or a shorter window");
 	if (r < 0)

@@ -18,6 +18,7 @@
 #define MQE_SERIES_MAX 512     /* of one value */
 #define MQE_POINTS_MAX 3000    /* of one series */
 #define MQE_CELLS_MAX (200000) /* all points of one value */
+#define MQE_KNOWN_MAX 16       /* metrics that one evaluation reads only once */
 
 /* One line of a chart. */
 struct mqe_series {
@@ -40,13 +41,17 @@ struct mqe_series *mqe_value_find(const struct mqe_value *v, const json_t *label
 
 struct mqe_source {
 	/*
-	 * Fills @ret, which has its n_points. Return: 0 (perhaps without any series), -ENOENT (no such metric), -errno.
+	 * Fills @ret, which has its n_points. Return: 0 (perhaps without any series), -ENOENT (no such metric), -ETIME, -errno.
 	 */
 	int (*metric)(void *ctx, const char *name, struct mqe_value *ret);
+	bool (*late)(void *ctx); /* no time is left; NULL = never. Asked at each term */
 	void *ctx;
 	size_t n_points;
 };
 
-/* Return: 0; -EINVAL, -E2BIG with *@words filled; -errno of the source. */
+/*
+ * A metric that stands in @text several times is read once: the first MQE_KNOWN_MAX that have MQE_CELLS_MAX together.
+ * Return: 0; -EINVAL, -E2BIG, -ETIME (late) with *@words filled; -errno of the source.
+ */
 int mqe_evaluate(const struct mqe_source *source, const char *text, struct mqe_value *ret,
 		 char words[static 160]) _must_check_;

@@ -2,6 +2,7 @@
 #include "sonde-test.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,14 @@ static int add(struct mqe_value *v, json_t *l, const double *points)
 	return r;
 }
 
+/* How often the source was asked, and for how many terms there is time. */
+static unsigned n_asked, n_terms = UINT_MAX;
+
+static bool late(void *ctx)
+{
+	return n_terms-- == 0;
+}
+
 /* plain: one line; roles: two; kinds: two by three; many: as many as there may be, and one more; empty: none. */
 static int metric(void *ctx, const char *name, struct mqe_value *ret)
 {
@@ -35,6 +44,9 @@ static int metric(void *ctx, const char *name, struct mqe_value *ret)
 	int r = 0;
 
 	assert_int_equal(ret->n_points, POINTS);
+	n_asked++;
+	if (strcmp(name, "slow") == 0)
+		return -ETIME;
 	if (strcmp(name, "plain") == 0)
 		return add(ret, json_array(), plain);
 	if (strcmp(name, "roles") == 0) {
@@ -56,7 +68,7 @@ static int metric(void *ctx, const char *name, struct mqe_value *ret)
 	return r < 0 || strcmp(name, "empty") == 0 || strcmp(name, "many") == 0 ? r : -ENOENT;
 }
 
-static const struct mqe_source source = {.metric = metric, .n_points = POINTS};
+static const struct mqe_source source = {.metric = metric, .late = late, .n_points = POINTS};
 
 /* "role=client:1,2,-,4 role=server:…" */
 static void gives(const char *text, bool single, const char *want)
@@ -189,6 +201,35 @@ static void what_is_wrong_is_said(void **state)
 	refuses(deep, EINVAL, "deep");
 }
 
+static void a_metric_is_read_once(void **state)
+{
+	char text[MQE_BYTES_MAX + 1] = "roles{role='client'}";
+
+	n_asked = 0;
+	gives("plain*10+sum(plain)-plain", false, ",16,25,-,43");
+	assert_int_equal(n_asked, 1);
+	/* As it was, not as what was made of it. */
+	gives("roles{role='client'}+aggregate_labels(roles{role='server'},sum)", false,
+	      "client,11,-,33,-");
+	assert_int_equal(n_asked, 2);
+	while (strlen(text) + 32 < sizeof(text))
+		strcat(text, "+0*roles{role='client'}");
+	gives(text, false, "client,10,20,30,0");
+	assert_int_equal(n_asked, 3);
+}
+
+static void no_time_is_said(void **state)
+{
+	n_terms = 0;
+	refuses("plain", ETIME, "takes too long");
+	n_terms = 3;
+	refuses("plain+plain+plain+plain", ETIME, "takes too long");
+	n_terms = 3;
+	refuses("plain+1+1+1+1+1", ETIME, "takes too long");
+	n_terms = UINT_MAX;
+	refuses("1+slow", ETIME, "takes too long");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -199,6 +240,8 @@ int main(void)
 		cmocka_unit_test(functions_fold_time),
 		cmocka_unit_test(labels_are_aggregated),
 		cmocka_unit_test(what_is_wrong_is_said),
+		cmocka_unit_test(a_metric_is_read_once),
+		cmocka_unit_test(no_time_is_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SkyWalking's ids and windows taken apart, and its schema held against what answers it. */
-#include "sonde-test.h"
+#include "backend-fixture.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "backend/json.h"
 #include "backend/oap/fields.h"
 #include "backend/oap/names.h"
 #include "backend/oap/schema.h"
+#include "base/clock.h"
 
 static void every_field_is_answered_and_every_type_is_there(void **state)
 {
@@ -101,6 +103,34 @@ static void what_is_no_window_is_refused(void **state)
 	assert_err(graphql_window_parse(NULL, &w), EINVAL);
 }
 
+static int evaluate(struct sonde_backend *b, uint64_t deadline_ns, char ret_words[static 256])
+{
+	_cleanup_json_ json_t *arguments = json_pack(
+		"{s:s, s:{}, s:{s:s, s:s, s:s}}", "expression", "1+1", "entity", "duration",
+		"start", "2026-11-21 1320", "end", "2026-11-21 1330", "step", "MINUTE");
+	struct graphql_ask a = {.backend = b, .arguments = arguments, .deadline_ns = deadline_ns};
+	_cleanup_json_ json_t *got = NULL;
+	int r = graphql_expression(&a, &got);
+
+	memcpy(ret_words, a.message, sizeof(a.message));
+	return r;
+}
+
+static void an_expression_ends_with_its_time(void **state)
+{
+	struct fixture *f = *state;
+	struct sonde_backend b = {0};
+	char words[256];
+
+	fixture_open(f);
+	assert_ok(sonde_series_table_new(f->store, 1000, NULL, &b.series));
+	assert_ok(evaluate(&b, UINT64_MAX, words));
+	assert_err(evaluate(&b, sonde_mono_ns(), words), EINVAL);
+	assert_non_null(strstr(words, "takes too long"));
+	fixture_close(f);
+	(void)sonde_series_table_free(b.series);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -109,6 +139,8 @@ int main(void)
 		cmocka_unit_test(what_is_no_id_is_refused),
 		cmocka_unit_test(both_ends_of_a_window_are_in_it),
 		cmocka_unit_test(what_is_no_window_is_refused),
+		cmocka_unit_test_setup_teardown(an_expression_ends_with_its_time, fixture_setup,
+						fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
