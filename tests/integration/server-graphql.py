@@ -5,11 +5,14 @@
 server-graphql.py SONDE_SERVER RULES_FOLDER
 """
 import base64
+import collections
 import hashlib
+import http.client
 import json
 import os
 import pathlib
 import socket
+import sqlite3
 import sys
 import threading
 import time
@@ -502,6 +505,58 @@ class Templates(WithServer):
         self.agent = Agent(self.server, "agent-1")
         self.assertEqual(self.rows("?includingDisabled=true"), expected)
         self.assertEqual(self.change("GET", None, self.PATH + "/own")["disabled"], True)
+
+    def fill(self, rows):
+        """Begins again with these rows (id, configuration)."""
+        self.agent.close()
+        self.assertEqual(self.server.end(), 0)
+        database = sqlite3.connect(self.server.path / "state" / "sonde.db")
+        database.executemany("INSERT INTO template VALUES (?, ?, 0)", rows)
+        database.commit()
+        database.close()
+        self.server.start()
+        self.agent = Agent(self.server, "agent-1")
+
+    def post_at_once(self, bodies):
+        """How many got which status: all are sent before any is answered."""
+        connections = []
+        for body in bodies:
+            text = json.dumps(body)
+            connection = http.client.HTTPConnection("127.0.0.1", self.server.http, timeout=WAIT_S)
+            connection.request("POST", self.PATH, text, {"Content-Type": "application/json"})
+            connections.append(connection)
+        answers = [c.getresponse() for c in connections]
+        found = collections.Counter((a.status, json.loads(a.read())["message"]) for a in answers)
+        for connection in connections:
+            connection.close()
+        return found
+
+    def test_rows_are_bounded_also_while_they_are_written(self):
+        self.fill((f"id-{i}", "x") for i in range(1995))
+        full = (409, "there is no room for another template")
+        self.assertEqual(self.post_at_once([{"configuration": "x"}] * 12), {(200, None): 5, full: 7})
+        self.assertEqual(len(self.rows()), 2000)
+        # A change needs no room for a row.
+        self.change("PUT", {"id": "id-7", "configuration": "yy"})
+        self.assertEqual(self.change("GET", None, self.PATH + "/id-7")["configuration"], "yy")
+
+    def test_bytes_are_bounded_also_while_they_are_written(self):
+        rest = 100000
+        self.fill([("big", "x" * ((32 << 20) - rest)), ("small", "x" * (rest // 2))])
+        full = (409, "there is no room for another template")
+        self.assertEqual(self.post_at_once([{"configuration": "y" * (rest // 10)}] * 12), {(200, None): 5, full: 7})
+        # Full to the last byte, a row can be written again, but be no longer.
+        self.change("PUT", {"id": "small", "configuration": "z" * (rest // 2 + 1)}, status=409)
+        self.change("PUT", {"id": "small", "configuration": "z" * (rest // 2)})
+        self.change("POST", {"configuration": "y"}, status=409)
+        self.change("PUT", {"id": "small", "configuration": ""}, status=400)
+        self.change("PUT", {"id": "small", "configuration": "z" * (rest // 2 - 1)})
+        self.change("POST", {"configuration": "y"})
+        self.change("POST", {"configuration": "y"}, status=409)
+
+    def test_one_id_is_made_once(self):
+        found = self.post_at_once([{"id": "own", "configuration": "x"}] * 8)
+        self.assertEqual(found, {(200, None): 1, (409, "there is a template of that id"): 7})
 
     def test_what_is_wrong_is_refused(self):
         for method, body, path, status in (("POST", {}, "", 400), ("POST", {"configuration": 1}, "", 400), ("POST", [], "", 400),

@@ -22,6 +22,7 @@ struct template
 struct sonde_templates {
 	struct template *all; /* in the order in which they were first written */
 	size_t bytes;
+	struct change *under_way; /* list; borrowed: the store's until it is written */
 };
 
 /* A row on its way to the disk. */
@@ -30,6 +31,8 @@ struct change {
 	char id[SONDE_TEMPLATE_ID_MAX];
 	char *configuration; /* owned */
 	bool disabled;
+	size_t rows, bytes; /* the room that it may need */
+	struct change *next;
 };
 
 static struct change *change_free(struct change *c)
@@ -48,6 +51,53 @@ static struct template *find(const struct sonde_templates *t, const char *id)
 
 	HASH_FIND_STR(t->all, id, row);
 	return row;
+}
+
+static bool is_under_way(const struct sonde_templates *t, const char *id)
+{
+	for (const struct change *c = t->under_way; c; c = c->next) {
+		if (strcmp(c->id, id) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void forget(struct sonde_templates *t, const struct change *c)
+{
+	struct change **at = &t->under_way;
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+}
+
+/*
+ * What the row would need beyond what it has. Behind another change of the same row that is all of it: that one may
+ * make it small first, and others may take the room.
+ */
+static void room_for(const struct sonde_templates *t, const char *id, const char *configuration,
+		     size_t *ret_rows, size_t *ret_bytes)
+{
+	const struct template *row = find(t, id);
+	size_t n = strlen(configuration);
+	size_t old = row && !is_under_way(t, id) ? strlen(row->configuration) : 0;
+
+	*ret_rows = row ? 0 : 1;
+	*ret_bytes = n > old ? n - old : 0;
+}
+
+/* With what is under way: that is promised. */
+static bool has_room(const struct sonde_templates *t, const char *id, const char *configuration)
+{
+	size_t rows, bytes;
+
+	room_for(t, id, configuration, &rows, &bytes);
+	for (const struct change *c = t->under_way; c; c = c->next) {
+		rows += c->rows;
+		bytes += c->bytes;
+	}
+	return HASH_COUNT(t->all) + rows <= SONDE_TEMPLATES_MAX &&
+	       t->bytes + bytes <= SONDE_TEMPLATES_BYTES_MAX;
 }
 
 /* Return: 0, -ENOSPC, -ENOMEM. */
@@ -160,6 +210,7 @@ static void on_stored(void *ctx, int error)
 	_cleanup_(change_freep) struct change *c = ctx;
 	struct sonde_http_request *req = c->waiting.request;
 
+	forget(c->waiting.backend->templates, c);
 	if (error == 0)
 		error = take(c->waiting.backend->templates, c->id, c->configuration, c->disabled);
 	if (!req)
@@ -191,13 +242,17 @@ static void store(struct sonde_backend *b, struct sonde_http_request *req, const
 						  c->configuration, (int64_t)disabled)
 			    : -ENOMEM;
 	}
-	if (r == 0)
+	if (r == 0) {
+		room_for(b->templates, id, configuration, &c->rows, &c->bytes);
 		r = sonde_store_submit(b->store, &job, on_stored, c);
+	}
 	if (r < 0) {
 		(void)sonde_problem_set(&req->problem, 503, NULL,
 					"the database is too busy, try again");
 		return;
 	}
+	c->next = b->templates->under_way;
+	b->templates->under_way = c;
 	req->ctx = &c->waiting;
 	req->waits = true;
 	c = NULL;
@@ -217,12 +272,6 @@ static int get_text(struct sonde_http_request *req, const char *key, bool needed
 	return 0;
 }
 
-static bool has_room(const struct sonde_backend *b, const char *configuration)
-{
-	return HASH_COUNT(b->templates->all) < SONDE_TEMPLATES_MAX &&
-	       b->templates->bytes + strlen(configuration) <= SONDE_TEMPLATES_BYTES_MAX;
-}
-
 static void create(struct sonde_backend *b, struct sonde_http_request *req)
 {
 	const char *wanted, *configuration;
@@ -233,9 +282,9 @@ static void create(struct sonde_backend *b, struct sonde_http_request *req)
 		return;
 	if (strlen(wanted) >= SONDE_TEMPLATE_ID_MAX)
 		tell(req, 409, NULL, "the id is too long");
-	else if (wanted[0] && find(b->templates, wanted))
+	else if (wanted[0] && (find(b->templates, wanted) || is_under_way(b->templates, wanted)))
 		tell(req, 409, wanted, "there is a template of that id");
-	else if (!has_room(b, configuration))
+	else if (!has_room(b->templates, wanted, configuration))
 		tell(req, 409, NULL, "there is no room for another template");
 	else if (!wanted[0] && sonde_id_uuid(id) < 0)
 		(void)sonde_problem_set(&req->problem, 500, NULL, "no random numbers");
@@ -252,7 +301,7 @@ static void update(struct sonde_backend *b, struct sonde_http_request *req)
 		return;
 	if (!find(b->templates, id))
 		tell(req, 409, id, "there is no template of that id");
-	else if (!has_room(b, configuration))
+	else if (!has_room(b->templates, id, configuration))
 		tell(req, 409, id, "there is no room for a larger template");
 	else
 		store(b, req, id, configuration, false);
