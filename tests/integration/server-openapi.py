@@ -14,6 +14,7 @@ import random
 import re
 import struct
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -193,6 +194,39 @@ class Description(unittest.TestCase):
                 found.add((base + path, method.lower()))
         found = {f for f in found if f[0] != "/graphql"} | {("/api/v1/agents/{id}/doctor", "get")}
         self.assertEqual({(path, method) for path, method, _ in operations()}, found)
+
+
+class Token(unittest.TestCase):
+    def ask(self, method, path, headers):
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.http, timeout=60)
+        connection.request(method, path, None if method == "GET" else "{}",
+                           {"Content-Type": "application/json", **headers})
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        return answer.status, answer.headers, body
+
+    def test_nothing_is_told_without_the_token(self):
+        folder = tempfile.TemporaryDirectory(prefix="sonde-server-")
+        config = pathlib.Path(folder.name) / "server.yaml"
+        config.write_text("token: s3cret\n", encoding="utf-8")
+        config.chmod(0o600)  # a secret: refused where everyone may read it
+        self.server = Server(PROGRAM, RULES, "--config", str(config), folder=folder)
+        asked = [(method.upper(), path.replace("{id}", "x")) for path, method, _ in operations()]
+        asked += [(method, path) for method in ("GET", "POST", "PUT")
+                  for path in ("/graphql", "/ui-management/templates", "/ui-management/templates/x", "/nothing")]
+        self.assertIn(("GET", "/api/v1/tasks/x/events"), asked)
+        self.assertIn(("GET", "/api/v1/openapi.json"), asked)
+        for method, path in asked:
+            for given in ({}, {"Authorization": "Bearer s3cres"}, {"Authorization": "Bearer "},
+                          {"Authorization": "Basic s3cret"}, {"authentication": "s3cret0"}):
+                status, headers, body = self.ask(method, path, given)
+                self.assertEqual((status, headers["Content-Type"], headers["WWW-Authenticate"]),
+                                 (401, "application/problem+json", "Bearer"), (method, path, given))
+                self.assertEqual(json.loads(body)["status"], 401)
+            for given in ({"Authorization": "Bearer s3cret"}, {"authentication": "s3cret"}):
+                self.assertNotEqual(self.ask(method, path, given)[0], 401, (method, path, given))
+        self.assertEqual(self.server.close(), 0)
 
 
 class Running(unittest.TestCase):
