@@ -190,7 +190,9 @@ class Formats(WithServer):
         self.assertIn(f'sonde_server_store_bytes{{file="database"}} {size}\n', body)
         status = self.server.request("POST", "/api/v1/tasks", raw="x" * (300 << 10))[0]
         self.assertEqual(status, 413)
-        self.assertIn('sonde_server_refused_total{bound="http_body"} 1\n', text(self.server, "/metrics")[2])
+        body = text(self.server, "/metrics")[2]
+        self.assertIn('sonde_server_refused_total{bound="http_body"} 1\n', body)
+        self.assertIn('sonde_server_refused_total{bound="http_answers"} 0\n', body)
 
 
 class Token(WithServer):

@@ -215,9 +215,9 @@ class Stream:
     """Events of a task, one by one."""
     opened = []
 
-    def __init__(self, server, task, last=None):
+    def __init__(self, server, task, last=None, host="127.0.0.1"):
         Stream.opened.append(self)
-        self.connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=60)
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=60, source_address=(host, 0))
         headers = {"Last-Event-ID": last} if last else {}
         self.connection.request("GET", f"/api/v1/tasks/{task}/events", headers=headers)
         self.answer = self.connection.getresponse()
@@ -308,9 +308,14 @@ class Events(WithServer):
     def test_streams_are_bounded_and_clients_that_left_make_room(self):
         agent, task = self.with_task()
         agent.query()
-        streams = [Stream(self.server, task) for _ in range(64)]
-        self.assertEqual({s.status for s in streams}, {200})
-        more = Stream(self.server, task)
+        streams = []
+        for host in ("127.0.0.1", "127.0.0.2"):  # each has half
+            streams += [Stream(self.server, task, host=host) for _ in range(32)]
+            self.assertEqual({s.status for s in streams}, {200})
+            more = Stream(self.server, task, host=host)
+            self.assertEqual((more.status, more.answer.headers["Retry-After"]), (503, "5"))
+            more.close()
+        more = Stream(self.server, task, host="127.0.0.3")
         self.assertEqual(more.status, 503)
         more.close()
         self.assertEqual(self.server.request("GET", "/healthz")[0], 200)

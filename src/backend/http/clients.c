@@ -70,18 +70,24 @@ static bool same_host(const struct sockaddr *a, const struct sockaddr *b)
 		return false;
 	if (a->sa_family == AF_INET)
 		return memcmp(&x4->sin_addr, &y4->sin_addr, sizeof(struct in_addr)) == 0;
-	return a->sa_family == AF_INET6 &&
-	       memcmp(&x6->sin6_addr, &y6->sin6_addr, NETWORK_BYTES) == 0;
+	if (a->sa_family != AF_INET6)
+		return false;
+	return memcmp(&x6->sin6_addr, &y6->sin6_addr, NETWORK_BYTES) == 0;
 }
 
-unsigned sonde_http_clients_of(const struct sonde_http_clients *list,
-			       const struct sockaddr *address)
+void sonde_http_clients_sum(const struct sonde_http_clients *list, const struct sockaddr *address,
+			    struct sonde_http_share *ret)
 {
-	unsigned n = 0;
+	struct sonde_http_share sum = {0};
 
-	for (const struct sonde_http_client *c = list->first; c; c = c->next)
-		n += same_host((const struct sockaddr *)&c->address, address);
-	return n;
+	for (const struct sonde_http_client *c = list->first; c; c = c->next) {
+		if (address && !same_host((const struct sockaddr *)&c->address, address))
+			continue;
+		sum.connections++;
+		sum.streams += c->streams;
+		sum.answer_bytes += c->answer_bytes;
+	}
+	*ret = sum;
 }
 
 unsigned sonde_http_clients_expire(struct sonde_http_clients *list, uint64_t now_ns)

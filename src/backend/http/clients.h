@@ -30,6 +30,8 @@ struct sonde_http_client {
 	int fd; /* the library's */
 	uint64_t since_ns;
 	enum sonde_http_phase phase;
+	size_t answer_bytes; /* of the answer under way */
+	bool streams;
 	bool ended; /* by us */
 };
 
@@ -45,9 +47,14 @@ void sonde_http_client_free(struct sonde_http_clients *list, struct sonde_http_c
 void sonde_http_client_enter(struct sonde_http_client *c, enum sonde_http_phase phase,
 			     uint64_t now_ns);
 
-/* How many are of this address; of IPv6, of its /64. */
-unsigned sonde_http_clients_of(const struct sonde_http_clients *list,
-			       const struct sockaddr *address);
+struct sonde_http_share {
+	unsigned connections, streams;
+	size_t answer_bytes;
+};
+
+/* What this address holds; of IPv6, its /64. NULL: what all hold. */
+void sonde_http_clients_sum(const struct sonde_http_clients *list, const struct sockaddr *address,
+			    struct sonde_http_share *ret);
 
 /* Ends those whose time is up. Return: how many. */
 unsigned sonde_http_clients_expire(struct sonde_http_clients *list, uint64_t now_ns);

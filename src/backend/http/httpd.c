@@ -30,6 +30,9 @@
 #define STREAM_BYTES_MAX (4U << 20)	 /* of events that a client has not taken yet */
 #define STREAM_BLOCK_BYTES 16384U
 #define STREAM_QUIET_S 15 /* then a comment, so that a client that is gone is found */
+/* Of answers under way: what clients have not taken yet. One address has half at most, but for its first. */
+#define ANSWERS_BYTES_MAX ((size_t)256 << 20)
+#define RETRY_AFTER_S "5"
 /* What a TLS handshake costs is asked for by anyone: beyond it connections are refused. */
 #define HANDSHAKES_PER_S 100
 #define HANDSHAKES_BURST 100
@@ -211,6 +214,9 @@ static char *render(struct exchange *x, int *ret_status, bool *ret_problem)
 		text = TAKE_PTR(req->text);
 	else if (!*ret_problem && req->answer)
 		text = json_dumps(req->answer, JSON_COMPACT);
+	/* It is larger than its text, which may be under way for long. */
+	json_decref(req->answer);
+	req->answer = NULL;
 	if (*ret_problem) {
 		problem = sonde_problem_json(&req->problem);
 		text = problem ? json_dumps(problem, JSON_COMPACT) : NULL;
@@ -259,31 +265,77 @@ static bool add_headers(struct MHD_Response *response, const struct exchange *x,
 	       MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES &&
 	       (status != 401 ||
 		MHD_add_response_header(response, "WWW-Authenticate", "Bearer") == MHD_YES) &&
+	       (!problem || status != 503 ||
+		MHD_add_response_header(response, "Retry-After", RETRY_AFTER_S) == MHD_YES) &&
 	       (!x->request.allow[0] ||
 		MHD_add_response_header(response, "Allow", x->request.allow) == MHD_YES) &&
 	       (!x->request.location[0] ||
 		MHD_add_response_header(response, "Location", x->request.location) == MHD_YES);
 }
 
+/*
+ * May @n bytes more be under way to this client? One that is no larger than what its connection has anyway may always, so
+ * that health and the reason for a refusal are told; and so may what tells of something that was done (201, 202).
+ */
+static bool has_room(struct sonde_httpd *h, const struct sonde_http_client *client, int status,
+		     size_t n)
+{
+	struct sonde_http_share all, own = {0};
+
+	if (status != 200 || n <= CONNECTION_BYTES)
+		return true;
+	sonde_http_clients_sum(&h->clients, NULL, &all);
+	if (client)
+		sonde_http_clients_sum(&h->clients, (const struct sockaddr *)&client->address,
+				       &own);
+	if (all.answer_bytes + n <= ANSWERS_BYTES_MAX &&
+	    (own.answer_bytes == 0 || own.answer_bytes + n <= ANSWERS_BYTES_MAX / 2))
+		return true;
+	h->stats.answers_refused++;
+	return false;
+}
+
+/* What is sent, "" where the client has it already: to be freed, NULL when memory ran out. */
+static char *make_text(struct exchange *x, struct MHD_Connection *c, int *ret_status,
+		       bool *ret_problem, char ret_etag[static ETAG_MAX])
+{
+	char *text = render(x, ret_status, ret_problem);
+
+	if (!text)
+		return NULL;
+	ret_etag[0] = '\0';
+	if (*ret_status == 200 && strcmp(x->method, "GET") == 0)
+		make_etag(text, ret_etag);
+	if (ret_etag[0] && is_known(c, ret_etag)) {
+		free(text);
+		*ret_status = 304;
+		return strdup("");
+	}
+	if (has_room(x->server, client_of(c), *ret_status, strlen(text)))
+		return text;
+	free(text);
+	ret_etag[0] = '\0';
+	(void)sonde_problem_set(&x->request.problem, 503, NULL,
+				"too much is on its way to clients that do not read it, try again");
+	return render(x, ret_status, ret_problem);
+}
+
 static enum MHD_Result respond(struct exchange *x, struct MHD_Connection *c)
 {
+	struct sonde_http_client *client = client_of(c);
 	struct MHD_Response *response;
 	char etag[ETAG_MAX] = "";
 	enum MHD_Result result;
 	bool problem;
+	size_t n;
 	int status;
 	char *text;
 
-	text = render(x, &status, &problem);
+	text = make_text(x, c, &status, &problem, etag);
 	if (!text)
 		return MHD_NO;
-	if (status == 200 && strcmp(x->method, "GET") == 0)
-		make_etag(text, etag);
-	if (etag[0] && is_known(c, etag)) {
-		status = 304;
-		text[0] = '\0';
-	}
-	response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+	n = strlen(text);
+	response = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE);
 	if (!response) {
 		free(text);
 		return MHD_NO;
@@ -292,6 +344,8 @@ static enum MHD_Result respond(struct exchange *x, struct MHD_Connection *c)
 			 ? MHD_queue_response(c, (unsigned)status, response)
 			 : MHD_NO;
 	MHD_destroy_response(response);
+	if (client)
+		client->answer_bytes = n;
 	x->answered = true;
 	x->status = status;
 	return result;
@@ -357,9 +411,16 @@ void sonde_httpd_tick(struct sonde_httpd *h)
 	}
 }
 
-bool sonde_httpd_has_stream(struct sonde_httpd *h)
+bool sonde_httpd_has_stream(struct sonde_httpd *h, const struct sonde_http_request *req)
 {
-	for (size_t i = 0; i < ELEMENTS_OF(h->stream); i++) {
+	const struct sonde_http_client *client = client_of(req->connection);
+	struct sonde_http_share own = {0};
+
+	if (client)
+		sonde_http_clients_sum(&h->clients, (const struct sockaddr *)&client->address,
+				       &own);
+	for (size_t i = 0; own.streams < SONDE_HTTP_STREAMS_OF_ONE && i < ELEMENTS_OF(h->stream);
+	     i++) {
 		if (!h->stream[i])
 			return true;
 	}
@@ -377,6 +438,7 @@ static void forget_stream(struct sonde_httpd *h, const struct exchange *x)
 
 static enum MHD_Result respond_stream(struct exchange *x, struct MHD_Connection *c)
 {
+	struct sonde_http_client *client = client_of(c);
 	struct sonde_httpd *h = x->server;
 	struct MHD_Response *response;
 	enum MHD_Result result = MHD_NO;
@@ -395,7 +457,9 @@ static enum MHD_Result respond_stream(struct exchange *x, struct MHD_Connection 
 	x->status = x->request.status;
 	x->request.text_type = "text/event-stream";
 	h->stream[i] = x;
-	sonde_http_client_enter(client_of(c), SONDE_HTTP_OPEN, sonde_mono_ns());
+	if (client)
+		client->streams = true;
+	sonde_http_client_enter(client, SONDE_HTTP_OPEN, sonde_mono_ns());
 	fill_events(h, x);
 	if (add_headers(response, x, x->status, false, ""))
 		result = MHD_queue_response(c, (unsigned)x->status, response);
@@ -499,12 +563,14 @@ void sonde_http_resume(struct sonde_http_request *req)
 	req->waits = false;
 	if (!x->suspended)
 		return; /* answered before the handler returned */
+	sonde_http_client_enter(client_of(req->connection), SONDE_HTTP_ANSWER, sonde_mono_ns());
 	resume(x);
 }
 
 static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
 			 enum MHD_RequestTerminationCode code)
 {
+	struct sonde_http_client *client = client_of(c);
 	struct sonde_httpd *h = ctx;
 	struct exchange *x = *state;
 
@@ -514,7 +580,11 @@ static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
 		h->config.abandon(h->config.ctx, &x->request);
 	sonde_http_stats_note(&h->stats, x->request.route, x->sent_method, x->status,
 			      sonde_mono_ns() - x->began_ns);
-	sonde_http_client_enter(client_of(c), SONDE_HTTP_HEADERS, sonde_mono_ns());
+	sonde_http_client_enter(client, SONDE_HTTP_HEADERS, sonde_mono_ns());
+	if (client) {
+		client->answer_bytes = 0;
+		client->streams = false;
+	}
 	forget_stream(h, x);
 	sonde_buf_done(&x->events);
 	json_decref(x->request.body);
@@ -576,11 +646,13 @@ static int on_certificate(gnutls_session_t session, const gnutls_datum_t *issuer
 static enum MHD_Result on_accept(void *ctx, const struct sockaddr *address, socklen_t n)
 {
 	struct sonde_httpd *h = ctx;
+	struct sonde_http_share own;
 	uint64_t now_ns = sonde_mono_ns();
 
 	/* So that one who takes all it can leaves room for others. */
+	sonde_http_clients_sum(&h->clients, address, &own);
 	if (h->config.max_connections >= SHARED_FROM &&
-	    sonde_http_clients_of(&h->clients, address) >= h->config.max_connections / 2) {
+	    own.connections >= h->config.max_connections / 2) {
 		h->stats.connections_refused++;
 		return MHD_NO;
 	}

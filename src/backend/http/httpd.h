@@ -25,6 +25,7 @@ struct MHD_Connection;
 
 #define SONDE_HTTP_PATH_MAX 1024
 #define SONDE_HTTP_STREAMS_MAX 64
+#define SONDE_HTTP_STREAMS_OF_ONE (SONDE_HTTP_STREAMS_MAX / 2) /* address */
 #define SONDE_HTTP_EVENT_ID_MAX 128
 
 struct sonde_http_request {
@@ -83,7 +84,7 @@ uint16_t sonde_httpd_port(const struct sonde_httpd *h);
 const struct sonde_http_stats *sonde_httpd_stats(const struct sonde_httpd *h);
 /* Each second: the streams. */
 void sonde_httpd_tick(struct sonde_httpd *h);
-/* Is there room for one more stream? */
-bool sonde_httpd_has_stream(struct sonde_httpd *h);
+/* Is there room for one more stream, in all and in the share of this request's address? */
+bool sonde_httpd_has_stream(struct sonde_httpd *h, const struct sonde_http_request *req);
 /* No new connections, and the streams end. */
 void sonde_httpd_drain(struct sonde_httpd *h);

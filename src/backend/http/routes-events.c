@@ -79,10 +79,11 @@ void routes_task_events(struct sonde_backend *b, struct sonde_http_request *req,
 			routes_refuse(req, -ENOMEM);
 		return;
 	}
-	if (!sonde_httpd_has_stream(b->httpd)) {
-		(void)sonde_problem_set(&req->problem, 503, NULL,
-					"%d streams of events are open, try again",
-					SONDE_HTTP_STREAMS_MAX);
+	if (!sonde_httpd_has_stream(b->httpd, req)) {
+		(void)sonde_problem_set(
+			&req->problem, 503, NULL,
+			"%d streams of events, or %d of one address, are open, try again",
+			SONDE_HTTP_STREAMS_MAX, SONDE_HTTP_STREAMS_OF_ONE);
 		return;
 	}
 	memcpy(req->subject, t->spec->id, sizeof(t->spec->id));

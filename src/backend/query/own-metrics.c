@@ -164,6 +164,7 @@ static void refused(struct sonde_backend *b, struct sonde_exposition *e)
 	      {"http_slow_client", h->slow_ended},
 	      {"http_body", h->bodies_refused},
 	      {"http_streams", h->streams_refused},
+	      {"http_answers", h->answers_refused},
 	      {"reports", in.refused},
 	      {"collections", in.collections_refused},
 	      {"emissions", in.emissions_refused},

@@ -20,6 +20,15 @@ static struct sockaddr_storage address(const char *text)
 	return a;
 }
 
+static unsigned count(const struct sonde_http_clients *list, const char *text)
+{
+	struct sockaddr_storage a = address(text);
+	struct sonde_http_share sum;
+
+	sonde_http_clients_sum(list, (struct sockaddr *)&a, &sum);
+	return sum.connections;
+}
+
 static void addresses_are_counted_and_of_ipv6_the_network(void **state)
 {
 	static const char *const texts[] = {"10.0.0.1",	   "10.0.0.1",	    "10.0.0.2",
@@ -31,12 +40,38 @@ static void addresses_are_counted_and_of_ipv6_the_network(void **state)
 		a = address(texts[i]);
 		assert_non_null(sonde_http_client_new(&list, NULL, -1, (struct sockaddr *)&a, 0));
 	}
+	assert_int_equal(count(&list, "10.0.0.1"), 2);
+	assert_int_equal(count(&list, "2001:db8::9"), 2);
+	assert_int_equal(count(&list, "10.0.0.9"), 0);
+	while (list.first)
+		sonde_http_client_free(&list, list.first);
+}
+
+static void what_they_hold_is_summed_by_address_and_of_all(void **state)
+{
+	static const char *const texts[] = {"10.0.0.1", "10.0.0.1", "10.0.0.2"};
+	struct sonde_http_clients list = {0};
+	struct sockaddr_storage a;
+	struct sonde_http_share sum;
+
+	for (size_t i = 0; i < ELEMENTS_OF(texts); i++) {
+		struct sonde_http_client *c;
+
+		a = address(texts[i]);
+		c = sonde_http_client_new(&list, NULL, -1, (struct sockaddr *)&a, 0);
+		assert_non_null(c);
+		c->answer_bytes = (size_t)1 << (i + 32);
+		c->streams = i > 0;
+	}
+	sonde_http_clients_sum(&list, NULL, &sum);
+	assert_int_equal(sum.connections, 3);
+	assert_int_equal(sum.streams, 2);
+	assert_int_equal(sum.answer_bytes, (size_t)7 << 32);
 	a = address("10.0.0.1");
-	assert_int_equal(sonde_http_clients_of(&list, (struct sockaddr *)&a), 2);
-	a = address("2001:db8::9");
-	assert_int_equal(sonde_http_clients_of(&list, (struct sockaddr *)&a), 2);
-	a = address("10.0.0.9");
-	assert_int_equal(sonde_http_clients_of(&list, (struct sockaddr *)&a), 0);
+	sonde_http_clients_sum(&list, (struct sockaddr *)&a, &sum);
+	assert_int_equal(sum.connections, 2);
+	assert_int_equal(sum.streams, 1);
+	assert_int_equal(sum.answer_bytes, (size_t)3 << 32);
 	while (list.first)
 		sonde_http_client_free(&list, list.first);
 }
@@ -75,6 +110,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses_are_counted_and_of_ipv6_the_network),
+		cmocka_unit_test(what_they_hold_is_summed_by_address_and_of_all),
 		cmocka_unit_test(each_phase_has_its_time_and_no_more),
 	};
 
