@@ -65,6 +65,7 @@ static bool same_host(const struct sockaddr *a, const struct sockaddr *b)
 	const void *x = a, *y = b;
 	const struct sockaddr_in *x4 = x, *y4 = y;
 	const struct sockaddr_in6 *x6 = x, *y6 = y;
+	bool whole;
 
 	if (a->sa_family != b->sa_family)
 		return false;
@@ -72,7 +73,10 @@ static bool same_host(const struct sockaddr *a, const struct sockaddr *b)
 		return memcmp(&x4->sin_addr, &y4->sin_addr, sizeof(struct in_addr)) == 0;
 	if (a->sa_family != AF_INET6)
 		return false;
-	return memcmp(&x6->sin6_addr, &y6->sin6_addr, NETWORK_BYTES) == 0;
+	/* All of IPv4, and the loopback address, are within one /64. */
+	whole = IN6_IS_ADDR_V4MAPPED(&x6->sin6_addr) || IN6_IS_ADDR_V4MAPPED(&y6->sin6_addr);
+	return memcmp(&x6->sin6_addr, &y6->sin6_addr,
+		      whole ? sizeof(struct in6_addr) : NETWORK_BYTES) == 0;
 }
 
 void sonde_http_clients_sum(const struct sonde_http_clients *list, const struct sockaddr *address,

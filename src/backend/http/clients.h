@@ -52,7 +52,10 @@ struct sonde_http_share {
 	size_t answer_bytes;
 };
 
-/* What this address holds; of IPv6, its /64. NULL: what all hold. */
+/*
+ * What this address holds: of IPv6 its /64, unless it is an address of IPv4 that came to a socket of both, which is a
+ * host of its own. NULL: what all hold.
+ */
 void sonde_http_clients_sum(const struct sonde_http_clients *list, const struct sockaddr *address,
 			    struct sonde_http_share *ret);
 

@@ -31,8 +31,11 @@ static unsigned count(const struct sonde_http_clients *list, const char *text)
 
 static void addresses_are_counted_and_of_ipv6_the_network(void **state)
 {
-	static const char *const texts[] = {"10.0.0.1",	   "10.0.0.1",	    "10.0.0.2",
-					    "2001:db8::1", "2001:db8::f:2", "2001:db8:0:1::1"};
+	static const char *const texts[] = {"10.0.0.1",	       "10.0.0.1",
+					    "10.0.0.2",	       "2001:db8::1",
+					    "2001:db8::f:2",   "2001:db8:0:1::1",
+					    "::ffff:10.0.0.1", "::ffff:10.0.0.1",
+					    "::ffff:10.0.0.2", "::1"};
 	struct sonde_http_clients list = {0};
 	struct sockaddr_storage a;
 
@@ -43,6 +46,11 @@ static void addresses_are_counted_and_of_ipv6_the_network(void **state)
 	assert_int_equal(count(&list, "10.0.0.1"), 2);
 	assert_int_equal(count(&list, "2001:db8::9"), 2);
 	assert_int_equal(count(&list, "10.0.0.9"), 0);
+	/* IPv4 on a socket of both: all of it is one /64, and each address a host. */
+	assert_int_equal(count(&list, "::ffff:10.0.0.1"), 2);
+	assert_int_equal(count(&list, "::ffff:10.0.0.2"), 1);
+	assert_int_equal(count(&list, "::ffff:10.0.0.9"), 0);
+	assert_int_equal(count(&list, "::1"), 1);
 	while (list.first)
 		sonde_http_client_free(&list, list.first);
 }
