@@ -518,9 +518,14 @@ static bool is_plain(const struct mqe_value *v)
 	return v->n == 1 && json_array_size(v->series[0].labels) == 0;
 }
 
-static const struct mqe_series *partner(const struct mqe_value *v, const json_t *labels)
+/* @i: where the line with these labels most likely is, as both sides mostly have the same ones. */
+static const struct mqe_series *partner(const struct mqe_value *v, const json_t *labels, size_t i)
 {
-	return is_plain(v) ? &v->series[0] : mqe_value_find(v, labels);
+	if (is_plain(v))
+		return &v->series[0];
+	if (v->series && i < v->n && json_equal(v->series[i].labels, labels))
+		return &v->series[i];
+	return mqe_value_find(v, labels);
 }
 
 static int combine(char op, struct mqe_value *a, const struct mqe_value *b)
@@ -533,7 +538,7 @@ static int combine(char op, struct mqe_value *a, const struct mqe_value *b)
 
 	for (size_t i = 0; i < lead->n && r == 0; i++) {
 		const json_t *labels = lead->series[i].labels;
-		const struct mqe_series *x = partner(a, labels), *y = partner(b, labels);
+		const struct mqe_series *x = partner(a, labels, i), *y = partner(b, labels, i);
 		struct mqe_series *to;
 
 		if (!x || !y)
