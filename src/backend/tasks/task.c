@@ -9,6 +9,11 @@
 #include "backend/json.h"
 
 #define RECONNECT_MS 15000
+/*
+ * How long an agent that is there and holds reports is waited for behind its last one. It sends the oldest first, and
+ * never says whose they are: an agent that was killed again and again holds some at each look.
+ */
+#define HOLDS_MS 60000
 
 static void set_text(char *dst, size_t size, const char *text)
 {
@@ -311,8 +316,8 @@ static int tick_agent(struct sonde_task *t, struct sonde_task_agent *a,
 		return 0;
 	if (over && clock->now_ms - reported <= clock->grace_ms)
 		return 0; /* late, but still talking */
-	/* The spool is bounded in age: this ends. */
-	if (clock->agent_holds && clock->agent_holds(clock->ctx, a->id))
+	if (clock->now_ms - reported <= clock->grace_ms + HOLDS_MS && clock->agent_holds &&
+	    clock->agent_holds(clock->ctx, a->id))
 		return 0;
 	(void)snprintf(
 		words, sizeof(words),

@@ -227,7 +227,7 @@ static void an_agent_that_holds_reports_has_not_vanished(void **state)
 {
 	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
 	struct sonde_task_agent *a = add(t, "a");
-	struct sonde_task_clock clock = {.now_ms = T0 + 200000,
+	struct sonde_task_clock clock = {.now_ms = T0 + 90000,
 					 .grace_ms = 30000,
 					 .silent_ms = 60000,
 					 .agent_seen_ms = never_seen,
@@ -237,6 +237,25 @@ static void an_agent_that_holds_reports_has_not_vanished(void **state)
 	a->last_report_ms = T0 + 1000;
 	assert_int_equal(sonde_task_tick(t, &clock), 0);
 	clock.agent_holds = NULL;
+	assert_int_equal(sonde_task_tick(t, &clock), 1);
+	assert_int_equal(t->state, SONDE_TASK_FAILED);
+}
+
+/* It may be killed again and again, and hold something whenever it tells: its tasks end all the same. */
+static void what_an_agent_holds_is_not_waited_for_without_end(void **state)
+{
+	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
+	struct sonde_task_agent *a = add(t, "a");
+	struct sonde_task_clock clock = {.now_ms = T0 + 91000,
+					 .grace_ms = 30000,
+					 .silent_ms = 60000,
+					 .agent_seen_ms = never_seen,
+					 .agent_holds = holds};
+
+	move(t, a, SONDE_TASK_RUNNING, T0);
+	a->last_report_ms = T0 + 1000;
+	assert_int_equal(sonde_task_tick(t, &clock), 0); /* the last moment of it */
+	clock.now_ms++;
 	assert_int_equal(sonde_task_tick(t, &clock), 1);
 	assert_int_equal(t->state, SONDE_TASK_FAILED);
 }
@@ -396,6 +415,7 @@ int main(void)
 		cmocka_unit_test(a_time_line_is_in_the_order_of_its_times),
 		cmocka_unit_test(what_several_agents_tell_late_is_sorted_in),
 		cmocka_unit_test(an_agent_that_holds_reports_has_not_vanished),
+		cmocka_unit_test(what_an_agent_holds_is_not_waited_for_without_end),
 		cmocka_unit_test(an_agent_that_is_seen_has_not_vanished),
 		cmocka_unit_test(silence_before_the_server_was_there_is_its_own),
 		cmocka_unit_test(the_end_counts_from_the_agents_own_start),
