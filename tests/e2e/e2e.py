@@ -89,10 +89,16 @@ def redis_traffic(rig, requests):
 
 
 def check_redis(task, *counts):
-    """A task's view of redis is, to the byte, the sum of what redis counted."""
+    """A task's view of redis is, to the byte, the sum of what redis counted; short of it only if its ledger says why."""
     topology = task.topology()
     for ours, theirs in (("accepts", "connections"), ("received_bytes", "received_bytes"), ("sent_bytes", "sent_bytes")):
-        equal(f"task {task.id}: {ours}", total(topology, "redis", "server", ours), sum(c[theirs] for c in counts))
+        seen, truth = total(topology, "redis", "server", ours), sum(c[theirs] for c in counts)
+        if seen == truth:
+            continue
+        ledger = [(e["site"], e["count"]) for e in task.ledger()["entries"]]
+        print(f"task {task.id}: {ours}: {seen} of {truth}, ledger {ledger}", flush=True)
+        lost = [site for site, count in ledger if site in ("end_unseen", "skipped_runs") and count]
+        assert lost and seen < truth, f"task {task.id}: {ours}: {seen} is not {truth}, ledger {ledger}"
 
 
 def main(namespace):
