@@ -37,3 +37,27 @@ size_t sonde_utf8_length(const char *text, size_t n)
 	}
 	return length;
 }
+
+bool sonde_is_utf8(const char *text, size_t n)
+{
+	while (n > 0) {
+		size_t length = sonde_utf8_length(text, n);
+
+		if (length == 0)
+			return false;
+		text += length;
+		n -= length;
+	}
+	return true;
+}
+
+bool sonde_has_control(const char *text)
+{
+	assert(text);
+
+	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+		if (*p < 0x20 || *p == 0x7f)
+			return true;
+	}
+	return false;
+}

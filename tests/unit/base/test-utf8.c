@@ -55,11 +55,34 @@ static void no_overlong_form_is_taken(void **state)
 	assert_int_equal(sonde_utf8_length("\xff", 1), 0);
 }
 
+static void a_text_is_all_characters_or_none(void **state)
+{
+	assert_true(sonde_is_utf8("", 0));
+	assert_true(sonde_is_utf8("a\xc3\xa4\xe2\x82\xac", 6));
+	assert_false(sonde_is_utf8("a\xc3\xa4\xe2\x82\xac", 5));
+	assert_false(sonde_is_utf8("a\xff"
+				   "b",
+				   3));
+}
+
+static void what_steers_a_terminal_is_found(void **state)
+{
+	char text[] = "a?b";
+
+	for (unsigned c = 1; c < 0x100; c++) {
+		text[1] = (char)c;
+		assert_int_equal(sonde_has_control(text), c < 0x20 || c == 0x7f);
+	}
+	assert_false(sonde_has_control(""));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_code_point_is_taken_but_surrogates_and_what_is_cut),
 		cmocka_unit_test(no_overlong_form_is_taken),
+		cmocka_unit_test(a_text_is_all_characters_or_none),
+		cmocka_unit_test(what_steers_a_terminal_is_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
