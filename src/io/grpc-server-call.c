@@ -13,11 +13,17 @@
 #define MESSAGE_TIMEOUT_NS (60 * SONDE_NS_PER_S) /* from a message's first byte to its last */
 #define DEADLINE_ACCURACY_US 1000
 
+/* What strangers may call takes nothing from those who have a token: it has its own small bound. */
+static bool is_open(const struct sonde_grpc_server_call *call)
+{
+	return call->method && call->method->without_token;
+}
+
 /* Gives what the call holds to the server's account. */
 static void account(struct sonde_grpc_server_call *call)
 {
 	struct sonde_grpc_server *s = call->conn->server;
-	size_t held = call->frames.body.len + call->single.len;
+	size_t held = is_open(call) ? 0 : call->frames.body.len + call->single.len;
 
 	s->held_bytes = s->held_bytes - call->held_bytes + held;
 	call->held_bytes = held;
@@ -204,14 +210,21 @@ static const struct sonde_grpc_method *find_method(const struct sonde_grpc_serve
 	return NULL;
 }
 
-static bool may_call(const struct sonde_grpc_server_call *call)
+static bool may_call(const struct sonde_grpc_server_call *call,
+		     const struct sonde_grpc_method *method)
 {
 	const char *wanted = call->conn->server->token, *given;
 
-	if (!wanted)
+	if (!wanted || (method && method->without_token))
 		return true;
 	given = sonde_grpc_server_call_metadata(call, "authentication");
 	return given && sonde_grpc_token_equal(given, wanted);
+}
+
+static void take_messages(struct sonde_grpc_server_call *call, size_t max_bytes)
+{
+	call->single = SONDE_BUF_INIT(max_bytes);
+	sonde_grpc_frames_init(&call->frames, max_bytes);
 }
 
 /* Everything that the request's headers can be refused for. */
@@ -232,11 +245,11 @@ static void accept_call(struct sonde_grpc_server_call *call)
 		answer_http(call, "415");
 		return;
 	}
-	if (!may_call(call)) {
+	method = find_method(call->conn->server, path ? path : "");
+	if (!may_call(call, method)) { /* before it is told whether there is one */
 		refuse(call, SONDE_GRPC_PERMISSION_DENIED, SONDE_GRPC_TOKEN_REFUSED);
 		return;
 	}
-	method = find_method(call->conn->server, path ? path : "");
 	if (!method) {
 		refuse(call, SONDE_GRPC_UNIMPLEMENTED, "no such method");
 		return;
@@ -252,6 +265,8 @@ static void accept_call(struct sonde_grpc_server_call *call)
 		return;
 	}
 	call->method = method;
+	take_messages(call, is_open(call) ? SONDE_GRPC_SERVER_OPEN_BYTES
+					  : call->conn->server->config.max_message_bytes);
 }
 
 static void refuse_message(struct sonde_grpc_server_call *call, enum sonde_grpc_status status,
@@ -293,6 +308,11 @@ static int on_frame(void *ctx, bool compressed, const uint8_t *data, size_t n)
 
 	call->n_messages++;
 	s->stats.message_bytes_compressed += n;
+	if (compressed && is_open(call)) {
+		refuse_message(call, SONDE_GRPC_UNIMPLEMENTED,
+			       "this method takes no compressed message");
+		return 1;
+	}
 	if (compressed) {
 		if (call->encoding == SONDE_ENCODING_IDENTITY) {
 			refuse_message(call, SONDE_GRPC_INTERNAL,
@@ -377,8 +397,6 @@ static int on_begin(void *ctx, struct sonde_http2_stream *stream)
 	call->conn = c;
 	call->stream = stream;
 	call->metadata = SONDE_BUF_INIT(SONDE_HTTP2_HEADER_BYTES_MAX);
-	call->single = SONDE_BUF_INIT(c->server->config.max_message_bytes);
-	sonde_grpc_frames_init(&call->frames, c->server->config.max_message_bytes);
 	DL_APPEND(c->calls, call);
 	c->server->stats.calls++;
 	sonde_http2_stream_set_data(stream, call);

@@ -21,6 +21,9 @@
 struct sonde_grpc_server;
 struct sonde_grpc_server_call;
 
+/* Of one message to a method without_token. */
+#define SONDE_GRPC_SERVER_OPEN_BYTES 256
+
 /* One method. Handlers run on the loop; @data is decompressed and borrowed. */
 struct sonde_grpc_method {
 	const char *path; /* "/skywalking.v3.ManagementService/keepAlive" */
@@ -39,16 +42,23 @@ struct sonde_grpc_method {
 	 * half-closed, right before on_half_close, so that nothing is done for a call that is refused.
 	 */
 	bool single_message;
+	/*
+	 * Answered to whoever asks, also where the server wants a token. Who has none gets little: messages of at most
+	 * SONDE_GRPC_SERVER_OPEN_BYTES (a longer one is RESOURCE_EXHAUSTED), not compressed (UNIMPLEMENTED), and what
+	 * such calls hold does not count against the others'.
+	 */
+	bool without_token;
 };
 
 struct sonde_grpc_server_config {
-	const char *address;	  /* "127.0.0.1", "::", … */
-	uint16_t port;		  /* 0 = any free one, see sonde_grpc_server_port() */
-	size_t max_message_bytes; /* of one message, decompressed; larger is RESOURCE_EXHAUSTED */
+	const char *address; /* "127.0.0.1", "::", … */
+	uint16_t port;	     /* 0 = any free one, see sonde_grpc_server_port() */
+	/* Of one message, decompressed; larger is RESOURCE_EXHAUSTED. Methods without_token have their own. */
+	size_t max_message_bytes;
 	unsigned max_connections;
 	unsigned max_streams; /* of one connection at a time */
-	const char *
-		token; /* metadata `authentication` that every call must carry, or NULL; never logged */
+	/* Metadata `authentication` that every call must carry but those without_token, or NULL; never logged. */
+	const char *token;
 	bool extension; /* answer with sonde-extension: 1 */
 	/* NULL = plain text. The files are read anew, at a connection, once they changed; bad new ones leave the old in use. */
 	const struct sonde_tls_config *tls;

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "http2-ignore.h"
 #include "io/http2-conn.h"
 #include "io/tls.h"
 
@@ -60,34 +61,6 @@ static void write_pem(struct rig *rig)
 	EVP_PKEY_free(pkey);
 }
 
-static int on_begin(void *ctx, struct sonde_http2_stream *s)
-{
-	return 0;
-}
-
-static int on_header(void *ctx, struct sonde_http2_stream *s, enum sonde_http2_part part,
-		     const char *name, const char *value)
-{
-	return 0;
-}
-
-static void on_headers(void *ctx, struct sonde_http2_stream *s, enum sonde_http2_part part,
-		       bool whole)
-{
-}
-
-static void on_data(void *ctx, struct sonde_http2_stream *s, const uint8_t *data, size_t n)
-{
-}
-
-static void on_end(void *ctx, struct sonde_http2_stream *s)
-{
-}
-
-static void on_close(void *ctx, struct sonde_http2_stream *s, uint32_t error)
-{
-}
-
 static void on_want_pull(void *ctx)
 {
 	struct rig *rig = ctx;
@@ -112,12 +85,12 @@ static void start_conn(struct rig *rig)
 					      .max_stream_output_bytes = 1 << 20,
 					      .control_burst = 100,
 					      .control_per_s = 10};
-	const struct sonde_http2_handler events = {.on_begin = on_begin,
-						   .on_header = on_header,
-						   .on_headers = on_headers,
-						   .on_data = on_data,
-						   .on_end = on_end,
-						   .on_close = on_close,
+	const struct sonde_http2_handler events = {.on_begin = ignore_begin,
+						   .on_header = ignore_header,
+						   .on_headers = ignore_headers,
+						   .on_data = ignore_data,
+						   .on_end = ignore_end,
+						   .on_close = ignore_close,
 						   .on_want_pull = on_want_pull,
 						   .ctx = rig};
 	const struct sonde_http2_conn_handler handler = {.on_lost = on_lost, .ctx = rig};
