@@ -10,6 +10,7 @@
 #include "graphql/plan-private.h"
 
 #define TEXT_BYTES 64 /* of a literal, that count as one value more */
+#define LACKS_FIELD "lacks the field"
 
 /* What is being read, for the words of an error. */
 struct reading {
@@ -110,17 +111,27 @@ static int set(json_t *object, const char *key, json_t *value)
 	return json_object_set_new(object, key, value) < 0 ? -ENOMEM : 0;
 }
 
-static int check_required(struct reading *rd, const struct sonde_graphql_argument_def *defs,
-			  const json_t *object)
+/* @lacks: the words for it. */
+static int check_required(const struct reading *rd, const struct sonde_graphql_argument_def *defs,
+			  const char *lacks, const json_t *object)
 {
 	for (; defs && defs->name; defs++) {
 		if (defs->type[strlen(defs->type) - 1] == '!' &&
 		    !json_object_get(object, defs->name))
-			return graphql_fail(rd->scope->error, rd->at,
-					    "'%.100s' lacks the field '%.100s'", rd->name,
-					    defs->name);
+			return graphql_fail(rd->scope->error, rd->at, "'%.100s' %s '%.100s'",
+					    rd->name, lacks, defs->name);
 	}
 	return 0;
+}
+
+/* @made is the value where @r is 0, else what there is of it. Return: @r. */
+static int give(int r, json_t *made, json_t **ret)
+{
+	if (r < 0)
+		json_decref(made);
+	else
+		*ret = made;
+	return r;
 }
 
 static int json_object_value(struct reading *rd, const struct sonde_graphql_type_def *def,
@@ -152,12 +163,8 @@ static int json_object_value(struct reading *rd, const struct sonde_graphql_type
 			break;
 	}
 	if (r == 0)
-		r = check_required(rd, def->inputs, object);
-	if (r < 0)
-		json_decref(object);
-	else
-		*ret = object;
-	return r;
+		r = check_required(rd, def->inputs, LACKS_FIELD, object);
+	return give(r, object, ret);
 }
 
 static int json_list(struct reading *rd, struct sonde_graphql_type item, const json_t *j,
@@ -175,11 +182,7 @@ static int json_list(struct reading *rd, struct sonde_graphql_type item, const j
 		if (r == 0 && json_array_append_new(list, one) < 0)
 			r = -ENOMEM;
 	}
-	if (r < 0)
-		json_decref(list);
-	else
-		*ret = list;
-	return r;
+	return give(r, list, ret);
 }
 
 static int check_json(struct reading *rd, struct sonde_graphql_type t, const json_t *j,
@@ -280,11 +283,7 @@ static int literal_list(struct reading *rd, struct sonde_graphql_type item,
 		if (r == 0 && json_array_append_new(list, one) < 0)
 			r = -ENOMEM;
 	}
-	if (r < 0)
-		json_decref(list);
-	else
-		*ret = list;
-	return r;
+	return give(r, list, ret);
 }
 
 /* Is it a variable that was given no value, and has none by default? Then it is as if it were not written. */
@@ -337,12 +336,8 @@ static int literal_object(struct reading *rd, const struct sonde_graphql_type_de
 	object = json_object();
 	r = object ? read_members(&inner, def->inputs, v->members, def->name, object) : -ENOMEM;
 	if (r == 0)
-		r = check_required(rd, def->inputs, object);
-	if (r < 0)
-		json_decref(object);
-	else
-		*ret = object;
-	return r;
+		r = check_required(rd, def->inputs, LACKS_FIELD, object);
+	return give(r, object, ret);
 }
 
 static int variable_value(struct reading *rd, struct sonde_graphql_type t, const char *name,
@@ -401,17 +396,9 @@ int graphql_coerce_arguments(struct graphql_scope *s, const struct sonde_graphql
 
 	rd.name = what;
 	rd.at = at;
-	for (; r == 0 && defs && defs->name; defs++) {
-		if (defs->type[strlen(defs->type) - 1] == '!' &&
-		    !json_object_get(object, defs->name))
-			r = graphql_fail(s->error, at, "%.100s needs the argument '%s'", what,
-					 defs->name);
-	}
-	if (r < 0)
-		json_decref(object);
-	else
-		*ret = object;
-	return r;
+	if (r == 0)
+		r = check_required(&rd, defs, "needs the argument", object);
+	return give(r, object, ret);
 }
 
 /* The types of the other names are the arguments' question, where they are used. */

@@ -3,7 +3,7 @@
 
 /*
  * Document: the executable documents of GraphQL (edition of October 2021) as syntax: operations, fragments,
- * variables, literals. All text is hostile: bytes, tokens, depth, fields and aliases are bounded. Whether a field
+ * variables, literals. All text is hostile: bytes, tokens, depth, fields, aliases and variables are bounded. Whether a field
  * exists is the plan's question (plan.h). Not shared between threads.
  */
 
@@ -16,6 +16,7 @@
 #define SONDE_GRAPHQL_TOKENS_MAX 16384
 #define SONDE_GRAPHQL_DEPTH_MAX 24 /* selection sets, lists, objects and types within each other */
 #define SONDE_GRAPHQL_ALIASES_MAX 1024
+#define SONDE_GRAPHQL_VARIABLES_MAX 512 /* of an operation; each use looks through them */
 
 struct sonde_graphql_location {
 	unsigned line, column; /* from 1; 0 = not of one place. Columns count bytes */

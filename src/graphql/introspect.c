@@ -5,29 +5,21 @@
 #include "base/cleanup.h"
 #include "graphql/plan-private.h"
 
-#define ARGUMENTS(...)                                                                             \
-	(const struct sonde_graphql_argument_def[])                                                \
-	{                                                                                          \
-		__VA_ARGS__,                                                                       \
-		{                                                                                  \
-			NULL, NULL                                                                 \
-		}                                                                                  \
-	}
-
 static const struct sonde_graphql_field_def type_fields[] = {
 	{"kind", "String!", NULL},
 	{"name", "String", NULL},
 	{"description", "String", NULL},
-	{"fields", "[__Field!]", ARGUMENTS({"includeDeprecated", "Boolean"})},
-	{"inputFields", "[__InputValue!]", ARGUMENTS({"includeDeprecated", "Boolean"})},
-	{"enumValues", "[__EnumValue!]", ARGUMENTS({"includeDeprecated", "Boolean"})},
+	{"fields", "[__Field!]", SONDE_GRAPHQL_ARGUMENTS({"includeDeprecated", "Boolean"})},
+	{"inputFields", "[__InputValue!]",
+	 SONDE_GRAPHQL_ARGUMENTS({"includeDeprecated", "Boolean"})},
+	{"enumValues", "[__EnumValue!]", SONDE_GRAPHQL_ARGUMENTS({"includeDeprecated", "Boolean"})},
 	{NULL, NULL, NULL},
 };
 
 static const struct sonde_graphql_field_def field_fields[] = {
 	{"name", "String!", NULL},
 	{"description", "String", NULL},
-	{"args", "[__InputValue!]!", ARGUMENTS({"includeDeprecated", "Boolean"})},
+	{"args", "[__InputValue!]!", SONDE_GRAPHQL_ARGUMENTS({"includeDeprecated", "Boolean"})},
 	{NULL, NULL, NULL},
 };
 
@@ -57,7 +49,7 @@ static const struct sonde_graphql_type_def types[] = {
 const struct sonde_graphql_schema graphql_introspection = {.types = types};
 
 static const struct sonde_graphql_field_def roots[] = {
-	{"__type", "__Type", ARGUMENTS({"name", "String!"})},
+	{"__type", "__Type", SONDE_GRAPHQL_ARGUMENTS({"name", "String!"})},
 	{"__schema", "__Schema!", NULL},
 };
 

@@ -360,6 +360,7 @@ static int read_variable(struct parser *p, struct sonde_graphql_variable *v)
 static int read_variables(struct parser *p, struct sonde_graphql_variable **ret)
 {
 	struct sonde_graphql_variable **tail = ret;
+	unsigned n = 0;
 	int r;
 
 	if (!at(p, "("))
@@ -370,6 +371,11 @@ static int read_variables(struct parser *p, struct sonde_graphql_variable **ret)
 
 		if (!v)
 			return -ENOMEM;
+		if (r == 0 && ++n > SONDE_GRAPHQL_VARIABLES_MAX) {
+			graphql_say(p->error, p->lexer.now.at, "more than %d variables",
+				    SONDE_GRAPHQL_VARIABLES_MAX);
+			return -E2BIG;
+		}
 		if (r == 0)
 			r = read_variable(p, v);
 		for (const struct sonde_graphql_variable *b = *ret; b && r == 0; b = b->next) {

@@ -8,6 +8,9 @@
 #include "graphql/lexer.h"
 #include "graphql/plan-private.h"
 
+#define MARKS_BYTES 4	/* quotes, colon and comma, brackets, or null */
+#define NUMBER_BYTES 24 /* true and false too */
+
 struct root {
 	struct sonde_graphql_root shown;
 	json_t *value; /* owned; NULL until it is put */
@@ -17,9 +20,9 @@ struct sonde_graphql_plan {
 	struct sonde_graphql_document *document;
 	const struct sonde_graphql_operation *operation;
 	struct graphql_node tree;
-	struct root *roots; /* by the tree's children; owned */
-	json_t *errors;	    /* array; owned */
-	size_t values;	    /* so far */
+	struct root *roots;   /* by the tree's children; owned */
+	json_t *errors;	      /* array; owned */
+	size_t values, bytes; /* so far */
 };
 
 struct sonde_graphql_plan *sonde_graphql_plan_free(struct sonde_graphql_plan *p)
@@ -226,9 +229,45 @@ const struct sonde_graphql_root *sonde_graphql_plan_root(const struct sonde_grap
 
 /* --- taking out what was asked for --- */
 
+/* Values share their texts with what they were taken from, but each will be written out. */
+static int spend(struct sonde_graphql_plan *p, size_t n)
+{
+	if (n > SONDE_GRAPHQL_ANSWER_MAX - p->bytes)
+		return -E2BIG;
+	p->bytes += n;
+	return 0;
+}
+
+/* As JSON; a number is never longer than this. */
+static size_t leaf_bytes(const json_t *leaf)
+{
+	const char *text = json_string_value(leaf);
+	size_t n = 0;
+
+	if (!text)
+		return NUMBER_BYTES;
+	for (size_t i = 0; i < json_string_length(leaf); i++)
+		n += (unsigned char)text[i] < ' '	 ? sizeof("\\u0000") - 1
+		     : text[i] == '"' || text[i] == '\\' ? 2
+							 : 1;
+	return n;
+}
+
 /* -EPROTO: null where the schema says that there is none; -E2BIG: the answer is too large. */
 static int project(struct sonde_graphql_plan *p, const struct graphql_node *n,
 		   struct sonde_graphql_type t, const json_t *value, json_t **ret);
+
+/* @leaf is stolen; NULL: memory ran out. */
+static int take_leaf(struct sonde_graphql_plan *p, json_t *leaf, json_t **ret)
+{
+	int r = leaf ? spend(p, leaf_bytes(leaf)) : -ENOMEM;
+
+	if (r < 0)
+		json_decref(leaf);
+	else
+		*ret = leaf;
+	return r;
+}
 
 static int project_object(struct sonde_graphql_plan *p, const struct graphql_node *n,
 			  const json_t *value, json_t **ret)
@@ -240,11 +279,12 @@ static int project_object(struct sonde_graphql_plan *p, const struct graphql_nod
 		const struct graphql_node *c = &n->children[i];
 		json_t *one = NULL;
 
-		if (c->def)
+		r = spend(p, strlen(c->key) + MARKS_BYTES);
+		if (r == 0 && c->def)
 			r = project(p, c, sonde_graphql_type(c->def->type),
 				    json_object_get(value, c->name), &one);
-		else
-			one = json_string(n->type->name);
+		else if (r == 0)
+			r = take_leaf(p, json_string(n->type->name), &one);
 		if (r == 0 && json_object_set_new_nocheck(object, c->key, one) < 0)
 			r = -ENOMEM;
 	}
@@ -280,7 +320,7 @@ static int project(struct sonde_graphql_plan *p, const struct graphql_node *n,
 {
 	struct sonde_graphql_type item;
 
-	if (++p->values > SONDE_GRAPHQL_VALUES_MAX)
+	if (++p->values > SONDE_GRAPHQL_VALUES_MAX || spend(p, MARKS_BYTES) < 0)
 		return -E2BIG;
 	if (sonde_graphql_type_required(&t) && (!value || json_is_null(value)))
 		return -EPROTO;
@@ -293,8 +333,7 @@ static int project(struct sonde_graphql_plan *p, const struct graphql_node *n,
 		return project_list(p, n, item, value, ret);
 	if (n->type)
 		return project_object(p, n, value, ret);
-	*ret = json_incref((json_t *)value);
-	return 0;
+	return take_leaf(p, json_incref((json_t *)value), ret);
 }
 
 int sonde_graphql_plan_fail(struct sonde_graphql_plan *p, size_t i, const char *message)

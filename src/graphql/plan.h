@@ -5,7 +5,7 @@
  * Plan: one request made ready: its operation is chosen, held against the schema, its fragments, directives and
  * variables are resolved. The server then gives each root field its whole value, and the plan takes out of it what was
  * asked for, under the names that were asked for. `__typename`, `__type` and `__schema` it answers itself.
- * Bounded: fields, spreads, values of arguments, and values of the answer. Not shared between threads.
+ * Bounded: fields, spreads, values of arguments, and values and bytes of the answer, what no longer has room counted too. Not shared between threads.
  *
  * Of the specification's rules for documents these are checked: every one that decides what the answer would be.
  * Not checked: unused variables and fragments, and types of variables that differ from the argument's but hold a fitting value.
@@ -20,7 +20,8 @@
 #define SONDE_GRAPHQL_FIELDS_MAX 4096 /* of an operation, those of its fragments at each use */
 #define SONDE_GRAPHQL_ROOTS_MAX 128   /* root fields, each of which is a question of its own */
 #define SONDE_GRAPHQL_INPUT_MAX 65536 /* values of arguments, those of a variable at each use */
-#define SONDE_GRAPHQL_VALUES_MAX (1U << 20) /* objects, lists and leaves of an answer */
+#define SONDE_GRAPHQL_VALUES_MAX (1U << 20)  /* objects, lists and leaves of an answer */
+#define SONDE_GRAPHQL_ANSWER_MAX (16U << 20) /* bytes of the data's text, keys and all */
 
 struct sonde_graphql_root {
 	const char *key;   /* what the answer calls it */

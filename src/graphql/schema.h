@@ -18,6 +18,16 @@ struct sonde_graphql_field_def {
 	const struct sonde_graphql_argument_def *arguments; /* {NULL}-ended; NULL = none */
 };
 
+/* A list of them, for the tables: SONDE_GRAPHQL_ARGUMENTS({"id", "ID!"}, {"limit", "Int"}). */
+#define SONDE_GRAPHQL_ARGUMENTS(...)                                                               \
+	(const struct sonde_graphql_argument_def[])                                                \
+	{                                                                                          \
+		__VA_ARGS__,                                                                       \
+		{                                                                                  \
+			NULL, NULL                                                                 \
+		}                                                                                  \
+	}
+
 /* One of the three lists is set, and says what kind of type it is. */
 struct sonde_graphql_type_def {
 	const char *name;

@@ -8,18 +8,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define ARGUMENTS(...)                                                                             \
-	(const struct sonde_graphql_argument_def[])                                                \
-	{                                                                                          \
-		__VA_ARGS__,                                                                       \
-		{                                                                                  \
-			NULL, NULL                                                                 \
-		}                                                                                  \
-	}
-
 static const struct sonde_graphql_field_def query_fields[] = {
-	{"a", "T", ARGUMENTS({"i", "Int"}, {"f", "Float"}, {"s", "String!"}, {"o", "I"})},
-	{"b", "[T!]!", ARGUMENTS({"l", "Long"}, {"d", "ID"}, {"e", "[E!]"}, {"z", "Boolean"})},
+	{"a", "T",
+	 SONDE_GRAPHQL_ARGUMENTS({"i", "Int"}, {"f", "Float"}, {"s", "String!"}, {"o", "I"})},
+	{"b", "[T!]!",
+	 SONDE_GRAPHQL_ARGUMENTS({"l", "Long"}, {"d", "ID"}, {"e", "[E!]"}, {"z", "Boolean"})},
 	{"c", "String", NULL},
 	{NULL, NULL, NULL},
 };

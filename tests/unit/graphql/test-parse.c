@@ -217,6 +217,15 @@ static void repeat(char *at, const char *unit, size_t n)
 	at[n * len] = '\0';
 }
 
+static void too_many_variables(char *text, size_t size)
+{
+	size_t at = (size_t)snprintf(text, size, "query(");
+
+	for (unsigned i = 0; i <= SONDE_GRAPHQL_VARIABLES_MAX; i++)
+		at += (size_t)snprintf(text + at, size - at, "$v%04u: I ", i);
+	(void)snprintf(text + at, size - at, ") { a }");
+}
+
 static void is_bounded(void **state)
 {
 	static char text[SONDE_GRAPHQL_BYTES_MAX + 2];
@@ -233,6 +242,8 @@ static void is_bounded(void **state)
 	refuses(text, E2BIG, 1, 2 * SONDE_GRAPHQL_TOKENS_MAX, "tokens");
 	repeat(text + 1, "a:b ", SONDE_GRAPHQL_ALIASES_MAX + 1);
 	refuses(text, E2BIG, 1, 2 + 4 * SONDE_GRAPHQL_ALIASES_MAX, "aliases");
+	too_many_variables(text, sizeof(text));
+	refuses(text, E2BIG, 1, 7 + 10 * SONDE_GRAPHQL_VARIABLES_MAX, "variables");
 	repeat(text, " ", SONDE_GRAPHQL_BYTES_MAX + 1);
 	refuses(text, E2BIG, 0, 0, "bytes");
 }

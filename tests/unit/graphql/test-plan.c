@@ -6,20 +6,13 @@
 
 #include "graphql/plan.h"
 
-#define ARGUMENTS(...)                                                                             \
-	(const struct sonde_graphql_argument_def[])                                                \
-	{                                                                                          \
-		__VA_ARGS__,                                                                       \
-		{                                                                                  \
-			NULL, NULL                                                                 \
-		}                                                                                  \
-	}
-
 static const struct sonde_graphql_field_def query_fields[] = {
-	{"dogs", "[Dog!]!", ARGUMENTS({"color", "Color"}, {"limit", "Int"}, {"filter", "Filter"})},
-	{"dog", "Dog", ARGUMENTS({"id", "ID!"})},
+	{"dogs", "[Dog!]!",
+	 SONDE_GRAPHQL_ARGUMENTS({"color", "Color"}, {"limit", "Int"}, {"filter", "Filter"})},
+	{"dog", "Dog", SONDE_GRAPHQL_ARGUMENTS({"id", "ID!"})},
 	{"name", "String!", NULL},
-	{"sum", "Float", ARGUMENTS({"of", "[Float!]"}, {"long", "Long"}, {"yes", "Boolean"})},
+	{"sum", "Float",
+	 SONDE_GRAPHQL_ARGUMENTS({"of", "[Float!]"}, {"long", "Long"}, {"yes", "Boolean"})},
 	{NULL, NULL, NULL},
 };
 static const struct sonde_graphql_field_def mutation_fields[] = {{"bark", "Boolean!", NULL},
@@ -312,6 +305,65 @@ static char *reds(unsigned n, const char *red)
 	return text;
 }
 
+/* A text that is asked for again and again is one text in memory, but is written out each time: by what it takes there. */
+static void bytes_of_an_answer_are_bounded(void **state)
+{
+	static const struct {
+		const char *character;
+		unsigned bytes;
+	} cases[] = {{"x", 1}, {"\"", 2}, {"\x01", 6}, {"\u00e4", 2}};
+	enum {
+		BYTES = 1050000
+	};
+	_cleanup_free_ char *document = aliases("", 32, "name");
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		size_t len = strlen(cases[i].character), n = BYTES / cases[i].bytes;
+		_cleanup_(sonde_graphql_plan_freep) struct sonde_graphql_plan *p =
+			plan(document, NULL, NULL);
+		_cleanup_free_ char *text = malloc(n * len + 1);
+		json_t *value, *answer;
+		char *written;
+
+		assert_non_null(text);
+		for (size_t k = 0; k < n; k++)
+			memcpy(text + k * len, cases[i].character, len);
+		value = json_stringn(text, n * len);
+		for (size_t k = 0; k < 32; k++)
+			assert_ok(sonde_graphql_plan_put(p, k, value));
+		answer = sonde_graphql_plan_answer(p);
+		/* 15 of them have room; each of the others is an error. */
+		assert_int_equal(json_array_size(json_object_get(answer, "errors")), 32 - 15);
+		written = json_dumps(json_object_get(answer, "data"), JSON_COMPACT);
+		assert_true(strlen(written) > 15 * (size_t)BYTES);
+		assert_true(strlen(written) <= SONDE_GRAPHQL_ANSWER_MAX);
+		free(written);
+		json_decref(answer);
+		json_decref(value);
+	}
+}
+
+static void keys_of_an_answer_are_bounded(void **state)
+{
+	static char document[128 + (64 << 10)];
+	_cleanup_(sonde_graphql_plan_freep) struct sonde_graphql_plan *p = NULL;
+	json_t *one = json_pack("{s:s}", "id", "1"), *all = json_array(), *answer;
+	size_t at = (size_t)snprintf(document, sizeof(document), "{ dogs { ");
+
+	memset(document + at, 'a', 64 << 10);
+	at += 64 << 10;
+	(void)snprintf(document + at, sizeof(document) - at, ": id } }");
+	p = plan(document, NULL, NULL);
+	for (unsigned i = 0; i < 300; i++)
+		assert_int_equal(json_array_append(all, one), 0);
+	assert_ok(sonde_graphql_plan_put(p, 0, all));
+	answer = sonde_graphql_plan_answer(p);
+	assert_int_equal(json_array_size(json_object_get(answer, "errors")), 1);
+	json_decref(answer);
+	json_decref(all);
+	json_decref(one);
+}
+
 static void roots_are_bounded(void **state)
 {
 	_cleanup_free_ char *most = aliases("", SONDE_GRAPHQL_ROOTS_MAX, "name");
@@ -401,6 +453,8 @@ int main(void)
 		cmocka_unit_test(fragments_cannot_blow_it_up),
 		cmocka_unit_test(a_root_that_fails_is_null_with_an_error),
 		cmocka_unit_test(an_answer_is_bounded),
+		cmocka_unit_test(bytes_of_an_answer_are_bounded),
+		cmocka_unit_test(keys_of_an_answer_are_bounded),
 		cmocka_unit_test(roots_are_bounded),
 		cmocka_unit_test(arguments_are_bounded),
 		cmocka_unit_test(the_schema_tells_of_itself),
