@@ -137,17 +137,9 @@ int mal_eval_set(struct mal_eval *ev, const struct mal_pair *v, size_t n,
 	return mal_sets_put(ev->sets, ev->strings, v, n, ret) < 0 ? mal_eval_no_memory(ev) : 0;
 }
 
-static int64_t cpu_ms(void)
-{
-	struct timespec t = {0};
-
-	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 int mal_eval_refuel(struct mal_eval *ev)
 {
-	int64_t now_ms = cpu_ms();
+	int64_t now_ms = (int64_t)(sonde_work_ns() / SONDE_NS_PER_MS);
 
 	if (ev->end_ms == 0)
 		ev->end_ms = now_ms + SONDE_MAL_RUN_MS;

@@ -64,7 +64,7 @@ struct mal_eval {
 	bool cut_names;	   /* name control of entities */
 	bool strict;	   /* each counter has its own window, and counts on where it began anew */
 	const struct sonde_mal_rule *rule; /* that is run; only `strict` asks */
-	bool need_address; /* a remote process without address fails, as in OAP; its stub takes any */
+	bool need_address; /* a remote process without address fails, as in OAP; vectors take any */
 	struct mal_family head;
 	/* How a metric reference is answered: the engine filters, and puts the prefix behind it. NULL: from the batch. */
 	int (*metric)(struct mal_eval *ev, const struct mal_expr *e, struct mal_family *ret);

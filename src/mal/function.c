@@ -358,44 +358,63 @@ int sonde_mal_accumulator_totals(const struct sonde_mal_accumulator *a, sonde_ma
 
 /* --- bytes --- */
 
-#define STORED_VERSION 1
+#define STORED_FIXED 1 /* what older servers wrote: whole numbers of 4 and 8 bytes */
+/* Numbers of 7 bits a byte; a key that is the last one's is not repeated, and bounds are differences then. */
+#define STORED_VERSION 2
 
-static int put(struct sonde_buf *out, uint64_t v, size_t bytes)
+static int put_varint(struct sonde_buf *out, uint64_t v)
 {
-	uint8_t b[8];
+	uint8_t b[10];
+	size_t n = 0;
 
-	for (size_t i = 0; i < bytes; i++)
-		b[i] = (uint8_t)(v >> (8 * i));
-	return sonde_buf_append(out, b, bytes);
+	do {
+		b[n++] = (uint8_t)((v & 0x7f) | (v > 0x7f ? 0x80 : 0));
+		v >>= 7;
+	} while (v > 0);
+	return sonde_buf_append(out, b, n);
+}
+
+/* Small numbers of either sign are short. */
+static int put_signed(struct sonde_buf *out, int64_t v)
+{
+	return put_varint(out, ((uint64_t)v << 1) ^ (v < 0 ? UINT64_MAX : 0));
+}
+
+static int put_function(struct sonde_buf *out, const struct sonde_mal_function *f)
+{
+	const uint8_t head[] = {STORED_VERSION, (uint8_t)f->downsampling, (uint8_t)f->kind,
+				(uint8_t)f->n_ranks};
+	int r = sonde_buf_append(out, head, sizeof(head));
+
+	for (size_t i = 0; i < f->n_ranks && r >= 0; i++)
+		r = put_signed(out, f->ranks[i]);
+	return r;
+}
+
+static int put_entry(struct sonde_buf *out, const struct entry *e, const struct entry *last)
+{
+	bool same = last && strcmp(last->key, e->key) == 0;
+	size_t len = strlen(e->key);
+	int r = put_varint(out, same ? 0 : len + 1);
+
+	if (r >= 0 && !same)
+		r = sonde_buf_append(out, e->key, len);
+	if (r >= 0)
+		r = put_signed(
+			out, (int64_t)((uint64_t)e->bucket - (same ? (uint64_t)last->bucket : 0)));
+	if (r >= 0)
+		r = put_signed(out, e->sum);
+	return r < 0 ? r : put_signed(out, e->count);
 }
 
 static int store(const struct sonde_mal_accumulator *a, struct sonde_buf *out)
 {
-	int r = put(out, STORED_VERSION, 1);
+	int r = put_function(out, &a->function);
 
 	if (r >= 0)
-		r = put(out, a->function.downsampling, 1);
-	if (r >= 0)
-		r = put(out, a->function.kind, 1);
-	if (r >= 0)
-		r = put(out, a->function.n_ranks, 1);
-	for (size_t i = 0; i < a->function.n_ranks && r >= 0; i++)
-		r = put(out, (uint32_t)a->function.ranks[i], 4);
-	if (r >= 0)
-		r = put(out, a->n, 4);
-	for (size_t i = 0; i < a->n && r >= 0; i++) {
-		size_t len = strlen(a->v[i].key);
-
-		r = put(out, len, 4);
-		if (r >= 0)
-			r = sonde_buf_append(out, a->v[i].key, len);
-		if (r >= 0)
-			r = put(out, (uint64_t)a->v[i].bucket, 8);
-		if (r >= 0)
-			r = put(out, (uint64_t)a->v[i].sum, 8);
-		if (r >= 0)
-			r = put(out, (uint64_t)a->v[i].count, 8);
-	}
+		r = put_varint(out, a->n);
+	for (size_t i = 0; i < a->n && r >= 0; i++)
+		r = put_entry(out, &a->v[i], i > 0 ? &a->v[i - 1] : NULL);
 	return r;
 }
 
@@ -430,42 +449,135 @@ static int get(struct reader *r, size_t bytes, uint64_t *ret)
 	return 0;
 }
 
-static int get_function(struct reader *in, struct sonde_mal_function *f)
+/* Only the shortest form is taken: what loads has one form. */
+static int get_varint(struct reader *r, uint64_t *ret)
 {
-	uint64_t version, downsampling, kind, n, rank;
+	uint64_t v = 0;
+
+	for (unsigned shift = 0; r->left > 0 && shift < 64; shift += 7) {
+		uint8_t b = *r->p++;
+
+		r->left--;
+		if ((shift == 63 && b > 1) || (b == 0 && shift > 0))
+			return -EBADMSG;
+		v |= (uint64_t)(b & 0x7f) << shift;
+		if (b < 0x80) {
+			*ret = v;
+			return 0;
+		}
+	}
+	return -EBADMSG;
+}
+
+static int get_signed(struct reader *r, int64_t *ret)
+{
+	uint64_t v;
+
+	if (get_varint(r, &v) < 0)
+		return -EBADMSG;
+	*ret = (int64_t)((v >> 1) ^ (v & 1 ? UINT64_MAX : 0));
+	return 0;
+}
+
+static int get_rank(struct reader *in, unsigned version, int32_t *ret)
+{
+	uint64_t fixed;
+	int64_t rank;
+
+	if (version == STORED_FIXED) {
+		if (get(in, 4, &fixed) < 0)
+			return -EBADMSG;
+		*ret = (int32_t)fixed;
+		return 0;
+	}
+	if (get_signed(in, &rank) < 0 || rank < INT32_MIN || rank > INT32_MAX)
+		return -EBADMSG;
+	*ret = (int32_t)rank;
+	return 0;
+}
+
+static int get_function(struct reader *in, struct sonde_mal_function *f, unsigned *ret_version)
+{
+	uint64_t version, downsampling, kind, n;
 
 	if (get(in, 1, &version) < 0 || get(in, 1, &downsampling) < 0 || get(in, 1, &kind) < 0 ||
 	    get(in, 1, &n) < 0)
 		return -EBADMSG;
-	if (version != STORED_VERSION || downsampling >= _SONDE_MAL_DOWNSAMPLING_MAX ||
-	    kind >= _SONDE_MAL_KIND_MAX || n > SONDE_MAL_RANKS_MAX)
+	if (version < STORED_FIXED || version > STORED_VERSION ||
+	    downsampling >= _SONDE_MAL_DOWNSAMPLING_MAX || kind >= _SONDE_MAL_KIND_MAX ||
+	    n > SONDE_MAL_RANKS_MAX)
 		return -EBADMSG;
 	*f = (struct sonde_mal_function){
 		(enum sonde_mal_downsampling)downsampling, (enum sonde_mal_kind)kind, {0}, n};
 	for (size_t i = 0; i < n; i++) {
-		if (get(in, 4, &rank) < 0)
+		if (get_rank(in, (unsigned)version, &f->ranks[i]) < 0)
 			return -EBADMSG;
-		f->ranks[i] = (int32_t)rank;
 	}
+	*ret_version = (unsigned)version;
 	return 0;
 }
 
-static int get_entry(struct reader *in, struct entry *ret)
+static int get_key(struct reader *in, uint64_t len, char **ret)
 {
-	uint64_t len, bucket, sum, count;
 	_cleanup_free_ char *text = NULL;
 
-	if (get(in, 4, &len) < 0 || len > in->left || memchr(in->p, 0, len))
+	if (len > in->left || memchr(in->p, 0, len))
 		return -EBADMSG;
 	text = strndup((const char *)in->p, len);
 	if (!text)
 		return -ENOMEM;
 	in->p += len;
 	in->left -= len;
-	if (get(in, 8, &bucket) < 0 || get(in, 8, &sum) < 0 || get(in, 8, &count) < 0)
+	*ret = copy_key(text);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int get_fixed_entry(struct reader *in, struct entry *ret)
+{
+	uint64_t len, bucket, sum, count;
+	char *key = NULL;
+	int r;
+
+	if (get(in, 4, &len) < 0)
 		return -EBADMSG;
-	*ret = (struct entry){copy_key(text), (int64_t)bucket, (int64_t)sum, (int64_t)count};
-	return ret->key ? 0 : -ENOMEM;
+	r = get_key(in, len, &key);
+	if (r < 0)
+		return r;
+	if (get(in, 8, &bucket) < 0 || get(in, 8, &sum) < 0 || get(in, 8, &count) < 0) {
+		free_key(key);
+		return -EBADMSG;
+	}
+	*ret = (struct entry){key, (int64_t)bucket, (int64_t)sum, (int64_t)count};
+	return 0;
+}
+
+/* @last: the one before it, NULL for the first. */
+static int get_entry(struct reader *in, const struct entry *last, struct entry *ret)
+{
+	int64_t bucket, sum, count;
+	char *key = NULL;
+	uint64_t len;
+	int r;
+
+	if (get_varint(in, &len) < 0 || (len == 0 && !last))
+		return -EBADMSG;
+	if (len > 0) {
+		r = get_key(in, len - 1, &key);
+	} else {
+		key = copy_key(last->key);
+		r = key ? 0 : -ENOMEM;
+	}
+	if (r < 0)
+		return r;
+	if ((len > 0 && last && strcmp(key, last->key) == 0) || get_signed(in, &bucket) < 0 ||
+	    get_signed(in, &sum) < 0 || get_signed(in, &count) < 0) {
+		free_key(key);
+		return -EBADMSG;
+	}
+	if (len == 0)
+		bucket = (int64_t)((uint64_t)bucket + (uint64_t)last->bucket);
+	*ret = (struct entry){key, bucket, sum, count};
+	return 0;
 }
 
 int sonde_mal_accumulator_load(const void *data, size_t len, struct sonde_mal_accumulator **ret)
@@ -473,14 +585,15 @@ int sonde_mal_accumulator_load(const void *data, size_t len, struct sonde_mal_ac
 	_cleanup_(sonde_mal_accumulator_freep) struct sonde_mal_accumulator *a = NULL;
 	struct reader in = {data, len};
 	struct sonde_mal_function f;
+	unsigned version;
 	uint64_t n;
 	int r;
 
 	assert(ret);
 
-	r = get_function(&in, &f);
+	r = get_function(&in, &f, &version);
 	if (r >= 0)
-		r = get(&in, 4, &n);
+		r = version == STORED_FIXED ? get(&in, 4, &n) : get_varint(&in, &n);
 	if (r < 0 || n > SONDE_MAL_KEYS_MAX)
 		return -EBADMSG;
 	r = sonde_mal_accumulator_new(&f, &a);
@@ -490,7 +603,9 @@ int sonde_mal_accumulator_load(const void *data, size_t len, struct sonde_mal_ac
 	if (!a->v)
 		return -ENOMEM;
 	for (; a->n < n; a->n++) {
-		r = get_entry(&in, &a->v[a->n]);
+		r = version == STORED_FIXED
+			    ? get_fixed_entry(&in, &a->v[a->n])
+			    : get_entry(&in, a->n > 0 ? &a->v[a->n - 1] : NULL, &a->v[a->n]);
 		if (r < 0)
 			return r;
 		if (a->n > 0 && by_key(&a->v[a->n - 1], &a->v[a->n]) >= 0) {

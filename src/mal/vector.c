@@ -14,11 +14,11 @@
 #include "mal/javatext.h"
 #include "mal/parser.h"
 
-/* --- the stub of the world --- */
+/* --- what vectors prescribe in place of Kubernetes and a process registry --- */
 
-static int stub_process(void *ctx, enum sonde_mal_virtual kind, const char *service,
-			const char *instance, const char *what,
-			char ret[static SONDE_MAL_PROCESS_ID_SIZE])
+static int fixed_process(void *ctx, enum sonde_mal_virtual kind, const char *service,
+			 const char *instance, const char *what,
+			 char ret[static SONDE_MAL_PROCESS_ID_SIZE])
 {
 	(void)ctx;
 	(void)kind;
@@ -29,7 +29,7 @@ static int stub_process(void *ctx, enum sonde_mal_virtual kind, const char *serv
 	return 0;
 }
 
-static int stub_pod(void *ctx, const char *pod, const char *name_space, char *ret, size_t size)
+static int fixed_pod(void *ctx, const char *pod, const char *name_space, char *ret, size_t size)
 {
 	int n = snprintf(ret, size, "%s.%s", pod, name_space);
 
@@ -37,8 +37,8 @@ static int stub_pod(void *ctx, const char *pod, const char *name_space, char *re
 	return n < 0 || (size_t)n >= size ? -E2BIG : 0;
 }
 
-static const struct sonde_mal_host stub_host = {.virtual_process = stub_process,
-						.pod_service = stub_pod};
+const struct sonde_mal_host sonde_mal_vector_host = {.virtual_process = fixed_process,
+						     .pod_service = fixed_pod};
 
 struct vector {
 	struct mal_program program;
@@ -69,7 +69,7 @@ static int vector_init(struct vector *v)
 	if (r >= 0)
 		r = sonde_mal_batch_new(&v->batch);
 	v->eval.window = v->window;
-	v->eval.host = &stub_host;
+	v->eval.host = &sonde_mal_vector_host;
 	return r;
 }
 

@@ -6,11 +6,12 @@
  * comparing engines. In: {"id", "exp", "scrapes": [{METRIC: [{"l": labels, "v": value, "t": ms}]}]}.
  * Out: {"id", "res": [one entry a scrape]}, an entry being {"err": words}, {"empty": true} or
  * {"s": [samples {l, v, t, n}], "e": [entities with their fields and samples "s"]}; a line that is
- * no such object gives {"id": null, "err": words}. Each line has its own counter window. The world is a stub:
- * a pod's service is "POD.NAMESPACE", every process "mock-process-id", and no name is cut. Any thread.
+ * no such object gives {"id": null, "err": words}. Each line has its own counter window. An
+ * answer depends on no cluster: vectors prescribe what look-ups find, and no name is cut. Any thread.
  */
 
 #include "base/buf.h"
+#include "mal/run.h"
 #include "mal/sample.h"
 
 #define SONDE_MAL_VECTOR_BYTES (8U << 20)  /* of one line */
@@ -22,6 +23,9 @@
  * Return: 0, -ENOMEM, -EMSGSIZE (@out takes less than SONDE_MAL_ANSWER_BYTES).
  */
 int sonde_mal_vector_answer(const char *line, size_t len, struct sonde_buf *out) _must_check_;
+
+/* As vectors prescribe: a pod's service is "POD.NAMESPACE", every process "mock-process-id". */
+extern const struct sonde_mal_host sonde_mal_vector_host;
 
 struct json_t;
 

@@ -288,6 +288,47 @@ static void bytes_come_back_and_bad_ones_are_refused(void **state)
 	assert_null(c);
 }
 
+/* As the server before wrote it, by hand: sumLabeled {a=1} 10 of 1, {a=2} 3 of 2. */
+static void bytes_of_an_older_server_are_read(void **state)
+{
+	static const uint8_t old[] = {1,   1,	1,   0,	  2,   0, 0, 0, 5, 0, 0,  0, '{', 'a', '=',
+				      '1', '}', 0,   0,	  0,   0, 0, 0, 0, 0, 10, 0, 0,	  0,   0,
+				      0,   0,	0,   1,	  0,   0, 0, 0, 0, 0, 0,  5, 0,	  0,   0,
+				      '{', 'a', '=', '2', '}', 0, 0, 0, 0, 0, 0,  0, 0,	  3,   0,
+				      0,   0,	0,   0,	  0,   0, 2, 0, 0, 0, 0,  0, 0,	  0};
+	_cleanup_(sonde_mal_accumulator_freep) struct sonde_mal_accumulator *a = NULL, *b = NULL;
+	int64_t v[2] = {0, 0};
+
+	assert_ok(sonde_mal_accumulator_load(old, sizeof(old), &a));
+	assert_shows(a, 1, "{a=1}@0=10 {a=2}@0=3 ");
+	assert_ok(sonde_mal_accumulator_totals(a, add_totals, v));
+	assert_int_equal(v[1], 3);
+	for (size_t n = 0; n < sizeof(old); n++)
+		assert_err(sonde_mal_accumulator_load(old, n, &b), EBADMSG);
+}
+
+/* What does not fit into a byte, and what overflows as a difference. */
+static void bounds_and_sums_of_any_size_come_back(void **state)
+{
+	static const int64_t buckets[] = {INT64_MIN, -1, 0, 63, 64, 128, INT64_MAX - 1, INT64_MAX};
+	_cleanup_(sonde_mal_accumulator_freep) struct sonde_mal_accumulator *a =
+		make(SONDE_MAL_SUM, SONDE_MAL_HISTOGRAM);
+	_cleanup_(sonde_mal_accumulator_freep) struct sonde_mal_accumulator *b = NULL;
+	_cleanup_buf_ struct sonde_buf x = SONDE_BUF_INIT(1 << 16), y = SONDE_BUF_INIT(1 << 16);
+
+	for (size_t i = 0; i < ELEMENTS_OF(buckets); i++)
+		accept(a, "{}", buckets[i], i % 2 ? INT64_MAX : -(int64_t)i);
+	assert_ok(sonde_mal_accumulator_store(a, &x));
+	assert_ok(sonde_mal_accumulator_load(x.data, x.len, &b));
+	assert_ok(sonde_mal_accumulator_store(b, &y));
+	assert_int_equal(x.len, y.len);
+	assert_memory_equal(x.data, y.data, x.len);
+	assert_shows(b, 1,
+		     "{}@-9223372036854775808=0 {}@-1=9223372036854775807 {}@0=-2 "
+		     "{}@63=9223372036854775807 {}@64=-4 {}@128=9223372036854775807 "
+		     "{}@9223372036854775806=-6 {}@9223372036854775807=9223372036854775807 ");
+}
+
 static void limits_refuse_and_change_nothing(void **state)
 {
 	_cleanup_(sonde_mal_accumulator_freep) struct sonde_mal_accumulator *a =
@@ -339,6 +380,8 @@ int main(void)
 		cmocka_unit_test(combining_gives_what_accepting_all_gives),
 		cmocka_unit_test(totals_are_not_divided),
 		cmocka_unit_test(bytes_come_back_and_bad_ones_are_refused),
+		cmocka_unit_test(bytes_of_an_older_server_are_read),
+		cmocka_unit_test(bounds_and_sums_of_any_size_come_back),
 		cmocka_unit_test(limits_refuse_and_change_nothing),
 		cmocka_unit_test(values_are_stored_rounded),
 	};
