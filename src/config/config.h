@@ -68,6 +68,7 @@ struct sonde_option {
 	const char *const *names; /* ENUM: NULL-ended */
 	const char *help;	  /* one sentence, no full stop */
 	unsigned int flags;	  /* enum sonde_option_flags */
+	size_t said_offset; /* BOOL without fallback: of the bool that becomes true with the key; 0 = none */
 	/* LIST only */
 	const struct sonde_option *element; /* table of the element's keys */
 	size_t element_size;

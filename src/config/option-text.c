@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "config/option.h"
 
 static const char *const type_words[] = {
@@ -51,9 +52,42 @@ static int expected_enum(const struct sonde_option *o, struct sonde_buf *out)
 	return r;
 }
 
+static bool is_within(const struct sonde_option *o, const char *example)
+{
+	int (*parse)(const char *s, uint64_t *ret) =
+		o->type == SONDE_OPTION_TYPE_BYTES ? sonde_parse_bytes : sonde_parse_duration_ns;
+	uint64_t v, bound;
+
+	if (parse(example, &v) < 0)
+		return false;
+	return (!o->min || parse(o->min, &bound) < 0 || bound <= v) &&
+	       (!o->max || parse(o->max, &bound) < 0 || v <= bound);
+}
+
+/* " (such as 10s, 5m)": those that this option takes. */
+static int examples(const struct sonde_option *o, struct sonde_buf *out)
+{
+	static const char *const durations[] = {"250ms", "10s", "5m", "1h"};
+	static const char *const sizes[] = {"64KiB", "16MiB"};
+	const bool bytes = o->type == SONDE_OPTION_TYPE_BYTES;
+	const char *joint = " (such as ";
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < (bytes ? ELEMENTS_OF(sizes) : ELEMENTS_OF(durations));
+	     i++) {
+		const char *example = bytes ? sizes[i] : durations[i];
+
+		if (!is_within(o, example))
+			continue;
+		r = sonde_buf_printf(out, "%s%s", joint, example);
+		joint = ", ";
+	}
+	return r == 0 && joint[0] == ',' ? sonde_buf_printf(out, ")") : r;
+}
+
 int sonde_option_expected(const struct sonde_option *o, struct sonde_buf *out)
 {
-	const char *word = NULL, *example = "";
+	const char *word = NULL;
 	int r;
 
 	switch (o->type) {
@@ -74,11 +108,9 @@ int sonde_option_expected(const struct sonde_option *o, struct sonde_buf *out)
 					sonde_option_limit(o));
 	case SONDE_OPTION_TYPE_DURATION:
 		word = "a duration";
-		example = " (such as 250ms, 10s, 5m, 1h)";
 		break;
 	case SONDE_OPTION_TYPE_BYTES:
 		word = "a size";
-		example = " (such as 64KiB, 16MiB)";
 		break;
 	case SONDE_OPTION_TYPE_UINT:
 	case SONDE_OPTION_TYPE_INT:
@@ -89,8 +121,8 @@ int sonde_option_expected(const struct sonde_option *o, struct sonde_buf *out)
 	r = sonde_buf_printf(out, "%s", word);
 	if (r == 0)
 		r = range(o, out);
-	if (r == 0)
-		r = sonde_buf_printf(out, "%s", example);
+	if (r == 0 && (o->type == SONDE_OPTION_TYPE_DURATION || o->type == SONDE_OPTION_TYPE_BYTES))
+		r = examples(o, out);
 	return r;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "base/utf8.h"
 
 static void *field(const struct sonde_option *o, const void *base)
 {
@@ -92,6 +93,8 @@ static int set_bool(const struct sonde_option *o, void *base, const char *text)
 	if (!v && strcmp(text, "false") != 0)
 		return -EINVAL;
 	*(bool *)field(o, base) = v;
+	if (o->said_offset)
+		*(bool *)(void *)((char *)base + o->said_offset) = true;
 	return 0;
 }
 
@@ -109,10 +112,8 @@ static int set_enum(const struct sonde_option *o, void *base, const char *text)
 /* Names and paths end up in logs and on terminals. */
 static int check_text(const char *text, size_t max)
 {
-	for (const char *p = text; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			return -EINVAL;
-	}
+	if (sonde_has_control(text))
+		return -EINVAL;
 	return strlen(text) > max ? -ERANGE : 0;
 }
 

@@ -139,7 +139,7 @@ static void wrong_types_say_what_was_expected(void **state)
 	assert_refused("mode: slow\n", "f.yaml:1: key 'mode': expected fast or exact, got 'slow'");
 	assert_refused("backend: {poll: 10}\n",
 		       "f.yaml:1: key 'backend.poll': expected a duration from 100ms to 5m (such "
-		       "as 250ms, 10s, 5m, 1h), got '10'");
+		       "as 250ms, 10s, 5m), got '10'");
 	assert_refused("users: root\n", "f.yaml:1: key 'users': expected a list of texts, at most "
 					"3 of them, got 'root'");
 	assert_refused("backend: 1\n", "f.yaml:1: key 'backend': expected a mapping");
