@@ -89,14 +89,21 @@ static __noinline int tagged_drop(const struct drop *d, struct sonde_tag *tag, b
 	return count_drop(d, index, direction, SONDE_TCP_WHERE_SOCKET);
 }
 
-/* One end of the packet, if a tagged connection has it. */
-static __noinline int end_drop(const struct drop *d, const struct sonde_tcp_tuple *tuple,
-			       __u8 direction)
+/*
+ * The cell of one end of the packet, if a tagged connection has it. What helpers get are
+ * its own variables: before 6.2 they take no memory that a global function was given.
+ */
+SHARED int end_cell(struct sonde_tcp_tuple *tuple, __u32 *ret)
 {
-	struct sonde_tcp_end *end = bpf_map_lookup_elem(&sonde_tuples, tuple);
 	struct sonde_tcp_cell_key key = {.protocol = IPPROTO_TCP};
+	struct sonde_tcp_tuple own;
+	struct sonde_tcp_end *end;
 	__u32 index;
 
+	if (!tuple || !ret)
+		return 0;
+	own = *tuple;
+	end = bpf_map_lookup_elem(&sonde_tuples, &own);
 	/* learn() enters what a seed has not tagged yet, without a role */
 	if (!end || end->role == SONDE_TCP_ROLE_UNKNOWN)
 		return 0;
@@ -109,7 +116,8 @@ static __noinline int end_drop(const struct drop *d, const struct sonde_tcp_tupl
 	__builtin_memcpy(key.raddr, tuple->raddr, sizeof(key.raddr));
 	if (!cell_index(&key, &index))
 		return 0;
-	return count_drop(d, index, direction, SONDE_TCP_WHERE_ELSEWHERE);
+	*ret = index;
+	return 1;
 }
 
 /* An skb in a socket's hands has no device any more. */
@@ -124,12 +132,16 @@ static __always_inline __u64 packet_netns(const struct drop *d)
 
 /*
  * The kernel had no socket of ours in hand: a hook before early demux, forwarding, a
- * bridge, loopback, the other end's stack. Both ends may be ours, and each counts it.
+ * bridge, loopback, the other end's stack. Both ends may be ours: each counts it, and
+ * says that the other does, so that a sum over ends can take it once.
  */
 static __noinline int elsewhere_drop(const struct drop *d)
 {
 	struct sonde_tcp_tuple sender = {}, receiver = {};
 	struct packet packet = {};
+	__u8 where = SONDE_TCP_WHERE_ELSEWHERE;
+	__u32 from = 0, to = 0;
+	int sent, received;
 
 	if (!read_known_ports(d->skb, &packet) || !read_packet_addresses(d->skb, &packet))
 		return 0;
@@ -144,8 +156,14 @@ static __noinline int elsewhere_drop(const struct drop *d)
 	receiver.lport = packet.dest;
 	receiver.rport = packet.source;
 	receiver.netns = sender.netns;
-	end_drop(d, &sender, SONDE_TCP_DIRECTION_TX);
-	end_drop(d, &receiver, SONDE_TCP_DIRECTION_RX);
+	sent = end_cell(&sender, &from);
+	received = end_cell(&receiver, &to);
+	if (sent && received)
+		where = SONDE_TCP_WHERE_BOTH_ENDS;
+	if (sent)
+		count_drop(d, from, SONDE_TCP_DIRECTION_TX, where);
+	if (received)
+		count_drop(d, to, SONDE_TCP_DIRECTION_RX, where);
 	return 0;
 }
 

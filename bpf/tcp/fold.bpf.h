@@ -360,7 +360,8 @@ static __always_inline void fold_rtt(const struct reading *now, struct sonde_tag
 	if (now->tag_flags & TAG_RTT_SOCKOPS)
 		return;
 	took = take_rtt(tag, index, now->tag_mstamp, now->rack_rtt_us, now->rack_mstamp);
-	if (took) /* sockops is not attached above this socket's cgroup, or is younger */
+	if (took &&
+	    !sonde_rtt_unasked) /* sockops is not attached above this socket's cgroup, or is younger */
 		sonde_probe_wanted = true;
 	if (now->tag_flags & TAG_HAS_BASE &&
 	    (!sonde_probe_attached || now->state != TCP_ESTABLISHED))

@@ -15,7 +15,8 @@ static __always_inline bool is_server_side(const struct sonde_tag *tag)
 	struct sonde_tcp_listener_key key = {.netns = tag->netns, .port = tag->lport};
 	__u32 *generation = bpf_map_lookup_elem(&sonde_listeners, &key);
 
-	return generation && *generation == sonde_seed_generation;
+	/* While the next LEARN is under way, what the last one met counts, too. */
+	return generation && *generation >= *(volatile __u32 *)&sonde_seed_learnt;
 }
 
 /*

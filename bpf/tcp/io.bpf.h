@@ -28,6 +28,24 @@ static __noinline bool adopt(struct sock *sk, struct sonde_tag *tag)
 }
 
 /*
+ * The current process, if it is a target whose other ends are known. Before its first seed has learnt them a connection
+ * would be tagged without its peer, maybe in the wrong role, and stay so; that seed meets it.
+ */
+static __always_inline __u32 learnt_target(void)
+{
+	__u32 pid = current_target(), seeded;
+	struct sonde_tcp_target *target;
+
+	if (!pid)
+		return 0;
+	target = bpf_map_lookup_elem(&sonde_targets, &pid);
+	if (!target)
+		return 0;
+	seeded = *(volatile __u32 *)&target->seeded;
+	return seeded && seeded <= *(volatile __u32 *)&sonde_seed_learnt ? pid : 0;
+}
+
+/*
  * A target's call on a socket without a tag: its descriptor came over a UNIX socket,
  * from an io_uring or from a process that is no target, and no seed met it.
  */
@@ -38,7 +56,7 @@ static __noinline bool found_by_call(struct sock *sk, int moved, bool write)
 	if (sk->sk_protocol != PROTOCOL_TCP || bpf_sk_storage_get(&sonde_tags, sk, NULL, 0) ||
 	    !is_connected(sk->__sk_common.skc_state))
 		return false;
-	pid = current_target();
+	pid = learnt_target();
 	if (!pid)
 		return false;
 	if (moved < 0)
@@ -46,24 +64,34 @@ static __noinline bool found_by_call(struct sock *sk, int moved, bool write)
 	return tag_found(sk, pid, 0, write ? moved : -moved);
 }
 
-static __always_inline void on_call(struct sock *sk, int ret, int flags, bool write)
+/* The tag of a connection whose owner is sure by now; NULL: nobody's that we measure. */
+static __always_inline struct sonde_tag *owned_tag(struct sock *sk, int ret, int flags, bool write)
 {
 	struct sonde_tag *tag = connection_tag(sk);
-	struct sonde_tcp_cell *cell;
-	__u32 index;
 
 	if (!tag) {
 		if (!maybe_target() || !found_by_call(sk, flags & MSG_PEEK_FLAG ? 0 : ret, write))
-			return;
+			return NULL;
 		tag = connection_tag(sk);
 		if (!tag)
-			return;
+			return NULL;
 	}
 	if ((tag->flags & (TAG_PROVISIONAL | TAG_ESTABLISHED)) != TAG_ESTABLISHED) {
 		make_up(sk, tag);
 		if (tag->flags & TAG_PROVISIONAL && !adopt(sk, tag))
-			return;
+			return NULL;
 	}
+	return tag;
+}
+
+static __always_inline void on_call(struct sock *sk, int ret, int flags, bool write)
+{
+	struct sonde_tag *tag = owned_tag(sk, ret, flags, write);
+	struct sonde_tcp_cell *cell;
+	__u32 index;
+
+	if (!tag)
+		return;
 	if (ret <= 0 || flags & MSG_PEEK_FLAG) {
 		call_failed();
 		return;

@@ -7,6 +7,7 @@ const volatile __u32 sonde_jiffy_us = 1000; /* set by user space: 1,000,000 / HZ
 __u64 sonde_epoch = 1; /* of the running snapshot: gauges with another number are old */
 __u32 sonde_seed_pass;
 __u32 sonde_seed_generation;
+__u32 sonde_seed_learnt; /* the last generation of which LEARN is complete */
 __u32 sonde_snapshot_mode;
 __u64 sonde_seeded;	   /* sockets tagged by seeding */
 __u64 sonde_begun;	   /* connections that we began to follow */
@@ -14,6 +15,8 @@ __u64 sonde_ended;	   /* of those, ended under our eyes, or released */
 __u64 sonde_alive;	   /* of those, still followed: of one snapshot */
 bool sonde_probe_wanted;   /* a socket has no other source of RTT samples than tcp_probe */
 bool sonde_probe_attached; /* set by user space */
+bool sonde_rtt_unasked; /* … no task wants RTT samples; sockops may be there for other reasons */
+__u32 sonde_settling;	/* … SONDE_TCP_SETTLE_* */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

@@ -85,6 +85,8 @@ static __always_inline void count_missed_rtt(__u32 now, struct sonde_tag *tag,
 
 	if (missed <= 0 || __sync_val_compare_and_swap(&tag->blind_delivered, old, now) != old)
 		return;
+	if (sonde_rtt_unasked)
+		return;
 	missed -= took;
 	if (missed <= 0)
 		return;
@@ -125,6 +127,8 @@ static __always_inline void on_sockops(struct bpf_sock_ops *ops)
 			rtt_add(tag, index, us);
 		return;
 	}
+	if (sonde_rtt_unasked) /* one that a later task asks for comes by tcp_probe */
+		return;
 	if (bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_RTT_CB_FLAG) ==
 	    0)
 		__sync_fetch_and_or(&tag->flags, TAG_RTT_SOCKOPS);

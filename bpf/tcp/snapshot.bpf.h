@@ -124,6 +124,32 @@ static __noinline int fold_tagged(struct sock *sk, struct sonde_tag *tag, bool r
 	return fold(sk, tag, release) && fold(sk, tag, release);
 }
 
+/*
+ * A signal begins in mid-attachment. An event meanwhile moves what it counted by itself, and is before what begins: then it
+ * stays as the event left it.
+ */
+static __noinline int settle_tag(const struct sock *sk, struct sonde_tag *tag)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
+	__u32 kinds = *(volatile __u32 *)&tag->kind_retrans;
+	__u32 bytes = *(volatile __u32 *)&tag->kind_retrans_bytes;
+
+	if (!tp || tag->kind != TAG_CONNECTION)
+		return 0;
+	if (sonde_settling & SONDE_TCP_SETTLE_RTT) {
+		tag->last_rtt_us = 0;
+		if (!(tag->flags & TAG_RTT_SOCKOPS) && tag->flags & TAG_ESTABLISHED)
+			sonde_probe_wanted = true;
+	}
+	/* A child's first value is its request's, at its base. */
+	if (!(sonde_settling & SONDE_TCP_SETTLE_RETRANSMIT) ||
+	    (tag->role != SONDE_TCP_ROLE_CLIENT && !(tag->flags & TAG_HAS_BASE)))
+		return 0;
+	__sync_val_compare_and_swap(&tag->kind_retrans, kinds, tp->total_retrans);
+	__sync_val_compare_and_swap(&tag->kind_retrans_bytes, bytes, (__u32)tp->bytes_retrans);
+	return 0;
+}
+
 static __always_inline void on_tagged_socket(struct sock *sk)
 {
 	struct sonde_tag *tag = bpf_sk_storage_get(&sonde_tags, sk, NULL, 0);
@@ -131,6 +157,10 @@ static __always_inline void on_tagged_socket(struct sock *sk)
 
 	if (!tag || (tag->kind != TAG_LISTENER && tag->kind != TAG_CONNECTION))
 		return;
+	if (sonde_snapshot_mode == SONDE_TCP_SNAPSHOT_SETTLE) {
+		settle_tag(sk, tag);
+		return;
+	}
 	begin_clock();
 	(void)connection_tag(sk);
 	if ((tag->flags & (TAG_ESTABLISHED | TAG_ENDED)) == TAG_ESTABLISHED)

@@ -108,6 +108,19 @@ int BPF_PROG(sonde_recv, struct sock *sk, int ret, int flags)
 	return COUNTED(SONDE_TCP_PROGRAM_RECV, on_call(sk, ret, flags, false));
 }
 
+/* Where no task counts calls. */
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(sonde_owner_send, struct sock *sk, int ret, int flags)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_OWNER_SEND, owned_tag(sk, ret, flags, true));
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(sonde_owner_recv, struct sock *sk, int ret, int flags)
+{
+	return COUNTED(SONDE_TCP_PROGRAM_OWNER_RECV, owned_tag(sk, ret, flags, false));
+}
+
 SEC("tp_btf/tcp_probe")
 int BPF_PROG(sonde_probe, struct sock *sk)
 {

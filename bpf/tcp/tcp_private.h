@@ -156,6 +156,9 @@ enum sonde_tcp_program {
 	SONDE_TCP_PROGRAM_FEXIT_SEND,
 	SONDE_TCP_PROGRAM_FEXIT_RECV,
 	SONDE_TCP_PROGRAM_FEXIT_SENDPAGE,
+	/* instead of SEND and RECV where no task counts calls */
+	SONDE_TCP_PROGRAM_OWNER_SEND,
+	SONDE_TCP_PROGRAM_OWNER_RECV,
 	SONDE_TCP_PROGRAM_MAX,
 };
 
@@ -180,7 +183,11 @@ enum sonde_tcp_snapshot_mode {
 	SONDE_TCP_SNAPSHOT_FOLD = 0,
 	SONDE_TCP_SNAPSHOT_RELEASE =
 		1, /* last fold and removal of the tags whose owner is no target */
+	SONDE_TCP_SNAPSHOT_SETTLE = 2, /* no fold: what sonde_settling says begins now */
 };
+
+#define SONDE_TCP_SETTLE_RTT (1U << 0)
+#define SONDE_TCP_SETTLE_RETRANSMIT (1U << 1)
 
 #define SONDE_TCP_ENDED_SLOTS 16384 /* connections that end between two snapshots; a power of two */
 #define SONDE_TCP_OPEN_SLOTS 16384  /* open connections that a snapshot tells apart */

@@ -253,7 +253,9 @@ enum sonde_tcp_where {
 	SONDE_TCP_WHERE_ELSEWHERE =
 		1, /* by the packet's addresses: forward, bridge, loopback, another end's hook */
 	SONDE_TCP_WHERE_LISTENER = 2, /* a listening socket: there is no connection yet */
-	SONDE_TCP_WHERE_MAX = 3,
+	SONDE_TCP_WHERE_BOTH_ENDS =
+		3, /* elsewhere, and both ends are ours: a TX and an RX row have the same packet */
+	SONDE_TCP_WHERE_MAX = 4,
 };
 struct sonde_tcp_drop_key {
 	__u32 cell;   /* index */

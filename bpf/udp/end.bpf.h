@@ -6,8 +6,8 @@
  * closed; without the hook for that none is made, or the port's next owner would
  * pass for this one.
  *
- * The client enters itself when its first send returns: a server that reads faster
- * than that sees an address in the meantime.
+ * The client enters itself when its first send returns: what a server that reads faster
+ * than that has counted until then is named late (late.bpf.h).
  */
 
 bool sonde_ends_kept; /* set by user space: sonde_udp_release is attached */
@@ -16,7 +16,7 @@ struct udp_end {
 	__u64 netns; /* net cookie where the address is loopback, else 0: veth pairs cross namespaces */
 	__u8 addr[16];
 	__u32 port;
-	__u32 pad;
+	__u32 unknown; /* 0 in each key; 1: looked up, and nobody has entered it */
 };
 
 struct {
@@ -67,6 +67,8 @@ SHARED int leave_end(struct sonde_udp_tag *tag)
 	return 0;
 }
 
+SHARED int name_late(struct udp_end *end, __u32 pid);
+
 /* @to: whom the socket speaks to now. */
 static __always_inline void enter_end(const struct sock *sk, struct sonde_udp_tag *tag,
 				      const __u8 *to)
@@ -85,18 +87,24 @@ static __always_inline void enter_end(const struct sock *sk, struct sonde_udp_ta
 	tag->end_netns = end.netns;
 	__builtin_memcpy(tag->end_addr, end.addr, sizeof(end.addr));
 	tag->end_port = end.port;
+	name_late(&end, pid);
 }
 
-/* The target that speaks from there to a server in @sk's namespace; 0 = nobody of ours. */
-static __always_inline __u32 end_owner(const struct sock *sk, const __u8 *addr, __u16 port)
+/* The end that speaks from there to a server in @sk's namespace. */
+static __always_inline void remote_end(const struct sock *sk, const __u8 *addr, __u16 port,
+				       struct udp_end *end)
 {
-	struct udp_end end = {.port = port};
-	__u32 *pid;
+	end->port = port;
+	__builtin_memcpy(end->addr, addr, sizeof(end->addr));
+	if (is_loopback(end->addr))
+		end->netns = netns_cookie(&sk->__sk_common);
+}
 
-	__builtin_memcpy(end.addr, addr, sizeof(end.addr));
-	if (is_loopback(end.addr))
-		end.netns = netns_cookie(&sk->__sk_common);
-	pid = bpf_map_lookup_elem(&sonde_ends, &end);
+/* The target that has it; 0 = nobody of ours. */
+static __always_inline __u32 end_owner(const struct udp_end *end)
+{
+	__u32 *pid = bpf_map_lookup_elem(&sonde_ends, end);
+
 	return pid ? *pid : 0;
 }
 

@@ -44,8 +44,7 @@ static __always_inline __u64 flow_id(const struct udp_flow_key *key, __u64 start
 }
 
 static __always_inline void begin_flow(struct sock *sk, const struct sonde_udp_tag *tag,
-				       const struct udp_peer *peer, const struct udp_flow_key *key,
-				       struct sonde_udp_flow *fresh)
+				       const struct udp_flow_key *key, struct sonde_udp_flow *fresh)
 {
 	struct sonde_flow *flow = &fresh->flow;
 	__u8 raddr[16];
@@ -61,8 +60,33 @@ static __always_inline void begin_flow(struct sock *sk, const struct sonde_udp_t
 	flow->rport = key->rport;
 	read_addresses(&sk->__sk_common, flow->laddr, raddr);
 	__builtin_memcpy(flow->raddr, key->raddr, sizeof(flow->raddr));
-	if (tag->role == SONDE_TCP_ROLE_SERVER)
-		flow->peer_pid = end_owner(sk, (__u8 *)peer->addr, peer->port);
+}
+
+/* What was read from @end before it was known whose it is. */
+static __always_inline void name_flow(const struct udp_late *late, const struct udp_end *end,
+				      __u32 pid)
+{
+	struct udp_flow_key key = {
+		.cookie = late->cookie, .pid = late->pid, .rport = (__u16)end->port};
+	struct sonde_udp_flow *flow;
+
+	if (!sonde_flows_wanted)
+		return;
+	__builtin_memcpy(key.raddr, end->addr, sizeof(key.raddr));
+	flow = bpf_map_lookup_elem(&sonde_flows, &key);
+	if (flow)
+		flow->flow.peer_pid = pid;
+}
+
+/* A frame of its own: what is on the stack with `fresh` has no room for much else. */
+static __noinline int enter_flow(struct sock *sk, const struct sonde_udp_tag *tag,
+				 const struct udp_flow_key *key)
+{
+	struct sonde_udp_flow fresh = {};
+
+	begin_flow(sk, tag, key, &fresh);
+	bpf_map_update_elem(&sonde_flows, key, &fresh, BPF_NOEXIST);
+	return 0;
 }
 
 static __always_inline struct sonde_udp_flow *flow_of(struct sock *sk,
@@ -71,19 +95,25 @@ static __always_inline struct sonde_udp_flow *flow_of(struct sock *sk,
 {
 	struct udp_flow_key key = {.pid = pid, .rport = peer->port};
 	struct sonde_udp_flow *flow;
+	struct udp_end end = {};
+	__u32 owner;
 
 	if (!peer->known)
 		return NULL;
 	key.cookie = bpf_get_socket_cookie(sk);
 	__builtin_memcpy(key.raddr, peer->addr, sizeof(key.raddr));
 	flow = bpf_map_lookup_elem(&sonde_flows, &key);
-	if (!flow) {
-		struct sonde_udp_flow fresh = {};
-
-		begin_flow(sk, tag, peer, &key, &fresh);
-		bpf_map_update_elem(&sonde_flows, &key, &fresh, BPF_NOEXIST);
-		flow = bpf_map_lookup_elem(&sonde_flows, &key);
-	}
+	if (flow)
+		return flow;
+	enter_flow(sk, tag, &key);
+	flow = bpf_map_lookup_elem(&sonde_flows, &key);
+	if (!flow || tag->role != SONDE_TCP_ROLE_SERVER)
+		return flow;
+	/* Once it is there: name_flow() finds it, or this the end. */
+	remote_end(sk, peer->addr, peer->port, &end);
+	owner = end_owner(&end);
+	if (owner)
+		flow->flow.peer_pid = owner;
 	return flow;
 }
 

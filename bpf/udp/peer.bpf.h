@@ -174,10 +174,10 @@ static __always_inline void connected_peer(const struct sock *sk, struct udp_pee
 	peer->fixed = true;
 }
 
-/* The key of what @pid exchanges with @peer. */
+/* The key of what @pid exchanges with @peer. @end: that of a server's peer. */
 static __always_inline void udp_key(const struct sock *sk, const struct sonde_udp_tag *tag,
 				    __u32 pid, const struct udp_peer *peer,
-				    struct sonde_tcp_cell_key *key)
+				    struct sonde_tcp_cell_key *key, struct udp_end *end)
 {
 	bool server = tag->role == SONDE_TCP_ROLE_SERVER;
 	/* volatile: or the compiler makes one load of two kinds of pointers, which the verifier refuses */
@@ -198,8 +198,12 @@ static __always_inline void udp_key(const struct sock *sk, const struct sonde_ud
 	if (!peer->known)
 		return;
 	__builtin_memcpy(key->raddr, peer->addr, sizeof(key->raddr));
-	if (server)
-		key->peer_pid = end_owner(sk, peer->addr, peer->port);
+	if (!server)
+		return;
+	remote_end(sk, peer->addr, peer->port, end);
+	key->peer_pid = end_owner(end);
+	if (!key->peer_pid)
+		end->unknown = 1;
 }
 
 static __always_inline bool is_cached(const struct sonde_udp_tag *tag, __u32 pid,
@@ -214,12 +218,13 @@ static __always_inline struct sonde_udp_cell *udp_cell(struct sock *sk, struct s
 {
 	struct sonde_tcp_cell_key key = {};
 	struct sonde_udp_slot *slot;
-	__u32 index;
+	struct udp_end end = {};
+	__u32 index, owner;
 
 	if (is_cached(tag, pid, peer)) {
 		index = tag->cell - 1;
 	} else {
-		udp_key(sk, tag, pid, peer, &key);
+		udp_key(sk, tag, pid, peer, &key, &end);
 		if (!cell_index(&key, &index))
 			return NULL;
 		if (peer->fixed && tag->pid == pid) {
@@ -230,5 +235,12 @@ static __always_inline struct sonde_udp_cell *udp_cell(struct sock *sk, struct s
 		}
 	}
 	slot = bpf_map_lookup_elem(&sonde_cells, &index);
-	return slot ? &slot->cell : NULL;
+	if (!slot)
+		return NULL;
+	if (end.unknown && index < sonde_cell_limit && !is_shared(slot, &end)) {
+		owner = share_unnamed(&end, index, pid, bpf_get_socket_cookie(sk));
+		if (owner)
+			name_late(&end, owner);
+	}
+	return &slot->cell;
 }

@@ -41,6 +41,7 @@
 #include "bpf/udp/tag.bpf.h"
 
 #include "bpf/udp/end.bpf.h"
+#include "bpf/udp/late.bpf.h"
 #include "bpf/udp/peer.bpf.h"
 
 #include "bpf/udp/flow.bpf.h"
@@ -216,6 +217,8 @@ __u64 sonde_seeded; /* sockets tagged by seeding */
 static __always_inline void on_file(struct task_struct *task, struct file *file)
 {
 	struct socket *socket = bpf_sock_from_file(file);
+	struct sonde_udp_tag *tag;
+	struct udp_peer peer = {};
 	struct sock *sk;
 	__u32 pid;
 
@@ -225,8 +228,16 @@ static __always_inline void on_file(struct task_struct *task, struct file *file)
 	if (!sk || !is_udp(sk) || tag_of(sk))
 		return;
 	pid = task_pid(task);
-	if (is_target(pid) && tag_new(sk, pid, true))
-		sonde_seeded++;
+	if (!is_target(pid))
+		return;
+	tag = tag_new(sk, pid, true);
+	if (!tag)
+		return;
+	sonde_seeded++;
+	/* A client's first send was before us, and its server may be the next to speak. */
+	connected_peer(sk, &peer);
+	if (peer.known)
+		enter_end(sk, tag, peer.addr);
 }
 
 SEC("iter/task_file")

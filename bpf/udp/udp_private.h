@@ -8,11 +8,20 @@
 #include "bpf/lib/target_types.h"
 #include "bpf/udp/udp_types.h"
 
-/* One slot of the cell array; mapped read-only by user space. A slot with used == 0 has no key yet. */
+/* A client's first send that takes longer to return names its end too late: the port may be another socket's by then. */
+#define SONDE_UDP_LATE_NS 1000000000ULL
+
+/*
+ * One slot of the cell array; mapped read-only by user space. A slot with used == 0 has no key yet.
+ * @owner, @sole: of a server's cell without a peer (late.bpf.h). Where sole is 0 and owner is not, all that it counted
+ * is of owner's ends; who reads it takes the counts first.
+ */
 struct sonde_udp_slot {
 	struct sonde_tcp_cell_key key;
 	__u64 used;
 	struct sonde_udp_cell cell;
+	__u32 sole;  /* 0 = every end in it is the owner's; else which one is not */
+	__u32 owner; /* pid; 0 = none yet */
 };
 
 /* Programs, as indices of the cost table. */

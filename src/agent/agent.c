@@ -468,6 +468,7 @@ static int make_continuous(struct agent *a)
 		.client = a->client,
 		.finder = a->finder,
 		.tasks = a->tasks,
+		.agent_id = a->id,
 		.proc_fd = a->proc_fd,
 		.poll_ns = a->config->poll_ns,
 		.deadline_ns = a->config->backend_deadline_ns,

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Continuous policy: which thresholds an OAP wants watched for a service, out of
+ * Continuous policy: which thresholds a backend wants watched for a service, out of
  * the JSON of a ContinuousProfilingPolicyQuery command; and a threshold's window.
  * Hostile: bounded, each threshold checked on its own. Pure; one thread.
  */
@@ -16,7 +16,7 @@
 
 #define SONDE_CONTINUOUS_JSON_MAX (256UL * 1024)
 #define SONDE_CONTINUOUS_POLICIES_MAX 256
-#define SONDE_CONTINUOUS_UUID_MAX 65
+#define SONDE_CONTINUOUS_UUID_MAX 129 /* an OAP takes SHA-512 in hex for it */
 #define SONDE_CONTINUOUS_PERIOD_MAX_S 1024
 #define SONDE_CONTINUOUS_WORDS_MAX 200
 

@@ -134,7 +134,9 @@ static void on_reported(void *ctx, const struct sonde_grpc_result *result,
 	if (id) {
 		sonde_log_info("continuous profiling: task %s for %s / %s", id, p->service,
 			       p->instance);
-		run_task(r->c, p, id);
+		if (!sonde_grpc_client_has_extension(r->c->config.client))
+			run_task(r->c, p,
+				 id); /* else it comes by queryTasks, as its policy has it */
 		return;
 	}
 	be_silent(r->c, p, AGAIN_NS);
@@ -205,10 +207,10 @@ static int send_report(struct sonde_continuous *c, const struct continuous_watch
 	m.duration = (int32_t)(c->config.duration_ns / SONDE_NS_PER_S);
 	m.target_task_case = SKYWALKING__V3__CONTINUOUS_PROFILING_REPORT__TARGET_TASK_NETWORK;
 	m.network = &network;
-	return sonde_rpc(c->config.client,
-			 "/skywalking.v3.ContinuousProfilingService/reportProfilingTask", &m.base,
-			 &skywalking__v3__commands__descriptor, c->config.deadline_ns, on_reported,
-			 r);
+	return sonde_rpc_of(c->config.client, c->config.agent_id,
+			    "/skywalking.v3.ContinuousProfilingService/reportProfilingTask",
+			    &m.base, &skywalking__v3__commands__descriptor, c->config.deadline_ns,
+			    on_reported, r);
 }
 
 static int ask_for_task(struct sonde_continuous *c, const struct continuous_watched *w)

@@ -216,9 +216,10 @@ static int ask(struct sonde_continuous *c)
 		return 0;
 	q->message.policies = q->rows;
 	c->asking = true;
-	r = sonde_rpc(c->config.client, "/skywalking.v3.ContinuousProfilingService/queryPolicies",
-		      &q->message.base, &skywalking__v3__commands__descriptor,
-		      c->config.deadline_ns, on_policies, c);
+	r = sonde_rpc_of(c->config.client, c->config.agent_id,
+			 "/skywalking.v3.ContinuousProfilingService/queryPolicies",
+			 &q->message.base, &skywalking__v3__commands__descriptor,
+			 c->config.deadline_ns, on_policies, c);
 	if (r < 0)
 		c->asking = false;
 	return r;
@@ -231,14 +232,15 @@ void sonde_continuous_poll(struct sonde_continuous *c)
 
 	assert(c);
 
-	if (c->asking || now < c->ask_ns || sonde_grpc_client_has_extension(c->config.client))
+	if (c->asking || now < c->ask_ns)
 		return;
 	/*
 	 * An OAP answers out of a cache of a minute, and of several agents only the one that finds it empty hears of
 	 * a change: asked is at times of chance, half to one and a half times as far apart as tasks are asked for.
 	 */
-	c->ask_ns =
-		now + c->config.poll_ns / 2 + c->config.poll_ns / 1000 * sonde_random_below(1000);
+	if (!sonde_grpc_client_has_extension(c->config.client))
+		c->ask_ns = now + c->config.poll_ns / 2 +
+			    c->config.poll_ns / 1000 * sonde_random_below(1000);
 	r = ask(c);
 	if (r < 0)
 		sonde_log_debug("policies of continuous profiling: %s", strerror(-r));

@@ -4,9 +4,9 @@
 /*
  * Continuous profiling as an OAP knows it (ContinuousProfilingService): asks for
  * policies of the services here, watches their thresholds once a second by /proc
- * alone, nothing attached, and where one is reached tells the OAP and runs the
- * network task that it names. Bounded; silent while there is no policy. Loop
- * thread only.
+ * alone, nothing attached, and where one is reached tells the backend. The network
+ * task that an OAP names then is run at once; a server with our extension hands it
+ * out like any other. Bounded; silent while there is no policy. Loop thread only.
  */
 
 #include <stdint.h>
@@ -26,6 +26,7 @@ struct sonde_continuous_config {
 	struct sonde_grpc_client *client; /* borrowed; freed before it */
 	struct sonde_finder *finder;	  /* borrowed */
 	struct sonde_tasks *tasks;	  /* borrowed */
+	const char *agent_id;		  /* borrowed */
 	int proc_fd;			  /* borrowed */
 	uint64_t poll_ns, deadline_ns;
 	uint64_t check_ns;    /* between two looks whether a threshold was reached */
@@ -39,7 +40,10 @@ int sonde_continuous_new(const struct sonde_continuous_config *config,
 struct sonde_continuous *sonde_continuous_free(struct sonde_continuous *c);
 SONDE_DEFINE_CLEANUP(struct sonde_continuous *, sonde_continuous_free)
 
-/* Asks for policies if it is time to; the answer of queryTasks is when. Not of a server with our extension. */
+/*
+ * Asks for policies if it is time to; the answer of queryTasks is when. A server with our extension is asked each time:
+ * it has no cache, and tells us to ask when a policy changes.
+ */
 void sonde_continuous_poll(struct sonde_continuous *c);
 
 /* Processes came, went or got ids. */

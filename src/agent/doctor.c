@@ -276,6 +276,9 @@ static void print_probes(const struct doctor *d)
 
 		end = group_end(d, i);
 		best = chosen(d, i, end);
+		/* What others' programs do besides costs nothing more. */
+		if (!best && d->probes[i].state == SONDE_PROBE_SPARE)
+			continue;
 		(void)printf("%-*s  %-*s", metrics, d->probes[i].metrics, name,
 			     best ? best->name : sonde_probe_plan_state_name(d->probes[i].state));
 		print_ns(best ? best->target_ns : 0);

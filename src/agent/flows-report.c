@@ -6,6 +6,7 @@
 
 #include "agent/flows-internal.h"
 #include "base/clock.h"
+#include "model/signal.h"
 #include "wire/message.h"
 
 #define PROCESSES_MAX (2 * (SONDE_FLOWS_OPEN_MAX + SONDE_FLOWS_ENDED_MAX))
@@ -191,11 +192,14 @@ static int fill_flow(struct sonde_flow_report *r, const struct sonde_flows_momen
 	to->sent_segments = f->segments_out;
 	to->received_segments = f->segments_in;
 	to->retransmitted_segments = f->retransmits;
-	to->drops = f->drops;
-	to->rtt_count = f->rtt_count;
-	to->rtt_sum_us = f->rtt_sum_us;
-	to->rtt_min_us = f->rtt_min_us;
-	to->rtt_max_us = f->rtt_max_us;
+	if (sonde_signals_have(m->signals, SONDE_SIGNAL_DROP))
+		to->drops = f->drops;
+	if (sonde_signals_have(m->signals, SONDE_SIGNAL_RTT)) {
+		to->rtt_count = f->rtt_count;
+		to->rtt_sum_us = f->rtt_sum_us;
+		to->rtt_min_us = f->rtt_min_us;
+		to->rtt_max_us = f->rtt_max_us;
+	}
 	to->final = f->final;
 	if (f->backend_port) {
 		to->backend_address = address(f->backend);
@@ -257,7 +261,7 @@ static void fill_folded(struct sonde_flow_report *r, const struct sonde_flows *f
 	}
 }
 
-static void fill_rest(const struct sonde_flow_rest *from, Sonde__V1__FlowRest *to)
+static void fill_rest(const struct sonde_flow_rest *from, uint32_t signals, Sonde__V1__FlowRest *to)
 {
 	sonde__v1__flow_rest__init(to);
 	to->connections = from->connections;
@@ -266,9 +270,12 @@ static void fill_rest(const struct sonde_flow_rest *from, Sonde__V1__FlowRest *t
 	to->sent_segments = from->segments_out;
 	to->received_segments = from->segments_in;
 	to->retransmitted_segments = from->retransmits;
-	to->drops = from->drops;
-	to->rtt_count = from->rtt_count;
-	to->rtt_sum_us = from->rtt_sum_us;
+	if (sonde_signals_have(signals, SONDE_SIGNAL_DROP))
+		to->drops = from->drops;
+	if (sonde_signals_have(signals, SONDE_SIGNAL_RTT)) {
+		to->rtt_count = from->rtt_count;
+		to->rtt_sum_us = from->rtt_sum_us;
+	}
 }
 
 static const char *backend_id(const struct sonde_flows_moment *m, const struct sonde_service *s)
@@ -359,8 +366,8 @@ static int fill(struct sonde_flow_report *r, struct sonde_flows *f,
 	if (e < 0)
 		return e;
 	fill_folded(r, f);
-	fill_rest(&f->ended_rest, &r->ended_rest);
-	fill_rest(&f->open_rest, &r->open_rest);
+	fill_rest(&f->ended_rest, m->signals, &r->ended_rest);
+	fill_rest(&f->open_rest, m->signals, &r->open_rest);
 	r->report.ended_rest = &r->ended_rest;
 	r->report.open_rest = &r->open_rest;
 	r->report.whole = m->whole;

@@ -68,6 +68,7 @@ struct sonde_flows_moment {
 	int64_t wall_ms;
 	struct sonde_view_names names;
 	const struct sonde_peer_table *peers; /* sealed; NULL: peers by the kernel's word alone */
+	uint32_t signals;		      /* of the task; 0 = all */
 	bool whole; /* an earlier report may be lost: tell every open one again */
 };
 

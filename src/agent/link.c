@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 #define TOKEN_MAX 1024
 /* The same line is not said again within this time: an address that is gone is tried again and again. */
@@ -64,15 +65,6 @@ static int check_addresses(const struct sonde_agent_config *c, char **ret_error)
 	return 0;
 }
 
-static bool is_header_text(const char *text)
-{
-	for (; *text; text++) {
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			return false;
-	}
-	return true;
-}
-
 static int check_token(const struct sonde_agent_config *c, char **ret_error)
 {
 	const char *path = c->backend_authentication_file;
@@ -80,7 +72,7 @@ static int check_token(const struct sonde_agent_config *c, char **ret_error)
 	bool good;
 	int r;
 
-	if (!is_header_text(c->backend_authentication))
+	if (sonde_has_control(c->backend_authentication))
 		return sonde_config_refuse(ret_error,
 					   "backend.authentication: it holds what no header may");
 	if (!path[0])
@@ -94,7 +86,7 @@ static int check_token(const struct sonde_agent_config *c, char **ret_error)
 		return sonde_config_refuse(ret_error,
 					   "backend.authentication_file: cannot read '%s': %s",
 					   path, sonde_file_error(r, true));
-	good = is_header_text(token);
+	good = !sonde_has_control(token);
 	explicit_bzero(token, strlen(token));
 	free(token);
 	return good ? 0

@@ -16,6 +16,7 @@
 #include "agent/probe-client.h"
 #include "agent/state-dir.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "host/privilege.h"
 #include "model/probe-msg.h"
 
@@ -196,6 +197,7 @@ int main(int argc, char **argv)
 	const char *rover;
 	bool json;
 
+	sonde_secret_guard();
 	sonde_log_set_program("sonde-agent");
 	argc = take_output_option(argc, argv, &json);
 	if (has_flag(argc, argv, "idle-proof") && !has_flag(argc, argv, "help"))

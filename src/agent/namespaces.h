@@ -5,7 +5,9 @@
  * Namespaces: what the kernel counted in the network namespaces of a task's
  * targets, and in the agent's own (the node's, where the agent runs in it), since
  * each came into the task. All sockets of a namespace together: beside the targets'
- * own numbers this says which part of them the targets are. Loop thread only.
+ * own numbers this says which part of them the targets are. Read behind the seeding
+ * and behind each snapshot; what the kernel counts in between, at either end, is in one
+ * of the two alone. Loop thread only.
  */
 
 #include <stdbool.h>

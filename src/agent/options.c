@@ -122,10 +122,9 @@ static const struct sonde_option options[] = {
 		C, "spool.after", spool_after_ns, "1s", "0s", "1m",
 		"how long a report waits for its answer before it goes to disk, with all behind it; "
 		"0s = before it is sent, so that a crash of the agent loses none"),
-	SONDE_OPTION_BOOL(
-		C, "skywalking.continuous.enabled", continuous, "true",
-		"watch the thresholds of an OAP's continuous profiling, nothing attached, "
-		"and run the network tasks that they lead to"),
+	SONDE_OPTION_BOOL(C, "skywalking.continuous.enabled", continuous, "true",
+			  "watch the thresholds that a backend's policies name, nothing attached, "
+			  "and run the network tasks that they lead to"),
 	SONDE_OPTION_DURATION(C, "skywalking.continuous.check", continuous_check_ns, "5s", "1s",
 			      "10m", "how often it is looked whether a threshold was reached"),
 	SONDE_OPTION_DURATION(C, "skywalking.continuous.duration", continuous_duration_ns, "10m",

@@ -43,6 +43,14 @@ int sonde_rpc(struct sonde_grpc_client *client, const char *path, const Protobuf
 	      const ProtobufCMessageDescriptor *answer, uint64_t deadline_ns, sonde_rpc_fn done,
 	      void *ctx)
 {
+	return sonde_rpc_of(client, NULL, path, request, answer, deadline_ns, done, ctx);
+}
+
+int sonde_rpc_of(struct sonde_grpc_client *client, const char *agent_id, const char *path,
+		 const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
+		 uint64_t deadline_ns, sonde_rpc_fn done, void *ctx)
+{
+	const struct sonde_grpc_metadata metadata = {"sonde-agent-id", agent_id};
 	_cleanup_buf_ struct sonde_buf buf = SONDE_BUF_INIT(SONDE_RPC_MESSAGE_MAX);
 	struct rpc *rpc;
 	int r;
@@ -56,9 +64,9 @@ int sonde_rpc(struct sonde_grpc_client *client, const char *path, const Protobuf
 	if (!rpc)
 		return -ENOMEM;
 	*rpc = (struct rpc){.descriptor = answer, .done = done, .ctx = ctx};
-	r = sonde_grpc_client_call(client, path, &buf, 1, NULL, 0, sonde_mono_ns() + deadline_ns,
-				   (struct sonde_grpc_client_handler){on_message, on_done, rpc},
-				   NULL);
+	r = sonde_grpc_client_call(
+		client, path, &buf, 1, &metadata, agent_id ? 1 : 0, sonde_mono_ns() + deadline_ns,
+		(struct sonde_grpc_client_handler){on_message, on_done, rpc}, NULL);
 	if (r < 0)
 		free(rpc);
 	return r;

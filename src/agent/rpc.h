@@ -24,4 +24,9 @@ int sonde_rpc(struct sonde_grpc_client *client, const char *path, const Protobuf
 	      const ProtobufCMessageDescriptor *answer, uint64_t deadline_ns, sonde_rpc_fn done,
 	      void *ctx) _must_check_;
 
+/* The same with the metadata `sonde-agent-id`, for messages of SkyWalking that do not say who asks. */
+int sonde_rpc_of(struct sonde_grpc_client *client, const char *agent_id, const char *path,
+		 const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
+		 uint64_t deadline_ns, sonde_rpc_fn done, void *ctx) _must_check_;
+
 #define SONDE_RPC_MESSAGE_MAX (4UL * 1024 * 1024)

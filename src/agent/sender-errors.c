@@ -41,7 +41,7 @@ static enum sonde_sender_error error_of_answer(const struct sonde_grpc_result *r
 	case SONDE_GRPC_DEADLINE_EXCEEDED: /* the backend's own clock was first */
 		return SONDE_SENDER_DEADLINE;
 	case SONDE_GRPC_UNAVAILABLE:
-		return SONDE_SENDER_UNREACHABLE;
+		return SONDE_SENDER_UNAVAILABLE;
 	case SONDE_GRPC_INVALID_ARGUMENT:
 	case SONDE_GRPC_NOT_FOUND:
 	case SONDE_GRPC_FAILED_PRECONDITION:

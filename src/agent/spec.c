@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "model/preset.h"
 #include "model/probe-msg.h"
+#include "model/signal.h"
 
 static void json_unrefp(json_t **j)
 {
@@ -164,6 +166,14 @@ static uint32_t collector_bit(const char *name)
 	return strcmp(name, "udp") == 0 ? SONDE_PROBE_COLLECT_UDP : 0;
 }
 
+/* What a task leaves open is as its preset says; one that is not known here, of a newer server, says nothing. */
+static const struct sonde_preset *preset_of(const struct sonde_spec *s)
+{
+	const struct sonde_preset *p = sonde_preset_find(s->preset);
+
+	return p ? p : sonde_preset_find(SONDE_PRESET_DEFAULT);
+}
+
 static int parse_collectors(const json_t *o, struct sonde_spec *s, char words[SONDE_SPEC_WORDS_MAX])
 {
 	const json_t *list = member(o, "collectors", "collectors");
@@ -182,7 +192,32 @@ static int parse_collectors(const json_t *o, struct sonde_spec *s, char words[SO
 		s->collectors |= bit;
 	}
 	if (!s->collectors)
-		s->collectors = SONDE_PROBE_COLLECT_TCP;
+		s->collectors = preset_of(s)->collectors;
+	return 0;
+}
+
+static int parse_signals(const json_t *options, struct sonde_spec *s,
+			 char words[SONDE_SPEC_WORDS_MAX])
+{
+	const json_t *list = member(options, "signals", "signals");
+	char why[SONDE_SIGNALS_WORDS_MAX];
+
+	if (list && !json_is_array(list))
+		return invalid(words, "options.signals: a list was expected");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *name = json_string_value(json_array_get(list, i));
+		enum sonde_signal signal;
+
+		/* Of a newer server: what is not known here cannot be left out or let in. */
+		if (!name || sonde_signal_from_name(name, &signal) < 0)
+			return invalid(words, "options.signals: '%.40s' is not known to this agent",
+				       name ? name : "(no string)");
+		s->signals |= SONDE_SIGNAL_BIT(signal);
+	}
+	if (!s->signals)
+		s->signals = preset_of(s)->signals & sonde_signals_of(s->collectors);
+	if (sonde_signals_check(s->signals, s->collectors, s->execution_time, why) < 0)
+		return invalid(words, "options.signals: %.120s", why);
 	return 0;
 }
 
@@ -227,8 +262,10 @@ static int parse_options(const json_t *o, struct sonde_spec *s, char words[SONDE
 		return invalid(words, "options.executionTime: true or false was expected");
 	if (flows && !json_is_boolean(flows))
 		return invalid(words, "options.withoutFlows: true or false was expected");
-	s->without_flows = json_is_true(flows);
-	s->execution_time = v ? json_is_true(v) : strcmp(s->preset, "network-calls") == 0;
+	s->without_flows = flows ? json_is_true(flows) : preset_of(s)->without_flows;
+	s->execution_time = v ? json_is_true(v) : preset_of(s)->execution_time;
+	if (parse_signals(options, s, words) < 0)
+		return -EINVAL;
 	return parse_limits(limits, &s->limits, words);
 }
 

@@ -50,6 +50,7 @@ struct sonde_spec {
 	bool execution_time;
 	bool without_flows;
 	uint32_t collectors; /* SONDE_PROBE_COLLECT_*; at least one */
+	uint32_t signals;    /* SONDE_SIGNAL_BIT(); 0 = all of the collectors */
 	struct sonde_task_limits limits;
 	struct sonde_spec_target *targets; /* owned */
 	size_t n_targets;

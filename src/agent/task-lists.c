@@ -6,6 +6,7 @@
 #include "export/skywalking.h"
 #include "export/sonde-net.h"
 #include "model/meters.h"
+#include "model/signal.h"
 #include "wire/message.h"
 
 void sonde_task_list_targets(const struct sonde_task *t, struct sonde_task_lists *l)
@@ -32,11 +33,21 @@ void sonde_task_list_targets(const struct sonde_task *t, struct sonde_task_lists
 	l->n_targets = t->n_targets;
 }
 
+/* What a signal leaves out an option may leave out, too: the first reason stands. */
+static bool has_absent(const struct sonde_task_lists *l, const char *meter)
+{
+	for (size_t i = 0; i < l->n_absent; i++) {
+		if (strcmp(l->absent[i]->meter, meter) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void add_absent(struct sonde_task_lists *l, const char *meter, const char *reason)
 {
 	Sonde__V1__AbsentMeter *to = &l->meter[l->n_absent];
 
-	if (l->n_absent == SONDE_TASK_ABSENT_MAX)
+	if (l->n_absent == SONDE_TASK_ABSENT_MAX || has_absent(l, meter))
 		return;
 	sonde__v1__absent_meter__init(to);
 	to->meter = sonde_wire_text(meter);
@@ -93,6 +104,8 @@ static void add_absent_times(const struct sonde_task *t, struct sonde_task_lists
 			   "result tells");
 	if (t->flows_absent[0])
 		add_absent(l, "flows", t->flows_absent);
+	else if (!sonde_signals_have(t->spec.signals, SONDE_SIGNAL_DROP))
+		add_absent(l, "drops of each connection", "not requested");
 }
 
 /* What no kernel gives by the way that UDP is counted here. */
@@ -113,8 +126,37 @@ static void add_absent_udp(const struct sonde_task *t, struct sonde_task_lists *
 		add_absent(l, sonde_meter_info(times[i])->name, why);
 }
 
+/* Of the collector that it has: the rest of the table is another protocol's. */
+static bool is_of_task(const struct sonde_task *t, const struct sonde_meter_info *m)
+{
+	const bool udp = strncmp(m->name, "sonde_net_udp_", strlen("sonde_net_udp_")) == 0;
+
+	return t->spec.collectors & (udp ? SONDE_PROBE_COLLECT_UDP : SONDE_PROBE_COLLECT_TCP);
+}
+
+static void add_unselected(const struct sonde_task *t, struct sonde_task_lists *l)
+{
+	const uint32_t signals = t->spec.signals;
+	enum sonde_signal signal;
+	const char *meter;
+
+	for (unsigned i = 0; i < _SONDE_METER_MAX; i++) {
+		const struct sonde_meter_info *m = sonde_meter_info(i);
+
+		if (is_of_task(t, m) && !sonde_signals_have(signals, m->signal))
+			add_absent(l, m->name, "not requested");
+	}
+	for (size_t i = 0; t->spec.collectors & SONDE_PROBE_COLLECT_TCP &&
+			   sonde_skywalking_signal(i, &meter, &signal);
+	     i++) {
+		if (!sonde_signals_have(signals, signal))
+			add_absent(l, meter, "not requested");
+	}
+}
+
 void sonde_task_list_absent(const struct sonde_task *t, struct sonde_task_lists *l)
 {
+	add_unselected(t, l);
 	if (t->spec.collectors & SONDE_PROBE_COLLECT_TCP)
 		add_absent_times(t, l);
 	if (t->spec.collectors & SONDE_PROBE_COLLECT_UDP)

@@ -6,7 +6,7 @@
 #include "agent/task.h"
 #include "sonde/v1/task.pb-c.h"
 
-#define SONDE_TASK_ABSENT_MAX 96
+#define SONDE_TASK_ABSENT_MAX 192 /* more than both sets of meters have */
 
 /* Points into the task and itself. Large: on the heap. */
 struct sonde_task_lists {

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "model/signal.h"
 
 static const char *const target_states[] = {
 	[SONDE_TARGET_FOUND] = "found",		[SONDE_TARGET_GONE] = "gone",
@@ -129,6 +130,10 @@ uint64_t sonde_task_ledger(const struct sonde_task *t, const struct sonde_snapsh
 
 	assert(t && s && site < _SONDE_LEDGER_MAX);
 
+	/* Of samples that it did not ask for, another task may miss some. */
+	if (site == SONDE_TCP_LOSS_RTT_MISSED &&
+	    !sonde_signals_have(t->spec.signals, SONDE_SIGNAL_RTT))
+		return 0;
 	n = t->ledger[site];
 	if (site < SONDE_TCP_LOSS_MAX && s->loss.count[site] > t->base.loss.count[site])
 		n += s->loss.count[site] - t->base.loss.count[site];

@@ -141,16 +141,22 @@ void tasks_budget_look(struct sonde_task *t)
 /* What the agent will need to hold what the maps do. */
 #define AGENT_BYTES (4ULL * 1024 * 1024)
 
+uint64_t tasks_budget_beside_maps(const struct sonde_task *t)
+{
+	struct tasks_usage u;
+
+	tasks_usage(t, &u);
+	return u.memory_bytes - sonde_snapshot_map_bytes(&t->tasks->snapshot) + AGENT_BYTES;
+}
+
 int tasks_budget_maps(const struct sonde_task *t, uint64_t *ret_bytes)
 {
 	uint64_t limit = t->spec.limits.max_memory_bytes, taken;
-	struct tasks_usage u;
 
 	*ret_bytes = 0;
 	if (!limit)
 		return 0;
-	tasks_usage(t, &u);
-	taken = u.memory_bytes - sonde_snapshot_map_bytes(&t->tasks->snapshot) + AGENT_BYTES;
+	taken = tasks_budget_beside_maps(t);
 	if (taken >= limit)
 		return -ENOSPC;
 	*ret_bytes = limit - taken;

@@ -66,6 +66,8 @@ int tasks_add_host_addresses(struct sonde_peer_table *peers);
 void tasks_budget_begin(struct sonde_task *t);
 /* Out of the last snapshot: a task that passed a limit is finished (stopped), what it gathered is reported. */
 void tasks_budget_look(struct sonde_task *t);
+/* What agent and probe take now, and will, beside the maps. */
+uint64_t tasks_budget_beside_maps(const struct sonde_task *t);
 /* What the limit leaves for maps now, 0 = there is none; -ENOSPC: the processes alone take it. */
 int tasks_budget_maps(const struct sonde_task *t, uint64_t *ret_bytes);
 struct tasks_usage {
@@ -98,6 +100,11 @@ struct sonde_process *tasks_process_of(void *ctx, uint32_t pid);
 void tasks_count_from_now(struct sonde_task *t);
 /* Loss and programs' cost count from the last snapshot; the processes' cost stays the plan's. */
 void tasks_set_base(struct sonde_task *t);
+/*
+ * Reads the kernel's counters, at the moment that the targets' own numbers are of: behind the seeding, or behind a
+ * snapshot. What cannot be read is left out of the report.
+ */
+void tasks_look_at_namespaces(struct sonde_task *t);
 /* The interval up to the last snapshot, of the task, or of all together. */
 void tasks_report(struct sonde_task *t, bool end);
 void tasks_report_together(struct sonde_tasks *tasks);

@@ -10,6 +10,7 @@
 #include "agent/tasks-internal.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "export/select.h"
 #include "export/skywalking.h"
 #include "export/sonde-net.h"
 #include "host/proc.h"
@@ -70,8 +71,7 @@ void tasks_count_from_now(struct sonde_task *t)
 	memcpy(t->base.costs, s->costs, s->n_costs * sizeof(s->costs[0]));
 }
 
-/* Beside the snapshot. What cannot be read is left out of the report. */
-static void look_at_namespaces(struct sonde_task *t)
+void tasks_look_at_namespaces(struct sonde_task *t)
 {
 	uint32_t pids[SONDE_TASK_TARGETS_MAX];
 	size_t n = 0;
@@ -93,7 +93,6 @@ void tasks_set_base(struct sonde_task *t)
 	const uint64_t agent_cpu = t->base.agent_cpu_ns, probe_cpu = t->base.probe_cpu_ns;
 
 	tasks_count_from_now(t);
-	look_at_namespaces(t);
 	/* The task's own way to this point is a part of its cost. */
 	t->base.agent_cpu_ns = agent_cpu;
 	t->base.probe_cpu_ns = probe_cpu;
@@ -157,7 +156,7 @@ static int make_batch(const struct sonde_tasks *tasks, struct sonde_batch *b,
 }
 
 /* The differences of @v as meters; what could not be made is counted. Returns cells without a name. */
-static size_t meters(struct sonde_tasks *tasks, struct sonde_view *v, bool times,
+static size_t meters(struct sonde_tasks *tasks, struct sonde_view *v, bool times, uint32_t signals,
 		     struct sonde_batch *b, uint64_t *refused)
 {
 	const struct sonde_view_names names = {tasks_process_of, tasks};
@@ -170,6 +169,7 @@ static size_t meters(struct sonde_tasks *tasks, struct sonde_view *v, bool times
 		(*refused)++;
 	if (!times)
 		sonde_edges_drop_times(&edges);
+	sonde_edges_select(&edges, signals);
 	r = make_batch(tasks, b, &edges);
 	if (r < 0) {
 		(*refused)++;
@@ -285,6 +285,7 @@ static void fill_flows(struct sonde_task *t, struct sonde_task_moment *m,
 		.names = {tasks_process_of, tasks},
 		.peers = tasks->peers,
 		.whole = t->dropped_history,
+		.signals = t->spec.signals,
 	};
 
 	if (t->flows.wanted && sonde_flows_report(&t->flows, &moment, ret, &m->flows) < 0)
@@ -311,12 +312,12 @@ static int report_task(struct sonde_task *t, bool end)
 
 	fill_moment(tasks, end, &m);
 	if (!end && t->running_since_ns && tasks->snapshot.mono_ns) {
-		waiting = meters(tasks, &t->view, t->spec.execution_time, &b,
+		tasks_look_at_namespaces(t); /* first: as near to the snapshot as can be */
+		waiting = meters(tasks, &t->view, t->spec.execution_time, t->spec.signals, &b,
 				 &t->ledger[SONDE_LEDGER_RECORD_REFUSED]);
 		m.window_end_ns = tasks->snapshot.mono_ns;
 		m.window_end_ms = tasks->snapshot.wall_ms;
 		b.wall_ms = m.window_end_ms;
-		look_at_namespaces(t);
 		fill_flows(t, &m, &flows);
 	}
 	if (t->state == SONDE_TASK_DRAINING && waiting)
@@ -352,6 +353,23 @@ void tasks_report(struct sonde_task *t, bool end)
 		log_end(t);
 }
 
+/* 0 = all: an OAP's own tasks know no selection. */
+static uint32_t signals_together(const struct sonde_tasks *tasks)
+{
+	uint32_t signals = 0;
+
+	for (size_t i = 0; i < ELEMENTS_OF(tasks->slots); i++) {
+		const struct sonde_task *t = tasks->slots[i];
+
+		if (!t || t->ended)
+			continue;
+		if (!t->spec.signals)
+			return 0;
+		signals |= t->spec.signals;
+	}
+	return signals;
+}
+
 static int report_all(struct sonde_tasks *tasks, uint64_t *refused)
 {
 	_cleanup_(sonde_batch_done) struct sonde_batch b =
@@ -360,7 +378,7 @@ static int report_all(struct sonde_tasks *tasks, uint64_t *refused)
 	int e;
 
 	/* To an OAP the tasks are one, and each asked. */
-	(void)meters(tasks, &tasks->together, true, &b, refused);
+	(void)meters(tasks, &tasks->together, true, signals_together(tasks), &b, refused);
 	if (b.meters == 0)
 		return 0;
 	tasks->together_sequence++;

@@ -59,6 +59,7 @@ struct sonde_probe_request tasks_wants(const struct sonde_task *t)
 		.collectors = t->spec.collectors,
 		.options = (t->spec.execution_time ? SONDE_PROBE_OPTION_EXECUTION_TIME : 0) |
 			   (wants_flows(t) ? SONDE_PROBE_OPTION_FLOWS : 0),
+		.signals = t->spec.signals,
 		.max_peers = t->spec.limits.max_peers,
 		.max_map_bytes = map_bytes,
 		.duration_ns = (uint64_t)t->spec.duration_ms * SONDE_NS_PER_MS,
@@ -179,7 +180,7 @@ static void start_clock(struct sonde_task *t, uint64_t now)
 	t->next_ns = first_report_ns(t, now);
 }
 
-/* Beside other tasks there may be nothing left to attach. */
+/* Beside other tasks there may be nothing left to attach, and sockets that these have are not found again. */
 static void say_running(struct sonde_task *t, const struct sonde_probe_end *end)
 {
 	const uint64_t ms = (t->open_ns + t->load_ns + t->attach_ns) / SONDE_NS_PER_MS;
@@ -189,9 +190,26 @@ static void say_running(struct sonde_task *t, const struct sonde_probe_end *end)
 	if (t->attach_ns > 0)
 		(void)snprintf(attached, sizeof(attached), "attached in %s%" PRIu64 " ms",
 			       ms > 0 ? "" : "less than ", ms > 0 ? ms : 1);
-	sonde_task_set_state(t, SONDE_TASK_RUNNING, "%s, %" PRIu64 " open socket%s found%s%s",
-			     attached, sockets, sockets == 1 ? "" : "s", end->text[0] ? ": " : "",
-			     end->text);
+	sonde_task_set_state(t, SONDE_TASK_RUNNING, "%s, %" PRIu64 " open socket%s found%s%s%s",
+			     attached, sockets, sockets == 1 ? "" : "s",
+			     t->tasks->snapshot.mono_ns ? " that no other task has" : "",
+			     end->text[0] ? ": " : "", end->text);
+}
+
+static void fail_to_start(struct sonde_task *t, int error, const struct sonde_probe_end *end)
+{
+	char beside[96] = "";
+
+	if (error == -EPERM || error == -EACCES || error == -EOPNOTSUPP)
+		t->reason_code = SONDE_TASK_CODE_BPF_REFUSED;
+	if (error == -ENOSPC && t->spec.limits.max_memory_bytes) {
+		t->reason_code = SONDE_TASK_CODE_BUDGET;
+		(void)snprintf(beside, sizeof(beside),
+			       "; agent and probe take %.1f MB beside them: set the sum, or more",
+			       (double)tasks_budget_beside_maps(t) / 1e6);
+	}
+	fail(t, error == -ENOSPC ? SONDE_TASK_REFUSED : SONDE_TASK_FAILED, "cannot attach: %s%s",
+	     words_of(error, end), beside);
 }
 
 static void on_started(void *ctx, int error, const struct sonde_probe_end *end)
@@ -202,14 +220,11 @@ static void on_started(void *ctx, int error, const struct sonde_probe_end *end)
 	if (tasks_call_over(t, error) || error == -EPIPE)
 		return;
 	if (error < 0) {
-		if (error == -EPERM || error == -EACCES || error == -EOPNOTSUPP)
-			t->reason_code = SONDE_TASK_CODE_BPF_REFUSED;
-		else if (error == -ENOSPC && t->spec.limits.max_memory_bytes)
-			t->reason_code = SONDE_TASK_CODE_BUDGET;
-		fail(t, error == -ENOSPC ? SONDE_TASK_REFUSED : SONDE_TASK_FAILED,
-		     "cannot attach: %s", words_of(error, end));
+		fail_to_start(t, error, end);
 		return;
 	}
+	if (!t->namespaces.list) /* beside other tasks the base is a snapshot's */
+		tasks_look_at_namespaces(t);
 	t->open_ns = end->numbers[0];
 	t->load_ns = end->numbers[1];
 	t->attach_ns = end->numbers[2];
@@ -480,10 +495,12 @@ void tasks_on_snapshot(struct sonde_task *t, int error)
 		t->ledger[SONDE_LEDGER_SNAPSHOT_FAILED]++;
 	switch (wait) {
 	case SONDE_TASK_WAIT_BASE:
-		if (t->stopping)
+		if (t->stopping) {
 			leave_probe(t);
-		else
-			attach(t);
+			break;
+		}
+		tasks_look_at_namespaces(t);
+		attach(t);
 		break;
 	case SONDE_TASK_WAIT_JOIN:
 	case SONDE_TASK_WAIT_INTERVAL:

@@ -136,8 +136,12 @@ void sonde_view_remove(struct sonde_view *v, uint32_t pid)
 	}
 }
 
+/*
+ * @both_are_ours: the task has the other end, too. The kernel side knows targets, not tasks: what both ends have is, to
+ * a task over one of them, what that end has.
+ */
 static int drop_differences(struct sonde_edge *e, const struct sonde_cell_state *now,
-			    const struct sonde_cell_state *then)
+			    const struct sonde_cell_state *then, bool both_are_ours)
 {
 	for (size_t i = 0; i < now->n_drops; i++) {
 		struct sonde_edge_drop d = now->drops[i];
@@ -155,6 +159,8 @@ static int drop_differences(struct sonde_edge *e, const struct sonde_cell_state 
 		if (d.drop.skbs == 0 && d.drop.segments == 0)
 			continue;
 		e->changed = true;
+		if (d.where == SONDE_TCP_WHERE_BOTH_ENDS && !both_are_ours)
+			d.where = SONDE_TCP_WHERE_ELSEWHERE;
 		if (sonde_edge_add_drop(e, &d) < 0)
 			return -ENOMEM;
 	}
@@ -162,13 +168,10 @@ static int drop_differences(struct sonde_edge *e, const struct sonde_cell_state 
 }
 
 static int fill_edge(struct sonde_edge *e, const struct sonde_cell_state *now,
-		     const struct sonde_cell_state *then)
+		     const struct sonde_cell_state *then, bool both_are_ours)
 {
 	int r = 0;
 
-	e->role = now->key.role;
-	e->protocol = now->key.protocol;
-	e->port = now->key.port;
 	e->changed =
 		sonde_cell_add_difference(&e->cell, &now->cell, then ? &then->cell : NULL, true);
 	if (sonde_udp_cell_add_difference(&e->udp, &now->udp, then ? &then->udp : NULL))
@@ -184,7 +187,7 @@ static int fill_edge(struct sonde_edge *e, const struct sonde_cell_state *now,
 		r = sonde_sparse_hist_add_difference(&e->hists[i], &now->hists[i],
 						     then ? &then->hists[i] : NULL);
 	if (r == 0)
-		r = drop_differences(e, now, then);
+		r = drop_differences(e, now, then, both_are_ours);
 	return r;
 }
 
@@ -197,24 +200,14 @@ static bool without_connection(const struct sonde_cell_state *s)
 	       c->accepted == 0 && c->open == 0;
 }
 
-static int add_edge(struct sonde_edges *edges, const struct sonde_cell_state *now,
-		    const struct sonde_cell_state *then, const struct sonde_peer_table *peers,
-		    struct sonde_view_names names, struct sonde_process *self)
+static void name_edge(struct sonde_edge *e, const struct sonde_cell_state *now,
+		      const struct sonde_peer_table *peers, struct sonde_view_names names)
 {
 	struct sonde_process *other = NULL;
-	struct sonde_edge *e = NULL;
-	int r;
 
-	r = sonde_edges_add(edges, &e);
-	if (r < 0)
-		return r;
-	e->self = sonde_process_ref(self);
-	r = fill_edge(e, now, then);
-	if (r < 0) {
-		sonde_edge_done(e); /* half an edge would count half of the cell */
-		edges->n--;
-		return r;
-	}
+	e->role = now->key.role;
+	e->protocol = now->key.protocol;
+	e->port = now->key.port;
 	sonde_peer_resolve(peers, &now->key, &e->peer);
 	if (e->peer.service)
 		e->port = e->peer.port; /* the backend's, as its own end has it */
@@ -226,7 +219,27 @@ static int add_edge(struct sonde_edges *edges, const struct sonde_cell_state *no
 		e->other = sonde_process_ref(other);
 	else if (e->peer.kind == SONDE_PEER_PROCESS)
 		e->peer.kind = SONDE_PEER_ADDRESS;
-	return 0;
+}
+
+static int add_edge(const struct sonde_view *v, struct sonde_edges *edges,
+		    const struct sonde_cell_state *now, const struct sonde_cell_state *then,
+		    const struct sonde_peer_table *peers, struct sonde_view_names names,
+		    struct sonde_process *self)
+{
+	struct sonde_edge *e = NULL;
+	int r;
+
+	r = sonde_edges_add(edges, &e);
+	if (r < 0)
+		return r;
+	e->self = sonde_process_ref(self);
+	name_edge(e, now, peers, names);
+	r = fill_edge(e, now, then, e->other && sonde_view_sees(v, e->peer.pid, now->key.protocol));
+	if (r < 0) {
+		sonde_edge_done(e); /* half an edge would count half of the cell */
+		edges->n--;
+	}
+	return r;
 }
 
 bool sonde_view_sees(const struct sonde_view *v, uint32_t pid, uint32_t protocol)
@@ -271,7 +284,7 @@ int sonde_view_difference(struct sonde_view *v, const struct sonde_snapshot *s,
 			waiting++;
 			continue;
 		}
-		r = add_edge(edges, now, v->last[i], peers, names, self);
+		r = add_edge(v, edges, now, v->last[i], peers, names, self);
 		if (r == 0)
 			set_last(v, i, now);
 	}

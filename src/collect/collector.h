@@ -36,6 +36,7 @@ struct sonde_collect_config {
 	uint32_t max_cells; /* peers, from the policy and the first task */
 	uint32_t max_targets;
 	uint32_t options; /* SONDE_PROBE_OPTION_* */
+	uint32_t signals; /* SONDE_SIGNAL_BIT(): whose hooks are attached at the start; 0 = all */
 	struct sonde_kernel_btf_files btf;
 	/* plan(): also load what is wanted, with the smallest tables, and free it: what the kernel refuses is known then. */
 	bool trial;
@@ -85,6 +86,13 @@ struct sonde_collector {
 	 * PROBE records say what came of it. NULL: the collector has no options. Return: 0, -ENOMEM.
 	 */
 	int (*set_options)(void *state, uint32_t options, struct sonde_collect_sink sink);
+	/*
+	 * What the tasks ask for together (SONDE_SIGNAL_BIT(), 0 = all), those that are admitted and not begun among them:
+	 * attaches the hooks that are missing and detaches those that none wants any more. What begins here is exact from
+	 * the next snapshot on. PROBE records say what came of it. NULL: all is attached always. Return: 0, -errno: nothing of
+	 * it is asked for, and what was before goes on.
+	 */
+	int (*set_signals)(void *state, uint32_t signals, struct sonde_collect_sink sink);
 	/* Tag the targets' existing sockets and their accept queues. Idempotent. */
 	int (*seed)(void *state, struct sonde_collect_timing *timing);
 	/* Fold every tagged socket, then emit CELL, HIST, DROP (those that changed), PROCESS, LOSS and COST records. */

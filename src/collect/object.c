@@ -5,10 +5,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "bpf/tcp/tcp_types.h"
@@ -36,6 +38,18 @@ static struct bpf_program *find_program(const struct sonde_object *o, uint32_t p
 	return bpf_object__find_program_by_name(o->bpf, function_of(o, program));
 }
 
+/* The caller's is borrowed for the start, and a later task's signals may want it. */
+static int own_cgroup(struct sonde_object *o)
+{
+	if (o->config.cgroup_fd < 0)
+		return 0;
+	o->config.cgroup_fd = fcntl(o->config.cgroup_fd, F_DUPFD_CLOEXEC, 3);
+	if (o->config.cgroup_fd < 0)
+		return -errno;
+	o->owns_cgroup = true;
+	return 0;
+}
+
 int sonde_object_init(struct sonde_object *o, const struct sonde_plan_table *table,
 		      const struct sonde_collect_config *config, struct sonde_object_loader loader)
 {
@@ -53,7 +67,8 @@ int sonde_object_init(struct sonde_object *o, const struct sonde_plan_table *tab
 	if (n < 0)
 		return n;
 	o->n_cpus = (uint32_t)n;
-	return sonde_plan_init(&o->plan, table, config);
+	n = own_cgroup(o);
+	return n < 0 ? n : sonde_plan_init(&o->plan, table, config);
 }
 
 static void detach_all(struct sonde_object *o)
@@ -69,6 +84,9 @@ void sonde_object_done(struct sonde_object *o)
 		return;
 	detach_all(o);
 	sonde_plan_done(&o->plan);
+	if (o->owns_cgroup)
+		(void)close(o->config.cgroup_fd);
+	o->owns_cgroup = false;
 }
 
 bool sonde_object_wants(const struct sonde_object *o, uint32_t program)
@@ -260,7 +278,8 @@ static int attach_program(struct sonde_object *o, uint32_t program)
 {
 	int error, r;
 
-	if (!sonde_object_wants(o, program) || o->links[program])
+	if (!sonde_object_wants(o, program) || !sonde_plan_asks(&o->plan, program) ||
+	    o->links[program])
 		return 0;
 	o->links[program] = attach(o, program);
 	if (o->links[program]) {
@@ -452,6 +471,24 @@ int sonde_object_task_remove(const struct sonde_object *o, const struct bpf_map 
 	return r;
 }
 
+/* Behind the start nothing is loaded besides: what would serve instead and is not there is not to be had either. */
+static int refuse_unloaded(struct sonde_object *o)
+{
+	for (uint32_t i = 0; i < o->plan.table->n_programs;) {
+		int r;
+
+		if (!sonde_object_wants(o, i) || bpf_program__fd(find_program(o, i)) >= 0) {
+			i++;
+			continue;
+		}
+		r = sonde_plan_refuse(&o->plan, i, "not loaded with the others");
+		if (r < 0)
+			return r;
+		i = 0; /* the plan has chosen again */
+	}
+	return sonde_plan_core_missing(&o->plan) ? -EOPNOTSUPP : 0;
+}
+
 int sonde_object_attach(struct sonde_object *o, const uint32_t *programs, size_t n)
 {
 	uint64_t mask = 0;
@@ -466,10 +503,30 @@ int sonde_object_attach(struct sonde_object *o, const uint32_t *programs, size_t
 		return r;
 	for (size_t i = 0; i < n && r == 0; i++) {
 		r = attach_program(o, programs[i]);
-		if (r == -EAGAIN) /* its alternative is not loaded: the plan has it as absent */
-			r = 0;
+		if (r == -EAGAIN)
+			r = refuse_unloaded(o);
 	}
 	sonde_object_drop(o);
+	return r;
+}
+
+int sonde_object_set_signals(struct sonde_object *o, uint32_t signals, const uint32_t *programs,
+			     size_t n)
+{
+	int r;
+
+	assert(o && programs);
+
+	o->plan.signals = signals;
+	r = sonde_object_attach(o, programs, n);
+	if (r < 0)
+		o->plan.signals = o->config.signals; /* what was attached of it goes again */
+	else
+		o->config.signals = signals;
+	for (size_t i = n; i > 0; i--) {
+		if (o->links[programs[i - 1]] && !sonde_plan_asks(&o->plan, programs[i - 1]))
+			sonde_object_detach(o, &programs[i - 1], 1);
+	}
 	return r;
 }
 
@@ -537,10 +594,11 @@ static void fill_cost(const struct sonde_object *o, uint32_t program,
 		      const struct sonde_bpf_cost *by_cpu, struct sonde_probe_cost *cost)
 {
 	const struct sonde_plan_table *table = o->plan.table;
+	const char *part = table->programs[program].part;
 	uint64_t clock_ns;
 
-	(void)snprintf(cost->name, sizeof(cost->name), "%s %s", table->name,
-		       table->programs[program].hook);
+	(void)snprintf(cost->name, sizeof(cost->name), "%s %s%s%s", table->name,
+		       table->programs[program].hook, part ? ", " : "", part ? part : "");
 	for (uint32_t cpu = 0; cpu < o->n_cpus; cpu++) {
 		cost->runs += by_cpu[cpu].runs;
 		cost->sampled_runs += by_cpu[cpu].sampled_runs;
@@ -568,8 +626,9 @@ int sonde_object_emit_costs(const struct sonde_object *o, const struct bpf_map *
 		if (bpf_map_lookup_elem(bpf_map__fd(map), &i, by_cpu) < 0)
 			return -errno;
 		fill_cost(o, i, by_cpu, &reply.cost);
-		/* Those of an option only once they have run. */
-		if (!sonde_object_wants(o, i) && reply.cost.runs == 0)
+		/* Those of an option, or of a signal that nobody asks for, only once they have run. */
+		if (!(sonde_object_wants(o, i) && sonde_plan_asks(&o->plan, i)) &&
+		    reply.cost.runs == 0)
 			continue;
 		reply.cost.map_bytes = map_bytes; /* on the first one */
 		map_bytes = 0;

@@ -52,6 +52,7 @@ struct sonde_object {
 	struct bpf_object *bpf; /* borrowed from the skeleton; NULL: there is none, or no more */
 	struct bpf_link *links[SONDE_PLAN_PROGRAMS_MAX]; /* owned; NULL = not attached */
 	uint32_t n_cpus;
+	bool owns_cgroup; /* config.cgroup_fd is a copy of what was borrowed: programs may be attached to it later */
 	uint64_t hook_ns_x1000, clock_ns_x1000;
 	bool uncalibrated; /* without the calibrating programs, or refused them: a hook's cost is the default */
 };
@@ -97,6 +98,13 @@ int sonde_object_target_remove(const struct sonde_object *o, const struct bpf_ma
 			       uint32_t pid, uint64_t task_mask, bool *ret_gone) _must_check_;
 int sonde_object_task_remove(const struct sonde_object *o, const struct bpf_map *map,
 			     uint64_t task_mask, bool *ret_gone) _must_check_;
+
+/*
+ * Attaches what of @programs these signals ask for, in order, and then detaches what they do not: the places of those that
+ * come and go are taken over without a gap. Return: 0 (also refused), -errno: attached is what was before.
+ */
+int sonde_object_set_signals(struct sonde_object *o, uint32_t signals, const uint32_t *programs,
+			     size_t n) _must_check_;
 
 /* Attaches programs of an option behind the start, and takes them off again. Return: 0 (also refused), -errno. */
 int sonde_object_attach(struct sonde_object *o, const uint32_t *programs, size_t n) _must_check_;

@@ -16,6 +16,48 @@ static bool asked_for(const struct sonde_plan *p, const struct sonde_plan_metric
 	return m->option == 0 || (m->option & p->options);
 }
 
+/* Do those that were chosen for the metrics of @signals have a program on @hook? */
+static bool has_hook(const struct sonde_plan *p, uint32_t signals, const char *hook)
+{
+	for (size_t i = 0; i < p->table->n_metrics; i++) {
+		const struct sonde_plan_metric *m = &p->table->metrics[i];
+
+		if (p->chosen[i] < 0 || !(m->signals & signals))
+			continue;
+		for (uint32_t k = 0; k < p->table->n_programs; k++) {
+			if (m->alternatives[p->chosen[i]].programs & SONDE_PLAN_BIT(k) &&
+			    strcmp(p->table->programs[k].hook, hook) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Others' programs do it besides: on the very hooks that would be its own, not on what those metrics fell to. */
+static bool is_done_besides(const struct sonde_plan *p, size_t metric)
+{
+	const struct sonde_plan_metric *m = &p->table->metrics[metric];
+	uint32_t unless = p->signals == 0 ? m->unless : p->signals & m->unless;
+
+	if (!unless || p->chosen[metric] < 0)
+		return false;
+	for (uint32_t k = 0; k < p->table->n_programs; k++) {
+		if (m->alternatives[p->chosen[metric]].programs & SONDE_PLAN_BIT(k) &&
+		    !has_hook(p, unless, p->table->programs[k].hook))
+			return false;
+	}
+	return true;
+}
+
+static bool is_selected(const struct sonde_plan *p, size_t metric)
+{
+	const struct sonde_plan_metric *m = &p->table->metrics[metric];
+
+	if (is_done_besides(p, metric))
+		return false;
+	return m->signals == 0 || p->signals == 0 || (m->signals & p->signals);
+}
+
 static uint64_t refused_mask(const struct sonde_plan *p)
 {
 	uint64_t mask = 0;
@@ -149,7 +191,8 @@ int sonde_plan_init(struct sonde_plan *p, const struct sonde_plan_table *table,
 	assert(table->n_programs <= SONDE_PLAN_PROGRAMS_MAX);
 	assert(table->n_metrics <= SONDE_PLAN_METRICS_MAX);
 
-	*p = (struct sonde_plan){.table = table, .options = config->options};
+	*p = (struct sonde_plan){
+		.table = table, .options = config->options, .signals = config->signals};
 	r = sonde_plan_kernel_ask(table, config, &kernel);
 	if (r < 0)
 		return r;
@@ -185,6 +228,18 @@ bool sonde_plan_wants(const struct sonde_plan *p, uint32_t program)
 	return p->wanted & SONDE_PLAN_BIT(program);
 }
 
+bool sonde_plan_asks(const struct sonde_plan *p, uint32_t program)
+{
+	for (size_t i = 0; i < p->table->n_metrics; i++) {
+		const struct sonde_plan_metric *m = &p->table->metrics[i];
+
+		if (p->chosen[i] >= 0 && is_selected(p, i) &&
+		    m->alternatives[p->chosen[i]].programs & SONDE_PLAN_BIT(program))
+			return true;
+	}
+	return false;
+}
+
 uint64_t sonde_plan_caps(const struct sonde_plan *p, uint64_t programs)
 {
 	uint64_t caps = 0;
@@ -218,7 +273,7 @@ static uint64_t always_wanted(const struct sonde_plan *p)
 	for (size_t i = 0; i < p->table->n_metrics; i++) {
 		const struct sonde_plan_metric *m = &p->table->metrics[i];
 
-		if (m->option == 0 && p->chosen[i] >= 0)
+		if (m->option == 0 && p->chosen[i] >= 0 && is_selected(p, i))
 			programs |= m->alternatives[p->chosen[i]].programs;
 	}
 	return programs;
@@ -280,7 +335,9 @@ static uint32_t state_of(const struct sonde_plan *p, size_t metric, int alternat
 {
 	int chosen = p->chosen[metric];
 
-	if (!asked_for(p, &p->table->metrics[metric]))
+	if (is_done_besides(p, metric))
+		return SONDE_PROBE_SPARE;
+	if (!asked_for(p, &p->table->metrics[metric]) || !is_selected(p, metric))
 		return SONDE_PROBE_UNASKED;
 	if (chosen < 0)
 		return SONDE_PROBE_ABSENT;
@@ -302,10 +359,15 @@ static void fill_probe(const struct sonde_plan *p, size_t metric, int alternativ
 	(void)snprintf(probe->metrics, sizeof(probe->metrics), "%s", m->metrics);
 	(void)snprintf(probe->less, sizeof(probe->less), "%s", a->less ? a->less : "");
 	fill_cost(p, m, a->programs, probe);
+	if (a->per)
+		(void)snprintf(probe->per, sizeof(probe->per), "%s", a->per);
 	if (probe->state != SONDE_PROBE_ATTACHED)
 		fill_reason(p, a, probe);
 	else if (a->when && (p->attached & a->programs) != a->programs)
 		(void)snprintf(probe->reason, sizeof(probe->reason), "%s", a->when);
+	if (is_done_besides(p, metric))
+		(void)snprintf(probe->reason, sizeof(probe->reason),
+			       "what is attached for other metrics does it besides");
 	if (probe->state == SONDE_PROBE_UNASKED && !probe->reason[0])
 		(void)snprintf(probe->reason, sizeof(probe->reason), "not requested");
 }

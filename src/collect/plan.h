@@ -59,6 +59,8 @@ struct sonde_plan_program {
 	 * task asked for, which the rest of the machine pays. 0 = nothing.
 	 */
 	uint32_t target_ns, other_ns;
+	/* Where several programs of a table are on one hook at times: what of it this one does. */
+	const char *part;
 	const char *
 		per; /* what one run is of: "send", "ACK", "fork", "system call", "socket and snapshot" */
 };
@@ -68,12 +70,16 @@ struct sonde_plan_alternative {
 	const char *name;  /* NULL: the hook of its only program */
 	const char *less;  /* what it does not give and the first one does; NULL = it gives all */
 	const char *when;  /* attached not at the start but later: when; else NULL */
+	const char *per;   /* what a run is of, where it is other than its program says */
 };
 
 struct sonde_plan_metric {
 	const char *metrics; /* as it is shown; once in a table */
 	bool core;	     /* without it nothing can be measured */
 	uint32_t option;     /* SONDE_PROBE_OPTION_* that asks for it; 0 = always */
+	uint32_t signals;    /* SONDE_SIGNAL_BIT(): any of them asks for it; 0 = always */
+	uint32_t
+		unless; /* … and where one of these is asked for, programs of theirs on the same hooks do it besides */
 	struct sonde_plan_alternative alternatives[SONDE_PLAN_ALTERNATIVES_MAX];
 };
 
@@ -90,6 +96,8 @@ struct sonde_plan_table {
 struct sonde_plan {
 	const struct sonde_plan_table *table; /* borrowed, static */
 	uint32_t options;
+	uint32_t
+		signals; /* 0 = all. What nobody asks for is loaded, as a later task may, but not attached */
 	char *refused[SONDE_PLAN_PROGRAMS_MAX]; /* owned; why a program is not to be had */
 	uint64_t lacking
 		[SONDE_PLAN_PROGRAMS_MAX];  /* the capabilities that are the reason, bit = CAP_* */
@@ -116,6 +124,9 @@ bool sonde_plan_is_tried(const struct sonde_plan *p);
 
 /* A hook that is attached to the hierarchy's root. */
 bool sonde_plan_is_of_cgroup(const char *hook);
+
+/* Does a signal that is asked for need it? What is to be attached of what is loaded. */
+bool sonde_plan_asks(const struct sonde_plan *p, uint32_t program);
 
 /* Is it one of those to load? */
 bool sonde_plan_wants(const struct sonde_plan *p, uint32_t program);

@@ -81,9 +81,11 @@ static uint64_t lost_packets(const struct sonde_edge *e)
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < e->n_drops; i++) {
-		if (e->drops[i].event == SONDE_TCP_EVENT_DROP &&
-		    e->drops[i].class == SONDE_DROP_LOSS)
-			n += e->drops[i].drop.skbs;
+		const struct sonde_edge_drop *d = &e->drops[i];
+
+		if (d->event == SONDE_TCP_EVENT_DROP &&
+		    sonde_drop_class_at(d->class, d->reason, d->site) == SONDE_DROP_LOSS)
+			n += d->drop.skbs;
 	}
 	return n;
 }
@@ -197,5 +199,41 @@ bool sonde_skywalking_needs(size_t i, const char **ret_meter, const char **ret_m
 		return false;
 	*ret_meter = rows[i].meter;
 	*ret_metrics = rows[i].metrics;
+	return true;
+}
+
+bool sonde_skywalking_signal(size_t i, const char **ret_meter, enum sonde_signal *ret_signal)
+{
+	static const struct {
+		const char *meter;
+		enum sonde_signal signal;
+	} rows[] = {
+		{"rover_net_p_*_write_counts_counter", SONDE_SIGNAL_CALLS},
+		{"rover_net_p_*_write_bytes_counter", SONDE_SIGNAL_BYTES},
+		{"rover_net_p_*_write_exe_time_counter", SONDE_SIGNAL_CALLS},
+		{"rover_net_p_*_write_exe_time_histogram", SONDE_SIGNAL_CALLS},
+		{"rover_net_p_*_write_rtt_counts_counter", SONDE_SIGNAL_RTT},
+		{"rover_net_p_*_write_rtt_exe_time_counter", SONDE_SIGNAL_RTT},
+		{"rover_net_p_*_write_rtt_histogram", SONDE_SIGNAL_RTT},
+		{"rover_net_p_*_read_counts_counter", SONDE_SIGNAL_CALLS},
+		{"rover_net_p_*_read_bytes_counter", SONDE_SIGNAL_BYTES},
+		{"rover_net_p_*_read_exe_time_counter", SONDE_SIGNAL_CALLS},
+		{"rover_net_p_*_read_exe_time_histogram", SONDE_SIGNAL_CALLS},
+		{"rover_net_p_*_connect_counts_counter", SONDE_SIGNAL_CONNECTION},
+		{"rover_net_p_*_connect_exe_time_counter", SONDE_SIGNAL_HANDSHAKE},
+		{"rover_net_p_*_connect_exe_time_histogram", SONDE_SIGNAL_HANDSHAKE},
+		{"rover_net_p_*_close_counts_counter", SONDE_SIGNAL_CONNECTION},
+		{"rover_net_p_*_close_exe_time_counter", SONDE_SIGNAL_CALLS},
+		{"rover_net_p_*_close_exe_time_histogram", SONDE_SIGNAL_CALLS},
+		{"rover_net_p_*_retransmit_counts_counter", SONDE_SIGNAL_RETRANSMIT},
+		{"rover_net_p_*_drop_counts_counter", SONDE_SIGNAL_DROP},
+	};
+
+	assert(ret_meter && ret_signal);
+
+	if (i >= ELEMENTS_OF(rows))
+		return false;
+	*ret_meter = rows[i].meter;
+	*ret_signal = rows[i].signal;
 	return true;
 }

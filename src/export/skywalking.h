@@ -10,6 +10,7 @@
 #include "export/batch.h"
 #include "export/edge.h"
 #include "model/meters.h"
+#include "model/signal.h"
 
 enum sonde_skywalking_peers {
 	SONDE_SKYWALKING_PEERS_ADDRESS = 0,
@@ -34,3 +35,6 @@ uint64_t sonde_skywalking_fold(const struct sonde_sparse_hist *h,
 /* Meters of the set that only an option measures, and the metrics of the PROBE records that say whether it does.
  * @i from 0; false when there is no such row. */
 bool sonde_skywalking_needs(size_t i, const char **ret_meter, const char **ret_metrics);
+
+/* Meters of the set and the signal that each needs. False behind the last. */
+bool sonde_skywalking_signal(size_t i, const char **ret_meter, enum sonde_signal *ret_signal);

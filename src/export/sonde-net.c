@@ -219,7 +219,7 @@ static int emit_calls(struct out *o)
 static int emit_drop(struct out *o, const struct sonde_edge_drop *d)
 {
 	const struct label labels[] = {
-		{"kind", sonde_drop_class_name(d->class)},
+		{"kind", sonde_drop_class_name(sonde_drop_class_at(d->class, d->reason, d->site))},
 		{"reason", d->reason},
 		{"where", sonde_meter_where(d->where)},
 		{"site", d->site},
@@ -278,7 +278,7 @@ static int emit_gauges(struct out *o)
 	if (r == 0 && c->rtt_min_us)
 		r = gauge(o, SONDE_METER_RTT_MIN, (double)c->rtt_min_us);
 	if (r == 0)
-		r = gauge_mean(o, SONDE_METER_CWND, c->cwnd_sum, c->open);
+		r = gauge_mean(o, SONDE_METER_CWND, c->cwnd_sum, c->cwnd_sum ? c->open : 0);
 	if (r == 0)
 		r = gauge_mean(o, SONDE_METER_SSTHRESH, c->ssthresh_sum, c->ssthresh_sockets);
 	if (r == 0)

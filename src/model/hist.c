@@ -43,3 +43,16 @@ uint64_t sonde_hist_report_lower_us(uint32_t bucket)
 		digits -= digits % 2;
 	return digits * scale;
 }
+
+uint64_t sonde_hist_report_upper_us(uint64_t lower)
+{
+	uint32_t bucket = sonde_hist_bucket(lower);
+
+	while (++bucket < SONDE_HIST_BUCKETS) {
+		uint64_t next = sonde_hist_report_lower_us(bucket);
+
+		if (next > lower)
+			return next;
+	}
+	return 0;
+}

@@ -21,3 +21,6 @@ uint64_t sonde_hist_lower_us(uint32_t bucket);
  * less than half the bytes.
  */
 uint64_t sonde_hist_report_lower_us(uint32_t bucket);
+
+/* Where the next bucket of a report begins behind the one that begins at @lower; 0 behind the last, which has no end. */
+uint64_t sonde_hist_report_upper_us(uint64_t lower);

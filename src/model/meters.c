@@ -7,8 +7,9 @@
 #include "base/cleanup.h"
 
 static const struct sonde_meter_info infos[] = {
-#define SONDE_METER(id, name, kind, labels, source, help)                                          \
-	[SONDE_METER_##id] = {name, SONDE_METER_KIND_##kind, labels, source, help},
+#define SONDE_METER(id, name, kind, signal, labels, source, help)                                  \
+	[SONDE_METER_##id] = {                                                                     \
+		name, SONDE_METER_KIND_##kind, SONDE_SIGNAL_##signal, labels, source, help},
 #include "model/meters.def"
 #undef SONDE_METER
 };
@@ -68,6 +69,7 @@ static const char *const wheres[] = {
 	[SONDE_TCP_WHERE_SOCKET] = "socket",
 	[SONDE_TCP_WHERE_ELSEWHERE] = "elsewhere",
 	[SONDE_TCP_WHERE_LISTENER] = "listener",
+	[SONDE_TCP_WHERE_BOTH_ENDS] = "both_ends",
 };
 _Static_assert(ELEMENTS_OF(wheres) == SONDE_TCP_WHERE_MAX, "a name for each place");
 
@@ -222,6 +224,14 @@ const char *sonde_meter_where(enum sonde_tcp_where w)
 	assert((unsigned)w < SONDE_TCP_WHERE_MAX);
 
 	return wheres[w];
+}
+
+bool sonde_meter_drop_is_the_receivers(const char *direction, const char *where)
+{
+	assert(direction && where);
+
+	return strcmp(direction, "transmit") == 0 &&
+	       strcmp(where, wheres[SONDE_TCP_WHERE_BOTH_ENDS]) == 0;
 }
 
 const char *sonde_meter_call_family(enum sonde_tcp_call_direction d, enum sonde_tcp_call_family f)

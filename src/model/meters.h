@@ -12,6 +12,7 @@
 
 #include "bpf/tcp/tcp_types.h"
 #include "bpf/udp/udp_types.h"
+#include "model/signal.h"
 
 enum sonde_meter_kind {
 	SONDE_METER_KIND_COUNTER = 0,
@@ -21,7 +22,7 @@ enum sonde_meter_kind {
 };
 
 enum sonde_meter {
-#define SONDE_METER(id, name, kind, labels, source, help) SONDE_METER_##id,
+#define SONDE_METER(id, name, kind, signal, labels, source, help) SONDE_METER_##id,
 #include "model/meters.def"
 #undef SONDE_METER
 	_SONDE_METER_MAX,
@@ -30,7 +31,8 @@ enum sonde_meter {
 struct sonde_meter_info {
 	const char *name;
 	enum sonde_meter_kind kind;
-	const char *labels; /* beyond peer and side, comma separated; "" for none */
+	enum sonde_signal signal; /* or SONDE_SIGNAL_ALWAYS */
+	const char *labels;	  /* beyond peer and side, comma separated; "" for none */
 	const char *source;
 	const char *help;
 };
@@ -56,7 +58,9 @@ const char *sonde_meter_close_kind(enum sonde_tcp_close c);    /* fin rst error 
 const char *sonde_meter_errno(enum sonde_tcp_connect_error e); /* aborted ECONNREFUSED … other */
 const char *sonde_meter_udp_errno(enum sonde_udp_error e);     /* ECONNREFUSED … other */
 const char *sonde_meter_retransmit(enum sonde_tcp_retransmit k); /* syn synack fast … */
-const char *sonde_meter_where(enum sonde_tcp_where w);		 /* socket elsewhere listener */
+const char *sonde_meter_where(enum sonde_tcp_where w); /* socket elsewhere listener both_ends */
+/* Of drops, by @direction (receive, transmit) and @where: does the receiver's side have the same packets? A sum over ends leaves these out. */
+bool sonde_meter_drop_is_the_receivers(const char *direction, const char *where);
 const char *sonde_meter_call_family(
 	enum sonde_tcp_call_direction d,
 	enum sonde_tcp_call_family f); /* write writev sendto … read … */

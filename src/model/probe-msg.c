@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "model/drop-class.h"
+#include "model/signal.h"
 
 static const char *const request_names[] = {
 	[SONDE_PROBE_TASK_ADMIT] = "TASK_ADMIT",
@@ -75,6 +76,10 @@ static const char *request_fault(const struct sonde_probe_request *q, size_t n, 
 		return "task slot";
 	if (needs_pid(q->type) && (q->pid == 0 || q->pid > INT32_MAX))
 		return "pid";
+	if (q->signals & ~SONDE_SIGNALS_ALL)
+		return "signals";
+	if (q->pad != 0)
+		return "padding";
 	for (size_t i = 0; i < ELEMENTS_OF(q->pad2); i++)
 		if (q->pad2[i] != 0)
 			return "padding";

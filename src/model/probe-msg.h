@@ -40,7 +40,8 @@
 
 enum sonde_probe_request_type {
 	/*
-	 * Admit a task under the node's policy. Attaches nothing. An occupied slot: the same task with another
+	 * Admit a task under the node's policy. Attaches nothing, but where other tasks run already the hooks of its
+	 * signals that none of them asked for: a snapshot behind this is its base. An occupied slot: the same task with another
 	 * duration (from its start), its targets stay. END.error: 0, -EPERM, -ENOSPC (END.text = rule).
 	 * END.numbers[0]: the options that it gets; without SONDE_PROBE_OPTION_FLOWS if that was asked for and
 	 * cannot be, END.text then says why.
@@ -102,7 +103,10 @@ struct sonde_probe_request {
 	uint32_t open_flows; /* SNAPSHOT: how many open connections are told one by one */
 	uint64_t
 		max_map_bytes; /* TASK_ADMIT, PLAN: 0 = none; the tables are made small enough, or END.error -ENOSPC */
-	uint64_t pad2[8];
+	uint32_t
+		signals; /* TASK_ADMIT, PLAN: bit mask, SONDE_SIGNAL_BIT(); 0 = all of the collectors */
+	uint32_t pad;
+	uint64_t pad2[7];
 };
 _Static_assert(sizeof(struct sonde_probe_request) == 128, "request layout");
 

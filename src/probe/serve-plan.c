@@ -95,6 +95,7 @@ int serve_plan(struct sonde_serve *s, const struct sonde_probe_request *q, uint6
 	config =
 		serve_collect_config(s, doctor ? 0 : q->max_peers, doctor ? UINT32_MAX : q->options,
 				     cgroup_fd < 0 ? -1 : cgroup_fd);
+	config.signals = doctor ? 0 : serve_signals(q);
 	for (const struct sonde_collector *const *c = s->config.collectors; *c; c++) {
 		struct sonde_collect_config own = config; /* made to fit for this one alone */
 

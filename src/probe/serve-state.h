@@ -21,6 +21,7 @@ struct serve_task {
 	bool started;
 	uint32_t collectors;
 	uint32_t options;
+	uint32_t signals; /* SONDE_SIGNAL_BIT(), not 0 */
 	uint32_t max_peers;
 	uint64_t max_map_bytes;
 	uint64_t duration_ns;
@@ -94,6 +95,8 @@ void serve_note_trial(void *ctx, char kind, uint32_t id, const char *tag);
 /* @max_peers 0: the policy's. @cgroup_fd: -1 = none. */
 struct sonde_collect_config serve_collect_config(struct sonde_serve *s, uint32_t max_peers,
 						 uint32_t options, int cgroup_fd);
+/* What a request selects of its collectors: all where it says nothing. */
+uint32_t serve_signals(const struct sonde_probe_request *q);
 /*
  * Makes @config's tables small enough for what @max_map_bytes (0 = no limit) leaves beside *@map_bytes, which grows by
  * what the collector's maps take when they are full. Return: 0, -ENOSPC (a->text says how much is needed), -errno.

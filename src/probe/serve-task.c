@@ -12,6 +12,7 @@
 #include "host/cgroup2.h"
 #include "host/identity.h"
 #include "host/privilege.h"
+#include "model/signal.h"
 #include "probe/bpf-ids.h"
 #include "probe/policy.h"
 
@@ -52,6 +53,73 @@ static uint32_t grant_options(struct sonde_serve *s, uint32_t asked, struct serv
 	return asked;
 }
 
+/* A sink that keeps PROBE records: they are told to every task, not only to the one that attached. */
+static int keep_probe(void *ctx, struct sonde_probe_reply *reply)
+{
+	struct sonde_serve *s = ctx;
+
+	if (reply->type != SONDE_PROBE_PROBE)
+		return 0;
+	for (size_t i = 0; i < s->n_probes; i++) {
+		if (strcmp(s->probes[i].name, reply->probe.name) != 0 ||
+		    strcmp(s->probes[i].metrics, reply->probe.metrics) != 0)
+			continue;
+		s->probes[i] = reply->probe; /* an option came or went */
+		return 0;
+	}
+	if (s->n_probes == PROBES_MAX) {
+		s->probes_cut++;
+		return 0;
+	}
+	s->probes[s->n_probes++] = reply->probe;
+	return 0;
+}
+
+uint32_t serve_signals(const struct sonde_probe_request *q)
+{
+	uint32_t all = sonde_signals_of(q->collectors);
+
+	return q->signals & all ? q->signals & all : all;
+}
+
+/* Of all tasks that were admitted, begun or not: none may miss what happens between its base and its start. */
+static uint32_t asked_signals(const struct sonde_serve *s, const struct sonde_collector *c)
+{
+	uint32_t signals = 0;
+
+	for (size_t i = 0; i < ELEMENTS_OF(s->tasks); i++) {
+		if (s->tasks[i] && s->tasks[i]->collectors & c->bit)
+			signals |= s->tasks[i]->signals;
+	}
+	return signals & sonde_signals_of(c->bit);
+}
+
+/* With what the kernel refuses its metrics are absent, as at a start. Return: 0, the first -errno. */
+static int set_signals(struct sonde_serve *s)
+{
+	struct sonde_collect_sink sink = {.emit = keep_probe, .ctx = s};
+	int first = 0;
+
+	for (size_t i = 0; i < ELEMENTS_OF(s->running); i++) {
+		const struct serve_running *run = &s->running[i];
+		uint32_t signals;
+		int r;
+
+		if (!run->collector || !run->collector->set_signals)
+			continue;
+		signals = asked_signals(s, run->collector);
+		if (!signals) /* its last task is going, or it was started for another one */
+			continue;
+		r = run->collector->set_signals(run->state, signals, sink);
+		if (r < 0)
+			sonde_log_warn(r, "collector %s cannot change to the signals 0x%x",
+				       run->collector->name, signals);
+		if (r < 0 && first == 0)
+			first = r;
+	}
+	return first;
+}
+
 /* An occupied slot: the same task with another duration. Its targets and what runs for it stay. */
 int serve_task_admit(struct sonde_serve *s, const struct sonde_probe_request *q, uint64_t now_ns,
 		     struct serve_answer *a)
@@ -74,8 +142,16 @@ int serve_task_admit(struct sonde_serve *s, const struct sonde_probe_request *q,
 	if (!t->started) {
 		t->collectors = q->collectors;
 		t->options = grant_options(s, q->options, a);
+		t->signals = serve_signals(q);
 		t->max_peers = q->max_peers;
 		t->max_map_bytes = q->max_map_bytes;
+		r = set_signals(s);
+	}
+	if (r < 0) { /* it would take what is not counted for 0 */
+		uint64_t detach_ns;
+
+		(void)serve_drop_task(s, q->task, &detach_ns);
+		return serve_say(a, r, "the collectors cannot be widened to its signals");
 	}
 	a->numbers[0] = t->options;
 	return 0;
@@ -281,28 +357,6 @@ struct sonde_collect_config serve_collect_config(struct sonde_serve *s, uint32_t
 	};
 }
 
-/* A sink that keeps PROBE records: they are told to every task, not only to the one that attached. */
-static int keep_probe(void *ctx, struct sonde_probe_reply *reply)
-{
-	struct sonde_serve *s = ctx;
-
-	if (reply->type != SONDE_PROBE_PROBE)
-		return 0;
-	for (size_t i = 0; i < s->n_probes; i++) {
-		if (strcmp(s->probes[i].name, reply->probe.name) != 0 ||
-		    strcmp(s->probes[i].metrics, reply->probe.metrics) != 0)
-			continue;
-		s->probes[i] = reply->probe; /* an option came or went */
-		return 0;
-	}
-	if (s->n_probes == PROBES_MAX) {
-		s->probes_cut++;
-		return 0;
-	}
-	s->probes[s->n_probes++] = reply->probe;
-	return 0;
-}
-
 static int start_collector(struct sonde_serve *s, const struct sonde_collector *c,
 			   const struct serve_task *t, struct sonde_collect_timing *timing,
 			   uint64_t *map_bytes, struct serve_answer *a)
@@ -328,6 +382,7 @@ static int start_collector(struct sonde_serve *s, const struct sonde_collector *
 	cgroup_fd = sonde_cgroup2_open(
 		s->config.proc_fd); /* below 0: no sockops, the collector says so */
 	config = serve_collect_config(s, t->max_peers, t->options, cgroup_fd < 0 ? -1 : cgroup_fd);
+	config.signals = asked_signals(s, c);
 	r = serve_fit_maps(c, t->max_map_bytes, &config, map_bytes, a);
 	if (r < 0)
 		return r;
@@ -414,8 +469,10 @@ bool serve_drop_task(struct sonde_serve *s, uint32_t slot, uint64_t *ret_detach_
 
 	*ret_detach_ns = 0;
 	free(t);
-	if (!started)
+	if (!started) {
+		(void)set_signals(s); /* more is attached than is asked for, and told */
 		return false;
+	}
 	last = !any_started(s);
 	for (size_t i = 0; !last && i < ELEMENTS_OF(s->running); i++) {
 		const struct serve_running *run = &s->running[i];
@@ -427,8 +484,10 @@ bool serve_drop_task(struct sonde_serve *s, uint32_t slot, uint64_t *ret_detach_
 	}
 	if (last)
 		*ret_detach_ns = serve_stop_all(s);
-	else
+	if (!last) {
 		set_options(s);
+		(void)set_signals(s);
+	}
 	return last;
 }
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,6 +185,7 @@ int fixture_open(struct fixture *f, const struct fixture_options *options)
 		.max_cells = options->max_cells ? options->max_cells : 1024,
 		.max_targets = options->max_targets ? options->max_targets : 256,
 		.options = options->without_flows ? 0 : SONDE_PROBE_OPTION_FLOWS,
+		.signals = options->signals,
 		.btf = options->btf,
 		.cgroup_fd = cgroup_fd,
 		.without = options->without,
@@ -339,6 +341,12 @@ void fixture_seed(struct fixture *f)
 void fixture_set_options(struct fixture *f, uint32_t options)
 {
 	assert_ok(sonde_collector_tcp.set_options(f->state, options,
+						  (struct sonde_collect_sink){keep, f}));
+}
+
+void fixture_set_signals(struct fixture *f, uint32_t signals)
+{
+	assert_ok(sonde_collector_tcp.set_signals(f->state, signals,
 						  (struct sonde_collect_sink){keep, f}));
 }
 
@@ -620,6 +628,7 @@ struct fixture_pair fixture_pair(int family)
 	pair.listener = fixture_listen(family, 128, &pair.port);
 	pair.client = fixture_connect(family, pair.port);
 	pair.server = fixture_accept(pair.listener);
+	pair.handshake_us = fixture_handshake_us(pair.server);
 	return pair;
 }
 
@@ -632,6 +641,7 @@ struct fixture_pair fixture_again(const struct fixture_pair *pair)
 	assert_int_equal(getsockname(pair->listener, (struct sockaddr *)&addr, &len), 0);
 	again.client = fixture_connect(addr.ss_family, pair->port);
 	again.server = fixture_accept(pair->listener);
+	again.handshake_us = fixture_handshake_us(again.server);
 	return again;
 }
 
@@ -691,6 +701,28 @@ size_t fixture_drain(int fd)
 	return total;
 }
 
+uint32_t fixture_handshake_us(int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	assert_ok(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len));
+	return info.tcpi_rtt % 1000 == 0 && info.tcpi_total_retrans == 0 ? 0 : info.tcpi_rtt;
+}
+
+void fixture_assert_handshakes(const struct sonde_tcp_cell *c, const uint32_t *us, size_t n)
+{
+	uint64_t known = 0, sum_us = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		known += us[i] > 0;
+		sum_us += us[i];
+	}
+	assert_int_equal(c->handshake_count, known);
+	assert_int_equal(c->handshake_unknown, n - known);
+	assert_int_equal(c->handshake_sum_us, sum_us);
+}
+
 uint32_t fixture_total_retrans(int fd)
 {
 	struct tcp_info info;
@@ -700,6 +732,12 @@ uint32_t fixture_total_retrans(int fd)
 	return info.tcpi_total_retrans;
 }
 
+/* What shows already may be half done, and who does it be preempted: TCP_INFO waits for the socket's lock. */
+static void wait_processed(int fd)
+{
+	(void)fixture_total_retrans(fd);
+}
+
 void fixture_wait_acked(int fd)
 {
 	int queued = 0;
@@ -707,11 +745,50 @@ void fixture_wait_acked(int fd)
 	/* Long: a few retransmission time-outs in a row, each twice as long, are half a minute. */
 	for (int i = 0; i < 60000; i++) {
 		assert_int_equal(ioctl(fd, SIOCOUTQ, &queued), 0);
-		if (queued == 0)
+		if (queued == 0) {
+			wait_processed(fd);
 			return;
+		}
 		fixture_wait_ms(1);
 	}
 	fail_msg("%d bytes were never acknowledged", queued);
+}
+
+void fixture_wait_end(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+
+	assert_int_equal(poll(&p, 1, 60000), 1);
+	wait_processed(fd);
+}
+
+void fixture_wait_queued(int listener)
+{
+	struct pollfd p = {.fd = listener, .events = POLLIN};
+
+	assert_int_equal(poll(&p, 1, 60000), 1);
+}
+
+void fixture_wait_closed(struct fixture *f, enum sonde_tcp_role role, uint16_t port, uint64_t n)
+{
+	for (unsigned int i = 0; i < 6000; i++) {
+		struct sonde_tcp_cell c;
+		uint64_t closed = 0;
+
+		fixture_snapshot(f);
+		c = fixture_sum(f, 0, role, port);
+		for (size_t how = 0; how < SONDE_TCP_CLOSE_MAX; how++)
+			closed += c.closed[how];
+		if (closed >= n && c.open == 0)
+			return;
+		fixture_wait_ms(10);
+	}
+	fail_msg("not within a minute: %u ends closed at port %u", (unsigned int)n, port);
+}
+
+void fixture_wait_none_open(struct fixture *f, enum sonde_tcp_role role, uint16_t port)
+{
+	fixture_wait_closed(f, role, port, 0);
 }
 
 void fixture_wait_ms(unsigned int ms)

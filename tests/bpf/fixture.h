@@ -66,6 +66,7 @@ struct fixture_options {
 	uint32_t max_targets;
 	bool without_sockops;
 	bool without_flows;
+	uint32_t signals; /* whose hooks are attached: SONDE_SIGNAL_BIT() */
 	struct sonde_kernel_btf_files btf;
 	const char *cgroup; /* where sockops is attached; NULL: the root of cgroup v2 */
 	const char *const
@@ -100,6 +101,7 @@ int fixture_tell_absent(const char *metrics, const char *less);
 void fixture_target(struct fixture *f, pid_t pid, uint64_t task_mask);
 void fixture_seed(struct fixture *f);
 void fixture_set_options(struct fixture *f, uint32_t options);
+void fixture_set_signals(struct fixture *f, uint32_t signals);
 /* The record of an alternative, as told last; NULL when there is none. */
 const struct sonde_probe_probe *fixture_probe(const struct fixture *f, const char *metrics,
 					      const char *name);
@@ -154,6 +156,7 @@ struct fixture_pair {
 	int client;
 	int server;
 	uint16_t port;
+	uint32_t handshake_us; /* fixture_handshake_us() of the server */
 };
 
 struct fixture_pair fixture_pair(int family);
@@ -170,10 +173,25 @@ void fixture_send(int fd, size_t n);
 void fixture_recv(int fd, size_t n);
 /* Reads until end of file; returns how much. */
 size_t fixture_drain(int fd);
+/*
+ * What the collector is to tell of the handshake of @fd, just accepted: TCP_INFO's first smoothed RTT. 0: not known; whole
+ * milliseconds look like a SYN cookie's (src/collect/tcp/README.md), unless the SYN-ACK was sent again.
+ */
+uint32_t fixture_handshake_us(int fd);
+/* The accepting end of @c has these @n handshakes, and none besides. */
+void fixture_assert_handshakes(const struct sonde_tcp_cell *c, const uint32_t *us, size_t n);
 /* TCP_INFO's total_retrans. */
 uint32_t fixture_total_retrans(int fd);
 /* Bounded wait until all that was sent is acknowledged. */
 void fixture_wait_acked(int fd);
+/* Bounded wait until the other end's FIN or RST is here: on loopback too, ksoftirqd may bring it behind the sender's close(). */
+void fixture_wait_end(int fd);
+/* Snapshots, bounded, until @n connections of this end have closed and none is open: the last ACK may be late too. */
+void fixture_wait_closed(struct fixture *f, enum sonde_tcp_role role, uint16_t port, uint64_t n);
+/* The same of no number: where the ledger may tell of ends that no hook saw. */
+void fixture_wait_none_open(struct fixture *f, enum sonde_tcp_role role, uint16_t port);
+/* Bounded wait until a connection is in the accept queue: connect(2) may return before the listener has its ACK. */
+void fixture_wait_queued(int listener);
 void fixture_wait_ms(unsigned int ms);
 
 /* Runs a shell command; false when it fails. */

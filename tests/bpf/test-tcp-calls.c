@@ -12,8 +12,8 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +28,9 @@
 #include "base/clock.h"
 #include "bpf/tcp/tcp_hist.h"
 #include "model/hist.h"
+#include "rest.h"
 #include "uring.h"
+#include "waker.h"
 
 #define CLIENT SONDE_TCP_ROLE_CLIENT
 #define SERVER SONDE_TCP_ROLE_SERVER
@@ -304,60 +306,6 @@ static void sizes_are_those_of_the_calls(void **state)
 
 /* --- times --- */
 
-/* What a helper thread does to a caller that sleeps in a call, and when. */
-struct waker {
-	pid_t caller;
-	_Atomic bool enters; /* the caller's next call is the one */
-	void (*wake)(int fd);
-	int fd;
-	uint64_t asleep_ns; /* it was asleep by then … */
-	uint64_t wakes_ns;  /* … and still by then */
-};
-
-static char state_of(pid_t thread)
-{
-	char path[64], line[256] = "";
-	const char *end;
-	FILE *stat;
-
-	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/stat", thread);
-	stat = fopen(path, "re");
-	assert_non_null(stat);
-	assert_non_null(fgets(line, sizeof(line), stat));
-	(void)fclose(stat);
-	end = strrchr(line, ')');
-	assert_true(end && end[1] == ' ');
-	return end[2];
-}
-
-static void *wake_after_a_while(void *arg)
-{
-	struct waker *w = arg;
-
-	while (!atomic_load(&w->enters))
-		fixture_wait_ms(1);
-	for (int i = 0; i < 2000 && state_of(w->caller) != 'S'; i++)
-		fixture_wait_ms(1);
-	/* What it has sent already is acknowledged, which may wake it: from then on nothing does. */
-	fixture_wait_ms(20);
-	for (int i = 0; i < 2000 && state_of(w->caller) != 'S'; i++)
-		fixture_wait_ms(1);
-	w->asleep_ns = sonde_mono_ns();
-	fixture_wait_ms(WAIT_MS);
-	w->wakes_ns = sonde_mono_ns();
-	w->wake(w->fd);
-	return NULL;
-}
-
-static pthread_t start_waker(struct waker *w)
-{
-	pthread_t thread;
-
-	w->caller = (pid_t)syscall(SYS_gettid);
-	assert_int_equal(pthread_create(&thread, NULL, wake_after_a_while, w), 0);
-	return thread;
-}
-
 static void send_a_byte(int fd)
 {
 	assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), 1);
@@ -371,33 +319,23 @@ static void drain(int fd)
 		;
 }
 
-#define assert_between(low, value, high)                                                           \
-	do {                                                                                       \
-		uint64_t _low = (low), _value = (value), _high = (high);                           \
-		print_message("%s: %llu <= %llu <= %llu ns\n", #value, (unsigned long long)_low,   \
-			      (unsigned long long)_value, (unsigned long long)_high);              \
-		assert_true(_low <= _value && _value <= _high);                                    \
-	} while (0)
-
 static void a_read_that_waits_takes_that_long(void **state)
 {
 	struct fixture *f = *state;
 	struct fixture_pair p;
-	struct waker w = {.wake = send_a_byte};
+	struct waker w = {.call = SYS_read, .wake = send_a_byte};
 	struct sonde_tcp_calls c;
 	uint64_t before, after;
-	pthread_t thread;
 	char byte;
 
 	fixture_set_options(f, TIME);
 	p = fixture_pair(AF_INET);
 	w.fd = p.server;
-	thread = start_waker(&w);
+	waker_start(&w);
 	before = sonde_mono_ns();
-	atomic_store(&w.enters, true);
 	assert_int_equal(read(p.client, &byte, 1), 1);
 	after = sonde_mono_ns();
-	assert_int_equal(pthread_join(thread, NULL), 0);
+	waker_join(&w);
 	fixture_snapshot(f);
 	c = fixture_calls(f, getpid(), CLIENT, p.port);
 	assert_int_equal(c.timed[READ], 1);
@@ -419,21 +357,19 @@ static void a_write_that_waits_takes_that_long(void **state)
 	static const char bytes[8 << 20];
 	struct fixture *f = *state;
 	struct fixture_pair p;
-	struct waker w = {.wake = drain};
+	struct waker w = {.call = SYS_sendto, .wake = drain};
 	struct sonde_tcp_calls c;
 	uint64_t before, after;
-	pthread_t thread;
 
 	fixture_set_options(f, TIME);
 	p = fixture_pair(AF_INET);
 	w.fd = p.server;
-	thread = start_waker(&w);
+	waker_start(&w);
 	before = sonde_mono_ns();
-	atomic_store(&w.enters, true);
 	assert_int_equal(send(p.client, bytes, sizeof(bytes), 0), sizeof(bytes));
 	after = sonde_mono_ns();
 	assert_int_equal(shutdown(p.client, SHUT_WR), 0);
-	assert_int_equal(pthread_join(thread, NULL), 0);
+	waker_join(&w);
 	fixture_snapshot(f);
 	c = fixture_calls(f, getpid(), CLIENT, p.port);
 	assert_int_equal(c.timed[WRITE], 1);
@@ -474,22 +410,36 @@ static void *send_hundred(void *arg)
 	return NULL;
 }
 
+struct early {
+	_Atomic bool may;
+	int fd;
+};
+
+static void *send_when_allowed(void *arg)
+{
+	struct early *e = arg;
+
+	while (!atomic_load(&e->may))
+		fixture_wait_ms(1);
+	send_a_byte(e->fd);
+	return NULL;
+}
+
 /* A thread from before the option, one that came later, and a child process. */
 static void every_thread_of_a_target_is_timed(void **state)
 {
 	struct fixture *f = *state;
 	struct fixture_pair p;
-	struct waker w = {.wake = send_a_byte};
+	struct early early = {0};
 	pthread_t before, after;
 	pid_t child;
 
 	fixture_set_options(f, 0);
 	p = fixture_pair(AF_INET);
-	w.fd = p.client;
-	w.caller = (pid_t)syscall(SYS_gettid);
-	assert_int_equal(pthread_create(&before, NULL, wake_after_a_while, &w), 0);
+	early.fd = p.client;
+	assert_int_equal(pthread_create(&before, NULL, send_when_allowed, &early), 0);
 	fixture_set_options(f, TIME);
-	atomic_store(&w.enters, true);
+	atomic_store(&early.may, true);
 	assert_int_equal(pthread_join(before, NULL), 0);
 	assert_int_equal(pthread_create(&after, NULL, send_hundred, &p.client), 0);
 	assert_int_equal(pthread_join(after, NULL), 0);
@@ -510,7 +460,7 @@ static void every_thread_of_a_target_is_timed(void **state)
 static void accept_queue_time_is_that_of_waiting(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t connects, connected, accepts, accepted;
+	uint64_t connects, queued, accepts, accepted;
 	struct sonde_tcp_calls c;
 	int listener, early, client, server;
 	uint16_t port;
@@ -519,6 +469,7 @@ static void accept_queue_time_is_that_of_waiting(void **state)
 	listener = fixture_listen(AF_INET, 16, &port);
 	early = fixture_connect(AF_INET,
 				port); /* before the option: since when it waits is not known */
+	fixture_wait_queued(listener);
 	fixture_set_options(f, TIME);
 	server = fixture_accept(listener);
 	fixture_snapshot(f);
@@ -529,7 +480,8 @@ static void accept_queue_time_is_that_of_waiting(void **state)
 
 	connects = sonde_mono_ns();
 	client = fixture_connect(AF_INET, port);
-	connected = sonde_mono_ns();
+	fixture_wait_queued(listener);
+	queued = sonde_mono_ns();
 	fixture_wait_ms(WAIT_MS);
 	accepts = sonde_mono_ns();
 	server = fixture_accept(listener);
@@ -540,7 +492,7 @@ static void accept_queue_time_is_that_of_waiting(void **state)
 	c = fixture_calls(f, getpid(), SERVER, port);
 	assert_int_equal(c.accepts, 2);
 	assert_int_equal(c.accept_queue_count, 1);
-	assert_between(accepts - connected, c.accept_queue_sum_ns, accepted - connects);
+	assert_between(accepts - queued, c.accept_queue_sum_ns, accepted - connects);
 	assert_observed(f, SERVER, port, SONDE_TCP_CALL_HIST_ACCEPT_QUEUE,
 			c.accept_queue_sum_ns / 1000);
 	(void)close(early);
@@ -579,10 +531,14 @@ static int try_connect(const char *address, uint16_t port, int flags)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0), error;
+	struct pollfd answered = {.events = POLLOUT};
 
 	assert_true(fd >= 0);
 	assert_int_equal(inet_pton(AF_INET, address, &to.sin_addr), 1);
 	error = connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 ? errno : 0;
+	answered.fd = fd;
+	if (error == EINPROGRESS)
+		assert_int_equal(poll(&answered, 1, 60000), 1);
 	(void)close(fd);
 	return error;
 }
@@ -646,28 +602,25 @@ static void connects_that_fail_before_a_syn_have_their_errno(void **state)
 
 static void a_close_that_lingers_takes_that_long(void **state)
 {
-	static const char bytes[8 << 20];
 	struct fixture *f = *state;
-	struct linger linger = {.l_onoff = 1, .l_linger = 10};
+	struct linger linger = {.l_onoff = 1, .l_linger = 60};
 	struct fixture_pair p;
-	struct waker w = {.wake = drain};
+	struct waker w = {.call = SYS_close, .wake = drain};
 	struct sonde_tcp_calls c;
 	uint64_t before, after;
-	pthread_t thread;
 
 	fixture_set_options(f, TIME);
 	p = fixture_pair(AF_INET);
 	assert_int_equal(setsockopt(p.client, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
-	assert_true(send(p.client, bytes, sizeof(bytes), MSG_DONTWAIT) > 0);
+	(void)rest_fill(p.client, NULL);
 	assert_int_equal(close(dup(p.client)), 0); /* ends nothing */
 	w.fd = p.server;
-	thread = start_waker(&w);
+	waker_start(&w);
 	before = sonde_mono_ns();
-	atomic_store(&w.enters, true);
 	assert_int_equal(close(p.client), 0);
 	after = sonde_mono_ns();
 	p.client = -1;
-	assert_int_equal(pthread_join(thread, NULL), 0);
+	waker_join(&w);
 	fixture_snapshot(f);
 	c = fixture_calls(f, getpid(), CLIENT, p.port);
 	assert_int_equal(c.close_count, 1);
@@ -699,6 +652,7 @@ static void each_close_has_its_time(void **state)
 		if (i == 2) { /* already reset by the other end */
 			fixture_abort_on_close(q.server);
 			fixture_close_fd(&q.server);
+			fixture_wait_end(q.client);
 		}
 		fixture_close_fd(&q.client);
 		fixture_close_fd(&q.server);
@@ -750,7 +704,7 @@ static void the_option_leaves_nothing_and_comes_again(void **state)
 		assert_null(chosen(f, SONDE_PROBE_METRICS_CALL_TIME));
 		for (size_t k = first; k < f->n_ids; k++) {
 			for (int turn = 0;
-			     turn < 200 && f->ids[k].kind == 'p' && program_lives(f->ids[k].id);
+			     turn < 6000 && f->ids[k].kind == 'p' && program_lives(f->ids[k].id);
 			     turn++)
 				fixture_wait_ms(
 					10); /* the kernel frees them behind a grace period */

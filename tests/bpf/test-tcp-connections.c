@@ -30,17 +30,14 @@ static uint64_t all_closes(const struct sonde_tcp_cell *c)
 	return n;
 }
 
-/* Exactly one close, of this kind. Once the peer has answered the FIN: up to 60 s where another CPU is held up. */
+/* Exactly one close, of this kind. */
 static void assert_closed(struct fixture *f, enum sonde_tcp_role role, uint16_t port,
 			  enum sonde_tcp_close how)
 {
-	struct sonde_tcp_cell c = fixture_sum(f, 0, role, port);
+	struct sonde_tcp_cell c;
 
-	for (unsigned int i = 0; i < 6000 && (all_closes(&c) == 0 || c.open > 0); i++) {
-		fixture_wait_ms(10);
-		fixture_snapshot(f);
-		c = fixture_sum(f, 0, role, port);
-	}
+	fixture_wait_closed(f, role, port, 1);
+	c = fixture_sum(f, 0, role, port);
 	assert_int_equal(all_closes(&c), 1);
 	assert_int_equal(c.closed[how], 1);
 	assert_int_equal(c.open, 0);
@@ -63,7 +60,7 @@ static void opens_accepts_and_names_the_first_closer(void **state)
 	assert_int_equal(c.opened, 0);
 	assert_int_equal(c.accepted, 1);
 	assert_int_equal(c.open, 1);
-	assert_int_equal(c.handshake_count, 1);
+	fixture_assert_handshakes(&c, &p.handshake_us, 1);
 	fixture_close_fd(&p.client);
 	assert_int_equal(fixture_drain(p.server), 0);
 	fixture_snapshot(f);
@@ -84,6 +81,7 @@ static void a_reset_names_its_sender(void **state)
 	fixture_recv(p.server, 1);
 	fixture_abort_on_close(p.server);
 	fixture_close_fd(&p.server);
+	fixture_wait_end(p.client);
 	fixture_pair_done(&p);
 	fixture_snapshot(f);
 	assert_closed(f, SERVER, p.port, SONDE_TCP_CLOSE_LOCAL_RST);
@@ -156,13 +154,21 @@ static unsigned int count_tuples(const struct fixture *f)
 	return n;
 }
 
+/* Bounded: the other end's RST or FIN may come late. */
+static void wait_tuples(const struct fixture *f, unsigned int n)
+{
+	for (unsigned int i = 0; i < 6000 && count_tuples(f) != n; i++)
+		fixture_wait_ms(10);
+	assert_int_equal(count_tuples(f), n);
+}
+
 /* Its address pair would name us as the peer of whoever gets that port next. */
 static void a_socket_that_is_connected_anew_leaves_no_address_pair_behind(void **state)
 {
 	struct fixture *f = *state;
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-	struct fixture_pair p = {-1, -1, -1, 0};
+	struct fixture_pair p = {.listener = -1, .client = -1, .server = -1};
 	unsigned int before;
 
 	if (!fixture_measures(f, CONNECTIONS, "the other end's process"))
@@ -175,13 +181,13 @@ static void a_socket_that_is_connected_anew_leaves_no_address_pair_behind(void *
 		fixture_close_fd(&p.server);
 		assert_int_equal(connect(p.client, (struct sockaddr *)&to, sizeof(to)), 0);
 		p.server = fixture_accept(p.listener);
-		assert_int_equal(count_tuples(f), before);
+		wait_tuples(f, before);
 	}
 	fixture_snapshot(f);
 	assert_int_equal(fixture_sum(f, 0, CLIENT, p.port).opened, 4);
 	assert_int_equal(fixture_sum(f, 0, CLIENT, p.port).open, 1);
 	fixture_pair_done(&p);
-	assert_int_equal(count_tuples(f), before - 2);
+	wait_tuples(f, before - 2);
 }
 
 /* A full backlog answers no SYN; the application gives up. */
@@ -190,26 +196,22 @@ static void a_connect_that_was_given_up_is_aborted(void **state)
 	struct fixture *f = *state;
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct sonde_tcp_cell c;
-	int listener, fillers[3], fd;
+	int listener, filler, fd;
 	uint16_t port;
 
 	listener = fixture_listen(AF_INET, 0, &port);
+	filler = fixture_connect(AF_INET, port);
+	fixture_wait_queued(listener);
 	to.sin_port = htons(port);
-	for (int i = 0; i < 3; i++) {
-		fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		(void)connect(fillers[i], (struct sockaddr *)&to, sizeof(to));
-	}
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), -1);
 	assert_int_equal(errno, EINPROGRESS);
-	fixture_wait_ms(20);
 	(void)close(fd);
 	fixture_snapshot(f);
 	c = fixture_sum(f, 0, CLIENT, port);
 	assert_int_equal(c.connect_failed[SONDE_TCP_CONNECT_ABORTED], 1);
 	assert_int_equal(c.connect_failed[SONDE_TCP_CONNECT_OTHER], 0);
-	for (int i = 0; i < 3; i++)
-		(void)close(fillers[i]);
+	(void)close(filler);
 	(void)close(listener);
 }
 
@@ -260,6 +262,7 @@ static void a_forking_servers_connections_are_its_childrens(void **state)
 {
 	struct fixture *f = *state;
 	struct sonde_tcp_cell c;
+	uint32_t handshake_us[3];
 	pid_t children[3];
 	uint16_t port;
 	int listener = fixture_listen(AF_INET, 16, &port);
@@ -268,6 +271,7 @@ static void a_forking_servers_connections_are_its_childrens(void **state)
 		int client = fixture_connect(AF_INET, port), server;
 
 		server = fixture_accept(listener);
+		handshake_us[i] = fixture_handshake_us(server);
 		fixture_send(client, 1000);
 		fixture_wait_acked(client); /* arrives before anybody's I/O */
 		children[i] = fork();
@@ -283,7 +287,7 @@ static void a_forking_servers_connections_are_its_childrens(void **state)
 		assert_int_equal(waitpid(children[i], NULL, 0), children[i]);
 		(void)close(client);
 	}
-	fixture_snapshot(f);
+	fixture_wait_closed(f, SERVER, port, 3);
 	(void)close(listener);
 	/* Without a hook at the first I/O they stay their listener's. */
 	if (!fixture_measures(f, "read calls", NULL)) {
@@ -296,7 +300,7 @@ static void a_forking_servers_connections_are_its_childrens(void **state)
 	for (int i = 0; i < 3; i++) {
 		c = fixture_sum(f, children[i], SERVER, port);
 		assert_int_equal(c.accepted, 1);
-		assert_int_equal(c.handshake_count, 1);
+		fixture_assert_handshakes(&c, &handshake_us[i], 1);
 		assert_int_equal(c.received_bytes, 1000);
 		assert_int_equal(c.sent_bytes, 10);
 		assert_int_equal(all_closes(&c), 1);
@@ -355,6 +359,7 @@ static void seeds_what_was_there_before(void **state)
 	fixture_wait_acked(open.client);
 	assert_int_equal(shutdown(half.client, SHUT_WR), 0);
 	assert_int_equal(fixture_drain(half.server), 0);
+	fixture_wait_acked(half.client);
 	listener = fixture_listen(AF_INET, 16, &port);
 	for (int i = 0; i < 5; i++) {
 		waiting[i] = fixture_connect(AF_INET, port);
@@ -425,7 +430,8 @@ static void seeds_what_was_there_before(void **state)
 	fixture_pair_done(&open);
 	fixture_pair_done(&again);
 	fixture_pair_done(&half);
-	fixture_snapshot(&f);
+	fixture_wait_closed(&f, SERVER, port, queued);
+	fixture_wait_closed(&f, CLIENT, half.port, 1);
 	c = fixture_sum(&f, getpid(), SERVER, port);
 	assert_int_equal(all_closes(&c), queued);
 	c = fixture_sum(&f, getpid(), CLIENT, half.port);
@@ -435,21 +441,25 @@ static void seeds_what_was_there_before(void **state)
 	fixture_close(&f);
 }
 
-static pid_t start_stranger(uint16_t *ret_port)
+/* It speaks once its pipe, *@ret_go, is closed. */
+static pid_t start_stranger(uint16_t *ret_port, int *ret_go)
 {
-	int ready[2];
+	int ready[2], go[2];
 	pid_t pid;
 
 	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(go, O_CLOEXEC), 0);
 	pid = fork();
 	if (pid == 0) {
 		struct fixture_pair p = fixture_pair(AF_INET);
+		char byte;
 
+		(void)close(go[1]);
 		(void)write(ready[1], &p.port, sizeof(p.port));
+		(void)read(go[0], &byte, 1);
 		for (int i = 0; i < 200; i++) {
 			fixture_send(p.client, 100);
 			fixture_recv(p.server, 100);
-			fixture_wait_ms(1);
 		}
 		fixture_pair_done(&p);
 		_exit(0);
@@ -457,6 +467,8 @@ static pid_t start_stranger(uint16_t *ret_port)
 	assert_int_equal(read(ready[0], ret_port, sizeof(*ret_port)), sizeof(*ret_port));
 	(void)close(ready[0]);
 	(void)close(ready[1]);
+	(void)close(go[0]);
+	*ret_go = go[1];
 	return pid;
 }
 
@@ -465,11 +477,13 @@ static void a_process_that_is_no_target_shows_nothing(void **state)
 {
 	struct fixture f;
 	uint16_t port;
-	pid_t stranger = start_stranger(&port);
+	int go;
+	pid_t stranger = start_stranger(&port, &go);
 
 	assert_ok(fixture_open(&f, &(struct fixture_options){0}));
 	fixture_target(&f, getpid(), 1);
 	fixture_seed(&f);
+	(void)close(go);
 	assert_int_equal(waitpid(stranger, NULL, 0), stranger);
 	fixture_snapshot(&f);
 	for (size_t i = 0; i < f.n_cells; i++)

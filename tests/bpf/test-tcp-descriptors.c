@@ -119,7 +119,7 @@ static void a_descriptor_in_flight_is_found_by_its_first_call(void **state)
 	assert_int_equal(c.write_calls, 1);
 	assert_int_equal(c.read_calls, 1);
 	fixture_pair_done(&p);
-	fixture_snapshot(&f);
+	fixture_wait_closed(&f, CLIENT, p.port, 1);
 	c = fixture_sum(&f, getpid(), CLIENT, p.port);
 	assert_int_equal(all_closes(&c), 1);
 	assert_int_equal(c.open, 0);
@@ -286,7 +286,7 @@ static void a_duplicate_is_no_connection_and_its_close_no_end(void **state)
 	(void)close(twin);
 	assert_int_equal(fixture_drain(p.server), 0);
 	fixture_pair_done(&p);
-	fixture_snapshot(f);
+	fixture_wait_closed(f, CLIENT, p.port, 1);
 	c = fixture_sum(f, getpid(), CLIENT, p.port);
 	assert_int_equal(all_closes(&c), 1);
 }
@@ -321,7 +321,7 @@ static void close_range_and_exit_close_each_once(void **state)
 		}
 		assert_int_equal(waitpid(child, NULL, 0), child);
 		(void)close(listener);
-		fixture_snapshot(f);
+		fixture_wait_closed(f, CLIENT, port, MANY);
 		c = fixture_sum(f, child, CLIENT, port);
 		assert_int_equal(c.opened, MANY);
 		assert_int_equal(c.closed[SONDE_TCP_CLOSE_LOCAL_FIN], MANY);
@@ -406,6 +406,7 @@ static void a_reuseport_groups_connections_are_of_their_own_listener(void **stat
 	for (int i = 0; i < MANY; i++) {
 		clients[i] = fixture_connect(AF_INET, port);
 		fixture_send(clients[i], 3);
+		fixture_wait_acked(clients[i]); /* it is in the queue */
 	}
 	for (int fd; (fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0; accepted++) {
 		fixture_recv(fd, 3);
@@ -486,7 +487,7 @@ static void a_socket_that_is_shared_by_fork_is_its_makers(void **state)
 	assert_int_equal(c.open, 1);
 	assert_int_equal(all_closes(&c), 0);
 	fixture_pair_done(&p);
-	fixture_snapshot(f);
+	fixture_wait_closed(f, CLIENT, p.port, 1);
 	c = fixture_sum(f, getpid(), CLIENT, p.port);
 	assert_int_equal(all_closes(&c), 1);
 }

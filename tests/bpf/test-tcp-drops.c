@@ -5,10 +5,12 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define CLIENT SONDE_TCP_ROLE_CLIENT
@@ -17,6 +19,7 @@
 #define TX SONDE_TCP_DIRECTION_TX
 #define SOCKET SONDE_TCP_WHERE_SOCKET
 #define ELSEWHERE SONDE_TCP_WHERE_ELSEWHERE
+#define BOTH_ENDS SONDE_TCP_WHERE_BOTH_ENDS
 
 static struct veth veth;
 
@@ -119,15 +122,13 @@ static void a_large_skb_is_all_its_segments(void **state)
 			     p.port));
 	before = segments_out(p.client);
 	assert_int_equal(send(p.client, data, sizeof(data), 0), sizeof(data));
-	fixture_wait_ms(50);
-	nft = veth_count(&veth, VETH_CLIENT, "inet sonde_test output");
-	fixture_snapshot(f);
+	do { /* a timer may have sent between the two readings */
+		nft = veth_count(&veth, VETH_CLIENT, "inet sonde_test output");
+		fixture_snapshot(f);
+	} while (veth_count(&veth, VETH_CLIENT, "inet sonde_test output").packets != nft.packets);
 	sum = sum_of(f, w);
-	/* A timer may have sent between the two readings: nft again. */
-	if (veth_count(&veth, VETH_CLIENT, "inet sonde_test output").packets == nft.packets) {
-		assert_int_equal(sum.skbs, nft.packets);
-		assert_int_equal(sum.bytes, nft.bytes);
-	}
+	assert_int_equal(sum.skbs, nft.packets);
+	assert_int_equal(sum.bytes, nft.bytes);
 	assert_true(sum.segments > sum.skbs);
 	assert_true(sum.segments <= segments_out(p.client) - before);
 	assert_site_is_nft(f, w);
@@ -155,18 +156,18 @@ static void exchange(struct fixture_pair *p)
 	fixture_wait_acked(p->server);
 }
 
-/* Neither socket was in the kernel's hand: each end has what nft counted, marked. */
-static void assert_elsewhere(const struct fixture *f, uint16_t port, struct veth_count nft)
+/* Neither socket was in the kernel's hand: each end has what nft counted, and says that the other has it. */
+static void assert_both_ends(const struct fixture *f, uint16_t port, struct veth_count nft)
 {
-	struct which receiver = {SERVER, port, "NETFILTER_DROP", RX, ELSEWHERE};
-	struct which sender = {CLIENT, port, "NETFILTER_DROP", TX, ELSEWHERE};
+	struct which receiver = {SERVER, port, "NETFILTER_DROP", RX, BOTH_ENDS};
+	struct which sender = {CLIENT, port, "NETFILTER_DROP", TX, BOTH_ENDS};
 	struct sonde_tcp_drop rx = sum_of(f, receiver), tx = sum_of(f, sender);
 	uint64_t skipped = fixture_loss(f, SONDE_TCP_LOSS_SKIPPED_RUNS);
 
 	assert_true(nft.packets > 0);
 	assert_int_equal(rx.skbs, tx.skbs);
 	assert_int_equal(rx.bytes, tx.bytes);
-	print_message("elsewhere: nft %lu, receiver %lu, sender %lu, skipped %lu\n",
+	print_message("both ends: nft %lu, receiver %lu, sender %lu, skipped %lu\n",
 		      (unsigned long)nft.packets, (unsigned long)rx.skbs, (unsigned long)tx.skbs,
 		      (unsigned long)skipped);
 	assert_true(rx.skbs <= nft.packets && nft.packets - rx.skbs <= skipped);
@@ -175,6 +176,8 @@ static void assert_elsewhere(const struct fixture *f, uint16_t port, struct veth
 	assert_site_is_nft(f, receiver);
 	receiver.where = SOCKET;
 	assert_int_equal(sum_of(f, receiver).skbs, 0);
+	receiver.where = sender.where = ELSEWHERE;
+	assert_int_equal(sum_of(f, receiver).skbs + sum_of(f, sender).skbs, 0);
 }
 
 /* A veth pair hands the skb over with its sender's socket, so that is what the drop is of. */
@@ -198,7 +201,7 @@ static void at_the_other_ends_ingress_it_is_the_senders(void **state)
 			"numgen random mod 100 '<' 10 counter drop",
 			p.port));
 		exchange(&p);
-		nft = veth_count(&veth, VETH_SERVER, "netdev sonde_test in");
+		nft = veth_stop_chain(&veth, VETH_SERVER, "netdev sonde_test in");
 		assert_true(veth_run(&veth, VETH_SERVER, "nft delete table netdev sonde_test"));
 		fixture_snapshot(f);
 		assert_true(nft.packets > 0);
@@ -219,7 +222,7 @@ static void at_the_other_ends_ingress_it_is_the_senders(void **state)
 }
 
 /* No early demux there. */
-static void on_loopback_it_is_elsewhere(void **state)
+static void on_loopback_both_ends_have_it(void **state)
 {
 	static const int families[] = {AF_INET, AF_INET6};
 	struct fixture *f = *state;
@@ -235,12 +238,75 @@ static void on_loopback_it_is_elsewhere(void **state)
 				     p.port));
 		fixture_seed(f); /* as another task's start does: what is known is not unlearned */
 		exchange(&p);
-		nft = veth_count(&veth, VETH_CLIENT, "inet sonde_test input");
+		nft = veth_stop_chain(&veth, VETH_CLIENT, "inet sonde_test input");
 		(void)veth_end_chain(&veth, VETH_CLIENT, "input");
 		fixture_snapshot(f);
-		assert_elsewhere(f, p.port, nft);
+		assert_both_ends(f, p.port, nft);
 		fixture_pair_done(&p);
 	}
+}
+
+static void be_the_only_target(int gate, uint16_t port)
+{
+	char byte;
+	int fd;
+
+	if (read(gate, &byte, 1) != 1)
+		_exit(1);
+	fd = fixture_connect(AF_INET, port);
+	for (int i = 0; i < ROUNDS; i++) {
+		fixture_send(fd, 1000);
+		fixture_recv(fd, 1000);
+	}
+	_exit(0);
+}
+
+/* The other end is no target: nobody else has these. */
+static void the_only_end_that_is_ours_has_it_alone(void **state)
+{
+	int gate[2], listener, fd, status;
+	struct which w = {CLIENT, 0, "NETFILTER_DROP", TX, ELSEWHERE};
+	struct veth_count nft;
+	uint64_t skipped;
+	struct fixture f;
+	pid_t child;
+
+	assert_ok(pipe2(gate, O_CLOEXEC));
+	listener = fixture_listen(AF_INET, 8, &w.port);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		be_the_only_target(gate[0], w.port);
+	assert_ok(fixture_open(&f, &(struct fixture_options){0}));
+	fixture_target(&f, child, 1);
+	assert_true(veth_run(&veth, VETH_CLIENT,
+			     "nft add rule inet sonde_test input tcp dport %u "
+			     "numgen inc mod 10 == 5 counter drop",
+			     w.port));
+	assert_int_equal(write(gate[1], "x", 1), 1);
+	fd = fixture_accept(listener);
+	for (int i = 0; i < ROUNDS; i++) {
+		fixture_recv(fd, 1000);
+		fixture_send(fd, 1000);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	nft = veth_stop_chain(&veth, VETH_CLIENT, "inet sonde_test input");
+	(void)veth_end_chain(&veth, VETH_CLIENT, "input");
+	fixture_snapshot(&f);
+	skipped = fixture_loss(&f, SONDE_TCP_LOSS_SKIPPED_RUNS);
+	print_message("one end: nft %lu, ours %lu, skipped %lu\n", (unsigned long)nft.packets,
+		      (unsigned long)sum_of(&f, w).skbs, (unsigned long)skipped);
+	assert_true(nft.packets > 0);
+	assert_true(sum_of(&f, w).skbs <= nft.packets);
+	assert_true(nft.packets - sum_of(&f, w).skbs <= skipped);
+	w.where = BOTH_ENDS;
+	assert_int_equal(sum_of(&f, w).skbs, 0);
+	fixture_close_fd(&fd);
+	fixture_close_fd(&listener);
+	fixture_close_fd(&gate[0]);
+	fixture_close_fd(&gate[1]);
+	fixture_close(&f);
 }
 
 /* Its addresses are let go of with it: who has them next has none of its drops. */
@@ -260,7 +326,7 @@ static void an_ended_connection_has_no_drops_any_more(void **state)
 			     "nft add rule inet sonde_test input tcp sport %u counter drop",
 			     p.port));
 	(void)close(veth_connect(&veth, AF_INET, p.port, SOCK_NONBLOCK));
-	fixture_wait_ms(50);
+	veth_wait_counted(&veth, VETH_CLIENT, "inet sonde_test input", 1);
 	(void)veth_end_chain(&veth, VETH_CLIENT, "input");
 	fixture_snapshot(f);
 	assert_int_equal(sum_of(f, w).skbs, before.skbs);
@@ -301,7 +367,7 @@ static void a_fragment_that_waits_in_vain_has_no_socket(void **state)
 		sendto(raw, &fragment, sizeof(fragment), 0, (struct sockaddr *)&to, sizeof(to)),
 		sizeof(fragment));
 	(void)close(raw);
-	for (int i = 0; i < 100; i++) { /* it waits for a second */
+	for (int i = 0; i < 600; i++) { /* it waits for a second */
 		fixture_wait_ms(100);
 		if (veth_run(&veth, VETH_SERVER,
 			     "test $(nstat -asz IpReasmTimeout | awk '/Reasm/{print $2}') -ge 1"))
@@ -322,7 +388,8 @@ static int run(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_large_skb_is_all_its_segments),
 		cmocka_unit_test(at_the_other_ends_ingress_it_is_the_senders),
-		cmocka_unit_test(on_loopback_it_is_elsewhere),
+		cmocka_unit_test(on_loopback_both_ends_have_it),
+		cmocka_unit_test(the_only_end_that_is_ours_has_it_alone),
 		cmocka_unit_test(an_ended_connection_has_no_drops_any_more),
 		cmocka_unit_test(a_fragment_that_waits_in_vain_has_no_socket),
 	};

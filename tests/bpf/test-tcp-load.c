@@ -21,7 +21,7 @@
 struct crowd {
 	int server[CONNECTIONS];
 	int listener;
-	int child; /* its end of a socket pair: a byte when all is sent, one back to close */
+	int child; /* its end of a socket pair: a byte when all is acknowledged, one back to close */
 	pid_t pid;
 	struct sockaddr_in to;
 	uint64_t bytes; /* sent by all clients */
@@ -58,15 +58,18 @@ static size_t bytes_of(unsigned int connection)
 static int be_clients(const struct crowd *crowd, int parent)
 {
 	static const char bytes[100];
+	static int fds[CONNECTIONS];
 	char byte = 0;
 
 	for (unsigned int i = 0; i < CONNECTIONS; i++) {
-		int fd = connect_from(i % PEERS, &crowd->to);
 		size_t n = bytes_of(i);
 
-		if (fd < 0 || send(fd, bytes, n, MSG_NOSIGNAL) != (ssize_t)n)
+		fds[i] = connect_from(i % PEERS, &crowd->to);
+		if (fds[i] < 0 || send(fds[i], bytes, n, MSG_NOSIGNAL) != (ssize_t)n)
 			return 1;
 	}
+	for (unsigned int i = 0; i < CONNECTIONS; i++)
+		fixture_wait_acked(fds[i]);
 	/* They are closed by the exit. */
 	return send(parent, &byte, 1, MSG_NOSIGNAL) != 1 || recv(parent, &byte, 1, 0) != 1;
 }
@@ -141,6 +144,17 @@ static struct sonde_tcp_cell sum_of(const struct fixture *f, enum sonde_tcp_role
 	return sum;
 }
 
+/* Snapshots, bounded, until the last ACK has come to each end. */
+static void wait_none_open(struct fixture *f)
+{
+	for (unsigned int i = 0; i < 600; i++) {
+		fixture_snapshot(f);
+		if (sum_of(f, CLIENT, NULL).open + sum_of(f, SERVER, NULL).open == 0)
+			return;
+		fixture_wait_ms(100);
+	}
+}
+
 /* What the ledger allows a total to lack: an end that no hook saw takes its close with it. */
 static void assert_total(const struct fixture *f, uint64_t sum, uint64_t truth, uint64_t each)
 {
@@ -188,7 +202,7 @@ static void a_thousand_peers_of_ten_thousand_connections_are_each_a_cell(void **
 	assert_crowd(&f, crowd, true);
 	assert_int_equal(fixture_loss(&f, SONDE_TCP_LOSS_CELL_FULL), 0);
 	crowd_close(crowd);
-	fixture_snapshot(&f);
+	wait_none_open(&f);
 	assert_crowd(&f, crowd, false);
 	fixture_close(&f);
 }
@@ -207,7 +221,7 @@ static void more_peers_than_cells_leave_the_totals_exact(void **state)
 	assert_true(fixture_loss(&f, SONDE_TCP_LOSS_CELL_FULL) > 0);
 	assert_int_equal(fixture_loss(&f, SONDE_TCP_LOSS_OTHER_FULL), 0);
 	crowd_close(crowd);
-	fixture_snapshot(&f);
+	wait_none_open(&f);
 	assert_crowd(&f, crowd, false);
 	fixture_close(&f);
 }
@@ -284,7 +298,7 @@ static void short_connections_are_all_counted(void **state)
 	assert_int_equal(pthread_join(server, &failed), 0);
 	assert_null(failed);
 	(void)close(burst.listener);
-	fixture_snapshot(&f);
+	wait_none_open(&f);
 	c = sum_of(&f, CLIENT, NULL);
 	assert_int_equal(c.opened, burst.n);
 	assert_int_equal(c.open, 0);

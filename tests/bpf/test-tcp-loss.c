@@ -164,7 +164,7 @@ static void a_drop_on_the_way_out_is_the_senders(void **state)
 }
 
 /*
- * Connects while the rule is there for its first 300 ms; the kernel tries again after a second.
+ * Connects while the rule is there until it has dropped one; the kernel tries again after a second.
  * *@ret_lost: how many it dropped: one, or more on a machine that is slow to take it away.
  */
 static int connect_slowly(uint16_t port, enum veth_side side, const char *rule, uint64_t *ret_lost)
@@ -176,11 +176,11 @@ static int connect_slowly(uint16_t port, enum veth_side side, const char *rule, 
 	assert_true(
 		veth_run(&veth, side, "nft add rule inet sonde_test input %s counter drop", rule));
 	fd = veth_connect(&veth, AF_INET, port, SOCK_NONBLOCK);
-	fixture_wait_ms(300);
+	veth_wait_counted(&veth, side, "inet sonde_test input", 1);
 	*ret_lost = veth_end_chain(&veth, side, "input");
 	assert_true(*ret_lost >= 1);
 	writable.fd = fd;
-	assert_int_equal(poll(&writable, 1, 30000), 1);
+	assert_int_equal(poll(&writable, 1, 60000), 1);
 	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
 	assert_int_equal(error, 0);
 	return fd;
@@ -267,12 +267,12 @@ static void a_full_accept_queue_is_the_listeners_drop_by_its_name(void **state)
 			     port));
 	for (int i = 0; i < CROWD; i++)
 		clients[i] = veth_connect(&veth, AF_INET, port, SOCK_NONBLOCK);
-	fixture_wait_ms(100);
+	veth_wait_counted(&veth, VETH_SERVER, "inet sonde_test input", CROWD);
 	assert_int_equal(listen(listener, 0), 0);
 	assert_true(veth_end_chain(&veth, VETH_SERVER, "input") >= CROWD);
 	if (!fixture_measures(f, "drops by reason", NULL) || !kernel_names_overflows())
 		goto out;
-	for (int i = 0; i < 60 && overflows == 0; i++) {
+	for (int i = 0; i < 1200 && overflows == 0; i++) {
 		fixture_wait_ms(50);
 		fixture_snapshot(f);
 		overflows = drops(f, SERVER, port, "TCP_LISTEN_OVERFLOW", RX);

@@ -145,8 +145,7 @@ static void drops_are_the_flows(void **state)
 	int size = 4096, server = udp_bound(AF_INET, &port), client = udp_connected(AF_INET, port);
 
 	assert_int_equal(setsockopt(server, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
-	for (int n = 0; n < 100; n++)
-		udp_send(client, 1000);
+	udp_send_beyond_room(client, server, 100, 1000);
 	udp_fixture_snapshot(f);
 	cell = udp_fixture_sum(f, getpid(), UDP_SERVER, port);
 	flow = find(f, UDP_SERVER, port, udp_port_of(client));

@@ -5,7 +5,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -15,28 +14,12 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "model/signal.h"
 #include "unseen.h"
 
 static struct sonde_udp_cell client_sum(const struct udp_fixture *f, uint16_t port)
 {
 	return udp_fixture_sum(f, getpid(), UDP_CLIENT, port);
-}
-
-/* A new network namespace with loopback up; back with leave(). */
-static int enter_namespace(void)
-{
-	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-
-	assert_true(home >= 0);
-	assert_ok(unshare(CLONE_NEWNET));
-	assert_true(fixture_run("ip link set lo up"));
-	return home;
-}
-
-static void leave_namespace(int home)
-{
-	assert_ok(setns(home, CLONE_NEWNET));
-	(void)close(home);
 }
 
 /* The ICMP answer to one datagram fails the next call, a send or a read. */
@@ -51,9 +34,11 @@ static void a_refused_datagram_fails_the_next_call(void **state)
 	(void)close(server);
 	client = udp_connected(AF_INET, port);
 	udp_send(client, 5);
+	udp_wait_refused(client);
 	assert_int_equal(send(client, room, 5, 0), -1);
 	assert_int_equal(errno, ECONNREFUSED);
 	udp_send(client, 5);
+	udp_wait_refused(client);
 	assert_int_equal(recv(client, room, 5, MSG_DONTWAIT), -1);
 	assert_int_equal(errno, ECONNREFUSED);
 	assert_int_equal(recv(client, room, 5, MSG_DONTWAIT), -1);
@@ -81,7 +66,7 @@ static void each_error_has_its_name_and_its_peer(void **state)
 {
 	struct udp_fixture *f = *state;
 	struct sonde_udp_cell c;
-	int home = enter_namespace(), fd = udp_socket(AF_INET);
+	int home = udp_enter_namespace(), fd = udp_socket(AF_INET);
 	bool nft = fixture_run("nft 'add table ip t; add chain ip t o { type filter hook output "
 			       "priority 0; }; add rule ip t o udp dport 7003 drop' 2>/dev/null");
 
@@ -98,7 +83,7 @@ static void each_error_has_its_name_and_its_peer(void **state)
 	assert_int_equal(c.send_errors[SONDE_UDP_EPERM], nft);
 	assert_int_equal(c.sent_datagrams + c.sent_bytes + c.write_calls, 0);
 	(void)close(fd);
-	leave_namespace(home);
+	udp_leave_namespace(home);
 }
 
 /* Against SO_RXQ_OVFL's own count, and the namespace's UdpRcvbufErrors. */
@@ -106,12 +91,21 @@ static void datagrams_without_room_are_the_kernels(void **state)
 {
 	struct udp_fixture *f = *state;
 	bool bytes = udp_fixture_attached(f, "tp_btf/udp_fail_queue_rcv_skb with skb");
-	int home = enter_namespace(), small = 1, on = 1, server, client;
+	int home = udp_enter_namespace(), small = 1, on = 1, server, client;
+	char room[1000], control[64];
+	struct iovec iov = {room, sizeof(room)};
+	struct sockaddr_storage from;
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_name = &from,
+			   .msg_namelen = sizeof(from),
+			   .msg_control = control,
+			   .msg_controllen = sizeof(control)};
 	uint32_t ovfl = 0;
 	uint64_t errors;
 	struct sonde_udp_cell c;
-	size_t got = 0;
 	uint16_t port;
+	size_t got;
 
 	server = udp_bound(AF_INET, &port);
 	assert_ok(setsockopt(server, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)));
@@ -120,31 +114,14 @@ static void datagrams_without_room_are_the_kernels(void **state)
 	errors = udp_nstat("Udp", "RcvbufErrors");
 	for (int i = 0; i < 200; i++)
 		udp_send(client, 1000);
-	fixture_wait_ms(50); /* under load the kernel delivers later */
+	got = udp_take_what_has_room(server, 200);
 	errors = udp_nstat("Udp", "RcvbufErrors") - errors;
-	/* The count that a message carries is of before that message was queued: one more, with room. */
-	for (int i = 0; i < 2; i++) {
-		char room[1000], control[64];
-		struct sockaddr_storage from;
-		struct iovec iov = {room, sizeof(room)};
-		struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_name = &from};
-
-		assert_int_equal(poll(&(struct pollfd){.fd = server, .events = POLLIN}, 1, 5000),
-				 1);
-		for (;;) {
-			m.msg_namelen = sizeof(from);
-			m.msg_control = control;
-			m.msg_controllen = sizeof(control);
-			if (recvmsg(server, &m, MSG_DONTWAIT) < 0)
-				break;
-			got++;
-			for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h)) {
-				if (h->cmsg_type == SO_RXQ_OVFL)
-					memcpy(&ovfl, CMSG_DATA(h), sizeof(ovfl));
-			}
-		}
-		if (i == 0)
-			udp_send(client, 1000);
+	udp_send(client, 1000); /* it carries the count of those before it */
+	assert_int_equal(recvmsg(server, &m, 0), 1000);
+	got++;
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h)) {
+		if (h->cmsg_type == SO_RXQ_OVFL)
+			memcpy(&ovfl, CMSG_DATA(h), sizeof(ovfl));
 	}
 	udp_fixture_snapshot(f);
 	c = udp_fixture_sum(f, 0, UDP_SERVER, port);
@@ -156,7 +133,7 @@ static void datagrams_without_room_are_the_kernels(void **state)
 	assert_int_equal(client_sum(f, port).sent_datagrams, 201);
 	(void)close(client);
 	(void)close(server);
-	leave_namespace(home);
+	udp_leave_namespace(home);
 }
 
 /* One port in each; a cell is of its namespace. */
@@ -170,7 +147,7 @@ static void many_namespaces_are_kept_apart(void **state)
 	uint64_t bytes = 0;
 
 	for (int i = 0; i < NAMESPACES; i++) {
-		int home = enter_namespace(), server = udp_socket(AF_INET6), client;
+		int home = udp_enter_namespace(), server = udp_socket(AF_INET6), client;
 
 		assert_ok(bind(server, (struct sockaddr *)&a, sizeof(struct sockaddr_in6)));
 		client = udp_connected(AF_INET6, 5999);
@@ -181,7 +158,7 @@ static void many_namespaces_are_kept_apart(void **state)
 		}
 		(void)close(client);
 		(void)close(server);
-		leave_namespace(home);
+		udp_leave_namespace(home);
 	}
 	udp_fixture_snapshot(f);
 	assert_int_equal(udp_fixture_count(f, 0, UDP_SERVER, 5999), NAMESPACES);
@@ -195,7 +172,7 @@ static void a_group_is_a_peer_like_any_other(void **state)
 {
 	struct udp_fixture *f = *state;
 	struct ip_mreqn group = {.imr_ifindex = 1};
-	int home = enter_namespace(), on = 1, client = udp_socket(AF_INET), members[2];
+	int home = udp_enter_namespace(), on = 1, client = udp_socket(AF_INET), members[2];
 	const struct sonde_probe_udp_cell *c;
 
 	assert_true(fixture_run("ip route add 239.0.0.0/8 dev lo"));
@@ -221,7 +198,7 @@ static void a_group_is_a_peer_like_any_other(void **state)
 	assert_int_equal(c->cell.sent_datagrams, 1);
 	assert_int_equal(udp_fixture_sum(f, 0, UDP_SERVER, 5998).received_bytes, 80);
 	(void)close(client);
-	leave_namespace(home);
+	udp_leave_namespace(home);
 }
 
 #define STORM_THREADS 2
@@ -327,7 +304,7 @@ static void without_a_cgroup_the_sums_stay(void **state)
 static void the_sums_are_the_namespaces(void **state)
 {
 	struct udp_fixture *f = *state;
-	int home = enter_namespace(), fds[8];
+	int home = udp_enter_namespace(), fds[8];
 	uint64_t in, out, before_in = 0, before_out = 0, ours_in = 0, ours_out = 0;
 	uint16_t ports[4];
 
@@ -356,7 +333,76 @@ static void the_sums_are_the_namespaces(void **state)
 	assert_int_equal(ours_in - before_in, in);
 	assert_int_equal(ours_out - before_out, out);
 	assert_int_equal(in, 400);
-	leave_namespace(home);
+	udp_leave_namespace(home);
+}
+
+/* Traffic, a refused datagram, a full buffer: the socket's own count of the last, and the test's of the rest. */
+static void assert_selected(struct udp_fixture *f, uint32_t signals)
+{
+	const bool drop = sonde_signals_have(signals, SONDE_SIGNAL_DROP);
+	uint16_t port, closed, full;
+	int server = udp_bound(AF_INET, &port), gone = udp_bound(AF_INET, &closed), small = 1;
+	int client = udp_connected(AF_INET, port), refused = udp_connected(AF_INET, closed), filler;
+	struct sonde_udp_cell c, s;
+	size_t got;
+
+	(void)close(gone);
+	for (size_t i = 0; i < 5; i++) {
+		udp_send(client, 100);
+		udp_send_to(server, AF_INET, udp_receive(server, 100), 10);
+		(void)udp_receive(client, 10);
+	}
+	udp_send(refused, 5);
+	udp_wait_refused(refused);
+	assert_int_equal(send(refused, "12345", 5, 0), -1);
+	assert_int_equal(errno, ECONNREFUSED);
+	gone = udp_bound(AF_INET, &full);
+	assert_ok(setsockopt(gone, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)));
+	filler = udp_connected(AF_INET, full);
+	for (size_t i = 0; i < 50; i++)
+		udp_send(filler, 1000);
+	got = udp_take_what_has_room(gone, 50);
+	udp_fixture_snapshot(f);
+	c = client_sum(f, port);
+	s = udp_fixture_sum(f, getpid(), UDP_SERVER, port);
+	assert_int_equal(c.sent_datagrams, 5);
+	assert_int_equal(c.sent_bytes, 500);
+	assert_int_equal(c.received_bytes, 50);
+	assert_int_equal(c.write_calls, 5);
+	assert_int_equal(c.read_calls, 5);
+	assert_int_equal(s.received_datagrams, 5);
+	assert_int_equal(s.sent_bytes, 50);
+	c = client_sum(f, closed);
+	assert_int_equal(c.send_errors[SONDE_UDP_ECONNREFUSED], 1);
+	assert_int_equal(client_sum(f, full).sent_datagrams, 50);
+	s = udp_fixture_sum(f, getpid(), UDP_SERVER, full);
+	if (!drop || udp_fixture_attached(f, "cgroup/post_bind4, post_bind6"))
+		assert_int_equal(s.buffer_dropped_datagrams, drop ? 50 - got : 0);
+	assert_int_equal(s.received_datagrams, got);
+	(void)close(server);
+	(void)close(client);
+	(void)close(refused);
+	(void)close(gone);
+	(void)close(filler);
+}
+
+static void what_is_left_out_changes_nothing_else(void **state)
+{
+	static const uint32_t masks[] = {
+		0,
+		SONDE_SIGNAL_BIT(SONDE_SIGNAL_BYTES),
+		SONDE_SIGNAL_BIT(SONDE_SIGNAL_DROP),
+		SONDE_SIGNAL_BIT(SONDE_SIGNAL_CALLS) | SONDE_SIGNAL_BIT(SONDE_SIGNAL_ERROR),
+	};
+
+	for (size_t i = 0; i < ELEMENTS_OF(masks); i++) {
+		struct udp_fixture f;
+
+		assert_ok(udp_fixture_open(&f, &(struct udp_fixture_options){.signals = masks[i]}));
+		udp_fixture_target(&f, getpid(), 1);
+		assert_selected(&f, masks[i]);
+		udp_fixture_close(&f);
+	}
 }
 
 static int run(void)
@@ -371,6 +417,7 @@ static int run(void)
 		cmocka_unit_test(what_the_table_refuses_is_in_other),
 		cmocka_unit_test(without_a_cgroup_the_sums_stay),
 		cmocka_unit_test(the_sums_are_the_namespaces),
+		cmocka_unit_test(what_is_left_out_changes_nothing_else),
 	};
 
 	return udp_fixture_main(tests);

@@ -4,7 +4,9 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sock_diag.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +92,7 @@ int udp_fixture_open(struct udp_fixture *f, const struct udp_fixture_options *op
 		.max_cells = options->max_cells ? options->max_cells : 1024,
 		.max_targets = options->max_targets ? options->max_targets : 256,
 		.options = SONDE_PROBE_OPTION_FLOWS,
+		.signals = options->signals,
 		.cgroup_fd = cgroup_fd,
 		.raise = raise_nothing,
 		.drop = drop_nothing,
@@ -349,8 +352,80 @@ uint16_t udp_receive(int fd, size_t n)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 
-	assert_int_equal(poll(&p, 1, 1000), 1);
+	assert_int_equal(poll(&p, 1, 60000), 1);
 	return udp_receive_at_once(fd, n);
+}
+
+int udp_enter_namespace(void)
+{
+	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	assert_true(home >= 0);
+	assert_ok(unshare(CLONE_NEWNET));
+	assert_true(fixture_run("ip link set lo up"));
+	return home;
+}
+
+void udp_leave_namespace(int home)
+{
+	assert_ok(setns(home, CLONE_NEWNET));
+	(void)close(home);
+}
+
+void udp_wait_refused(int fd)
+{
+	struct pollfd p = {.fd = fd};
+
+	assert_int_equal(poll(&p, 1, 60000), 1);
+	assert_true(p.revents & POLLERR);
+}
+
+/* The kernel's words of a socket: SK_MEMINFO_DROPS, how many found no room; SK_MEMINFO_RMEM_ALLOC, what waits. */
+static uint32_t meminfo(int fd, unsigned int what)
+{
+	uint32_t info[SK_MEMINFO_VARS] = {0};
+	socklen_t len = sizeof(info);
+
+	assert_ok(getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len));
+	return info[what];
+}
+
+size_t udp_take_what_has_room(int fd, size_t sent)
+{
+	size_t got = 0;
+
+	for (int i = 0; i < 60000; i++) {
+		char room[1000];
+
+		while (meminfo(fd, SK_MEMINFO_DROPS) > 0 &&
+		       recv(fd, room, sizeof(room), MSG_DONTWAIT) >= 0)
+			got++;
+		if (got + meminfo(fd, SK_MEMINFO_DROPS) == sent)
+			return got;
+		fixture_wait_ms(1);
+	}
+	fail_msg("%zu of %zu datagrams were taken, %u found no room", got, sent,
+		 meminfo(fd, SK_MEMINFO_DROPS));
+	return 0;
+}
+
+void udp_send_beyond_room(int to, int fd, size_t sent, size_t n)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	uint32_t each;
+
+	udp_send(to, n);
+	assert_int_equal(poll(&p, 1, 60000), 1);
+	each = meminfo(fd, SK_MEMINFO_RMEM_ALLOC);
+	for (size_t i = 1; i < sent; i++)
+		udp_send(to, n);
+	for (int i = 0; i < 60000; i++) {
+		if (meminfo(fd, SK_MEMINFO_RMEM_ALLOC) / each + meminfo(fd, SK_MEMINFO_DROPS) ==
+		    sent)
+			return;
+		fixture_wait_ms(1);
+	}
+	fail_msg("%u of %zu datagrams found no room", meminfo(fd, SK_MEMINFO_DROPS), sent);
 }
 
 /* Two lines a group: names, then numbers in the same order. */

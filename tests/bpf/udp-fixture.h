@@ -45,6 +45,7 @@ struct udp_fixture_options {
 	uint32_t max_cells;
 	uint32_t max_targets;
 	bool without_cgroup;
+	uint32_t signals; /* whose hooks are attached: SONDE_SIGNAL_BIT(); 0 = all */
 };
 
 /* Return: 0, or what start() refused with. */
@@ -85,10 +86,24 @@ int udp_connected(int family, uint16_t port);
 void udp_send_to(int fd, int family, uint16_t port, size_t n);
 /* send() on a connected one. */
 void udp_send(int fd, size_t n);
-/* recvfrom() with the sender's address, within a second; returns its port. @n: what must come. */
+/* recvfrom() with the sender's address, within a minute; returns its port. @n: what must come. */
 uint16_t udp_receive(int fd, size_t n);
 /* The same in the one call, however long it takes. */
 uint16_t udp_receive_at_once(int fd, size_t n);
+
+/* A new network namespace with loopback up, in which nobody else speaks; back with udp_leave_namespace(). */
+int udp_enter_namespace(void);
+void udp_leave_namespace(int home);
+
+/* Until the answer to a refused datagram has come. */
+void udp_wait_refused(int fd);
+/*
+ * Takes @sent datagrams as they come, however late, less those that find no room; it begins once some have not.
+ * Return: how many it took.
+ */
+size_t udp_take_what_has_room(int fd, size_t sent);
+/* Sends @sent datagrams of @n bytes until each is in the buffer of @fd, which was empty, or found no room; nobody reads. */
+void udp_send_beyond_room(int to, int fd, size_t sent, size_t n);
 
 /* One number of /proc/net/snmp ("Udp", "InDatagrams") or, with @group "Udp6", of snmp6. */
 uint64_t udp_nstat(const char *group, const char *name);

@@ -147,14 +147,30 @@ struct veth_count veth_count(const struct veth *v, enum veth_side side, const ch
 	return count;
 }
 
+struct veth_count veth_stop_chain(const struct veth *v, enum veth_side side, const char *chain)
+{
+	assert_true(veth_run(v, side, "nft insert rule %s accept", chain));
+	return veth_count(v, side, chain);
+}
+
+void veth_wait_counted(const struct veth *v, enum veth_side side, const char *chain, uint64_t n)
+{
+	for (unsigned int i = 0; i < 6000; i++) {
+		if (veth_count(v, side, chain).packets >= n)
+			return;
+		fixture_wait_ms(10);
+	}
+	fail_msg("%s never counted %u packets", chain, (unsigned int)n);
+}
+
 uint64_t veth_end_chain(const struct veth *v, enum veth_side side, const char *chain)
 {
 	struct veth_count count;
 	char name[64];
 
 	(void)snprintf(name, sizeof(name), "inet sonde_test %s", chain);
-	count = veth_count(v, side, name);
-	assert_true(veth_run(v, side, "nft flush chain inet sonde_test %s", chain));
+	count = veth_stop_chain(v, side, name);
+	assert_true(veth_run(v, side, "nft flush chain %s", name));
 	return count.packets;
 }
 

@@ -35,15 +35,19 @@ bool veth_run(const struct veth *v, enum veth_side side, const char *fmt, ...)
 	__attribute__((__format__(__printf__, 3, 4)));
 /* A table `inet sonde_test` with the base chains input and output on both sides. */
 bool veth_add_chains(const struct veth *v);
-/* Sum over the chain's rules of nft's packet counters; the chain is emptied. */
+/* Its rules match nothing any more; sum over them of nft's packet counters; the chain is emptied. */
 uint64_t veth_end_chain(const struct veth *v, enum veth_side side, const char *chain);
 
-/* The same of any chain ("netdev t c"), with bytes, and nothing emptied. */
 struct veth_count {
 	uint64_t packets;
 	uint64_t bytes;
 };
+/* Sum over any chain's rules ("inet sonde_test input", "netdev t c"). */
 struct veth_count veth_count(const struct veth *v, enum veth_side side, const char *chain);
+/* The same once its rules match nothing any more: what comes later is in no count, nor dropped. */
+struct veth_count veth_stop_chain(const struct veth *v, enum veth_side side, const char *chain);
+/* Bounded wait until they have counted that many packets. */
+void veth_wait_counted(const struct veth *v, enum veth_side side, const char *chain, uint64_t n);
 
 int veth_listen(const struct veth *v, int family, int backlog, uint16_t *ret_port);
 /* @flags: SOCK_NONBLOCK or 0; -EINPROGRESS is fine then. */

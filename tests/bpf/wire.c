@@ -43,6 +43,7 @@ struct sonde_test_wire {
 
 	pthread_mutex_t lock; /* all below */
 	struct direction direction[2];
+	bool stopped;
 	struct sonde_test_packet *packet;
 	size_t n_packets;
 	struct held *held;
@@ -195,7 +196,7 @@ static void let_out(struct sonde_test_wire *w)
 	size_t n = 0;
 
 	(void)pthread_mutex_lock(&w->lock);
-	while (n < w->n_held) {
+	while (n < w->n_held && !w->stopped) {
 		const struct held *h = &w->held[w->order[n]];
 		uint64_t now = sonde_mono_ns();
 
@@ -218,11 +219,17 @@ static void let_out(struct sonde_test_wire *w)
 }
 
 /* Until the first that is held is due, at most a second. The thread alone changes what is held. */
-static struct timespec time_to_wait(const struct sonde_test_wire *w)
+static struct timespec time_to_wait(struct sonde_test_wire *w)
 {
 	uint64_t left = SONDE_NS_PER_S, now = sonde_mono_ns();
+	bool stopped;
 
-	if (w->n_held > 0)
+	(void)pthread_mutex_lock(&w->lock);
+	stopped = w->stopped;
+	(void)pthread_mutex_unlock(&w->lock);
+	if (stopped)
+		left = 10 * SONDE_NS_PER_MS; /* nobody says when it goes on */
+	else if (w->n_held > 0)
 		left = w->held[w->order[0]].due_ns > now ? w->held[w->order[0]].due_ns - now : 0;
 	return (struct timespec){.tv_sec = (time_t)(left / SONDE_NS_PER_S),
 				 .tv_nsec = (long)(left % SONDE_NS_PER_S)};
@@ -316,6 +323,13 @@ void sonde_test_wire_drop(struct sonde_test_wire *w, enum sonde_test_side from, 
 {
 	(void)pthread_mutex_lock(&w->lock);
 	w->direction[from].to_drop = n;
+	(void)pthread_mutex_unlock(&w->lock);
+}
+
+void sonde_test_wire_stop(struct sonde_test_wire *w, bool stopped)
+{
+	(void)pthread_mutex_lock(&w->lock);
+	w->stopped = stopped;
 	(void)pthread_mutex_unlock(&w->lock);
 }
 

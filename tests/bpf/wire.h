@@ -11,6 +11,7 @@
  * come from any thread.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -68,6 +69,9 @@ void sonde_test_wire_set(struct sonde_test_wire *w, enum sonde_test_side from,
 			 const struct sonde_test_faults *faults);
 /* The next @n packets with payload from that side are dropped, before any other fault. */
 void sonde_test_wire_drop(struct sonde_test_wire *w, enum sonde_test_side from, unsigned int n);
+
+/* From now on nothing comes out: what is held, and what comes in, waits until it is called with false. */
+void sonde_test_wire_stop(struct sonde_test_wire *w, bool stopped);
 
 /*
  * A copy of what was kept so far, in the order of reading, for the caller to free; *@ret_n packets. What the

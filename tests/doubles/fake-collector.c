@@ -32,6 +32,7 @@ static int start(const struct sonde_collect_config *config, struct sonde_collect
 	fake_collector.starts++;
 	fake_collector.running = true;
 	fake_collector.config = *config;
+	fake_collector.signals = config->signals;
 	config->note_id(config->ctx, 'p', 1, "00");
 	config->note_id(config->ctx, 'm', 1, "map");
 	timing->load_ns = 5;
@@ -87,6 +88,16 @@ static int set_options(void *state, uint32_t options, struct sonde_collect_sink 
 	return 0;
 }
 
+static int set_signals(void *state, uint32_t signals, struct sonde_collect_sink sink)
+{
+	struct fake_collector *f = state;
+
+	if (f->signals_error < 0 && signals & ~f->signals)
+		return f->signals_error;
+	f->signals = signals;
+	return 0;
+}
+
 static int seed(void *state, struct sonde_collect_timing *timing)
 {
 	struct fake_collector *f = state;
@@ -126,6 +137,7 @@ static const struct sonde_collector collector = {
 	.target_remove = target_remove,
 	.task_remove = task_remove,
 	.set_options = set_options,
+	.set_signals = set_signals,
 	.seed = seed,
 	.snapshot = snapshot,
 };

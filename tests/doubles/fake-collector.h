@@ -15,6 +15,7 @@ struct fake_collector {
 	int target_error; /* of every target_add but the first @target_ok */
 	unsigned int target_ok;
 	int seed_error;
+	int signals_error; /* of a set_signals() that asks for more */
 	int snapshot_error;
 	unsigned int cells; /* records a snapshot */
 	/* what it was asked */
@@ -28,6 +29,7 @@ struct fake_collector {
 	uint64_t removed;     /* mask of all task_remove() */
 	unsigned int option_calls;
 	uint32_t options; /* of the last set_options() */
+	uint32_t signals; /* of the start, or of the last set_signals() that was granted */
 	struct sonde_collect_config config;
 };
 

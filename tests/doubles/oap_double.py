@@ -174,6 +174,17 @@ def late(seconds):
     return behave
 
 
+def held(release):
+    """Takes the batch and answers when that event is set, from another thread."""
+    def behave(double, conn, stream, call):
+        def wait():
+            release.wait()
+            conn.answer(stream)
+        double.take(call)
+        threading.Thread(target=wait, daemon=True).start()
+    return behave
+
+
 def reset(code, take=False):
     def behave(double, conn, stream, call):
         if take:

@@ -27,7 +27,7 @@ class RestDouble:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            timeout = 5
+            timeout = 60  # of a connection that is kept open
 
             def do_GET(self):  # noqa: N802
                 double.serve(self, "GET")

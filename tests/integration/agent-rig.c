@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,12 +15,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/num.h"
 #include "host/proc.h"
+#include "test-folder.h"
 #include "wire/message.h"
 
 /* The children: this program again, so that their command lines name them. */
@@ -131,7 +134,7 @@ void agent_rig_read_line(int fd, char *buf, size_t size)
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 
 	while (n < size - 1) {
-		assert_int_equal(poll(&p, 1, 10000), 1);
+		assert_int_equal(poll(&p, 1, AGENT_RIG_WAIT_MS), 1);
 		assert_int_equal(read(fd, buf + n, 1), 1);
 		if (buf[n++] == '\n')
 			break;
@@ -175,15 +178,40 @@ void agent_rig_start_server_as(struct rig *r, const char *how)
 	r->port = (uint16_t)port;
 }
 
-/* One connection of @n messages, begun and ended. The loop stands still meanwhile. */
+/* Whether the kernel has a socket at this port but the listening one; who closed first waits at the other's. */
+static bool has_connection(uint16_t port)
+{
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+	bool found = false;
+	FILE *f = fopen("/proc/net/tcp", "re");
+
+	assert_non_null(f);
+	while (!found && getline(&line, &size, f) > 0) {
+		unsigned local = 0, tcp_state = 0;
+		/* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
+		const int n = sscanf(line, " %*u: %*x:%x %*x:%*x %x", &local, &tcp_state);
+
+		found = n == 2 && local == port && tcp_state != TCP_LISTEN;
+	}
+	(void)fclose(f);
+	return found;
+}
+
 void agent_rig_talk(struct rig *r, unsigned n)
 {
+	const uint64_t end_ns = sonde_mono_ns() + AGENT_RIG_WAIT_MS * SONDE_NS_PER_MS;
+	const struct timespec pause = {.tv_nsec = 1000000};
 	char line[16];
 
 	(void)snprintf(line, sizeof(line), "%u\n", n);
 	assert_int_equal(write(r->client_in, line, strlen(line)), strlen(line));
 	agent_rig_read_line(r->client_out, line, sizeof(line));
 	assert_string_equal(line, "ok\n");
+	while (has_connection(r->port)) { /* the server has its own time to see the end */
+		assert_true(sonde_mono_ns() < end_ns);
+		(void)nanosleep(&pause, NULL);
+	}
 }
 
 void agent_rig_start_agent(struct rig *r, const char *extra)
@@ -204,7 +232,7 @@ void agent_rig_start_agent(struct rig *r, const char *extra)
 	f = fopen(path, "we");
 	assert_non_null(f);
 	(void)fprintf(f,
-		      "backend: { port: %u, poll: 200ms, heartbeat: %s, deadline: 3s }\n"
+		      "backend: { port: %u, poll: 200ms, heartbeat: %s, deadline: 20s }\n"
 		      "log: { level: info }\n"
 		      "processes:\n"
 		      "  scan: %s\n"
@@ -237,7 +265,7 @@ int agent_rig_set_up(void **state)
 
 	assert_non_null(r);
 	(void)snprintf(r->dir, sizeof(r->dir), "/tmp/sonde-agent-XXXXXX");
-	assert_non_null(mkdtemp(r->dir));
+	assert_ok(sonde_test_folder_make(r->dir));
 	(void)snprintf(r->log, sizeof(r->log), "%s/agent.log", r->dir);
 	assert_true(sd_event_new(&r->event) >= 0);
 	*state = r;
@@ -256,22 +284,14 @@ void agent_rig_end_child(pid_t *pid, int sig)
 int agent_rig_tear_down(void **state)
 {
 	struct rig *r = *state;
-	char path[128];
 
 	agent_rig_end_child(&r->agent, r->wrapper_ends ? SIGKILL : SIGTERM);
 	agent_rig_end_child(&r->client, SIGKILL);
 	agent_rig_end_child(&r->server, SIGKILL);
 	agent_double_done(&r->backend);
 	(void)sd_event_unref(r->event);
-	(void)snprintf(path, sizeof(path), "%s/agent.yaml", r->dir);
-	(void)unlink(path);
-	(void)snprintf(path, sizeof(path), "%s/agent.lock", r->dir);
-	(void)unlink(path);
-	(void)snprintf(path, sizeof(path), "%s/bpf-ids", r->dir);
-	(void)unlink(path);
-	if (unlink(r->log) < 0 && errno != ENOENT)
-		fail_msg("cannot remove %s", r->log);
-	(void)rmdir(r->dir);
+	(void)sonde_test_folder_remove(
+		r->dir); /* the worker of an agent that was killed may still be in it */
 	free(r);
 	return 0;
 }
@@ -319,6 +339,11 @@ static bool agent_rig_ended(struct agent_double *d, void *arg)
 	return r && r->end;
 }
 
+static bool agent_rig_watches(struct agent_double *d, void *arg)
+{
+	return d->watch != NULL;
+}
+
 static bool never(struct agent_double *d, void *arg)
 {
 	return false;
@@ -347,14 +372,14 @@ void agent_rig_begin(struct rig *r, bool extension)
 	agent_rig_start_server(r);
 	agent_rig_start_client(r);
 	agent_rig_start_agent(r, "");
-	assert_true(agent_double_run(&r->backend, agent_rig_knows_both, r, 10000));
+	assert_true(agent_double_run(&r->backend, agent_rig_knows_both, r, AGENT_RIG_WAIT_MS));
 }
 
 void agent_rig_wait_state(struct rig *r, const char *task, const char *state)
 {
 	struct wait w = {task, state};
 
-	assert_true(agent_double_run(&r->backend, agent_rig_reached, &w, 15000));
+	assert_true(agent_double_run(&r->backend, agent_rig_reached, &w, AGENT_RIG_WAIT_MS));
 }
 
 void agent_rig_wait_end(struct rig *r, const char *task)
@@ -364,7 +389,7 @@ void agent_rig_wait_end(struct rig *r, const char *task)
 		void *out;
 	} u = {.in = task};
 
-	assert_true(agent_double_run(&r->backend, agent_rig_ended, u.out, 15000));
+	assert_true(agent_double_run(&r->backend, agent_rig_ended, u.out, AGENT_RIG_WAIT_MS));
 }
 
 void agent_rig_stop_task(struct rig *r, const char *task, const char *why)
@@ -373,7 +398,7 @@ void agent_rig_stop_task(struct rig *r, const char *task, const char *why)
 	Sonde__V1__Stop stop = SONDE__V1__STOP__INIT;
 	uint8_t buf[128];
 
-	assert_non_null(r->backend.watch);
+	assert_true(agent_double_run(&r->backend, agent_rig_watches, NULL, AGENT_RIG_WAIT_MS));
 	stop.task_id = sonde_wire_text(task);
 	stop.reason = sonde_wire_text(why);
 	control.action_case = SONDE__V1__CONTROL__ACTION_STOP;
@@ -381,6 +406,44 @@ void agent_rig_stop_task(struct rig *r, const char *task, const char *why)
 	assert_true(sonde__v1__control__get_packed_size(&control) <= sizeof(buf));
 	assert_ok(sonde_grpc_server_call_send(r->backend.watch, buf,
 					      sonde__v1__control__pack(&control, buf)));
+}
+
+unsigned agent_rig_log_count(const struct rig *r, const char *text)
+{
+	static char log[8 * 1024 * 1024];
+	unsigned n = 0;
+	FILE *f = fopen(r->log, "re");
+	size_t len;
+
+	if (!f) /* not started yet */
+		return 0;
+	len = fread(log, 1, sizeof(log) - 1, f);
+	(void)fclose(f);
+	assert_true(len < sizeof(log) - 1); /* else there may be more of it */
+	log[len] = '\0';
+	for (const char *p = log; (p = strstr(p, text)); p++)
+		n++;
+	return n;
+}
+
+struct line {
+	const struct rig *r;
+	const char *text;
+};
+
+static bool agent_rig_is_logged(struct agent_double *d, void *arg)
+{
+	const struct line *l = arg;
+
+	return agent_rig_log_count(l->r, l->text) > 0;
+}
+
+void agent_rig_wait_line(struct rig *r, const char *text)
+{
+	struct line l = {r, text};
+
+	if (!agent_double_run(&r->backend, agent_rig_is_logged, &l, AGENT_RIG_WAIT_MS))
+		fail_msg("the agent does not say: %s", text);
 }
 
 void agent_rig_assert_sum(const struct rig *r, const char *task, const char *name,
@@ -398,31 +461,74 @@ void agent_rig_assert_sum(const struct rig *r, const char *task, const char *nam
 	fail();
 }
 
+/* What each meter of a talk counts. */
+enum talk_count {
+	TALK_BYTES = 0,
+	TALK_CONNECTIONS,
+	TALK_MESSAGES,
+	_TALK_COUNT_MAX
+};
+
+static const struct talk_meter {
+	const char *name, *label;
+	enum talk_count counts;
+} talk_meters[] = {
+	{"sonde_net_sent_bytes_total", "side=client", TALK_BYTES},
+	{"sonde_net_received_bytes_total", "side=client", TALK_BYTES},
+	{"sonde_net_sent_bytes_total", "side=server", TALK_BYTES},
+	{"sonde_net_received_bytes_total", "side=server", TALK_BYTES},
+	{"sonde_net_connections_opened_total", "side=client", TALK_CONNECTIONS},
+	{"sonde_net_connections_accepted_total", "side=server", TALK_CONNECTIONS},
+	{"sonde_net_connections_closed_total", "closer=local,kind=fin", TALK_CONNECTIONS},
+	{"sonde_net_connections_closed_total", "closer=remote,kind=fin", TALK_CONNECTIONS},
+	{"rover_net_p_client_write_bytes_counter", NULL, TALK_BYTES},
+	{"rover_net_p_server_read_bytes_counter", NULL, TALK_BYTES},
+	{"rover_net_p_client_connect_counts_counter", NULL, TALK_CONNECTIONS},
+	{"rover_net_p_server_connect_counts_counter", NULL, TALK_CONNECTIONS},
+	{"rover_net_p_client_close_counts_counter", NULL, TALK_CONNECTIONS},
+	{"rover_net_p_client_write_counts_counter", NULL, TALK_MESSAGES},
+};
+
+struct talk {
+	const char *task;
+	double counts[_TALK_COUNT_MAX];
+};
+
+static struct talk agent_rig_talk_of(const char *task, unsigned connections, unsigned messages)
+{
+	return (struct talk){task, {(double)messages * MESSAGE, connections, messages}};
+}
+
+static bool agent_rig_talk_is_told(struct agent_double *d, void *arg)
+{
+	const struct talk *talk = arg;
+
+	for (size_t i = 0; i < ELEMENTS_OF(talk_meters); i++) {
+		const struct talk_meter *m = &talk_meters[i];
+
+		if (agent_double_sum(d, talk->task, m->name, m->label) != talk->counts[m->counts])
+			return false;
+	}
+	return true;
+}
+
+void agent_rig_wait_talk(struct rig *r, const char *task, unsigned connections, unsigned messages)
+{
+	struct talk talk = agent_rig_talk_of(task, connections, messages);
+
+	(void)agent_double_run(&r->backend, agent_rig_talk_is_told, &talk, AGENT_RIG_WAIT_MS);
+	agent_rig_check_talk(r, task, connections,
+			     messages); /* or which meter has something else */
+}
+
 void agent_rig_check_talk(const struct rig *r, const char *task, unsigned connections,
 			  unsigned messages)
 {
-	double bytes = (double)messages * MESSAGE;
+	const struct talk talk = agent_rig_talk_of(task, connections, messages);
 
-	agent_rig_assert_sum(r, task, "sonde_net_sent_bytes_total", "side=client", bytes);
-	agent_rig_assert_sum(r, task, "sonde_net_received_bytes_total", "side=client", bytes);
-	agent_rig_assert_sum(r, task, "sonde_net_sent_bytes_total", "side=server", bytes);
-	agent_rig_assert_sum(r, task, "sonde_net_received_bytes_total", "side=server", bytes);
-	agent_rig_assert_sum(r, task, "sonde_net_connections_opened_total", "side=client",
-			     connections);
-	agent_rig_assert_sum(r, task, "sonde_net_connections_accepted_total", "side=server",
-			     connections);
-	agent_rig_assert_sum(r, task, "sonde_net_connections_closed_total", "closer=local,kind=fin",
-			     connections);
-	agent_rig_assert_sum(r, task, "sonde_net_connections_closed_total",
-			     "closer=remote,kind=fin", connections);
-	agent_rig_assert_sum(r, task, "rover_net_p_client_write_bytes_counter", NULL, bytes);
-	agent_rig_assert_sum(r, task, "rover_net_p_server_read_bytes_counter", NULL, bytes);
-	agent_rig_assert_sum(r, task, "rover_net_p_client_connect_counts_counter", NULL,
-			     connections);
-	agent_rig_assert_sum(r, task, "rover_net_p_server_connect_counts_counter", NULL,
-			     connections);
-	agent_rig_assert_sum(r, task, "rover_net_p_client_close_counts_counter", NULL, connections);
-	agent_rig_assert_sum(r, task, "rover_net_p_client_write_counts_counter", NULL, messages);
+	for (size_t i = 0; i < ELEMENTS_OF(talk_meters); i++)
+		agent_rig_assert_sum(r, task, talk_meters[i].name, talk_meters[i].label,
+				     talk.counts[talk_meters[i].counts]);
 }
 
 void agent_rig_assert_weakened_by_nothing(const struct rig *r, const char *task)

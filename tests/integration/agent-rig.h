@@ -14,7 +14,8 @@
 
 #include "doubles/agent-backend.h"
 
-#define MESSAGE 1000 /* bytes of one message, and of its echo */
+#define MESSAGE 1000		/* bytes of one message, and of its echo */
+#define AGENT_RIG_WAIT_MS 60000 /* a test that hangs, not a measure */
 
 struct rig {
 	char dir[64];
@@ -61,7 +62,7 @@ void agent_rig_begin(struct rig *r, bool extension);
 bool agent_rig_knows_both(struct agent_double *d, void *arg);
 void agent_rig_end_child(pid_t *pid, int sig);
 
-/* One connection of @n messages, begun and ended. The loop stands still meanwhile. */
+/* One connection of @n messages, begun and ended at both ends. The loop stands still meanwhile. */
 void agent_rig_talk(struct rig *r, unsigned n);
 void agent_rig_pause_ms(struct rig *r, unsigned ms);
 
@@ -71,14 +72,20 @@ struct double_command *agent_rig_command(struct rig *r, const char *id, const ch
 	"{\"Sonde\":{\"durationMs\":\"" #ms "\",\"reportIntervalMs\":500,\"targets\":[" targets    \
 	"]}}"
 
-/* Within 15 s. */
+/* A report tells of it. */
 void agent_rig_wait_state(struct rig *r, const char *task, const char *state);
 void agent_rig_wait_end(struct rig *r, const char *task);
-/* Told by the watch that the agent holds. */
+/* Told by the watch that the agent holds. What a task is to see has happened by then, however slow the machine is. */
 void agent_rig_stop_task(struct rig *r, const char *task, const char *why);
 
 void agent_rig_assert_sum(const struct rig *r, const char *task, const char *name,
 			  const char *label, double want);
+/* The agent's log has @text so often; and until it has it. */
+unsigned agent_rig_log_count(const struct rig *r, const char *text);
+void agent_rig_wait_line(struct rig *r, const char *text);
+
+/* Until agent_rig_check_talk() would hold. */
+void agent_rig_wait_talk(struct rig *r, const char *task, unsigned connections, unsigned messages);
 /* Every meter of @connections with @messages in all, on both sides. */
 void agent_rig_check_talk(const struct rig *r, const char *task, unsigned connections,
 			  unsigned messages);

@@ -30,7 +30,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from grpc_rig import FakeServer, GRPC, serve_h2  # noqa: E402
 
 ECHO_SERVER, CALL = sys.argv[1:3]
-TIMEOUT_S = 20  # a test that hangs, not a measure
+TIMEOUT_S = 60  # a test that hangs, not a measure
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -360,8 +360,7 @@ class ServerTest(unittest.TestCase):
     def test_refuses_connections_past_the_limit(self):
         socks = [self.server.connect() for _ in range(30)]
         open_ = 0
-        for sock in socks:
-            sock.settimeout(1)
+        for sock in socks:  # it greets, or hangs up
             try:
                 sock.sendall(PREFACE + h2_frame(4))
                 open_ += bool(sock.recv(1))
@@ -479,9 +478,9 @@ class ClientTest(unittest.TestCase):
 
     def test_a_peer_whose_clock_is_first_at_the_deadline_is_a_deadline(self):
         def late(conn, stream):
-            time.sleep(0.298)  # whichever end is first
+            time.sleep(2.998)  # whichever end is first
             conn.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
-        result = self.call(self.at_end(late), deadline_ms=300)[0]
+        result = self.call(self.at_end(late), deadline_ms=3000)[0]
         self.assertEqual((result["status"], result["not_processed"]), ("DEADLINE_EXCEEDED", False))
 
     def test_goaway_says_what_was_not_processed(self):
@@ -543,7 +542,7 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(self.call(self.at_end(answer))[0]["status"], "OK")
 
     def test_a_silent_server_meets_the_deadline(self):
-        result = self.call(self.at_end(lambda conn, stream: False), deadline_ms=200)[0]
+        result = self.call(self.at_end(lambda conn, stream: False), deadline_ms=3000)[0]
         self.assertEqual((result["status"], result["not_processed"]), ("DEADLINE_EXCEEDED", False))
 
     def test_a_server_that_does_not_greet_processed_nothing(self):

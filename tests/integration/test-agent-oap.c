@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-#define WAIT_MS 60000
+#define WAIT_MS AGENT_RIG_WAIT_MS
 
 /* A task of both processes, by their ids. */
 static struct double_command *oap_command(struct rig *r, const char *id, int64_t seconds)
@@ -24,44 +24,6 @@ static struct double_command *oap_command(struct rig *r, const char *id, int64_t
 		       agent_double_process(&r->backend, (uint32_t)r->client)->id);
 	c->duration_s = seconds;
 	return c;
-}
-
-static unsigned log_count(const struct rig *r, const char *text)
-{
-	static char log[8 * 1024 * 1024];
-	unsigned n = 0;
-	FILE *f = fopen(r->log, "re");
-	size_t len;
-
-	if (!f) /* not started yet */
-		return 0;
-	len = fread(log, 1, sizeof(log) - 1, f);
-	(void)fclose(f);
-	assert_true(len < sizeof(log) - 1); /* else there may be more of it */
-	log[len] = '\0';
-	for (const char *p = log; (p = strstr(p, text)); p++)
-		n++;
-	return n;
-}
-
-struct line {
-	struct rig *r;
-	const char *text;
-};
-
-static bool is_logged(struct agent_double *d, void *arg)
-{
-	const struct line *l = arg;
-
-	return log_count(l->r, l->text) > 0;
-}
-
-static void wait_line(struct rig *r, const char *text)
-{
-	struct line l = {r, text};
-
-	if (!agent_double_run(&r->backend, is_logged, &l, WAIT_MS))
-		fail_msg("the agent does not say: %s", text);
 }
 
 static bool asked_thrice(struct agent_double *d, void *arg)
@@ -82,14 +44,14 @@ static void unknown_and_repeated_ids_stop_nothing(void **state)
 	char ids[600];
 
 	agent_rig_begin(r, false);
-	c = oap_command(r, "ids", 3);
+	c = oap_command(r, "ids", 6);
 	(void)snprintf(ids, sizeof(ids), "dead00,%.130s,%.130s,beef00,dead00", c->processes,
 		       c->processes);
 	memcpy(c->processes, ids, sizeof(ids));
-	wait_line(r, "task ids: planned: preset network-calls, 2 of 4 targets live");
-	wait_line(r, "task ids: running");
+	agent_rig_wait_line(r, "task ids: planned: preset network-calls, 2 of 4 targets live");
+	agent_rig_wait_line(r, "task ids: running");
 	agent_rig_talk(r, 5);
-	wait_line(r, "task ids is over: done");
+	agent_rig_wait_line(r, "task ids is over: done");
 	agent_rig_check_talk(r, "-", 1, 5);
 	assert_int_equal(r->backend.doubled_labels, 0);
 	assert_int_equal(r->backend.misplaced, 0);
@@ -101,17 +63,17 @@ static void an_oap_whose_clock_is_ahead_starts_its_tasks_now(void **state)
 	struct double_command *c;
 
 	agent_rig_begin(r, false);
-	c = oap_command(r, "ahead", 2);
+	c = oap_command(r, "ahead", 6);
 	c->update_ms += 300 * 1000;
 	c->start_ms += 300 * 1000;
-	wait_line(r, "ms ahead of this machine's");
-	wait_line(r, "task ahead: running");
+	agent_rig_wait_line(r, "ms ahead of this machine's");
+	agent_rig_wait_line(r, "task ahead: running");
 	agent_rig_talk(r, 5);
-	wait_line(r, "task ahead is over: done");
+	agent_rig_wait_line(r, "task ahead is over: done");
 	agent_rig_check_talk(r, "-", 1, 5);
 	/* It is not told again, though it asks for more than what is newer. */
 	wait_queries(r, 3);
-	assert_int_equal(log_count(r, "task ahead: accepted"), 1);
+	assert_int_equal(agent_rig_log_count(r, "task ahead: accepted"), 1);
 }
 
 /* A node's clock was 2 h ahead for a moment, and its row stays: what comes after begins when it is to. */
@@ -126,13 +88,13 @@ static void a_row_of_the_future_stops_no_later_task(void **state)
 	c = oap_command(r, "future", 2);
 	c->update_ms += 7200 * 1000;
 	c->start_ms += 7200 * 1000;
-	wait_line(r, "ms ahead of this machine's");
-	wait_line(r, "task future is over: done");
+	agent_rig_wait_line(r, "ms ahead of this machine's");
+	agent_rig_wait_line(r, "task future is over: done");
 	agent_rig_pause_ms(r, 62000); /* for so long an OAP may not have stored its processes */
 	(void)oap_command(r, "next", 2);
-	wait_line(r, "task next: running");
-	wait_line(r, "task next is over: done");
-	assert_int_equal(log_count(r, "not run"), 0);
+	agent_rig_wait_line(r, "task next: running");
+	agent_rig_wait_line(r, "task next is over: done");
+	assert_int_equal(agent_rig_log_count(r, "not run"), 0);
 }
 
 static void what_is_not_run_is_said_once(void **state)
@@ -148,12 +110,12 @@ static void what_is_not_run_is_said_once(void **state)
 	(void)snprintf(c->target, sizeof(c->target), "ON_CPU");
 	c = oap_command(r, "off", 60);
 	(void)snprintf(c->target, sizeof(c->target), "OFF_CPU");
-	wait_line(r, "1 task of the backend's was over before it came here: not run");
-	wait_line(r, "task cpu is not run: TargetType 'ON_CPU'");
-	wait_line(r, "task off is not run: TargetType 'OFF_CPU'");
+	agent_rig_wait_line(r, "1 task of the backend's was over before it came here: not run");
+	agent_rig_wait_line(r, "task cpu is not run: TargetType 'ON_CPU'");
+	agent_rig_wait_line(r, "task off is not run: TargetType 'OFF_CPU'");
 	wait_queries(r, 5);
-	assert_int_equal(log_count(r, "not run"), 3);
-	assert_int_equal(log_count(r, "accepted"), 0);
+	assert_int_equal(agent_rig_log_count(r, "not run"), 3);
+	assert_int_equal(agent_rig_log_count(r, "accepted"), 0);
 }
 
 /* The same id and start, a longer duration, no rules: what keepEBPFNetworkProfiling makes of a task. */
@@ -168,16 +130,16 @@ static void an_extension_prolongs_a_task_and_keeps_its_rules(void **state)
 	c = oap_command(r, "keep", 8);
 	(void)snprintf(c->extension, sizeof(c->extension), "%s",
 		       "{\"NetworkSamplings\":[{\"When5xx\":true,\"Settings\":{}}]}");
-	wait_line(r, "no HTTP request is sampled by its 1 rule");
-	wait_line(r, "task keep: running");
+	agent_rig_wait_line(r, "no HTTP request is sampled by its 1 rule");
+	agent_rig_wait_line(r, "task keep: running");
 	agent_rig_talk(r, 5);
 	c->duration_s = 10;
 	c->update_ms += 1000;
 	c->extension[0] = '\0';
-	wait_line(r, "task keep: running: ends in");
-	wait_line(r, "task keep is over: done: its time is over");
+	agent_rig_wait_line(r, "task keep: running: ends in");
+	agent_rig_wait_line(r, "task keep is over: done: its time is over");
 	assert_true(sonde_mono_ns() - began >= 10 * SONDE_NS_PER_S);
-	assert_int_equal(log_count(r, "task keep: running: ends in"), 1);
+	assert_int_equal(agent_rig_log_count(r, "task keep: running: ends in"), 1);
 	agent_rig_check_talk(r, "-", 1, 5);
 }
 
@@ -188,8 +150,8 @@ static void an_oap_that_restarts_loses_no_task(void **state)
 	uint16_t port;
 
 	agent_rig_begin(r, false);
-	(void)oap_command(r, "restart", 5);
-	wait_line(r, "task restart: running");
+	(void)oap_command(r, "restart", 9);
+	agent_rig_wait_line(r, "task restart: running");
 	agent_rig_talk(r, 5);
 	port = r->backend.port;
 	agent_double_stop(&r->backend);
@@ -199,7 +161,7 @@ static void an_oap_that_restarts_loses_no_task(void **state)
 	agent_rig_talk(r, 7);
 	assert_ok(agent_double_start(&r->backend, r->event, false, port));
 	assert_true(agent_double_run(&r->backend, agent_rig_knows_both, r, WAIT_MS));
-	wait_line(r, "task restart is over: done");
+	agent_rig_wait_line(r, "task restart is over: done");
 	agent_rig_check_talk(r, "-", 2, 12);
 }
 
@@ -270,10 +232,15 @@ static void all_are_reported_again_at_every_tenth_heartbeat(void **state)
 	assert_int_equal(agent_double_process(&r->backend, pid)->reports, 2);
 }
 
+static bool keeps_alive(struct agent_double *d, void *arg)
+{
+	return d->keep_alives >= *(const unsigned *)arg;
+}
+
 static void a_layer_that_no_oap_knows_takes_nobody_else_down(void **state)
 {
 	struct rig *r = *state;
-	unsigned before;
+	unsigned more;
 
 	r->backend.no_layer = "NO_SUCH";
 	begin_with(
@@ -281,12 +248,11 @@ static void a_layer_that_no_oap_knows_takes_nobody_else_down(void **state)
 		"    - { command: 'echo-client', service: echo, process_name: client, layer: "
 		"NO_SUCH }\n",
 		"    - { command: '^/proc/self/exe echo-server$', service: echo, process_name: server }\n");
-	wait_line(r, "does not keep the processes of layer NO_SUCH alive");
+	agent_rig_wait_line(r, "does not keep the processes of layer NO_SUCH alive");
 	wait_alive(r, r->server);
-	before = r->backend.keep_alives;
-	agent_rig_pause_ms(r, 2500);
-	assert_true(r->backend.keep_alives > before);
-	assert_int_equal(log_count(r, "NO_SUCH"), 1);
+	more = r->backend.keep_alives + 2;
+	assert_true(agent_double_run(&r->backend, keeps_alive, &more, WAIT_MS));
+	assert_int_equal(agent_rig_log_count(r, "NO_SUCH"), 1);
 	assert_int_equal(agent_double_process(&r->backend, (uint32_t)r->client)->pings, 0);
 }
 
@@ -337,22 +303,10 @@ static void a_long_name_is_cut_and_said(void **state)
 	(void)snprintf(rules, sizeof(rules),
 		       "    - { command: '^/proc/self/exe echo-server$', service: s%0100d }\n", 7);
 	begin_with(r, rules, "");
-	wait_line(r, "a name is longer than the 70 characters that SkyWalking keeps");
+	agent_rig_wait_line(r, "a name is longer than the 70 characters that SkyWalking keeps");
 	wait_alive(r, r->server);
 	assert_int_equal(strlen(agent_double_process(&r->backend, (uint32_t)r->server)->service),
 			 70);
-}
-
-static void remove_files(const char *dir)
-{
-	static const char *const names[] = {"agent.yaml", "agent.lock", "bpf-ids"};
-	char path[128];
-
-	for (size_t i = 0; i < ELEMENTS_OF(names); i++) {
-		(void)snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-		(void)unlink(path);
-	}
-	(void)rmdir(dir);
 }
 
 /* Two nodes, each with one process of the service; a task names both. */
@@ -375,16 +329,14 @@ static void two_agents_each_do_their_part_of_a_task(void **state)
 	wait_alive(r, r->client);
 	assert_string_not_equal(agent_double_process(&r->backend, (uint32_t)r->server)->agent_id,
 				agent_double_process(&r->backend, (uint32_t)r->client)->agent_id);
-	(void)oap_command(r, "both", 3);
-	wait_line(r, "task both: running");
-	wait_line(&second, "task both: running");
+	(void)oap_command(r, "both", 9);
+	agent_rig_wait_line(r, "task both: running");
+	agent_rig_wait_line(&second, "task both: running");
 	agent_rig_talk(r, 5);
-	wait_line(r, "task both is over: done");
-	wait_line(&second, "task both is over: done");
+	agent_rig_wait_line(r, "task both is over: done");
+	agent_rig_wait_line(&second, "task both is over: done");
 	agent_rig_check_talk(r, "-", 1, 5);
 	agent_rig_end_child(&second.agent, SIGTERM);
-	assert_int_equal(unlink(second.log), 0);
-	remove_files(second.dir);
 }
 
 /* What an OAP adds: a process is told once however many tasks look at it, and as often as one task would tell it. */
@@ -394,18 +346,18 @@ static void overlapping_tasks_are_one_report(void **state)
 
 	agent_rig_begin(r, false);
 	(void)oap_command(r, "first", 15);
-	wait_line(r, "task first: running");
+	agent_rig_wait_line(r, "task first: running");
 	agent_rig_talk(r, 5);
 	agent_rig_pause_ms(r, 700);
 	(void)oap_command(r, "second", 4);
-	wait_line(r, "task second: running");
+	agent_rig_wait_line(r, "task second: running");
 	for (int i = 0; i < 10; i++) {
 		agent_rig_talk(r, 2);
 		agent_rig_pause_ms(r, 250);
 	}
-	wait_line(r, "task second is over: done");
+	agent_rig_wait_line(r, "task second is over: done");
 	agent_rig_talk(r, 3);
-	wait_line(r, "task first is over: done");
+	agent_rig_wait_line(r, "task first is over: done");
 	agent_rig_check_talk(r, "-", 12, 28);
 	for (size_t i = 0; i < r->backend.n_report_ids; i++)
 		assert_int_equal(strncmp(r->backend.report_ids[i], "-/", 2), 0);
@@ -419,7 +371,7 @@ static void overlapping_tasks_are_one_report(void **state)
 static void begin_continuous(struct rig *r)
 {
 	assert_int_equal(setenv("SONDE_AGENT_SKYWALKING_CONTINUOUS_CHECK", "1s", 1), 0);
-	assert_int_equal(setenv("SONDE_AGENT_SKYWALKING_CONTINUOUS_DURATION", "3s", 1), 0);
+	assert_int_equal(setenv("SONDE_AGENT_SKYWALKING_CONTINUOUS_DURATION", "6s", 1), 0);
 	agent_rig_begin(r, false);
 	(void)unsetenv("SONDE_AGENT_SKYWALKING_CONTINUOUS_CHECK");
 	(void)unsetenv("SONDE_AGENT_SKYWALKING_CONTINUOUS_DURATION");
@@ -454,11 +406,11 @@ static void a_threshold_leads_to_a_network_task(void **state)
 		   "\"Count\":1},\"PROCESS_THREAD_COUNT\":{\"Threshold\":\"1\",\"Period\":5,"
 		   "\"Count\":2}}");
 	begin_continuous(r);
-	wait_line(r, "continuous profiling of echo: 2 thresholds watched");
-	wait_line(r, "continuous profiling: task con7 for echo / one");
-	wait_line(r, "task con7: running");
+	agent_rig_wait_line(r, "continuous profiling of echo: 2 thresholds watched");
+	agent_rig_wait_line(r, "continuous profiling: task con7 for echo / one");
+	agent_rig_wait_line(r, "task con7: running");
 	agent_rig_talk(r, 5);
-	wait_line(r, "task con7 is over: done");
+	agent_rig_wait_line(r, "task con7 is over: done");
 	agent_rig_check_talk(r, "-", 1, 5);
 	assert_int_equal(r->backend.continuous_reports, 1); /* the instance is silent now */
 	assert_string_equal(r->backend.continuous_causes, "1 1 1\n");
@@ -475,14 +427,15 @@ static void what_is_only_watched_attaches_nothing(void **state)
 		   "\"Count\":1}},\"ON_CPU\":{\"PROCESS_CPU\":{\"Threshold\":\"1\",\"Period\":5,"
 		   "\"Count\":1}}");
 	begin_continuous(r);
-	wait_line(r, "continuous profiling of echo: 2 thresholds watched");
+	agent_rig_wait_line(r, "continuous profiling of echo: 2 thresholds watched");
 	assert_true(agent_double_run(&r->backend, has_told, NULL, WAIT_MS));
 	agent_rig_pause_ms(r, 2500);
 	assert_int_equal(r->backend.continuous_reports, 0);
 	assert_int_equal(r->backend.policies_told, 1); /* its uuid is told back */
-	assert_int_equal(log_count(r, "NETWORK HTTP_ERROR_RATE: HTTP is not observed"), 1);
-	assert_int_equal(log_count(r, "ON_CPU: only NETWORK tasks are run"), 1);
-	assert_int_equal(log_count(r, "attaching"), 0);
+	assert_int_equal(agent_rig_log_count(r, "NETWORK HTTP_ERROR_RATE: HTTP is not observed"),
+			 1);
+	assert_int_equal(agent_rig_log_count(r, "ON_CPU: only NETWORK tasks are run"), 1);
+	assert_int_equal(agent_rig_log_count(r, "attaching"), 0);
 	/* A policy that was removed is watched no more. */
 	(void)snprintf(r->backend.policies, sizeof(r->backend.policies),
 		       "[{\"ServiceName\":\"echo\",\"UUID\":\"\"}]");

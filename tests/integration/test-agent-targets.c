@@ -36,6 +36,27 @@ static void assert_no_pid_twice(const struct rig *r, const char *task)
 	}
 }
 
+struct census {
+	const struct rig *r;
+	const char *task, *state;
+	unsigned n;
+};
+
+static bool has_targets(struct agent_double *d, void *arg)
+{
+	const struct census *c = arg;
+
+	return count_targets(c->r, c->task, c->state) == c->n;
+}
+
+/* Until the newest report has @n targets in @state. */
+static void wait_targets(struct rig *r, const char *task, const char *state, unsigned n)
+{
+	struct census c = {r, task, state, n};
+
+	assert_true(agent_double_run(&r->backend, has_targets, &c, AGENT_RIG_WAIT_MS));
+}
+
 /* A forking server: each connection's child lives for that connection. */
 
 static void every_childs_traffic_is_the_tasks(void **state)
@@ -46,13 +67,15 @@ static void every_childs_traffic_is_the_tasks(void **state)
 	agent_rig_start_server_as(r, "fork-server");
 	agent_rig_start_client(r);
 	agent_rig_start_agent(r, "");
-	assert_true(agent_double_run(&r->backend, agent_rig_knows_both, r, 10000));
-	(void)agent_rig_command(r, "forks", SPEC(4000, "{\"service\":\"echo\"}"));
+	assert_true(agent_double_run(&r->backend, agent_rig_knows_both, r, AGENT_RIG_WAIT_MS));
+	(void)agent_rig_command(r, "forks", SPEC(60000, "{\"service\":\"echo\"}"));
 	agent_rig_wait_state(r, "forks", "running");
 	for (unsigned i = 0; i < 12; i++) {
 		agent_rig_talk(r, 10);
 		agent_rig_pause_ms(r, 100);
 	}
+	wait_targets(r, "forks", "gone", 12);
+	agent_rig_stop_task(r, "forks", "all was said");
 	agent_rig_wait_end(r, "forks");
 	agent_rig_check_talk(r, "forks", 12, 120);
 	agent_rig_assert_weakened_by_nothing(r, "forks");
@@ -148,15 +171,16 @@ static void one_that_comes_back_under_its_name_takes_the_others_place(void **sta
 	int32_t before;
 
 	agent_rig_begin(r, true);
-	(void)agent_rig_command(r, "back", SPEC(9000, "{\"service\":\"echo\"}"));
+	(void)agent_rig_command(r, "back", SPEC(60000, "{\"service\":\"echo\"}"));
 	agent_rig_wait_state(r, "back", "running");
 	agent_rig_talk(r, 10);
 	before = r->client;
 	agent_rig_end_child(&r->client, SIGKILL);
-	assert_true(agent_double_run(&r->backend, client_has_left, r, 5000));
+	assert_true(agent_double_run(&r->backend, client_has_left, r, AGENT_RIG_WAIT_MS));
 	agent_rig_start_client(r);
-	assert_true(agent_double_run(&r->backend, has_restarted, r, 5000));
+	assert_true(agent_double_run(&r->backend, has_restarted, r, AGENT_RIG_WAIT_MS));
 	agent_rig_talk(r, 7);
+	agent_rig_stop_task(r, "back", "all was said");
 	agent_rig_wait_end(r, "back");
 	agent_rig_check_talk(r, "back", 2, 17);
 	assert_int_equal(count_targets(r, "back", "restarted"), 1);
@@ -190,6 +214,7 @@ static void check_unnamed(struct rig *r, const char *task, unsigned messages)
 {
 	double bytes = (double)messages * MESSAGE;
 
+	agent_rig_stop_task(r, task, "all was said");
 	agent_rig_wait_end(r, task);
 	assert_true(agent_double_process(&r->backend, (uint32_t)r->client));
 	agent_rig_assert_sum(r, task, "sonde_net_connections_opened_total", "side=client", 1);
@@ -207,11 +232,11 @@ static void a_pid_that_no_rule_names_has_its_edge(void **state)
 	begin_unnamed(r, "500ms");
 	agent_rig_pause_ms(r, 1500); /* some scans, which name it no more than the first */
 	assert_null(agent_double_process(&r->backend, (uint32_t)r->client));
-	(void)snprintf(spec, sizeof(spec), SPEC(3000, "{\"pid\":%d}"), r->client);
+	(void)snprintf(spec, sizeof(spec), SPEC(60000, "{\"pid\":%d}"), r->client);
 	(void)agent_rig_command(r, "unnamed", spec);
 	agent_rig_wait_state(r, "unnamed", "running");
 	agent_rig_talk(r, 10);
-	assert_true(agent_double_run(&r->backend, knows_client, r, 5000));
+	assert_true(agent_double_run(&r->backend, knows_client, r, AGENT_RIG_WAIT_MS));
 	check_unnamed(r, "unnamed", 10);
 }
 
@@ -222,7 +247,7 @@ static void a_pid_that_no_rule_names_is_told_before_the_next_scan(void **state)
 	char spec[200];
 
 	begin_unnamed(r, "60s");
-	(void)snprintf(spec, sizeof(spec), SPEC(2000, "{\"pid\":%d}"), r->client);
+	(void)snprintf(spec, sizeof(spec), SPEC(60000, "{\"pid\":%d}"), r->client);
 	(void)agent_rig_command(r, "short", spec);
 	agent_rig_wait_state(r, "short", "running");
 	agent_rig_talk(r, 10);
@@ -275,7 +300,7 @@ static void a_target_that_execs_is_named_after_what_it_runs(void **state)
 	(void)snprintf(spec, sizeof(spec), SPEC(60000, "{\"pid\":%d}"), r->client);
 	(void)agent_rig_command(r, task, spec);
 	agent_rig_wait_state(r, task, "running");
-	assert_true(agent_double_run(&r->backend, knows_client, r, 60000));
+	assert_true(agent_double_run(&r->backend, knows_client, r, AGENT_RIG_WAIT_MS));
 	assert_string_equal(agent_double_process(&r->backend, (uint32_t)r->client)->name, "sh");
 	assert_string_equal(only_target(&r->backend, task)->name, "sh");
 
@@ -376,21 +401,9 @@ static bool start_nginx(struct rig *r, struct nginx *n)
 		(void)execl(program, "nginx", "-c", path, "-e", error, (char *)NULL);
 		_exit(127);
 	}
-	for (unsigned i = 0; i < 100 && !fetch(n); i++)
+	for (unsigned i = 0; i < AGENT_RIG_WAIT_MS / 50 && !fetch(n); i++)
 		agent_rig_pause_ms(r, 50);
 	return n->requests > 0;
-}
-
-static void end_nginx(struct rig *r, struct nginx *n)
-{
-	static const char *const files[] = {"nginx", "nginx.conf", "nginx.log", "nginx.pid"};
-	char path[128];
-
-	agent_rig_end_child(&n->pid, SIGTERM);
-	for (size_t i = 0; i < ELEMENTS_OF(files); i++) {
-		(void)snprintf(path, sizeof(path), "%s/%s", r->dir, files[i]);
-		(void)unlink(path);
-	}
 }
 
 static bool knows_nginx(struct agent_double *d, void *arg)
@@ -403,9 +416,11 @@ static bool knows_nginx(struct agent_double *d, void *arg)
 	return named >= 3 && agent_double_process(d, (uint32_t)n->pid);
 }
 
-static void reload(struct rig *r, struct nginx *n)
+/* Asks all the while until the pair of workers that was there is gone, the @nth of them. */
+static void reload(struct rig *r, struct nginx *n, unsigned nth)
 {
-	for (unsigned i = 0; i < 40; i++) {
+	for (unsigned i = 0; i < 40 || count_targets(r, "reload", "gone") < 2 * nth; i++) {
+		assert_true(i < AGENT_RIG_WAIT_MS / 20);
 		assert_true(fetch(n));
 		if (i == 10)
 			assert_int_equal(kill(n->pid, SIGHUP), 0);
@@ -422,7 +437,7 @@ static void requests_through_replaced_workers_all_count(void **state)
 	assert_ok(agent_double_start(&r->backend, r->event, true, 0));
 	if (!start_nginx(r, &n)) {
 		(void)fprintf(stderr, "no nginx here\n");
-		end_nginx(r, &n);
+		agent_rig_end_child(&n.pid, SIGTERM);
 		skip();
 	}
 	(void)snprintf(rule, sizeof(rule),
@@ -430,15 +445,16 @@ static void requests_through_replaced_workers_all_count(void **state)
 		       "process_name: nginx }\n",
 		       r->dir);
 	agent_rig_start_agent(r, rule);
-	assert_true(agent_double_run(&r->backend, knows_nginx, &n, 10000));
-	(void)snprintf(spec, sizeof(spec), SPEC(5000, "{\"service\":\"web\"}"));
+	assert_true(agent_double_run(&r->backend, knows_nginx, &n, AGENT_RIG_WAIT_MS));
+	(void)snprintf(spec, sizeof(spec), SPEC(60000, "{\"service\":\"web\"}"));
 	(void)agent_rig_command(r, "reload", spec);
 	agent_rig_wait_state(r, "reload", "running");
 	n.requests = n.sent = n.received = 0;
-	reload(r, &n);
-	reload(r, &n);
+	reload(r, &n, 1);
+	reload(r, &n, 2);
+	agent_rig_stop_task(r, "reload", "all was said");
 	agent_rig_wait_end(r, "reload");
-	end_nginx(r, &n);
+	agent_rig_end_child(&n.pid, SIGTERM);
 	agent_rig_assert_sum(r, "reload", "sonde_net_connections_accepted_total", "side=server",
 			     (double)n.requests);
 	agent_rig_assert_sum(r, "reload", "sonde_net_received_bytes_total", "side=server",

@@ -25,14 +25,14 @@ struct raw {
 	int sock;
 };
 
-/* The last reply of the next packet. Return: its bytes, 0 at the end of file. Asserts that one comes within 10 s. */
+/* The last reply of the next packet. Return: its bytes, 0 at the end of file. Asserts that one comes. */
 static ssize_t next(const struct raw *raw, struct sonde_probe_reply *reply)
 {
 	struct sonde_probe_reply replies[SONDE_PROBE_PACKET_MAX];
 	struct pollfd p = {.fd = raw->sock, .events = POLLIN};
 	ssize_t n;
 
-	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_int_equal(poll(&p, 1, 60000), 1);
 	n = recv(raw->sock, replies, sizeof(replies), MSG_TRUNC);
 	if (n <= 0)
 		return n < 0 && errno == ECONNRESET ? 0 : n;
@@ -60,7 +60,7 @@ static void raw_stop(struct raw *raw, const char *expected_words)
 {
 	char words[128];
 
-	sonde_probe_reap(&raw->child, 10000, words, sizeof(words));
+	sonde_probe_reap(&raw->child, 60000, words, sizeof(words));
 	assert_string_equal(words, expected_words);
 	(void)close(raw->sock);
 	rig_dir_remove(&raw->rig);
@@ -196,7 +196,7 @@ static void stop_in_wait(pid_t pid, struct user_regs_struct *ret)
 	int status;
 
 	assert_int_equal(ptrace(PTRACE_SEIZE, pid, NULL, NULL), 0);
-	for (int i = 0; i < 5000; i++) {
+	for (int i = 0; i < 60000; i++) { /* a test that hangs, not a measure */
 		assert_int_equal(ptrace(PTRACE_INTERRUPT, pid, NULL, NULL), 0);
 		assert_int_equal(waitpid(pid, &status, __WALL), pid);
 		assert_true(WIFSTOPPED(status));

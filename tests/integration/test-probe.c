@@ -266,7 +266,7 @@ static void expect_refused_policy(const char *text, uid_t owner, mode_t mode)
 	assert_ok(chmod(rig.policy, mode));
 	config.policy = rig.policy;
 	assert_ok(sonde_probe_spawn(&config, &sock, &child));
-	sonde_probe_reap(&child, 10000, words, sizeof(words));
+	sonde_probe_reap(&child, 60000, words, sizeof(words));
 	assert_string_equal(words, "its arguments or the policy file are refused, see its log");
 	assert_int_equal(recv(sock, &reply, sizeof(reply), 0), 0);
 	(void)close(sock);

@@ -2,12 +2,12 @@
 /* Payload to the byte, in every way that a connection begins, halves and ends; and the segments that carried it. */
 #include "scenes.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "bpf/rest.h"
 
 static const char *const own = "own count";
 
@@ -43,11 +43,12 @@ static void compare_both(struct fixture *f, uint16_t port, const struct payload 
 /* While it is open TCP_INFO says the same, but for the SYN that an active open counts as a byte. */
 static void compare_tcp_info(struct fixture *f, const struct fixture_pair *p)
 {
-	const struct tcp_info client = words_tcp_info(p->client);
-	const struct tcp_info server = words_tcp_info(p->server);
+	struct tcp_info both[2], client, server;
 	struct sonde_tcp_cell c;
 
-	fixture_snapshot(f);
+	rest_snapshot(f, (const int[]){p->client, p->server}, both);
+	client = both[0];
+	server = both[1];
 	c = fixture_sum(f, 0, CLIENT, p->port);
 	truth_exact("client acked bytes", client.tcpi_bytes_acked - 1, "tcpi_bytes_acked",
 		    c.acked_bytes);
@@ -91,6 +92,7 @@ static void server_closes_first(struct fixture *f)
 	struct fixture_pair p = veth_pair(&truth_veth, AF_INET);
 
 	fixture_send(p.server, 12345);
+	fixture_wait_acked(p.server);
 	fixture_close_fd(&p.server);
 	assert_int_equal(fixture_drain(p.client), 12345);
 	fixture_pair_done(&p);
@@ -106,6 +108,7 @@ static void half_close(struct fixture *f)
 	fixture_send(p.client, 500);
 	assert_ok(shutdown(p.client, SHUT_WR));
 	assert_int_equal(fixture_drain(p.server), 500);
+	fixture_wait_acked(p.client);
 	fixture_send(p.server, 70000);
 	fixture_recv(p.client, 70000);
 	fixture_wait_acked(p.server);
@@ -147,33 +150,14 @@ static void read_after_reset(struct fixture *f)
 	fixture_pair_done(&p);
 }
 
-/* Until nothing more was acknowledged for two probes of the closed window. */
-static void wait_until_stuck(int fd)
-{
-	uint64_t before, now = words_tcp_info(fd).tcpi_bytes_acked;
-
-	for (int i = 0; i < 20; i++) {
-		before = now;
-		fixture_wait_ms(500);
-		now = words_tcp_info(fd).tcpi_bytes_acked;
-		if (now == before)
-			return;
-	}
-	fail_msg("the window never closed");
-}
-
+/* Until a window of 0 has come with the ACK of all that is on its way. */
 /* Nobody reads: what the kernel took beyond the peer's window was sent and is not acknowledged. */
 static void queued_at_the_end(struct fixture *f)
 {
-	static const char bytes[65536];
 	struct fixture_pair p = veth_pair(&truth_veth, AF_INET);
 	struct tcp_info server, client;
-	uint64_t sent = 0;
-	ssize_t n;
+	uint64_t sent = rest_fill(p.client, NULL);
 
-	while ((n = send(p.client, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
-		sent += (uint64_t)n;
-	wait_until_stuck(p.client);
 	server = words_tcp_info(p.server);
 	client = words_tcp_info(p.client);
 	assert_true(client.tcpi_bytes_acked - 1 < sent);
@@ -255,6 +239,7 @@ static void by_sendfile(struct fixture *f)
 	assert_ok(pthread_create(&reader, NULL, drain, &p.client));
 	while ((size_t)offset < size)
 		assert_true(sendfile(p.server, file, &offset, size - (size_t)offset) > 0);
+	fixture_wait_acked(p.server);
 	fixture_close_fd(&p.server);
 	assert_ok(pthread_join(reader, &got));
 	(void)close(file);

@@ -149,6 +149,7 @@ static void no_room_for_drops(void)
 {
 	const int one = 1;
 	struct fixture_pair p;
+	struct words before, after;
 	struct veth_count nft;
 	size_t told = 0;
 	uint32_t filled;
@@ -156,6 +157,7 @@ static void no_room_for_drops(void)
 	open_ours(&(struct fixture_options){0});
 	filled = fill("drops", true);
 	p = veth_pair(&truth_veth, AF_INET);
+	words_read(truth_veth.ns[VETH_SERVER], &before);
 	/* Each fifth: at random, one segment would now and then be lost so often that its timer takes half a minute. */
 	assert_true(veth_run(&truth_veth, VETH_SERVER,
 			     "nft add rule inet sonde_test input tcp dport %u "
@@ -165,18 +167,20 @@ static void no_room_for_drops(void)
 	for (int i = 0; i < 100; i++)
 		fixture_send(p.client, 100);
 	fixture_wait_acked(p.client);
-	nft = veth_count(&truth_veth, VETH_SERVER, "inet sonde_test input");
+	nft = veth_stop_chain(&truth_veth, VETH_SERVER, "inet sonde_test input");
 	(void)veth_end_chain(&truth_veth, VETH_SERVER, "input");
 	assert_int_equal(fill("drops", false), filled);
 	fixture_snapshot(&ours);
+	words_read(truth_veth.ns[VETH_SERVER], &after);
 	for (size_t i = 0; i < ours.n_drops; i++)
 		told += strcmp(ours.drops[i].reason, "NETFILTER_DROP") == 0;
 	truth_case("a full table of drops");
 	assert_true(nft.packets > 0);
 	/* What was sent again and had arrived is a drop, too; the receiver says so of each. */
 	truth_between("ledger: drop_full", nft.packets,
-		      nft.packets + words_tcp_info(p.client).tcpi_dsack_dups,
-		      "nft, tcpi_dsack_dups", fixture_loss(&ours, SONDE_TCP_LOSS_DROP_FULL), "");
+		      nft.packets + words_grown(&before, &after, "TcpExtTCPDSACKOldSent") +
+			      words_grown(&before, &after, "TcpExtTCPDSACKOfoSent"),
+		      "nft, TCPDSACK*Sent", fixture_loss(&ours, SONDE_TCP_LOSS_DROP_FULL), "");
 	truth_exact("drops told", 0, own, told);
 	fixture_pair_done(&p);
 	fixture_close(&ours);

@@ -134,6 +134,41 @@ struct sonde_test_capture link_capture(const struct link *l)
 	return c;
 }
 
+static bool is_all(const struct sonde_test_capture *c, enum sonde_test_side from, uint64_t n)
+{
+	uint64_t seen = 0;
+
+	for (size_t i = 0; i < c->n; i++) {
+		const struct sonde_test_packet *p = &c->packet[i];
+
+		if (p->from != from || (from == SONDE_TEST_CLIENT ? p->dest : p->source) != c->port)
+			continue;
+		if (p->written_ns == 0 && p->fate != SONDE_TEST_DROPPED)
+			return false;
+		seen++;
+	}
+	return seen == n;
+}
+
+struct sonde_test_capture link_capture_all(const struct link *l, enum sonde_test_side from)
+{
+	struct tcp_info info = {0};
+
+	for (unsigned int i = 0; i < 6000; i++) {
+		socklen_t len = sizeof(info);
+		struct sonde_test_capture c;
+
+		assert_ok(getsockopt(link_fd(l, from), IPPROTO_TCP, TCP_INFO, &info, &len));
+		c = link_capture(l);
+		if (is_all(&c, from, info.tcpi_segs_out))
+			return c;
+		link_capture_done(&c);
+		fixture_wait_ms(10);
+	}
+	fail_msg("the wire has not carried %u packets", info.tcpi_segs_out);
+	return (struct sonde_test_capture){0};
+}
+
 void link_capture_done(struct sonde_test_capture *c)
 {
 	free((void *)c->packet);

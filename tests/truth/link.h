@@ -34,4 +34,6 @@ int link_netns(const struct link *l, enum sonde_test_side side);
 
 /* What the wire saw so far. link_capture_done() frees it. */
 struct sonde_test_capture link_capture(const struct link *l);
+/* The same once all that @from has sent, by TCP_INFO, was read by the wire and was written where it was not lost; bounded. */
+struct sonde_test_capture link_capture_all(const struct link *l, enum sonde_test_side from);
 void link_capture_done(struct sonde_test_capture *c);

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "bpf/rest.h"
 
 #define RX SONDE_TCP_DIRECTION_RX
 #define TX SONDE_TCP_DIRECTION_TX
@@ -69,7 +70,7 @@ static void lose(struct fixture *f, int family, const struct sonde_test_faults *
 	struct sonde_test_capture capture;
 	struct sonde_test_repeats repeats;
 	struct words before, after;
-	struct tcp_info info;
+	struct tcp_info infos[2], info;
 	struct sonde_tcp_cell c;
 
 	words_read(link_netns(&l, SONDE_TEST_CLIENT), &before);
@@ -81,12 +82,12 @@ static void lose(struct fixture *f, int family, const struct sonde_test_faults *
 		sonde_test_wire_drop(l.wire, SONDE_TEST_CLIENT, tail);
 		link_bulk(&l, SONDE_TEST_CLIENT, 1000);
 	}
-	info = words_tcp_info(l.client);
+	rest_snapshot(f, (const int[]){l.client, -1}, infos);
+	info = infos[0];
 	words_read(link_netns(&l, SONDE_TEST_CLIENT), &after);
-	capture = link_capture(&l);
+	capture = link_capture_all(&l, SONDE_TEST_CLIENT);
 	repeats = sonde_test_capture_repeats(&capture, SONDE_TEST_CLIENT);
 	link_capture_done(&capture);
-	fixture_snapshot(f);
 	c = fixture_sum(f, 0, CLIENT, l.port);
 	assert_true(info.tcpi_total_retrans > 0);
 	truth_exact("retransmitted segments", info.tcpi_total_retrans, "tcpi_total_retrans",
@@ -123,12 +124,15 @@ static struct veth_count end_chain(enum veth_side side, const char *chain)
 	struct veth_count count;
 
 	(void)snprintf(name, sizeof(name), "inet sonde_test %s", chain);
-	count = veth_count(&truth_veth, side, name);
+	count = veth_stop_chain(&truth_veth, side, name);
 	(void)veth_end_chain(&truth_veth, side, chain);
 	return count;
 }
 
-/* Segments that @from said it sent and @to never got: what was lost on the way, by the two ends' own counts. */
+/*
+ * Segments that @from said it sent and @to never got: what was lost on the way, by the two ends' own counts. @from's
+ * last word acknowledges all of @to's and came last, so that nothing of @from's is under way.
+ */
 static uint64_t lost_segments(const struct tcp_info *from_before, const struct tcp_info *to_before,
 			      int from, int to)
 {
@@ -138,8 +142,11 @@ static uint64_t lost_segments(const struct tcp_info *from_before, const struct t
 	       (b.tcpi_segs_in - to_before->tcpi_segs_in);
 }
 
-static void exchange(struct fixture_pair *p, unsigned int requests)
+/* Of 300 bytes and 20,000; the last word is @last's. */
+static void exchange(struct fixture_pair *p, unsigned int requests, int last)
 {
+	const int other = last == p->client ? p->server : p->client;
+
 	for (unsigned int i = 0; i < requests; i++) {
 		fixture_send(p->client, 300);
 		fixture_recv(p->server, 300);
@@ -148,7 +155,12 @@ static void exchange(struct fixture_pair *p, unsigned int requests)
 	}
 	fixture_wait_acked(p->server);
 	fixture_wait_acked(p->client);
-	fixture_wait_ms(60); /* the last delayed ACK */
+	fixture_send(other, 1);
+	fixture_recv(last, 1);
+	fixture_send(last, 1);
+	fixture_recv(other, 1);
+	fixture_wait_acked(other);
+	fixture_wait_acked(last);
 }
 
 static void compare_drops(struct fixture *f, enum sonde_tcp_role role, uint8_t direction,
@@ -180,7 +192,7 @@ static void lose_in_input(struct fixture *f, int family, enum veth_side side)
 			     "nft add rule inet sonde_test input tcp %s %u "
 			     "numgen random mod 100 '<' 2 counter drop",
 			     at_server ? "dport" : "sport", p.port));
-	exchange(&p, 300);
+	exchange(&p, 300, from);
 	nft = end_chain(side, "input");
 	segments = lost_segments(&from_before, &to_before, from, to);
 	fixture_snapshot(f);
@@ -204,7 +216,7 @@ static void lose_in_output(struct fixture *f)
 			     "nft add rule inet sonde_test output tcp sport %u "
 			     "numgen random mod 100 '<' 2 counter drop",
 			     p.port));
-	exchange(&p, 300);
+	exchange(&p, 300, p.server);
 	nft = end_chain(VETH_SERVER, "output");
 	segments = lost_segments(&from, &to, p.server, p.client);
 	fixture_snapshot(f);
@@ -235,8 +247,8 @@ TRUTH_SCENE(corruption)
 	words_read(link_netns(&l, SONDE_TEST_SERVER), &before);
 	sonde_test_wire_set(l.wire, SONDE_TEST_CLIENT, &faults);
 	link_bulk(&l, SONDE_TEST_CLIENT, 400000);
+	capture = link_capture_all(&l, SONDE_TEST_CLIENT);
 	words_read(link_netns(&l, SONDE_TEST_SERVER), &after);
-	capture = link_capture(&l);
 	corrupted =
 		sonde_test_capture_count(&capture, SONDE_TEST_CLIENT, 0, 0, SONDE_TEST_CORRUPTED);
 	link_capture_done(&capture);

@@ -32,6 +32,17 @@ struct exchanges {
 	uint64_t began_ns, sum_ns;
 };
 
+/* Bounded. A process that is stopped and goes on has its epoll_wait(2) interrupted. */
+static int wait_readable(int epoll, struct epoll_event *ret)
+{
+	int n;
+
+	do
+		n = epoll_wait(epoll, ret, 1, 60000);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
 /* Answers on every socket until told to stop by the end of all of them. */
 static void *answer_all(void *arg)
 {
@@ -47,7 +58,7 @@ static void *answer_all(void *arg)
 	while (open > 0) {
 		struct epoll_event e;
 
-		if (epoll_wait(epoll, &e, 1, 5000) != 1)
+		if (wait_readable(epoll, &e) != 1)
 			break;
 		if (recv(e.data.fd, bytes, MESSAGE, MSG_WAITALL) == MESSAGE) {
 			(void)send(e.data.fd, bytes, MESSAGE, MSG_NOSIGNAL);
@@ -89,7 +100,7 @@ static void three_peers(struct fixture *f)
 		struct epoll_event e;
 		struct exchanges *to;
 
-		assert_int_equal(epoll_wait(epoll, &e, 1, 5000), 1);
+		assert_int_equal(wait_readable(epoll, &e), 1);
 		to = &x[e.data.u32];
 		fixture_recv(links[e.data.u32].client, MESSAGE);
 		to->sum_ns += sonde_mono_ns() - to->began_ns;
@@ -115,13 +126,23 @@ static void three_peers(struct fixture *f)
 	}
 }
 
+/* The ACKs of data and FINs that the client has been given so far. */
+static uint64_t samples_of_client(const struct link *l)
+{
+	struct sonde_test_capture capture = link_capture(l);
+	uint64_t ns[1], samples;
+
+	samples = sonde_test_capture_rtts(&capture, SONDE_TEST_CLIENT, ns, ELEMENTS_OF(ns));
+	link_capture_done(&capture);
+	return samples;
+}
+
 /* A request each, and a FIN: what the replaced agent never gets a sample of. */
 static void samples_of_short_connections(struct fixture *f)
 {
 	const int n = 60;
 	struct link l = link_listen(AF_INET, SONDE_NS_PER_MS, 16);
-	struct sonde_test_capture capture;
-	uint64_t ns[4 * 60], samples;
+	uint64_t samples;
 
 	for (int i = 0; i < n; i++) {
 		l.client = link_connect(&l, AF_INET, 0);
@@ -132,11 +153,10 @@ static void samples_of_short_connections(struct fixture *f)
 		fixture_close_fd(&l.client);
 		fixture_close_fd(&l.server);
 	}
-	fixture_wait_ms(50);
-	capture = link_capture(&l);
-	samples = sonde_test_capture_rtts(&capture, SONDE_TEST_CLIENT, ns, ELEMENTS_OF(ns));
-	link_capture_done(&capture);
-	fixture_snapshot(f);
+	do { /* the last FINs' ACKs may come between */
+		samples = samples_of_client(&l);
+		fixture_snapshot(f);
+	} while (samples_of_client(&l) != samples);
 	truth_case("%d short connections", n);
 	assert_true(samples >= (uint64_t)n);
 	truth_seen("RTT samples", samples, "capture's ACKs",
@@ -209,7 +229,7 @@ static void connect_without_blocking(struct fixture *f)
 	l.client = link_connect(&l, AF_INET, SOCK_NONBLOCK);
 	call_ns = sonde_mono_ns() - began_ns;
 	writable.fd = l.client;
-	assert_int_equal(poll(&writable, 1, 5000), 1);
+	assert_int_equal(poll(&writable, 1, 60000), 1);
 	ready_ns = sonde_mono_ns() - began_ns;
 	capture = link_capture(&l);
 	fixture_snapshot(f);
@@ -231,6 +251,13 @@ static void raise_descriptors(rlim_t n)
 	if (limit.rlim_cur < n)
 		limit.rlim_cur = n < limit.rlim_max ? n : limit.rlim_max;
 	assert_ok(setrlimit(RLIMIT_NOFILE, &limit));
+}
+
+/* The clients of @port, once none is open: the answer to a FIN may be late. */
+static struct sonde_tcp_cell when_closed(struct fixture *f, uint16_t port)
+{
+	fixture_wait_none_open(f, CLIENT, port);
+	return fixture_sum(f, 0, CLIENT, port);
 }
 
 #define CROWD 1000
@@ -274,8 +301,7 @@ static void a_thousand_of_one_host(struct fixture *f)
 		fixture_close_fd(&servers[i]);
 	}
 	(void)close(listener);
-	fixture_snapshot(f);
-	c = fixture_sum(f, 0, CLIENT, port);
+	c = when_closed(f, port);
 	truth_exact("closes of connections that three reports had", CROWD, own,
 		    c.closed[SONDE_TCP_CLOSE_LOCAL_FIN]);
 	c = fixture_sum(f, 0, SERVER, port);
@@ -299,8 +325,7 @@ static void short_connections(struct fixture *f)
 		(void)close(server);
 	}
 	(void)close(listener);
-	fixture_snapshot(f);
-	c = fixture_sum(f, 0, CLIENT, port);
+	c = when_closed(f, port);
 	for (int i = 0; i < SONDE_TCP_CLOSE_MAX; i++)
 		closed += c.closed[i];
 	truth_case("%d short connections, one after the other", SHORT);
@@ -321,21 +346,6 @@ static void fill_descriptors(int listener, uint16_t port, int *clients, int *ser
 		fixture_send(servers[i], 1);
 		fixture_recv(clients[i], 1);
 	}
-}
-
-/* A snapshot once each client of @port has its FIN answered: softirq may be late, up to 60 s are waited for it. */
-static struct sonde_tcp_cell when_closed(struct fixture *f, uint16_t port)
-{
-	struct sonde_tcp_cell c;
-
-	for (unsigned int i = 0; i < 6000; i++) {
-		fixture_snapshot(f);
-		c = fixture_sum(f, 0, CLIENT, port);
-		if (c.open == 0)
-			break;
-		fixture_wait_ms(10);
-	}
-	return c;
 }
 
 /* Twice, the second time on the numbers that the first one left. */
@@ -381,7 +391,7 @@ static void by_exit(struct fixture *f)
 	}
 	assert_int_equal(waitpid(child, NULL, 0), child);
 	(void)close(listener);
-	fixture_snapshot(f);
+	(void)when_closed(f, port);
 	c = fixture_sum(f, child, CLIENT, port);
 	truth_case("exit without a close");
 	truth_exact("closes", DESCRIPTORS, own,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "bpf/rest.h"
 #include "model/hist.h"
 
 #define EXCHANGES 200
@@ -192,14 +193,13 @@ TRUTH_SCENE(rtt_gauges)
 {
 	struct link l = link_open(AF_INET, 3 * SONDE_NS_PER_MS);
 	uint64_t ns[20];
-	struct tcp_info info;
+	struct tcp_info infos[2], info;
 	struct sonde_tcp_cell c;
 
 	truth_case("client, quiet");
 	link_exchange(&l, ELEMENTS_OF(ns), ns);
-	fixture_wait_ms(100);
-	info = words_tcp_info(l.client);
-	fixture_snapshot(f);
+	rest_snapshot(f, (const int[]){l.client, -1}, infos);
+	info = infos[0];
 	c = fixture_sum(f, 0, CLIENT, l.port);
 	truth_exact("connections with an RTT", 1, "own count", c.rtt_sockets);
 	truth_exact("smoothed RTT us", info.tcpi_rtt, "tcpi_rtt", c.srtt_sum_us);

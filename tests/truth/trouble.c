@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "bpf/rest.h"
 #include "model/hist.h"
 
 static const char *const own = "own count";
@@ -16,16 +17,16 @@ TRUTH_SCENE(disorder)
 		.hold_ns = SONDE_NS_PER_MS, .reorder_every = 10, .reorder_ns = 4 * SONDE_NS_PER_MS};
 	struct link l = link_open(AF_INET, SONDE_NS_PER_MS);
 	struct words before, after;
-	struct tcp_info info;
+	struct tcp_info infos[2], info;
 	struct sonde_tcp_cell c;
 
 	words_read(link_netns(&l, SONDE_TEST_SERVER), &before);
 	sonde_test_wire_set(l.wire, SONDE_TEST_CLIENT, &faults);
 	link_bulk(&l, SONDE_TEST_CLIENT, 400000);
+	rest_snapshot(f, (const int[]){l.server, -1}, infos);
 	words_read(link_netns(&l, SONDE_TEST_SERVER), &after);
-	info = words_tcp_info(l.server);
+	info = infos[0];
 	assert_true(info.tcpi_rcv_ooopack > 0);
-	fixture_snapshot(f);
 	c = fixture_sum(f, 0, SERVER, l.port);
 	truth_case("1 in 10 comes 4 ms late");
 	truth_exact("out-of-order segments", info.tcpi_rcv_ooopack, "tcpi_rcv_ooopack",
@@ -40,15 +41,16 @@ TRUTH_SCENE(copies)
 {
 	const struct sonde_test_faults faults = {.hold_ns = SONDE_NS_PER_MS, .duplicate_every = 10};
 	struct link l = link_open(AF_INET, SONDE_NS_PER_MS);
-	struct tcp_info info;
+	struct tcp_info infos[2], info;
 	struct sonde_tcp_cell c;
 
 	sonde_test_wire_set(l.wire, SONDE_TEST_CLIENT, &faults);
 	link_bulk(&l, SONDE_TEST_CLIENT, 400000);
-	fixture_wait_ms(50);
-	info = words_tcp_info(l.client);
+	for (unsigned int i = 0; i < 6000 && words_tcp_info(l.client).tcpi_dsack_dups == 0; i++)
+		fixture_wait_ms(10);
+	rest_snapshot(f, (const int[]){l.client, -1}, infos);
+	info = infos[0];
 	assert_true(info.tcpi_dsack_dups > 0);
-	fixture_snapshot(f);
 	truth_case("1 in 10 comes twice");
 	c = fixture_sum(f, 0, CLIENT, l.port);
 	truth_exact("segments that the peer got twice", info.tcpi_dsack_dups, "tcpi_dsack_dups",
@@ -62,10 +64,11 @@ TRUTH_SCENE(copies)
 /* Quiet and acknowledged: no clock of the socket runs, so both readings are of the same time. */
 static void compare_clocks(struct fixture *f, int fd, uint16_t port)
 {
-	const struct tcp_info info = words_tcp_info(fd);
+	struct tcp_info infos[2], info;
 	struct sonde_tcp_cell c;
 
-	fixture_snapshot(f);
+	rest_snapshot(f, (const int[]){fd, -1}, infos);
+	info = infos[0];
 	c = fixture_sum(f, 0, CLIENT, port);
 	truth_exact("busy us", info.tcpi_busy_time, "tcpi_busy_time", c.busy_us);
 	truth_exact("limited by the receive window us", info.tcpi_rwnd_limited, "tcpi_rwnd_limited",
@@ -79,13 +82,11 @@ static void compare_clocks(struct fixture *f, int fd, uint16_t port)
 /* Nobody reads for a while. What TCP_INFO says is held against our own clock, too: it is what the user would say. */
 static void wait_for_the_reader(struct fixture *f)
 {
-	static const char bytes[65536];
 	struct fixture_pair p = veth_pair(&truth_veth, AF_INET);
 	struct sonde_tcp_cell c;
 	uint64_t full_ns, began_ns = sonde_mono_ns();
 
-	while (send(p.client, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
-		;
+	(void)rest_fill(p.client, NULL);
 	full_ns = sonde_mono_ns();
 	fixture_wait_ms(STALL_MS);
 	full_ns = sonde_mono_ns() - full_ns;
@@ -110,7 +111,6 @@ static void wait_for_the_buffer(struct fixture *f)
 	link_bulk(&l, SONDE_TEST_CLIENT, 400000); /* the congestion window is open */
 	assert_ok(setsockopt(l.client, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)));
 	link_bulk(&l, SONDE_TEST_CLIENT, 200000);
-	fixture_wait_ms(60);
 	truth_case("small send buffer, 10 ms");
 	compare_clocks(f, l.client, l.port);
 	link_close(&l);
@@ -126,16 +126,15 @@ TRUTH_SCENE(gauges)
 {
 	const struct sonde_test_faults faults = {.hold_ns = 2 * SONDE_NS_PER_MS, .drop_every = 10};
 	struct link l = link_open(AF_INET, 2 * SONDE_NS_PER_MS);
+	struct tcp_info infos[2], info;
 	struct sonde_tcp_cell c;
-	struct tcp_info info;
 
 	/* One that has a threshold: this machine's own may be BBR. */
 	assert_ok(setsockopt(l.client, IPPROTO_TCP, TCP_CONGESTION, "reno", strlen("reno")));
 	sonde_test_wire_set(l.wire, SONDE_TEST_CLIENT, &faults);
 	link_bulk(&l, SONDE_TEST_CLIENT, 300000);
-	fixture_wait_ms(100);
-	info = words_tcp_info(l.client);
-	fixture_snapshot(f);
+	rest_snapshot(f, (const int[]){l.client, -1}, infos);
+	info = infos[0];
 	c = fixture_sum(f, 0, CLIENT, l.port);
 	truth_case("client, after a loss");
 	assert_true(info.tcpi_snd_ssthresh < 0x7fffffff);
@@ -164,9 +163,12 @@ TRUTH_SCENE(accept_queue)
 	listener = veth_listen(&truth_veth, AF_INET, 0, &port);
 	for (int i = 0; i < CROWD; i++)
 		clients[i] = veth_connect(&truth_veth, AF_INET, port, SOCK_NONBLOCK);
-	fixture_wait_ms(200);
+	fixture_wait_queued(listener);
+	do { /* who is refused may come late */
+		fixture_wait_ms(10);
+		words_read(truth_veth.ns[VETH_SERVER], &after);
+	} while (words_grown(&before, &after, "TcpExtListenDrops") == 0);
 	info = words_tcp_info(listener);
-	words_read(truth_veth.ns[VETH_SERVER], &after);
 	fixture_snapshot(f);
 	words_read(truth_veth.ns[VETH_SERVER], &later);
 	c = fixture_sum(f, 0, SERVER, port);

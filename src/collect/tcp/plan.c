@@ -4,6 +4,7 @@
 
 #include "collect/tcp/state.h"
 #include "host/privilege.h"
+#include "model/signal.h"
 
 static const struct sonde_plan_program programs[SONDE_TCP_PROGRAM_MAX] = {
 	[SONDE_TCP_PROGRAM_STATE] = {.function = "sonde_state",
@@ -191,6 +192,21 @@ static const struct sonde_plan_program programs[SONDE_TCP_PROGRAM_MAX] = {
 	MULTI(KRETPROBE_CONNECT4, "kretprobe.multi", "kout", "tcp_v4_connect", 250, "connect"),
 	MULTI(KPROBE_CONNECT6, "kprobe.multi", "kin", "tcp_v6_connect", 150, "connect"),
 	MULTI(KRETPROBE_CONNECT6, "kretprobe.multi", "kout", "tcp_v6_connect", 250, "connect"),
+	/* Beside what counts calls they would do nothing: one of the two is attached. */
+	[SONDE_TCP_PROGRAM_OWNER_SEND] = {.function = "sonde_owner_send",
+					  .hook = "tp_btf/sock_send_length",
+					  .args = {"sock*", "4", "4"},
+					  .target_ns = 70,
+					  .other_ns = 70,
+					  .part = "owner",
+					  .per = "write call"},
+	[SONDE_TCP_PROGRAM_OWNER_RECV] = {.function = "sonde_owner_recv",
+					  .hook = "tp_btf/sock_recv_length",
+					  .args = {"sock*", "4", "4"},
+					  .target_ns = 70,
+					  .other_ns = 70,
+					  .part = "owner",
+					  .per = "read call"},
 	[SONDE_TCP_PROGRAM_FEXIT_SEND] = {.function = "sonde_send_function",
 					  .hook = "fexit/tcp_sendmsg",
 					  .args = {"sock*", "msghdr*", "8"},
@@ -214,6 +230,7 @@ static const struct sonde_plan_program programs[SONDE_TCP_PROGRAM_MAX] = {
 #undef MULTI
 
 #define BIT(name) SONDE_PLAN_BIT(SONDE_TCP_PROGRAM_##name)
+#define SIGNAL(name) SONDE_SIGNAL_BIT(SONDE_SIGNAL_##name)
 #define SYSCALLS BIT(SYS_ENTER) | BIT(SYS_EXIT) | BIT(THREADS)
 #define SYSCALLS_NAME "tp_btf/sys_enter, sys_exit"
 #define CONNECTS(kind, ret)                                                                        \
@@ -229,32 +246,55 @@ static const struct sonde_plan_metric metrics[] = {
 	 .alternatives = {{BIT(DESTROY)}}},
 	{.metrics = "payload, segments, gauges", .core = true, .alternatives = {{BIT(SNAPSHOT)}}},
 	{.metrics = "connections that were open before", .alternatives = {{BIT(SEED)}}},
+	/* The first call says it, and finds what no seed met. */
+	{.metrics = "whose an accepted connection is",
+	 .unless = SIGNAL(CALLS),
+	 .alternatives = {{BIT(OWNER_SEND) | BIT(OWNER_RECV),
+			   .name = "tp_btf/sock_send_length, sock_recv_length"},
+			  {BIT(FEXIT_SEND) | BIT(FEXIT_RECV) | BIT(FEXIT_SENDPAGE),
+			   .name = "fexit/tcp_sendmsg, tcp_recvmsg, tcp_sendpage"},
+			  {BIT(FEXIT_SEND) | BIT(FEXIT_RECV),
+			   .name = "fexit/tcp_sendmsg, tcp_recvmsg"}}},
 	{.metrics = "write calls",
+	 .signals = SIGNAL(CALLS),
 	 .alternatives = {{BIT(SEND)},
 			  {BIT(FEXIT_SEND) | BIT(FEXIT_SENDPAGE),
 			   .name = "fexit/tcp_sendmsg, tcp_sendpage"},
 			  {BIT(FEXIT_SEND)}}},
-	{.metrics = "read calls", .alternatives = {{BIT(RECV)}, {BIT(FEXIT_RECV)}}},
+	{.metrics = "read calls",
+	 .signals = SIGNAL(CALLS),
+	 .alternatives = {{BIT(RECV)}, {BIT(FEXIT_RECV)}}},
+	{.metrics = "local ports of connects that fail",
+	 .signals = SIGNAL(CONNECTION),
+	 .unless = SIGNAL(RTT),
+	 .alternatives = {{BIT(SOCKOPS), .per = "connect or handshake"}}},
 	{.metrics = "RTT samples of new connections",
+	 .signals = SIGNAL(RTT),
 	 .alternatives = {{BIT(SOCKOPS)},
 			  {BIT(PROBE), .less = "RTT samples in half-closed states"},
 			  {BIT(SNAPSHOT), .less = "RTT samples, only the smoothed RTT"}}},
 	{.metrics = "RTT samples of connections that were open before",
+	 .signals = SIGNAL(RTT),
 	 .alternatives = {{BIT(PROBE), .when = "attached when a connection that was open before "
 					       "needs it"},
 			  {BIT(SNAPSHOT), .less = "RTT samples, only the smoothed RTT"}}},
 	{.metrics = "retransmits by kind",
+	 .signals = SIGNAL(RETRANSMIT),
 	 .alternatives = {{BIT(RETRANSMIT)},
 			  {BIT(SNAPSHOT), .less = "kinds, only retransmitted segments"}}},
-	{.metrics = "retransmits of SYN-ACKs", .alternatives = {{BIT(SYNACK)}}},
+	{.metrics = "retransmits of SYN-ACKs",
+	 .signals = SIGNAL(RETRANSMIT),
+	 .alternatives = {{BIT(SYNACK)}}},
 	{.metrics = "errors that a connect is told and survives",
 	 .alternatives = {{BIT(ERROR)},
 			  {BIT(STATE), .less = "their errno: such a connect is `aborted`"}}},
 	{.metrics = "resets sent",
+	 .signals = SIGNAL(RESET),
 	 .alternatives = {{BIT(RESET_SENT), .name = "tp_btf/tcp_send_reset with its reason"},
 			  {BIT(RESET_PLAIN), .less = "reasons of resets"}}},
 	{.metrics = "resets received, closes by reset", .alternatives = {{BIT(RESET_RECEIVED)}}},
 	{.metrics = "drops by reason",
+	 .signals = SIGNAL(DROP),
 	 .alternatives = {{BIT(DROP), .name = "tp_btf/kfree_skb with rx_sk"},
 			  {BIT(DROP_SKB),
 			   .less = "listeners' drops without early demux; others without "

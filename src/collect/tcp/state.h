@@ -69,6 +69,8 @@ int tcp_open(const struct tcp_state *s, struct tcp_bpf **ret) _must_check_;
 int tcp_programs_init(struct tcp_state *s, const struct sonde_collect_config *config) _must_check_;
 /* Loads and attaches. Return: as sonde_object_start(). */
 int tcp_programs_start(struct tcp_state *s, struct sonde_collect_timing *timing) _must_check_;
+/* As the collector's set_signals(); the caller tells the plan. */
+int tcp_programs_set_signals(struct tcp_state *s, uint32_t signals) _must_check_;
 /* tcp_probe, once the kernel side has met a socket that needs it. */
 int tcp_programs_attach_wanted(struct tcp_state *s) _must_check_;
 
@@ -97,6 +99,7 @@ int tcp_emit_sparse(const struct tcp_state *s, uint32_t index, uint32_t which, u
 		    struct sonde_collect_sink sink) _must_check_;
 
 /* timing.c */
+int tcp_set_signals(void *state, uint32_t signals, struct sonde_collect_sink sink) _must_check_;
 int tcp_set_options(void *state, uint32_t options, struct sonde_collect_sink sink) _must_check_;
 /* Gives the threads of new targets what their calls are timed by, and takes it from those of old ones. CAP_BPF is raised. */
 int tcp_timing_threads(struct tcp_state *s) _must_check_;

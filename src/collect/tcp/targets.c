@@ -131,6 +131,8 @@ int tcp_seed(void *state, struct sonde_collect_timing *timing)
 	r = run_seed_pass(s, SONDE_TCP_SEED_LEARN);
 	if (r == 0) {
 		forget_listeners(s);
+		__atomic_store_n(&s->skel->bss->sonde_seed_learnt,
+				 s->skel->bss->sonde_seed_generation, __ATOMIC_RELEASE);
 		r = run_seed_pass(s, SONDE_TCP_SEED_TAG);
 	}
 	if (r == 0)

@@ -137,6 +137,7 @@ const struct sonde_collector tcp_storage_collector = {
 	.target_remove = tcp_target_remove,
 	.task_remove = tcp_task_remove,
 	.set_options = tcp_set_options,
+	.set_signals = tcp_set_signals,
 	.seed = tcp_seed,
 	.snapshot = tcp_snapshot,
 };

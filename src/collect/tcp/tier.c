@@ -277,6 +277,18 @@ static int tier_set_options(void *state, uint32_t options, struct sonde_collect_
 	return r;
 }
 
+static int tier_set_signals(void *state, uint32_t signals, struct sonde_collect_sink sink)
+{
+	struct tier *t = state;
+	int r = 0;
+
+	if (t->collector->set_signals)
+		r = t->collector->set_signals(t->state, signals, sink);
+	if (r == 0)
+		t->config.signals = signals;
+	return r;
+}
+
 static int tier_seed(void *state, struct sonde_collect_timing *timing)
 {
 	const struct tier *t = state;
@@ -302,6 +314,7 @@ const struct sonde_collector sonde_collector_tcp = {
 	.target_remove = tier_target_remove,
 	.task_remove = tier_task_remove,
 	.set_options = tier_set_options,
+	.set_signals = tier_set_signals,
 	.seed = tier_seed,
 	.snapshot = tier_snapshot,
 };

@@ -244,10 +244,36 @@ static int emit_measured(void *ctx, struct sonde_probe_reply *reply)
 	return m->to.emit(m->to.ctx, reply);
 }
 
+static int tell(const struct tcp_state *s, struct sonde_collect_sink sink)
+{
+	struct measured_sink measured = {
+		.to = sink,
+		.syscall_ns_x1000 = s->timing_skel ? s->syscall_ns_x1000 : 0,
+	};
+
+	return sonde_plan_tell(s->timing_asked ? &s->timing.plan : &s->object.plan,
+			       (struct sonde_collect_sink){emit_measured, &measured});
+}
+
+int tcp_set_signals(void *state, uint32_t signals, struct sonde_collect_sink sink)
+{
+	struct tcp_state *s = state;
+	int r;
+
+	assert(s);
+
+	if (signals == s->object.config.signals)
+		return 0;
+	r = tcp_programs_set_signals(s, signals);
+	if (r < 0)
+		return r;
+	s->timing.plan.signals = signals;
+	return tell(s, sink);
+}
+
 int tcp_set_options(void *state, uint32_t options, struct sonde_collect_sink sink)
 {
 	struct tcp_state *s = state;
-	struct measured_sink measured = {.to = sink};
 	bool wanted = options & SONDE_PROBE_OPTION_EXECUTION_TIME;
 	int r = 0;
 
@@ -261,7 +287,5 @@ int tcp_set_options(void *state, uint32_t options, struct sonde_collect_sink sin
 		tcp_timing_stop(s);
 	if (r < 0)
 		return r;
-	measured.syscall_ns_x1000 = s->timing_skel ? s->syscall_ns_x1000 : 0;
-	return sonde_plan_tell(wanted ? &s->timing.plan : &s->object.plan,
-			       (struct sonde_collect_sink){emit_measured, &measured});
+	return tell(s, sink);
 }

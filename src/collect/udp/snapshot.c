@@ -7,21 +7,39 @@
 #include "collect/udp/state.h"
 #include "udp.skel.h"
 
+/*
+ * Whose the counts of a server's cell without a peer are, where they are all of one's; 0: the address's. What is of
+ * another end was noted before it was counted, so the counts are read first.
+ */
+static uint32_t late_owner(const struct sonde_udp_slot *slot)
+{
+	uint32_t sole;
+
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	sole = __atomic_load_n(&slot->sole, __ATOMIC_ACQUIRE);
+	return sole ? 0 : __atomic_load_n(&slot->owner, __ATOMIC_RELAXED);
+}
+
 static int emit_cell(void *ctx, uint32_t index, struct sonde_collect_sink sink)
 {
 	struct udp_state *s = ctx;
 	const struct sonde_udp_slot *slot = sonde_table_at(&s->cells, index);
 	struct sonde_probe_reply reply = {.type = SONDE_PROBE_UDP_CELL};
-	struct sonde_udp_cell *told = sonde_told_at(&s->told, index);
+	struct udp_told *told = sonde_told_at(&s->told, index);
+	struct sonde_tcp_cell_key *key = &reply.udp_cell.key;
 
 	if (!__atomic_load_n(&slot->used, __ATOMIC_ACQUIRE))
 		return 0;
 	reply.udp_cell.index = index;
-	reply.udp_cell.key = slot->key;
+	*key = slot->key;
 	reply.udp_cell.cell = slot->cell;
-	if (memcmp(told, &reply.udp_cell.cell, sizeof(*told)) == 0)
+	if (!key->peer_pid)
+		key->peer_pid = late_owner(slot);
+	if (told->peer_pid == key->peer_pid &&
+	    memcmp(&told->cell, &reply.udp_cell.cell, sizeof(told->cell)) == 0)
 		return 0;
-	*told = reply.udp_cell.cell;
+	told->cell = reply.udp_cell.cell;
+	told->peer_pid = key->peer_pid;
 	return sink.emit(sink.ctx, &reply);
 }
 

@@ -13,11 +13,17 @@
 
 struct udp_bpf;
 
+/* By index: what was told last. */
+struct udp_told {
+	struct sonde_udp_cell cell;
+	uint32_t peer_pid;
+};
+
 struct udp_state {
 	struct sonde_object object;
 	struct udp_bpf *skel; /* owned */
 	struct sonde_table cells;
-	struct sonde_told told; /* struct sonde_udp_cell, by index */
+	struct sonde_told told; /* struct udp_told */
 };
 
 /* plan.c */

@@ -84,7 +84,7 @@ static int new_state(const struct sonde_collect_config *config, uint32_t forced,
 	if (!s)
 		return -ENOMEM;
 	planned.options |= forced;
-	s->told.entry_bytes = sizeof(struct sonde_udp_cell);
+	s->told.entry_bytes = sizeof(struct udp_told);
 	r = sonde_object_init(&s->object, udp_plan_table(), &planned,
 			      (struct sonde_object_loader){.open = open_skeleton,
 							   .read_clock = read_clock,
@@ -109,19 +109,20 @@ static int tell(struct udp_state *s, bool timed, struct sonde_collect_sink sink)
 	return r;
 }
 
+/* What knows a call's other end and its process stands before what counts it. */
+static const uint32_t order[] = {
+	SONDE_UDP_PROGRAM_EXIT,	   SONDE_UDP_PROGRAM_FORK,    SONDE_UDP_PROGRAM_SEED,
+	SONDE_UDP_PROGRAM_RELEASE, SONDE_UDP_PROGRAM_BIND4,   SONDE_UDP_PROGRAM_BIND6,
+	SONDE_UDP_PROGRAM_TAKEN,   SONDE_UDP_PROGRAM_SENT4,   SONDE_UDP_PROGRAM_SENT6,
+	SONDE_UDP_PROGRAM_READ4,   SONDE_UDP_PROGRAM_READ6,   SONDE_UDP_PROGRAM_TO4,
+	SONDE_UDP_PROGRAM_TO6,	   SONDE_UDP_PROGRAM_FROM4,   SONDE_UDP_PROGRAM_FROM6,
+	SONDE_UDP_PROGRAM_FAIL,	   SONDE_UDP_PROGRAM_FAIL_SK, SONDE_UDP_PROGRAM_RECV,
+	SONDE_UDP_PROGRAM_SEND,
+};
+
 static int udp_start(const struct sonde_collect_config *config, struct sonde_collect_sink sink,
 		     struct sonde_collect_timing *timing, void **ret_state)
 {
-	/* What knows a call's other end and its process stands before what counts it. */
-	static const uint32_t order[] = {
-		SONDE_UDP_PROGRAM_EXIT,	   SONDE_UDP_PROGRAM_FORK,    SONDE_UDP_PROGRAM_SEED,
-		SONDE_UDP_PROGRAM_RELEASE, SONDE_UDP_PROGRAM_BIND4,   SONDE_UDP_PROGRAM_BIND6,
-		SONDE_UDP_PROGRAM_TAKEN,   SONDE_UDP_PROGRAM_SENT4,   SONDE_UDP_PROGRAM_SENT6,
-		SONDE_UDP_PROGRAM_READ4,   SONDE_UDP_PROGRAM_READ6,   SONDE_UDP_PROGRAM_TO4,
-		SONDE_UDP_PROGRAM_TO6,	   SONDE_UDP_PROGRAM_FROM4,   SONDE_UDP_PROGRAM_FROM6,
-		SONDE_UDP_PROGRAM_FAIL,	   SONDE_UDP_PROGRAM_FAIL_SK, SONDE_UDP_PROGRAM_RECV,
-		SONDE_UDP_PROGRAM_SEND,
-	};
 	_cleanup_(udp_stopp) struct udp_state *s = NULL;
 	uint64_t start = sonde_mono_ns();
 	int r;
@@ -261,6 +262,18 @@ static int udp_set_options(void *state, uint32_t options, struct sonde_collect_s
 	return r < 0 ? r : tell(s, true, sink);
 }
 
+/* Counters of events alone: what begins has no base to be set. */
+static int udp_set_signals(void *state, uint32_t signals, struct sonde_collect_sink sink)
+{
+	struct udp_state *s = state;
+	int r;
+
+	if (signals == s->object.config.signals)
+		return 0;
+	r = sonde_object_set_signals(&s->object, signals, order, ELEMENTS_OF(order));
+	return r < 0 ? r : tell(s, s->skel->bss->sonde_timed_since_ns != 0, sink);
+}
+
 const struct sonde_collector sonde_collector_udp = {
 	.name = "udp",
 	.bit = SONDE_PROBE_COLLECT_UDP,
@@ -272,6 +285,7 @@ const struct sonde_collector sonde_collector_udp = {
 	.target_remove = udp_target_remove,
 	.task_remove = udp_task_remove,
 	.set_options = udp_set_options,
+	.set_signals = udp_set_signals,
 	.seed = udp_seed,
 	.snapshot = udp_snapshot,
 };

@@ -43,6 +43,23 @@ static void what_an_oap_writes_is_understood(void **state)
 	assert_int_equal(p[1].n_rules, 0);
 }
 
+static void a_uuid_is_as_long_as_an_oaps(void **state)
+{
+	_cleanup_free_ struct sonde_continuous_policy *p = NULL, *none = NULL;
+	char json[256], uuid[130];
+	size_t n = 0;
+
+	memset(uuid, 'a', 129);
+	uuid[128] = '\0'; /* SHA-512 in hex */
+	(void)snprintf(json, sizeof(json), "[{\"ServiceName\":\"a\",\"UUID\":\"%s\"}]", uuid);
+	assert_ok(parse(json, &p, &n));
+	assert_string_equal(p[0].uuid, uuid);
+	uuid[128] = 'a';
+	uuid[129] = '\0';
+	(void)snprintf(json, sizeof(json), "[{\"ServiceName\":\"a\",\"UUID\":\"%s\"}]", uuid);
+	assert_err(parse(json, &none, &n), EINVAL);
+}
+
 static void what_is_not_watched_is_said_and_the_rest_is(void **state)
 {
 	static const struct {
@@ -139,6 +156,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_an_oap_writes_is_understood),
+		cmocka_unit_test(a_uuid_is_as_long_as_an_oaps),
 		cmocka_unit_test(what_is_not_watched_is_said_and_the_rest_is),
 		cmocka_unit_test(what_is_no_list_of_policies_is_refused),
 		cmocka_unit_test(a_window_counts_its_last_seconds),

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "agent/spec.h"
+#include "model/preset.h"
+#include "model/signal.h"
 
 static int parse(const char *json, struct sonde_spec *s, char words[SONDE_SPEC_WORDS_MAX])
 {
@@ -59,6 +61,27 @@ static void defaults_are_those_of_the_preset(void **state)
 	assert_int_equal(s.report_interval_ms, 2000);
 }
 
+static void signals_are_chosen_by_the_task_or_its_preset(void **state)
+{
+	_cleanup_(sonde_spec_done) struct sonde_spec chosen = {0}, preset = {0}, none = {0};
+	char words[SONDE_SPEC_WORDS_MAX];
+
+	assert_ok(parse(
+		"{\"Sonde\":{\"preset\":\"drops\",\"durationMs\":1000,\"targets\":[{\"pid\":7}],"
+		"\"options\":{\"signals\":[\"rtt\",\"bytes\"]}}}",
+		&chosen, words));
+	assert_int_equal(chosen.signals,
+			 SONDE_SIGNAL_BIT(SONDE_SIGNAL_RTT) | SONDE_SIGNAL_BIT(SONDE_SIGNAL_BYTES));
+	assert_ok(parse(
+		"{\"Sonde\":{\"preset\":\"drops\",\"durationMs\":1000,\"targets\":[{\"pid\":7}]}}",
+		&preset, words));
+	assert_int_equal(preset.signals, sonde_preset_find("drops")->signals);
+	assert_ok(parse(
+		"{\"Sonde\":{\"preset\":\"network\",\"durationMs\":1000,\"targets\":[{\"pid\":7}]}}",
+		&none, words));
+	assert_int_equal(none.signals, 0);
+}
+
 static void what_is_wrong_is_named(void **state)
 {
 	static const struct {
@@ -68,6 +91,12 @@ static void what_is_wrong_is_named(void **state)
 		{"{\"Sonde\":{}}", "targets"},
 		{"{\"Sonde\":{\"targets\":[]}}", "targets"},
 		{"{\"Sonde\":{\"targets\":[{}]}}", "targets[0]"},
+		{"{\"Sonde\":{\"options\":{\"signals\":[\"colour\"]}}}", "signals: 'colour'"},
+		{"{\"Sonde\":{\"options\":{\"signals\":7}}}", "signals"},
+		{"{\"Sonde\":{\"collectors\":[\"udp\"],\"options\":{\"signals\":[\"rtt\"]}}}",
+		 "has rtt"},
+		{"{\"Sonde\":{\"collectors\":[\"tcp\",\"udp\"],\"options\":{\"signals\":[\"error\"]}}}",
+		 "nothing of the collector tcp"},
 		{"{\"Sonde\":{\"targets\":[{\"pid\":1,\"service\":\"x\"}]}}", "targets[0]"},
 		{"{\"Sonde\":{\"targets\":[{\"pid\":-1}]}}", "pid"},
 		{"{\"Sonde\":{\"targets\":[{\"pid\":99999999999}]}}", "pid"},
@@ -229,6 +258,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_whole_spec_is_understood),
 		cmocka_unit_test(defaults_are_those_of_the_preset),
+		cmocka_unit_test(signals_are_chosen_by_the_task_or_its_preset),
 		cmocka_unit_test(what_is_wrong_is_named),
 		cmocka_unit_test(an_extension_without_ours_is_not_ours),
 		cmocka_unit_test(a_plain_command_is_an_oap_task),

@@ -126,6 +126,46 @@ static void an_option_that_nobody_asked_for_loads_nothing(void **state)
 	sonde_plan_done(&p);
 }
 
+/* "port" is done by what "rtt" takes first, and not by what that falls to. */
+static const struct sonde_plan_metric shared_metrics[] = {
+	{.metrics = "port", .signals = 2, .unless = 1, .alternatives = {{SONDE_PLAN_BIT(0)}}},
+	{.metrics = "rtt",
+	 .signals = 1,
+	 .alternatives = {{SONDE_PLAN_BIT(0)}, {SONDE_PLAN_BIT(1), .less = "ports"}}},
+	{.metrics = "core", .core = true, .alternatives = {{SONDE_PLAN_BIT(3)}}},
+};
+
+static const struct sonde_plan_table shared_table = {
+	.name = "test",
+	.programs = programs,
+	.n_programs = ELEMENTS_OF(programs),
+	.metrics = shared_metrics,
+	.n_metrics = ELEMENTS_OF(shared_metrics),
+};
+
+static void what_others_do_besides_is_absent_with_their_program(void **state)
+{
+	struct sonde_plan p = {.table = &shared_table};
+	struct told told;
+
+	assert_ok(sonde_plan_refuse(&p, 2, "x"));
+	tell(&p, &told);
+	assert_int_equal(told.probes[0].state, SONDE_PROBE_SPARE);
+	assert_int_equal(told.probes[1].state, SONDE_PROBE_ATTACHED);
+	assert_ok(sonde_plan_refuse(&p, 0, "no cgroup"));
+	tell(&p, &told);
+	assert_int_equal(told.probes[0].state, SONDE_PROBE_ABSENT);
+	assert_string_equal(told.probes[0].reason, "no cgroup");
+	assert_int_equal(told.probes[2].state, SONDE_PROBE_ATTACHED);
+	p.signals = 1; /* then nobody asks for it */
+	tell(&p, &told);
+	assert_int_equal(told.probes[0].state, SONDE_PROBE_UNASKED);
+	p.signals = 2;
+	tell(&p, &told);
+	assert_int_equal(told.probes[0].state, SONDE_PROBE_ABSENT);
+	sonde_plan_done(&p);
+}
+
 struct loads {
 	struct sonde_plan *plan;
 	int n, error;
@@ -194,6 +234,7 @@ int main(void)
 		cmocka_unit_test(each_refusal_falls_to_the_next),
 		cmocka_unit_test(a_core_metric_without_a_program_is_named),
 		cmocka_unit_test(an_option_that_nobody_asked_for_loads_nothing),
+		cmocka_unit_test(what_others_do_besides_is_absent_with_their_program),
 		cmocka_unit_test(a_refusal_that_names_no_program_is_no_reason_to_try_again),
 		cmocka_unit_test(compares_prototypes_argument_by_argument),
 	};

@@ -167,6 +167,11 @@ static void the_skywalking_set_has_its_names_and_units(void **state)
 		e, &(struct sonde_edge_drop){.class = SONDE_DROP_TEARDOWN,
 					     .reason = "QUEUE_PURGE",
 					     .drop = {.skbs = 50, .segments = 50}}));
+	assert_ok(sonde_edge_add_drop(
+		e, &(struct sonde_edge_drop){.class = SONDE_DROP_REFUSED,
+					     .reason = "NO_SOCKET",
+					     .site = "cookie_v4_check", /* full accept queue */
+					     .drop = {.skbs = 4, .segments = 4}}));
 	assert_ok(sonde_skywalking_emit(&t->batch, &t->edges, t->peers));
 	unpack(t);
 #define P "rover_net_p_client_"
@@ -180,7 +185,7 @@ static void the_skywalking_set_has_its_names_and_units(void **state)
 	assert_true(value(t, P "connect_exe_time_counter", TO_B) == 15000); /* ns */
 	assert_true(value(t, P "close_counts_counter", TO_B) == 3);
 	assert_true(value(t, P "retransmit_counts_counter", TO_B) == 7);
-	assert_true(value(t, P "drop_counts_counter", TO_B) == 6); /* loss alone */
+	assert_true(value(t, P "drop_counts_counter", TO_B) == 10); /* loss alone */
 	assert_null(meter(t, P "write_exe_time_counter", TO_B));
 	assert_null(meter(t, P "close_exe_time_counter", TO_B));
 #undef P
@@ -382,6 +387,13 @@ static void labels_of_our_set_say_kind_reason_errno_and_closer(void **state)
 					     .class = SONDE_DROP_LOSS,
 					     .reason = "NETFILTER_DROP",
 					     .drop = {.skbs = 2, .segments = 3}}));
+	assert_ok(sonde_edge_add_drop(
+		e, &(struct sonde_edge_drop){.direction = SONDE_TCP_DIRECTION_RX,
+					     .class = SONDE_DROP_REFUSED,
+					     .where = SONDE_TCP_WHERE_LISTENER,
+					     .reason = "NO_SOCKET",
+					     .site = "cookie_v4_check",
+					     .drop = {.skbs = 4, .segments = 4}}));
 	assert_ok(sonde_edge_add_drop(e,
 				      &(struct sonde_edge_drop){.event = SONDE_TCP_EVENT_RESET_SENT,
 								.class = SONDE_DROP_UNCLASSIFIED,
@@ -401,6 +413,10 @@ static void labels_of_our_set_say_kind_reason_errno_and_closer(void **state)
 	/* a kernel that hides its symbols gives no site */
 	assert_true(value(t, "sonde_net_receive_dropped_skbs_total",
 			  L ",kind=loss,reason=NETFILTER_DROP,where=socket") == 2);
+	/* the site tells a full accept queue from a port that nobody listens at */
+	assert_true(value(t, "sonde_net_receive_dropped_segments_total",
+			  L
+			  ",kind=loss,reason=NO_SOCKET,where=listener,site=cookie_v4_check") == 4);
 	assert_true(value(t, "sonde_net_reset_reasons_total", L ",reason=TCP_ABORT_ON_CLOSE") == 5);
 	assert_true(value(t, "sonde_net_connections_open", L) == 2);
 	assert_true(value(t, "sonde_net_smoothed_rtt_microseconds", L) == 150);
@@ -528,11 +544,12 @@ static void what_did_not_change_is_not_sent_alone(void **state)
 static void who_has_nothing_to_tell_has_no_collection(void **state)
 {
 	struct cast *t = *state;
-	struct sonde_edge *quiet = edge(t, t->stranger, NULL, SONDE_TCP_ROLE_SERVER, 9, 80);
-	struct sonde_edge *e = edge(t, t->a, NULL, SONDE_TCP_ROLE_SERVER, 9, 80);
+	struct sonde_edge *quiet, *e;
 
+	(void)edge(t, t->stranger, NULL, SONDE_TCP_ROLE_SERVER, 9, 80);
+	e = edge(t, t->a, NULL, SONDE_TCP_ROLE_SERVER, 9, 80);
+	quiet = &t->edges.edges[0]; /* where it is behind the second */
 	assert_true(strcmp(t->stranger->service, t->a->service) < 0); /* it comes first */
-	quiet = &t->edges.edges[0];
 	quiet->changed = false;
 	quiet->cell.open = 1;
 	e->cell.accepted = 7;

@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "host/listeners.h"
+#include "test-folder.h"
 
 #define HEAD                                                                                       \
 	"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -60,21 +60,16 @@ static void add_fd(const struct fixture *f, unsigned int pid, unsigned int fd, c
 static void make(struct fixture *f)
 {
 	(void)snprintf(f->path, sizeof(f->path), "/tmp/sonde-test-listeners-XXXXXX");
-	assert_non_null(mkdtemp(f->path));
+	assert_ok(sonde_test_folder_make(f->path));
 	f->fd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(f->fd >= 0);
 	put(f, "version", "no process\n");
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *walk)
-{
-	return remove(path);
-}
-
 static void unmake(struct fixture *f)
 {
 	(void)close(f->fd);
-	assert_ok(nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS));
+	assert_ok(sonde_test_folder_remove(f->path));
 }
 
 /* A master and a worker on one socket, another namespace, a connection that is none of ours. */

@@ -27,7 +27,7 @@ static const struct {
 	enum meter_kind kind;
 	const char *labels;
 } meters[] = {
-#define SONDE_METER(id, name, kind, labels, source, help) {name, kind, labels},
+#define SONDE_METER(id, name, kind, signal, labels, source, help) {name, kind, labels},
 #include "model/meters.def"
 #undef SONDE_METER
 };

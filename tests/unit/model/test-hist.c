@@ -78,8 +78,11 @@ static void a_reports_bucket_begins_at_an_edge_and_is_at_most_a_tenth_wide(void 
 			assert_true((begin - before) * 10 <= before);
 			assert_true((begin - before) * 25 >= before);
 		}
+		if (begin > before)
+			assert_int_equal(sonde_hist_report_upper_us(before), begin);
 		before = begin;
 	}
+	assert_int_equal(sonde_hist_report_upper_us(before), 0);
 }
 
 int main(void)

@@ -51,7 +51,7 @@ static void refuses_requests_that_the_agent_never_sends(void **state)
 	q.pid = 0x80000000;
 	assert_err(check(&q, sizeof(q), 0), EBADMSG);
 	q = request(SONDE_PROBE_SNAPSHOT);
-	q.pad2[7] = 1;
+	q.pad2[6] = 1;
 	assert_err(check(&q, sizeof(q), 0), EBADMSG);
 	q = request(_SONDE_PROBE_REQUEST_MAX);
 	assert_err(check(&q, sizeof(q), 0), EBADMSG);

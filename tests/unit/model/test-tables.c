@@ -26,6 +26,27 @@ static void a_task_state_survives_its_name(void **state)
 	assert_true(sonde_task_state_final(SONDE_TASK_STOPPED));
 }
 
+static void each_drop_reason_has_words(void **state)
+{
+	const char *reason, *cause, *before = "";
+	size_t n = 0;
+
+	for (; (reason = sonde_drop_reason_at(n)); n++) {
+		const char *means = sonde_drop_means(reason, &cause);
+
+		assert_true(strcmp(before, reason) < 0); /* or it would not be found */
+		assert_non_null(means);
+		assert_true(strlen(means) > 10 && strlen(means) < 120);
+		assert_non_null(cause);
+		assert_true(strlen(cause) > 10 && strlen(cause) < 120);
+		assert_int_not_equal(sonde_drop_class_of(reason), SONDE_DROP_UNCLASSIFIED);
+		before = reason;
+	}
+	assert_true(n > 80);
+	assert_null(sonde_drop_means("NOT_SPECIFIED", &cause));
+	assert_null(cause);
+}
+
 static void a_drop_reason_finds_its_class(void **state)
 {
 	static const struct {
@@ -48,6 +69,36 @@ static void a_drop_reason_finds_its_class(void **state)
 	for (size_t i = 0; i < ELEMENTS_OF(rows); i++)
 		assert_int_equal(sonde_drop_class_of(rows[i].reason), rows[i].class);
 	assert_string_equal(sonde_drop_class_name(SONDE_DROP_LOSS), "loss");
+}
+
+/* A full accept queue behind SYN cookies has the reason of a port that nobody listens at. */
+static void a_site_tells_more_than_the_reason(void **state)
+{
+	static const struct {
+		const char *reason, *site;
+		enum sonde_drop_class class;
+	} rows[] = {
+		{"NO_SOCKET", "cookie_v4_check", SONDE_DROP_LOSS},
+		{"NO_SOCKET", "cookie_v6_check", SONDE_DROP_LOSS},
+		{"NO_SOCKET", "tcp_v4_rcv", SONDE_DROP_REFUSED},
+		{"NO_SOCKET", "", SONDE_DROP_REFUSED},
+		{"TCP_RESET", "cookie_v4_check", SONDE_DROP_TEARDOWN},
+	};
+	const char *cause, *plain_cause;
+
+	for (size_t i = 0; i < ELEMENTS_OF(rows); i++) {
+		enum sonde_drop_class plain = sonde_drop_class_of(rows[i].reason);
+		const char *means = sonde_drop_means_at(rows[i].reason, rows[i].site, &cause);
+		bool same = means == sonde_drop_means(rows[i].reason, &plain_cause);
+
+		assert_int_equal(sonde_drop_class_at(plain, rows[i].reason, rows[i].site),
+				 rows[i].class);
+		assert_int_equal(same, plain == rows[i].class);
+		assert_int_equal(cause == plain_cause, same);
+	}
+	assert_non_null(strstr(sonde_drop_means_at("NO_SOCKET", "cookie_v4_check", &cause),
+			       "accept queue was full"));
+	assert_non_null(strstr(cause, "accepts too slowly"));
 }
 
 static void each_ledger_site_has_a_name_of_its_own(void **state)
@@ -148,7 +199,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_task_state_survives_its_name),
+		cmocka_unit_test(each_drop_reason_has_words),
 		cmocka_unit_test(a_drop_reason_finds_its_class),
+		cmocka_unit_test(a_site_tells_more_than_the_reason),
 		cmocka_unit_test(each_ledger_site_has_a_name_of_its_own),
 		cmocka_unit_test(each_meter_has_a_name_of_its_own),
 		cmocka_unit_test(skywalking_bounds_ascend_and_take_their_own_value),

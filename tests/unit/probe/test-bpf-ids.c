@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "probe/bpf-ids.h"
+#include "test-folder.h"
 
 #define BOOT "01234567-89ab-cdef-0123-456789abcdef"
 
@@ -20,7 +21,7 @@ struct folder {
 static void make_folder(struct folder *d)
 {
 	(void)snprintf(d->path, sizeof(d->path), "/tmp/sonde-test-ids-XXXXXX");
-	assert_non_null(mkdtemp(d->path));
+	assert_ok(sonde_test_folder_make(d->path));
 	d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(d->fd >= 0);
 	d->ids_fd = -1;
@@ -34,10 +35,9 @@ static void open_ids(struct folder *d)
 
 static void remove_folder(struct folder *d)
 {
-	(void)unlinkat(d->fd, SONDE_BPF_IDS_FILE, 0);
 	closep(&d->ids_fd);
 	(void)close(d->fd);
-	(void)rmdir(d->path);
+	assert_ok(sonde_test_folder_remove(d->path));
 }
 
 static void reads_a_line_of_this_boot_alone(void **state)

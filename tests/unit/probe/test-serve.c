@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "doubles/fake-collector.h"
 #include "host/proc.h"
+#include "model/signal.h"
 #include "probe/policy.h"
 #include "probe/serve.h"
 
@@ -189,6 +190,44 @@ static void an_option_is_there_while_a_task_asks_for_it(void **state)
 	assert_int_equal(fake_collector.options, SONDE_PROBE_OPTION_EXECUTION_TIME);
 	assert_ok(simple(&f, SONDE_PROBE_TASK_END, 2));
 	assert_int_equal(fake_collector.options, 0);
+	assert_true(fake_collector.running);
+	tear_down(&f);
+}
+
+static int admit_signals(struct fixture *f, uint32_t slot, uint32_t signals)
+{
+	return ask(f, (struct sonde_probe_request){.type = SONDE_PROBE_TASK_ADMIT,
+						   .task = slot,
+						   .duration_ns = 10 * SECOND,
+						   .collectors = SONDE_PROBE_COLLECT_TCP,
+						   .signals = signals});
+}
+
+/* Not admitted, or it would take what is not counted for 0. The next one is tried anew. */
+static void a_task_whose_signals_cannot_be_attached_is_refused(void **state)
+{
+	const uint32_t bytes = SONDE_SIGNAL_BIT(SONDE_SIGNAL_BYTES),
+		       rtt = SONDE_SIGNAL_BIT(SONDE_SIGNAL_RTT);
+	struct fixture f;
+
+	set_up(&f, "");
+	assert_ok(admit_signals(&f, 0, bytes));
+	assert_ok(add_self(&f, 0));
+	assert_ok(simple(&f, SONDE_PROBE_TASK_START, 0));
+	assert_int_equal(fake_collector.signals, bytes);
+	fake_collector.signals_error = -ENOMEM;
+	for (unsigned int turn = 0; turn < 2; turn++) {
+		assert_err(admit_signals(&f, 1, rtt), ENOMEM);
+		assert_string_equal(last_end(&f)->text,
+				    "the collectors cannot be widened to its signals");
+		assert_err(simple(&f, SONDE_PROBE_TASK_END, 1), ENOENT);
+		assert_int_equal(fake_collector.signals, bytes);
+	}
+	assert_ok(admit_signals(&f, 1, bytes)); /* what is there already */
+	assert_ok(simple(&f, SONDE_PROBE_TASK_END, 1));
+	fake_collector.signals_error = 0;
+	assert_ok(admit_signals(&f, 1, rtt));
+	assert_int_equal(fake_collector.signals, bytes | rtt);
 	assert_true(fake_collector.running);
 	tear_down(&f);
 }
@@ -454,6 +493,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(starts_lazily_and_stops_after_the_last_task),
 		cmocka_unit_test(an_option_is_there_while_a_task_asks_for_it),
+		cmocka_unit_test(a_task_whose_signals_cannot_be_attached_is_refused),
 		cmocka_unit_test(an_admitted_task_that_never_started_stops_nothing),
 		cmocka_unit_test(a_start_that_fails_frees_the_slot_and_stops),
 		cmocka_unit_test(a_target_added_in_mid_task_is_seeded_at_once),
