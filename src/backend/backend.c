@@ -2,18 +2,23 @@
 #include "backend/backend.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/audit.h"
+#include "backend/bundle/bundle.h"
 #include "backend/http/httpd.h"
 #include "backend/http/https.h"
 #include "backend/http/routes.h"
 #include "backend/ingest/rule-watch.h"
 #include "backend/oap/graphql.h"
 #include "backend/oap/template-store.h"
+#include "backend/policies/fire.h"
 #include "backend/services/descriptors.h"
 #include "backend/services/inquiry.h"
 #include "backend/services/services.h"
+#include "backend/store/check.h"
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
@@ -22,11 +27,13 @@
 #define SLICE_US 50000 /* between the slices of a checkpoint */
 #define SETS_IDLE_MS (10LL * 60 * 1000)
 #define TRIM_EVERY_MS (10LL * 60 * 1000)
-#define NO_TASK_MEMORY_MS (60LL * 60 * 1000) /* buckets of the task "-" in memory */
+#define MEMORY_EVERY_MS (60LL * 1000)
+#define LONGEST_TASK_MS                                                                            \
+	(3 * 3600LL * 1000) /* and the hour that it begins in: its hours outlive it */
 #define SILENT_MS 90000
 #define TROUBLE_EVERY_NS (60 * SONDE_NS_PER_S)
-#define LOCK_FILE "lock" /* of the state folder */
-#define TROUBLE_LINES 10 /* about connections that came to nothing, in that time */
+#define CHECK_NS (5 * SONDE_NS_PER_S) /* of the database, at start */
+#define TROUBLE_LINES 10	      /* about connections that came to nothing, in that time */
 
 static void on_task_end(void *ctx, struct sonde_task *t, bool forget)
 {
@@ -36,12 +43,11 @@ static void on_task_end(void *ctx, struct sonde_task *t, bool forget)
 		sonde_series_table_drop(b->series, t->spec->id);
 }
 
-/* The task "-" never ends: its reports and series go by age alone. */
+/* The task "-" never ends: its reports go by age alone. */
 static void trim_no_task(struct sonde_backend *b, int64_t now_ms)
 {
 	_cleanup_(sonde_store_job_freep) struct sonde_store_job *job = NULL;
 	int64_t before_ms = now_ms - (int64_t)b->config.retention_ms;
-	struct sonde_series_set *set;
 	int r;
 
 	b->last_trim_ms = now_ms;
@@ -51,15 +57,9 @@ static void trim_no_task(struct sonde_backend *b, int64_t now_ms)
 		r = sonde_store_job_add(job, SONDE_STORE_DELETE_TASK_REPORTS, "ti",
 					SONDE_INGEST_NO_TASK, before_ms);
 	if (r == 0)
-		r = sonde_store_job_add(job, SONDE_STORE_DELETE_TASK_SERIES, "ti",
-					SONDE_INGEST_NO_TASK, before_ms);
-	if (r == 0)
 		r = sonde_store_submit(b->store, &job, NULL, NULL);
 	if (r < 0)
-		(void)sonde_log_warn(r, "cannot delete old series, ignoring");
-	set = sonde_series_table_find(b->series, SONDE_INGEST_NO_TASK);
-	if (set)
-		sonde_series_set_trim(b->series, set, now_ms - NO_TASK_MEMORY_MS);
+		(void)sonde_log_warn(r, "cannot delete old reports, ignoring");
 }
 
 /* Connections that came to nothing: those that had no line of their own are told together. */
@@ -82,12 +82,19 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *ctx)
 	int r;
 
 	count_anew(b, sonde_mono_ns());
+	sonde_store_tick(b->store);
 	sonde_task_table_tick(b->tasks, now_ms);
+	sonde_policies_tick(b, now_ms);
 	sonde_inquiry_tick(b, now_ms);
 	sonde_httpd_tick(b->httpd);
 	sonde_registry_tick(b->registry, now_ms, (int64_t)b->config.retention_ms);
 	more = sonde_ingest_tick(b->ingest, now_ms, false);
+	more = sonde_retention_tick(b->retention, now_ms) || more;
 	sonde_series_table_tick(b->series, now_ms, SETS_IDLE_MS);
+	if (now_ms - b->last_memory_ms > MEMORY_EVERY_MS) {
+		b->last_memory_ms = now_ms;
+		sonde_series_table_trim(b->series, now_ms);
+	}
 	if (now_ms - b->last_trim_ms > TRIM_EVERY_MS)
 		trim_no_task(b, now_ms);
 	r = sd_event_source_set_time_relative(source, more ? SLICE_US : TICK_US);
@@ -102,7 +109,7 @@ static int lock_state(struct sonde_backend *b)
 	pid_t holder = 0;
 	int r;
 
-	r = sonde_lock_dir(dir, LOCK_FILE, &b->lock, &holder);
+	r = sonde_lock_dir(dir, SONDE_LOCK_FILE, &b->lock, &holder);
 	if (r == -EBUSY) {
 		if (holder > 0)
 			(void)snprintf(who, sizeof(who), " (pid %d)", (int)holder);
@@ -116,20 +123,64 @@ static int lock_state(struct sonde_backend *b)
 	return r;
 }
 
+/* What is wrong, and every way out of it. Nothing is begun anew here, and nothing is thrown away. */
+static void refuse_database(const char *path, const struct sonde_store_verdict *v)
+{
+	if (v->error == -ENODATA) {
+		(void)sonde_log_err(
+			0,
+			"the database %s is not what it was: %s. Nothing was changed. Bring back what is "
+			"missing, or: sonde-server --restore FILE (a back-up), or --accept-database "
+			"(go on without it), with the same --config and --state",
+			path, v->words);
+	} else if (v->error == -EUCLEAN) {
+		(void)sonde_log_err(
+			0,
+			"the database %s is damaged: %s. Nothing was changed. First copy the folder; "
+			"then: sonde-server --restore FILE (a back-up), --salvage-database (keep what can be "
+			"read) or --set-database-aside (begin anew), with the same --config and --state",
+			path, v->words);
+	} else {
+		(void)sonde_log_err(0, "cannot use the database %s: %s", path, v->words);
+	}
+}
+
+static int check_store(const char *path)
+{
+	struct sonde_store_verdict v;
+
+	sonde_store_check(path, CHECK_NS, &v);
+	if (v.error < 0) {
+		refuse_database(path, &v);
+		return v.error;
+	}
+	if (!v.whole) {
+		(void)sonde_log_warn(
+			0,
+			"the database %s has %" PRIu64
+			" bytes, too many to look at all of them within %d s: no fault "
+			"in what was seen; sonde-server --check-database looks at all",
+			path, v.bytes, (int)(CHECK_NS / SONDE_NS_PER_S));
+	}
+	return 0;
+}
+
 static int open_store(struct sonde_backend *b)
 {
 	_cleanup_free_ char *path = NULL;
 	int r;
 
-	if (asprintf(&path, "%s/sonde.db", b->config.state_dir) < 0) {
+	if (asprintf(&path, "%s/" SONDE_STORE_FILE, b->config.state_dir) < 0) {
 		path = NULL;
 		return -ENOMEM;
 	}
+	r = check_store(path);
+	if (r < 0)
+		return r;
 	r = sonde_store_open(b->event, path, &b->store);
-	if (r == -EPROTO)
-		return sonde_log_err(r, "%s is of a newer version of sonde-server", path);
 	if (r < 0)
 		return sonde_log_err(r, "cannot open the database %s", path);
+	sonde_store_set_reserve(b->store, b->config.disk_reserve_bytes);
 	return 0;
 }
 
@@ -156,6 +207,9 @@ static int load_state(struct sonde_backend *b)
 	r = sonde_templates_new(b->store, &b->templates);
 	if (r < 0)
 		return sonde_log_err(r, "cannot load templates");
+	r = sonde_policies_new(b->store, &b->policies);
+	if (r < 0)
+		return sonde_log_err(r, "cannot load policies");
 	r = sonde_registry_new(b->store, &b->registry);
 	if (r < 0)
 		return sonde_log_err(r, "cannot load agents and processes");
@@ -166,17 +220,47 @@ static int load_state(struct sonde_backend *b)
 	return 0;
 }
 
+static void on_refused(void *ctx, const char *task, const char *metric,
+		       enum sonde_series_bound bound)
+{
+	struct sonde_backend *b = ctx;
+	struct sonde_task *t = sonde_task_table_find(b->tasks, task);
+
+	sonde_refusals_add(t ? &t->refusals : &b->refusals, metric, sonde_series_bound_name(bound),
+			   1);
+}
+
 static int load_series(struct sonde_backend *b)
 {
 	struct sonde_ingest_config ingest = {.store = b->store,
 					     .registry = b->registry,
 					     .rules_dir = b->config.rules_dir,
 					     .strict = b->config.strict};
+	const struct sonde_series_config series = {
+		.store = b->store,
+		.max_buckets = b->config.max_buckets,
+		.max_task_buckets = b->config.max_task_buckets,
+		.max_task_series = b->config.max_task_series,
+		.max_task_entities = b->config.max_task_entities,
+		.on_drop = sonde_ingest_drop_engine,
+		.on_refused = on_refused,
+		.ctx = b,
+	};
+	struct sonde_retention_config retention = {
+		.store = b->store,
+		.tasks = b->tasks,
+		.keep_ms = {(int64_t)b->config.keep_fine_ms, (int64_t)b->config.keep_minutes_ms,
+			    (int64_t)b->config.retention_ms + LONGEST_TASK_MS},
+		.max_bytes = b->config.max_database_bytes,
+	};
 	struct sonde_ingest_stats stats;
 	int r;
 
-	r = sonde_series_table_new(b->store, b->config.max_buckets, sonde_ingest_drop_engine,
-				   &b->series);
+	r = sonde_series_table_new(&series, &b->series);
+	if (r < 0)
+		return sonde_log_err(r, "cannot make the series");
+	retention.series = b->series;
+	r = sonde_retention_new(&retention, &b->retention);
 	if (r < 0)
 		return sonde_log_err(r, "cannot make the series");
 	ingest.series = b->series;
@@ -195,6 +279,8 @@ static int load_series(struct sonde_backend *b)
 	r = sonde_ingest_replay(b->ingest, b->tasks, sonde_wall_ms());
 	if (r < 0)
 		return sonde_log_err(r, "cannot apply the stored reports");
+	/* Who asks before the first tick is told what is kept, too. */
+	sonde_retention_raise_floors(b->retention, sonde_wall_ms());
 	return 0;
 }
 
@@ -254,9 +340,14 @@ static int listen_http(struct sonde_backend *b)
 		.port = b->config.http_port,
 		.max_connections = (unsigned)b->config.max_http_connections,
 		.max_body_bytes = b->config.max_body_bytes,
-		.token = b->config.token,
+		.access = b->config.access,
+		.open_path = "/healthz",
+		.raw_path = "/api/v1/import",
+		.raw_type = SONDE_BUNDLE_TYPE,
+		.max_raw_bytes = SONDE_BUNDLE_PACKED_MAX,
 		.https = b->https,
 		.handle = sonde_routes_handle,
+		.note = sonde_routes_note,
 		.abandon = sonde_routes_abandon,
 		.events = sonde_routes_events,
 		.ctx = b,
@@ -284,6 +375,8 @@ int sonde_backend_new(sd_event *event, const struct sonde_backend_config *config
 	r = lock_state(b);
 	if (r == 0)
 		r = open_store(b);
+	if (r == 0)
+		r = sonde_audit_new(b->store, &b->audit);
 	if (r == 0)
 		r = load_state(b);
 	if (r == 0)
@@ -330,13 +423,17 @@ struct sonde_backend *sonde_backend_free(struct sonde_backend *b)
 	(void)sonde_grpc_server_free(b->grpc);
 	(void)sonde_httpd_free(b->httpd);
 	(void)sonde_https_free(b->https);
+	b->retention = sonde_retention_free(b->retention);
 	(void)sonde_store_free(b->store);
+	(void)sonde_audit_free(b->audit);
 	(void)sonde_series_table_free(b->series);
 	(void)sonde_ingest_free(b->ingest);
 	(void)sonde_descriptors_free(b->descriptors);
 	(void)sonde_templates_free(b->templates);
+	(void)sonde_policies_free(b->policies);
 	(void)sonde_task_table_free(b->tasks);
 	(void)sonde_registry_free(b->registry);
+	sonde_refusals_done(&b->refusals);
 	(void)sd_event_unref(b->event);
 	closep(&b->lock);
 	free(b);

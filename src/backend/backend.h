@@ -12,22 +12,30 @@
 #include <systemd/sd-event.h>
 
 #include "backend/ingest/ingest.h"
+#include "backend/ingest/retention.h"
 #include "backend/ingest/series.h"
 #include "backend/store/store.h"
 #include "backend/tasks/registry.h"
 #include "backend/tasks/table.h"
 #include "io/grpc-server.h"
 
+struct sonde_access;
+struct sonde_audit;
 struct sonde_httpd;
 struct sonde_https;
 struct sonde_https_config;
 struct sonde_tls_config;
 struct sonde_inquiry;
+struct sonde_policies;
 struct sonde_rule_watch;
 struct sonde_watch;
 struct sonde_descriptors;
 struct sonde_graphql_run;
 struct sonde_templates;
+
+/* Of the state folder. */
+#define SONDE_STORE_FILE "sonde.db"
+#define SONDE_LOCK_FILE "lock"
 
 struct sonde_backend_config {
 	const char *state_dir; /* must exist; sonde.db is made in it */
@@ -35,7 +43,8 @@ struct sonde_backend_config {
 	bool strict;	       /* of the rules' counters, see mal/run.h */
 	const char *grpc_address, *http_address;
 	uint16_t grpc_port, http_port;
-	const char *token;			 /* NULL or "": none */
+	const char *token;		   /* of agents' calls; NULL or "": none */
+	const struct sonde_access *access; /* of REST; borrowed; NULL: whoever comes may do all */
 	const struct sonde_tls_config *grpc_tls; /* NULL = plain text */
 	const struct sonde_https_config *http_https;
 	uint64_t max_message_bytes;
@@ -43,11 +52,16 @@ struct sonde_backend_config {
 	uint64_t max_http_connections;
 	uint64_t max_body_bytes;
 	uint64_t max_buckets; /* of all series in memory */
-	uint64_t max_flows;   /* ended connections that are stored, a task and agent */
+	uint64_t max_task_buckets, max_task_series,
+		max_task_entities;   /* 0: as many as there is room for */
+	uint64_t max_database_bytes; /* 0: no limit */
+	uint64_t max_flows;	     /* ended connections that are stored, a task and agent */
+	uint64_t disk_reserve_bytes;
 	uint64_t max_running_tasks;
 	uint64_t max_task_duration_ms;
 	uint64_t grace_ms;
 	uint64_t retention_ms;
+	uint64_t keep_fine_ms, keep_minutes_ms; /* series of 10 s, of a minute */
 };
 
 struct sonde_backend {
@@ -59,13 +73,17 @@ struct sonde_backend {
 	struct sonde_task_table *tasks;
 	struct sonde_series_table *series;
 	struct sonde_ingest *ingest;
+	struct sonde_retention *retention;
+	struct sonde_refusals refusals;	     /* of the task "-" */
 	struct sonde_rule_watch *rule_watch; /* NULL: the kernel refused, or there is no folder */
 	struct sonde_descriptors *descriptors;
+	struct sonde_policies *policies;   /* see policies/policies.h */
 	struct sonde_templates *templates; /* see oap/template-store.h */
 	struct sonde_grpc_server *grpc;
 	struct sonde_https *https;
 	struct sonde_httpd *httpd;
-	uint64_t trouble_ns; /* since when connections that came to nothing are counted */
+	struct sonde_audit *audit; /* see audit.h */
+	uint64_t trouble_ns;	   /* since when connections that came to nothing are counted */
 	unsigned n_trouble;
 	sd_event_source *tick;
 	struct sonde_watch *watches;	 /* list; see services/control.c */
@@ -74,7 +92,7 @@ struct sonde_backend {
 	struct sonde_graphql_run *graphql_held; /* list; see oap/graphql.h */
 	unsigned n_graphql_held;
 	size_t buffered_bytes; /* of report streams that are still open */
-	int64_t last_trim_ms;
+	int64_t last_trim_ms, last_memory_ms;
 	bool draining;
 };
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sonde-server: wiring only. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,13 +11,16 @@
 #include <systemd/sd-event.h>
 
 #include "backend/backend.h"
+#include "backend/http/access.h"
 #include "backend/http/https.h"
 #include "backend/ingest/ingest.h"
 #include "backend/options.h"
+#include "backend/rescue.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "host/privilege.h"
 #include "io/signals.h"
 #include "io/tls.h"
@@ -26,10 +28,14 @@
 #define DRAIN_US (2 * 1000 * 1000ULL) /* of the three seconds that a stop may take */
 #define DRAIN_LOOK_US (50 * 1000ULL)
 
+/* Root's, who looks after a database that belongs to the server's user. */
+#define RESCUE_CAPS (SONDE_CAP(CAP_DAC_OVERRIDE) | SONDE_CAP(CAP_CHOWN) | SONDE_CAP(CAP_FOWNER))
+
 struct server {
 	sd_event *event;
 	struct sonde_backend *backend;
 	char *token; /* out of its file; NULL = there is none */
+	struct sonde_access *access;
 	struct sonde_tls_config grpc_tls;
 	struct sonde_https_config http_tls;
 	uint64_t drain_until_us;
@@ -38,6 +44,7 @@ struct server {
 static void server_done(struct server *s)
 {
 	(void)sonde_backend_free(s->backend);
+	(void)sonde_access_free(s->access);
 	(void)sd_event_unref(s->event);
 	if (s->token)
 		explicit_bzero(s->token, strlen(s->token));
@@ -172,12 +179,20 @@ static int start(struct server *s, const struct sonde_server_options *o, const c
 		.max_http_connections = o->max_http_connections,
 		.max_body_bytes = o->max_body_bytes,
 		.max_buckets = o->max_buckets,
+		.max_task_buckets = o->max_task_buckets,
+		.max_task_series = o->max_task_series,
+		.max_task_entities = o->max_task_entities,
+		.max_database_bytes = o->max_database_bytes,
 		.max_flows = o->max_flows,
+		.disk_reserve_bytes = o->disk_reserve_bytes,
 		.max_running_tasks = o->max_tasks,
 		.max_task_duration_ms = o->max_task_duration_ns / SONDE_NS_PER_MS,
 		.grace_ms = o->grace_ns / SONDE_NS_PER_MS,
 		.retention_ms = o->retention_ns / SONDE_NS_PER_MS,
+		.keep_fine_ms = o->keep_fine_ns / SONDE_NS_PER_MS,
+		.keep_minutes_ms = o->keep_minutes_ns / SONDE_NS_PER_MS,
 	};
+	char words[SONDE_SERVER_WORDS_MAX];
 	int r;
 
 	r = sonde_listen_parse(o->grpc_listen, grpc);
@@ -198,6 +213,12 @@ static int start(struct server *s, const struct sonde_server_options *o, const c
 			return sonde_log_err(r, "cannot read the token from '%s'", o->token_file);
 		config.token = s->token;
 	}
+	r = sonde_server_read_access(o, config.token, &s->access, words);
+	if (r < 0) {
+		(void)sonde_log_err(0, "%s", words);
+		return r;
+	}
+	config.access = s->access;
 	set_tls(s, o, &config);
 	return sonde_backend_new(s->event, &config, &s->backend);
 }
@@ -207,31 +228,17 @@ static void say_address(const struct sonde_listen *l, uint16_t port, char *ret, 
 	(void)snprintf(ret, size, strchr(l->address, ':') ? "[%s]:%u" : "%s:%u", l->address, port);
 }
 
-static bool is_loopback(const struct sonde_listen *l)
+/* The operator has said so (open_to_all), or it would not have come this far. */
+static void warn_if_open(const struct sonde_server_options *o, const char *what, const char *listen,
+			 const struct sonde_server_tls *tls, bool has_token)
 {
-	struct in6_addr in6;
-	struct in_addr in4;
-
-	if (inet_pton(AF_INET, l->address, &in4) == 1)
-		return ntohl(in4.s_addr) >> 24 == 127;
-	return inet_pton(AF_INET6, l->address, &in6) == 1 &&
-	       (IN6_IS_ADDR_LOOPBACK(&in6) ||
-		(IN6_IS_ADDR_V4MAPPED(&in6) && in6.s6_addr[12] == 127));
-}
-
-/* Who reaches the port may start tasks and read what they found, or report in an agent's name. */
-static void warn_if_open(const struct sonde_server_options *o, const char *what,
-			 const struct sonde_listen *l, const struct sonde_server_tls *tls,
-			 const char *section)
-{
-	if (is_loopback(l) || o->token[0] || o->token_file[0] ||
-	    (tls->client_ca_file[0] && tls->require_client))
-		return;
-	(void)sonde_log_warn(0,
-			     "%s listens on %s, which is not this machine alone, and asks for no "
-			     "token: whoever reaches it is let in; set token_file (or "
-			     "%s.tls.client_ca_file)",
-			     what, l->address, section);
+	if (sonde_server_is_open(o, listen, tls, has_token)) {
+		(void)sonde_log_warn(
+			0,
+			"%s listens on %s, which is not this machine alone, and asks "
+			"for no token: whoever reaches it is let in, as open_to_all says",
+			what, listen);
+	}
 }
 
 static int run(const struct sonde_server_options *o, const char *ports_file)
@@ -240,6 +247,7 @@ static int run(const struct sonde_server_options *o, const char *ports_file)
 	_cleanup_free_ char *rules = NULL;
 	char grpc_text[96], http_text[96];
 	struct sonde_listen grpc = {0}, http = {0};
+	bool token;
 	int r;
 
 	sonde_log_set_level(sonde_server_log_level(o));
@@ -265,8 +273,9 @@ static int run(const struct sonde_server_options *o, const char *ports_file)
 	}
 	say_address(&grpc, sonde_backend_grpc_port(s.backend), grpc_text, sizeof(grpc_text));
 	say_address(&http, sonde_backend_http_port(s.backend), http_text, sizeof(http_text));
-	warn_if_open(o, "gRPC", &grpc, &o->grpc_tls, "grpc");
-	warn_if_open(o, "HTTP", &http, &o->http_tls, "http");
+	token = o->token[0] || o->token_file[0];
+	warn_if_open(o, "gRPC", o->grpc_listen, &o->grpc_tls, token);
+	warn_if_open(o, "HTTP", o->http_listen, &o->http_tls, token || o->n_http_tokens > 0);
 	sonde_log_info("ready grpc=%s http=%s", grpc_text, http_text);
 	(void)sd_notify(0, "READY=1");
 	r = sd_event_loop(s.event);
@@ -279,9 +288,10 @@ int main(int argc, char **argv)
 	int exit_status = 1, r;
 	void *config = NULL;
 
+	sonde_secret_guard();
 	sonde_log_set_program("sonde-server");
 	/* Before there is a second thread: capabilities are each thread's own. */
-	r = sonde_privilege_drop_all();
+	r = sonde_privilege_keep(RESCUE_CAPS);
 	if (r < 0)
 		return sonde_log_err(r, "cannot give up privileges") != 0;
 	r = sonde_config_start(&sonde_server_config_spec, argc, argv, &config, &args, &exit_status);
@@ -289,7 +299,14 @@ int main(int argc, char **argv)
 		return exit_status;
 	if (r < 0)
 		return 1;
-	r = run(config, sonde_config_args_action(args, "ports-file"));
+	if (sonde_rescue_is_asked(args)) {
+		(void)sonde_privilege_raise(RESCUE_CAPS); /* those that there are */
+		r = sonde_rescue_run(config, args);
+	} else {
+		r = sonde_privilege_drop_all();
+		r = r < 0 ? sonde_log_err(r, "cannot give up privileges")
+			  : run(config, sonde_config_args_action(args, "ports-file"));
+	}
 	(void)sonde_config_args_free(args);
 	(void)sonde_config_free(&sonde_server_config_spec, config);
 	return r < 0 ? 1 : 0;

@@ -11,8 +11,10 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import socket
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -21,10 +23,10 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 # The folder of this file is known only at run time.
-from server_rig import Agent, Server, collection, entity, histogram, message, single  # noqa: E402
+from server_rig import Agent, Server, collection, entity, histogram, message, single, wait_for  # noqa: E402
 
 PROGRAM, RULES = sys.argv[1:3]
-OK = 0
+OK, NOT_FOUND = 0, 5
 WAIT_S = 60  # a test that hangs, not a measure
 
 MENU_ITEM = "title icon layer activate description documentLink i18nKey"
@@ -129,6 +131,9 @@ class WithServer(unittest.TestCase):
     def topology(self):
         return self.ask(TOPOLOGY, {"serviceInstanceId": instance_id("web", "pod-1"), "duration": window()})["topology"]
 
+    def wait_until_held(self, n):
+        wait_for(f"{n} held", lambda: self.server.get("/server")["graphql"]["held"] >= n)
+
     def entity(self, **more):
         return {"serviceName": "web", "normal": True, "serviceInstanceName": "pod-1", "processName": "nginx",
                 "destServiceName": "web", "destNormal": True, "destServiceInstanceName": "pod-1",
@@ -164,6 +169,24 @@ class Booster(WithServer):
         self.assertLess(abs(info["currentTimestamp"] / 1000 - time.time()), WAIT_S)
         self.assertRegex(self.ask("query { version }", {})["version"], r"^10\.1\.0-sonde")
 
+    def test_what_a_page_of_10_2_and_later_asks_besides(self):
+        ttl = self.ask("""query MetricsTTL {getMetricsTTL {
+            minute
+            hour
+            day
+            coldMinute
+            coldHour
+            coldDay
+          }}""", {})["getMetricsTTL"]
+        self.assertEqual(ttl, {"minute": 2, "hour": 7, "day": 7, "coldMinute": -1, "coldHour": -1, "coldDay": -1})
+        ttl = self.ask("query RecordsTTL {getRecordsTTL { normal trace zipkinTrace log browserErrorLog coldNormal coldTrace "
+                       "coldZipkinTrace coldLog coldBrowserErrorLog }}", {})["getRecordsTTL"]
+        self.assertEqual({ttl[k] for k in ("normal", "trace", "zipkinTrace", "log", "browserErrorLog")}, {0})
+        self.assertEqual({v for k, v in ttl.items() if k.startswith("cold")}, {-1})
+        # A page of traces is not offered, but each page reads this without asking whether it came.
+        self.assertEqual(self.ask("query queryHasQueryTracesV2Support {\n    hasQueryTracesV2Support\n  }", {}),
+                         {"hasQueryTracesV2Support": False})
+
     def test_the_four_dashboards_lead_to_each_other(self):
         rows = self.ask("query template { getAllTemplates { id configuration } }", {})["getAllTemplates"]
         pages = {p["name"]: p for p in (json.loads(r["configuration"]) for r in rows)}
@@ -181,6 +204,8 @@ class Booster(WithServer):
             expressions = [e for c in edge["children"] for e in c["expressions"]]
             places = [(c["x"], c["y"]) for c in edge["children"]]
             self.assertEqual(len(set(places)), len(places))
+            # A page hides the name of a chart's only line, unless it is told not to.
+            self.assertEqual([c["graph"]["legend"] for c in edge["children"]], [{"show": True}] * len(edge["children"]))
             # Each of them is one that this server can evaluate.
             for result in self.evaluate(*expressions):
                 self.assertIsNone(result["error"])
@@ -205,6 +230,16 @@ class Booster(WithServer):
         self.assertEqual(data["listLayers"][:2], ["K8S_SERVICE", "GENERAL"])
         self.assertEqual([len(v) for v in data.values()], [33, 33, 4 * 33])
         self.assertEqual(self.server.get("/server")["graphql"]["layers_refused"], 9)
+        # All of them have room in an answer, 64 times all of them have not: what does not fit is an error each.
+        body = self.post("{" + " ".join(f"a{i}: getAllTemplates {{ id configuration }}" for i in range(64)) + "}")
+        whole = [a for a in body["data"].values() if a]
+        self.assertEqual([len(a) for a in whole], [4 * 33] * len(whole))
+        self.assertTrue(0 < len(whole) < 64)
+        self.assertEqual(len(body["errors"]), 64 - len(whole))
+        # On a machine with much else to do its time may be over before the room is.
+        self.assertLessEqual({e["message"] for e in body["errors"]},
+                             {"the answer is too large: ask for less", "takes too long: ask for less at once"})
+        self.assertLess(len(json.dumps(body)), 17 << 20)
 
     def test_services_instances_and_processes_have_skywalkings_ids(self):
         services = self.ask(f"query queryServices($layer: String!) {{ services: listServices(layer: $layer) {{ {SERVICE} }} }}",
@@ -281,12 +316,6 @@ class Booster(WithServer):
                             f"Content-Length: {len(body)}\r\n\r\n{body}").encode())
         return connection
 
-    def wait_until_held(self, n):
-        deadline = time.monotonic() + WAIT_S
-        while self.server.get("/server")["graphql"]["held"] < n:
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.05)
-
     @unittest.skipUnless(os.environ.get("SONDE_TEST_LONG"), "takes 10 s")
     def test_it_waits_10_s_at_most(self):
         self.task()
@@ -362,6 +391,10 @@ class Booster(WithServer):
         self.assertEqual(dict((int(v["id"]), v["value"]) for v in total["results"][0]["values"])[minute], "3000")
         self.assertEqual(self.points(ratio), {"role=client,server_port=80": ["10", "20"]})
         self.assertEqual((sums["type"], self.points(sums)), ("SINGLE_VALUE", {"role=client,server_port=80": ["4000"]}))
+        # The hours that hold both; a day is made of hours.
+        for step, form in (("HOUR", "%Y-%m-%d %H"), ("DAY", "%Y-%m-%d")):
+            whole, = self.evaluate("sum(sonde_net_sent_bytes_total)", duration=window(7200, 0, step, form))
+            self.assertEqual(self.points(whole), {"role=client,server_port=80": ["4000"]}, step)
         self.assertEqual(self.points(latest), {"role=client,server_port=80": ["3000"]})
         self.assertEqual(self.points(math), {"": ["1", "2.953125"]})
         self.assertEqual((none["results"], none["error"]), ([], None))
@@ -420,6 +453,24 @@ class Booster(WithServer):
         self.assertEqual(self.points(got), {"": ["5"]})
 
 
+class Session(WithServer):
+    def test_the_session_of_the_readme(self):
+        readme = pathlib.Path(__file__).resolve().parents[2] / "src/backend/oap/README.md"
+        script, = re.findall(r"^```sh\n(.*?)^```$", readme.read_text(), re.M | re.S)
+        script = subprocess.Popen(["bash", "-euo", "pipefail", "-c", script], stdout=subprocess.PIPE, text=True,
+                                  env={**os.environ, "SERVER": f"http://127.0.0.1:{self.server.http}", "SERVICE": "web"})
+        self.addCleanup(script.kill)
+        task, = wait_for("its task", lambda: self.server.get("/tasks")["tasks"])
+        self.wait_until_held(1)
+        self.feed(task["id"], sent_bytes_total=100)
+        out, _ = script.communicate(timeout=WAIT_S)
+        self.assertEqual(script.returncode, 0)
+        created, _, edges = out.partition("\n}\n")
+        self.assertEqual(json.loads(created + "\n}"), {"createEBPFNetworkProfiling": {
+            "status": True, "errorReason": None, "id": task["id"]}})
+        self.assertEqual(edges, "nginx -> 10.0.0.9  tcp  seen from CLIENT\n")
+
+
 class Swctl(WithServer):
     SELECTED = "id name group shortName layers normal"
 
@@ -450,8 +501,28 @@ class Swctl(WithServer):
                         "entity": self.entity(scope="ProcessRelation", endpointName="", destEndpointName="")})["result"]
         self.assertEqual(got["results"][0]["values"][0]["value"], "5")
 
+    def test_profiling_of_a_cpu_is_not_to_be_had(self):
+        got = self.ask("query ($serviceId: ID!) {\n    result: queryPrepareCreateEBPFProfilingTaskData(serviceId: $serviceId) {\n"
+                       "        couldProfiling processLabels\n    }\n}", {"serviceId": service_id("web")})["result"]
+        self.assertEqual(got, {"couldProfiling": False, "processLabels": []})
+
+    def test_there_are_no_sampled_requests(self):
+        condition = {"name": "sampled_slow_trace_record", "parentEntity": self.entity(scope="ProcessRelation"), "topN": 5,
+                     "order": "DES"}
+        got = self.ask("query ($condition: RecordCondition!, $duration: Duration!) { result: readRecords(condition: $condition, "
+                       "duration: $duration) { name id value refId } }", {"condition": condition, "duration": window()})["result"]
+        self.assertEqual(got, [])
+
     def test_health(self):
         self.assertEqual(self.ask("query { result: checkHealth { score details } }")["result"], {"score": 0, "details": ""})
+
+    def test_health_by_grpc(self):
+        check = "/grpc.health.v1.Health/Check"
+        for service in ("", "skywalking.v3.MeterReportService", "grpc.health.v1.Health"):
+            call = self.agent.call(check, message(f1=service) if service else b"")
+            self.assertEqual((call.status, call.messages), (OK, [b"\x08\x01"]), service)
+        for service in ("skywalking.v3.Meter", "nope", "skywalking.v3.MeterReportService/"):
+            self.assertEqual(self.agent.call(check, message(f1=service)).status, NOT_FOUND, service)
 
 
 class Horizon(WithServer):
@@ -471,6 +542,21 @@ class Horizon(WithServer):
                     'serviceInstanceID serviceInstanceName endpointID endpointName } } } } }')
         value = self.ask(document)["client_0"]["results"][0]["values"][0]
         self.assertEqual(value, {"id": None, "value": "5", "owner": None})
+
+    def test_what_each_page_asks_beside_its_own(self):
+        got = self.ask("""query HorizonCountGetAlarm($duration: Duration!, $paging: Pagination!) {
+            getAlarm(duration: $duration, paging: $paging) { msgs { id startTime recoveryTime } } }""",
+                       {"duration": window(1200, 0, "SECOND", "%Y-%m-%d %H%M%S"), "paging": {"pageNum": 1, "pageSize": 201}})
+        self.assertEqual(got, {"getAlarm": {"msgs": []}})
+        got = self.ask("""query HorizonGetAlarm($duration: Duration! $scope: Scope $keyword: String $paging: Pagination! $tags: [AlarmTag]) {
+            getAlarm(duration: $duration, scope: $scope, keyword: $keyword, paging: $paging, tags: $tags) { msgs {
+              id startTime recoveryTime scope name message tags { key value } snapshot { expression metrics { name
+              results { metric { labels { key value } } values { id value traceID } } } } } } }""",
+                       {"duration": window(), "paging": {"pageNum": 1, "pageSize": 201}})
+        self.assertEqual(got, {"getAlarm": {"msgs": []}})
+        got = self.ask("query HorizonOapBackendProbe { records: getRecordsTTL { normal trace zipkinTrace log browserErrorLog } "
+                       "metrics: getMetricsTTL { metadata minute hour day coldMinute coldHour coldDay } }", {})
+        self.assertEqual((got["records"]["trace"], got["metrics"]["metadata"]), (0, 7))
 
     def test_the_empty_regex_is_any(self):
         got = self.create(samplings=[{"uriRegex": "", "minDuration": 0, **SAMPLING, "when4xx": True}])
@@ -569,10 +655,10 @@ class Templates(WithServer):
 
 class Wrong(WithServer):
     def test_an_unknown_field_is_an_error_in_graphqls_form(self):
-        body = self.post("query x {\n  getAlarm { msgs { id } } version }")
+        body = self.post("query x {\n  queryTraces { traces { spans } } version }")
         self.assertNotIn("data", body)
         self.assertEqual(body["errors"][0]["locations"], [{"line": 2, "column": 3}])
-        self.assertIn("'getAlarm' in type 'Query' is undefined", body["errors"][0]["message"])
+        self.assertIn("'queryTraces' in type 'Query' is undefined", body["errors"][0]["message"])
         self.assertIn("found the end", self.error("{ version"))
         self.assertIn("Subscription", self.error("subscription { version }"))
         self.assertIn("operationName", self.error("query a { version } query b { version }"))

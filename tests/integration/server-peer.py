@@ -4,6 +4,7 @@
 
 server-peer.py SONDE_SERVER RULES_FOLDER
 """
+import contextlib
 import http.client
 import json
 import pathlib
@@ -20,11 +21,11 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 # The folder of this file is known only at run time.
-from server_rig import Agent, Server, collection, entity, histogram, single, task_report  # noqa: E402
+from server_rig import Agent, Server, ServerCase, collection, entity, histogram, single, task_report, wait_for  # noqa: E402
 from protobuf import decode, field, message  # noqa: E402
 
 PROGRAM, RULES = sys.argv[1:3]
-OK, INVALID, NOT_FOUND, EXHAUSTED, PRECONDITION, UNIMPLEMENTED = 0, 3, 5, 8, 9, 12
+OK, INVALID, NOT_FOUND, DENIED, EXHAUSTED, PRECONDITION, UNIMPLEMENTED = 0, 3, 5, 7, 8, 9, 12
 REPORT = "/sonde.v1.TaskReportService/report"
 BATCH = "/skywalking.v3.MeterReportService/collectBatch"
 
@@ -40,22 +41,7 @@ def batch(sent=100, rtt=None, **more):
     return collection(*meters, **more)
 
 
-class WithServer(unittest.TestCase):
-    flags = ()
-
-    def setUp(self):
-        self.server = Server(PROGRAM, RULES, *self.flags)
-        self.agents = []
-
-    def tearDown(self):
-        for agent in self.agents:
-            agent.close()
-        self.assertEqual(self.server.close(), 0)
-
-    def agent(self, name="agent-1", **options):
-        self.agents.append(Agent(self.server, name, **options))
-        return self.agents[-1]
-
+class WithServer(ServerCase):
     def with_task(self, **more):
         agent = self.agent()
         self.assertEqual(agent.report_processes(("web", "nginx", 42)).status, OK)
@@ -95,7 +81,7 @@ class Questions(WithServer):
         thread.start()
 
         def answer():
-            thread.join(30)
+            thread.join(120)
             return got[0]
         return answer
 
@@ -359,10 +345,7 @@ class Tasks(WithServer):
         self.assertTrue(self.server.get("/agents")["agents"][0]["connected"])
         agent.close()
         self.agents.remove(agent)
-        deadline = time.monotonic() + 10
-        while self.server.get("/agents")["agents"][0]["connected"] and time.monotonic() < deadline:
-            time.sleep(0.05)
-        self.assertFalse(self.server.get("/agents")["agents"][0]["connected"])
+        wait_for("the end of its watch", lambda: not self.server.get("/agents")["agents"][0]["connected"])
         self.assertFalse(self.server.get("/targets")["targets"][0]["live"])
         for target in ({"service": "web"}, {"pid": 42}, {"pid": 4242, "agentId": agent.name}):
             status, _, body = self.server.request("POST", "/api/v1/tasks",
@@ -468,7 +451,7 @@ class Meters(WithServer):
 
     def test_points_over_time_and_totals_agree(self):
         agent, task = self.with_task()
-        start = 1700000040000
+        start = int(time.time()) // 60 * 60000 - 240000  # of a minute; older than what is kept is refused
         for i in range(13):
             agent.collect(f"{task}/{i}/h", batch(i, timestamp_ms=start + i * 10000))
         for step, points in (("10s", 13), ("1m", 3)):
@@ -476,7 +459,7 @@ class Meters(WithServer):
             found = series["series"][0]["points"]
             self.assertEqual(sum(v for _, v in found), 78)
             self.assertLessEqual(len(found), points)
-        self.assertEqual(found[0][0], "2023-11-14T22:14:00.000Z")
+        self.assertEqual(found[0][0], time.strftime("%Y-%m-%dT%H:%M:00.000Z", time.gmtime(start // 1000)))
         metrics = self.server.get(f"/tasks/{task}/metrics?metric=sonde_net_sent_bytes_total")["metrics"]
         self.assertEqual([m["value"] for m in metrics], [78])
         self.assertEqual(self.server.get(f"/tasks/{task}/metrics?edge=ffff")["metrics"], [])
@@ -487,8 +470,9 @@ class Meters(WithServer):
     def test_a_rate_is_per_minute_and_says_so(self):
         agent, task = self.with_task()
         meter = single("rover_net_p_client_write_bytes_counter", 60, **edge_labels())
+        start = int(time.time()) // 60 * 60000 - 240000
         for sequence, second in enumerate((0, 10, 70), 1):
-            call = agent.collect(f"{task}/{sequence}/h", collection(meter, timestamp_ms=1700000040000 + second * 1000))
+            call = agent.collect(f"{task}/{sequence}/h", collection(meter, timestamp_ms=start + second * 1000))
             self.assertEqual(call.status, OK)
         name = "process_relation_client_write_total_bytes"
         for step, values in (("10s", [360, 360, 360]), ("1m", [120, 60])):
@@ -533,6 +517,26 @@ class Restart(WithServer):
         self.assertEqual(waiting, 0)
         self.server.start()
         self.assertEqual(self.side(task)["sent_bytes"], 100)
+
+    def test_a_start_that_fails_deletes_nothing(self):
+        agent, task = self.with_task()
+        old = batch(timestamp_ms=int(time.time() * 1000) - 3 * 3600 * 1000)
+        self.assertEqual(agent.collect(f"{task}/1/h", old).status, OK)
+        self.server.end(signal.SIGTERM)
+
+        def fine():
+            with contextlib.closing(sqlite3.connect(self.server.path / "state" / "sonde.db")) as database:
+                return database.execute("SELECT count(*) FROM bucket WHERE step = 0").fetchone()[0]
+        self.assertEqual(fine(), 1)
+        flags = self.server.flags
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self.server.flags = (*flags, "--series-keep-10s", "30m", "--http-listen", f"127.0.0.1:{taken.getsockname()[1]}")
+            with self.assertRaisesRegex(RuntimeError, "cannot listen for HTTP"):
+                self.server.start()
+        self.assertEqual(fine(), 1)
+        self.server.flags = (*flags, "--series-keep-10s", "30m")
+        self.server.start()
+        wait_for("its deletion", lambda: fine() == 0)  # it was one to go
 
     def test_a_newer_servers_database_is_left_alone(self):
         self.server.end()
@@ -582,7 +586,7 @@ class Hostile(WithServer):
         self.assertEqual(self.refused(405, "POST", "/healthz", body={})["Allow"], "GET, HEAD")
         self.refused(400, "GET", f"{tasks}?limit=0", "limit")
         self.refused(400, "GET", f"{tasks}/{task}/series", "metric")
-        self.refused(400, "GET", f"{tasks}/{task}/series?metric=a&step=1h", "step")
+        self.refused(400, "GET", f"{tasks}/{task}/series?metric=a&step=1d", "step")
         self.refused(400, "POST", f"{tasks}/{task}/extend", "duration_ms", body={})
         self.refused(400, "POST", f"{tasks}/{task}/extend", "duration_ms", body={"duration_ms": 10**12})
         self.refused(400, "POST", f"{tasks}/{task}/stop", "reason", body={"reason": 7})
@@ -671,6 +675,48 @@ class Token(WithServer):
         self.assertEqual(self.server.request("GET", "/api/v1/targets",
                                              headers={"Authorization": "Bearer s3cret-token"})[0], 200)
         self.assertNotIn("s3cret", self.server.log())
+
+    def test_health_is_told_without_a_token_and_nothing_else(self):
+        for token in (None, "wrong", "s3cret-token"):
+            got = self.agent(token=token).call("/grpc.health.v1.Health/Check", b"")
+            self.assertEqual((got.status, got.messages), (OK, [b"\x08\x01"]), token)
+        for path in ("/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check/", "/grpc.health.v1.Health/",
+                     "/skywalking.v3.ManagementService/keepAlive", "/sonde.v1.TaskControlService/watch", "/no.such/Thing"):
+            self.assertEqual(self.agent().call(path, b"").status, DENIED, path)
+
+    HEALTH = "/grpc.health.v1.Health/Check"
+
+    def test_a_stranger_may_ask_a_short_question(self):
+        stranger = self.agent()
+        self.assertEqual(stranger.call(self.HEALTH, message(f1="x" * 253)).status, NOT_FOUND)  # 256 bytes: read
+        self.assertEqual(stranger.call(self.HEALTH, message(f1="x" * 254)).status, EXHAUSTED)
+        for encoding in ("gzip", "zstd"):
+            self.assertEqual(stranger.call(self.HEALTH, b"", encoding=encoding).status, UNIMPLEMENTED, encoding)
+
+    def unfinished(self, announced):
+        """A stranger's question, but for its last byte."""
+        one = self.agent()
+        call = one.start(self.HEALTH, end=False)
+        stream, data = max(one.calls), b"\0" + announced.to_bytes(4, "big") + bytes(announced - 1)
+        while data and not call.ended:
+            n = min(len(data), one.h2.local_flow_control_window(stream), 16384)
+            if n:
+                one.h2.send_data(stream, data[:n])
+                one.flush()
+                data = data[n:]
+            else:
+                one.step()
+        return one, call
+
+    def test_what_strangers_do_not_finish_takes_no_room_from_agents(self):
+        large = [self.unfinished(16 << 20) for _ in range(4)]  # but for 4 bytes all that calls may hold
+        small = [self.unfinished(256) for _ in range(20)]
+        self.assertEqual(self.agent(token="s3cret-token").report_processes(("web", "nginx", 42)).status, OK)
+        self.assertEqual([one.finish(call).status for one, call in large], [EXHAUSTED] * 4)
+        for one, call in small:
+            self.assertFalse(call.ended)
+            one.h2.send_data(max(one.calls), b"\0", end_stream=True)
+            self.assertEqual(one.finish(call).status, INVALID)  # whole now, and no question
 
 
 class Config(unittest.TestCase):

@@ -22,9 +22,8 @@ import urllib.parse
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 # The folder of this file is known only at run time.
-from server_rig import Agent, Server, collection, histogram, single  # noqa: E402
+from server_rig import ServerCase, collection, histogram, single  # noqa: E402
 
-PROGRAM, RULES = sys.argv[1:3]
 LIMIT_S = 60  # a test that hangs, not a measure
 OPEN = "application/openmetrics-text; version=1.0.0"
 # What would end a label, a line or a scrape, were it not escaped.
@@ -47,12 +46,13 @@ def edge(side="client", port="80", **more):
 
 
 class Prometheus:
-    """A server of its own on loopback that scrapes one sonde-server each second."""
+    """A server of its own on loopback that scrapes one sonde-server, and waits for an answer as long as until the next time:
+    of one that failed it would have no sample."""
     def __init__(self, server, folder):
         self.log_file = folder / "prometheus.log"
         config = folder / "prometheus.yml"
         target = f"[{{targets: ['127.0.0.1:{server.http}']}}]"
-        config.write_text("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n"
+        config.write_text("global: {scrape_interval: 10s, scrape_timeout: 10s}\nscrape_configs:\n"
                           f"- {{job_name: server, static_configs: {target}}}\n"
                           f"- {{job_name: tasks, metrics_path: /api/v1/openmetrics, honor_labels: true,\n"
                           f"   static_configs: {target}}}\n", encoding="utf-8")
@@ -110,21 +110,9 @@ class Prometheus:
         self.process.wait(LIMIT_S)
 
 
-class WithServer(unittest.TestCase):
-    flags = ()
-
-    def setUp(self):
-        self.server = Server(PROGRAM, RULES, *self.flags)
-        self.agents = []
-
-    def tearDown(self):
-        for agent in self.agents:
-            agent.close()
-        self.assertEqual(self.server.close(), 0)
-
+class WithServer(ServerCase):
     def task(self, service="web", process="nginx", **more):
-        agent = Agent(self.server, f"agent-{len(self.agents)}")
-        self.agents.append(agent)
+        agent = self.agent(f"agent-{len(self.agents)}")
         self.assertEqual(agent.report_processes((service, process, 42)).status, 0)
         return agent, self.server.create({"service": service}, **more)["id"]
 
@@ -237,8 +225,8 @@ class Scraped(WithServer):
         return found[0]
 
     def test_promql_answers_with_what_was_sent(self):
-        agent, task = self.task(name=HOSTILE)
-        other, second = self.task("db", "redis")
+        agent, task = self.task(name=HOSTILE, duration_ms=600000)
+        other, second = self.task("db", "redis", duration_ms=600000)
         for a, t in ((agent, task), (other, second)):
             a.query()
             self.assertEqual(a.report(t, 1, states=["running"], ledger=[("cell_full", 7, True)]).status, 0)
@@ -259,6 +247,7 @@ class Scraped(WithServer):
         wait(f'sonde_net_sent_bytes_total{{task="{task}",server_port="80"}}', lambda got: got and got[0][1] == 3000)
         wait(f'sonde_net_sent_bytes_total{{task="{second}"}}', lambda got: got and got[0][1] == 77)
         wait('sonde_server_reports_total{result="duplicate"}', lambda got: got and got[0][1] == 1)
+        wait('sonde_server_reports_total{result="received"}', lambda got: got and got[0][1] == 3)
         self.assertEqual([v for _, v in ask("up")], [1, 1])
         self.assertEqual({m["task"]: v for m, v in ask("sum by (task) (sonde_net_sent_bytes_total)")},
                          {task: 3010.0, second: 77.0})

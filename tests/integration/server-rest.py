@@ -19,9 +19,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 # The folder of this file is known only at run time.
-from server_rig import Agent, Server, collection, histogram, message, single  # noqa: E402
-
-PROGRAM, RULES = sys.argv[1:3]
+from server_rig import Agent, ServerCase, collection, histogram, message, single  # noqa: E402
 
 
 def edge(side="client", port="80", **more):
@@ -32,21 +30,9 @@ def stamp(ms):
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03d}Z"
 
 
-class WithServer(unittest.TestCase):
-    flags = ()
-
-    def setUp(self):
-        self.server = Server(PROGRAM, RULES, *self.flags)
-        self.agents = []
-
-    def tearDown(self):
-        for agent in self.agents:
-            agent.close()
-        self.assertEqual(self.server.close(), 0)
-
+class WithServer(ServerCase):
     def with_task(self, **more):
-        agent = Agent(self.server, "agent-1")
-        self.agents.append(agent)
+        agent = self.agent()
         self.assertEqual(agent.report_processes(("web", "nginx", 42)).status, 0)
         return agent, self.server.create({"service": "web"}, **more)["id"]
 
@@ -129,8 +115,9 @@ class Time(WithServer):
         self.assertEqual(points(f"since={stamp(first)}&until={stamp(first + 10001)}"), both)
         self.assertEqual(points(f"since={first + 20000}"), {})
         self.assertEqual(points("step=1m"), {stamp(first): 6})
+        self.assertEqual(points("step=1h"), {stamp(first // 3600000 * 3600000): 6})
         self.refused(f"/tasks/{task}/series?metric=m&since=x", "since")
-        self.refused(f"/tasks/{task}/series?metric=m&step=1h", "step")
+        self.refused(f"/tasks/{task}/series?metric=m&step=1d", "step")
 
     def edge(self, task, port):
         found, = (e["id"] for e in self.server.get(f"/tasks/{task}/topology")["edges"] if e["port"] == port)
@@ -322,11 +309,13 @@ class Events(WithServer):
         for stream in streams[:60]:
             stream.close()
         sequence, end = 0, time.monotonic() + 60
-        while Stream(self.server, task).status != 200 and time.monotonic() < end:
+        again = Stream(self.server, task)
+        while again.status != 200 and time.monotonic() < end:
+            again.close()
             sequence += 1
             agent.report(task, sequence, states=["running"])  # something to tell, by which the dead are found
             time.sleep(0.2)
-        again = Stream(self.server, task)
+            again = Stream(self.server, task)
         self.assertEqual(again.status, 200)
         for stream in streams[60:]:
             self.assertEqual(stream.next()["event"], "task")
@@ -378,6 +367,11 @@ class Limits(WithServer):
                 self.assertIn((head.split(" ") + [""])[1] if head else "", statuses, data[:60])
         self.assertLess(self.memory() - before, 16 << 20)
         self.assertEqual(self.refused_by("http_body"), 40)
+        # What the library refused by itself, before there was a request: told in /server as well.
+        http_stats = self.server.get("/server")["http"]
+        self.assertEqual(http_stats["bodies_refused"], 40)
+        self.assertGreaterEqual(http_stats["malformed"], 80)
+        print(f"\n    140 header bombs and lying lengths: {http_stats}")
         self.assertEqual(self.server.request("GET", "/healthz")[0], 200)
 
     def test_a_thousand_connections_of_one_address_leave_room_for_others(self):

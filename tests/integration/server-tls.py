@@ -20,7 +20,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 # The folder of this file is known only at run time.
-from server_rig import Server  # noqa: E402
+from server_rig import Server, wait_for  # noqa: E402
 from tls_rig import AT, FOLDER, TIMEOUT_S, key, make_all, openssl, pem  # noqa: E402
 
 PROGRAM, RULES, AGENT, SONDE = sys.argv[1:5]
@@ -152,6 +152,20 @@ class RestTest(unittest.TestCase):
         self.assertEqual(self.get(server)[0], 200)
         self.assertEqual(self.get(server, "stranger")[0], 403)
 
+    def test_a_certificate_says_who_it_is_and_may_do_what_its_role_may(self):
+        for role, status in (("view", 403), ("operate", 404)):
+            server = self.server(*tls_flags("http", ca="ca"), "--http-tls-client-role", role)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_verify_locations(pem("ca"))
+            context.load_cert_chain(pem("client"), key("client"))
+            connection = http.client.HTTPSConnection("localhost", server.http, timeout=TIMEOUT_S, context=context)
+            connection.request("POST", "/api/v1/tasks/none/stop", "{}", {"Content-Type": "application/json"})
+            self.assertEqual(connection.getresponse().status, status)
+            connection.close()
+            self.assertEqual(self.get(server, "client")[0], 200)
+            entries = wait_for("an entry", lambda: self.get(server, "client", "/api/v1/audit")[1]["entries"])
+            self.assertEqual([(e["who"], e["role"], e["status"]) for e in entries], [("certificate client", role, status)])
+
     def test_reads_its_token_from_a_file(self):
         server = self.server(*tls_flags("http"), "--token-file", secret("server-token", "hush-hush\n"))
         self.assertEqual(self.get(server)[0], 401)
@@ -196,15 +210,16 @@ class AgentTest(unittest.TestCase):
         self.assertEqual(said.count("refused the token"), 1)
         said = self.run_agent(server, "cannot connect to backend")
         self.assertIn("the server asks for a client certificate: cert_file and key_file are needed", said)
-        self.assertIn("the client sent no certificate, and one is required", server.log())
+        wait_for("the server's words", lambda: "the client sent no certificate, and one is required" in server.log())
         self.assertNotIn("hush", server.log())
         self.assertEqual(server.close(), 0)
 
     def test_goes_on_to_the_next_address_and_warns_where_nobody_is_verified(self):
         server = Server(PROGRAM, RULES, *tls_flags("grpc", cert="other-name"))
-        dead = socket.create_server(("127.0.0.1", 0))
+        dead = socket.socket()  # nobody listens, and nobody else can
+        self.addCleanup(dead.close)
+        dead.bind(("127.0.0.1", 0))
         port = dead.getsockname()[1]
-        dead.close()
         said = self.run_agent(server, "connected to backend", backend_tls_server_name="oap.example",
                               backend_addresses=f"127.0.0.1:{port},localhost:{server.grpc}")
         self.assertIn(f"cannot connect to backend 127.0.0.1:{port}: Connection refused", said)

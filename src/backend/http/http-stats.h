@@ -33,7 +33,8 @@ struct sonde_http_stats {
 	uint64_t connections_refused;		/* past the share of one address */
 	uint64_t handshakes_refused;		/* past the rate of TLS handshakes */
 	uint64_t slow_ended;			/* connections whose time for a request was up */
-	uint64_t bodies_refused;		/* larger than they may be */
+	uint64_t malformed;	  /* requests that the library refused itself: 400, 414, 431 */
+	uint64_t bodies_refused;  /* larger than they may be */
 	uint64_t streams_refused; /* of events, past their number or one address' share */
 	uint64_t answers_refused; /* past the bytes of those under way, or one address' share */
 };

@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <microhttpd.h>
-#include <openssl/crypto.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -22,6 +23,7 @@
 #include "io/listen.h"
 
 #define IDLE_TIMEOUT_S 30
+#define RAW_BODIES_MAX 2	     /* at a time, in all */
 #define CONNECTION_BYTES (32U << 10) /* headers and read buffer of one connection */
 #define LISTEN_BACKLOG 64
 #define ETAG_MAX 20
@@ -33,6 +35,7 @@
 /* Of answers under way: what clients have not taken yet. One address has half at most, but for its first. */
 #define ANSWERS_BYTES_MAX ((size_t)256 << 20)
 #define RETRY_AFTER_S "5"
+#define REFUSED_LINE "Error processing request"
 /* What a TLS handshake costs is asked for by anyone: beyond it connections are refused. */
 #define HANDSHAKES_PER_S 100
 #define HANDSHAKES_BURST 100
@@ -47,6 +50,7 @@ struct sonde_httpd {
 	struct sonde_http_stats stats;
 	struct sonde_http_clients clients;
 	struct exchange *stream[SONDE_HTTP_STREAMS_MAX]; /* NULL where there is room */
+	unsigned raw_bodies;				 /* under way */
 	bool draining;
 };
 
@@ -60,7 +64,9 @@ struct exchange {
 	char sent_method[8]; /* HEAD too */
 	uint64_t began_ns;
 	int status; /* of the answer; 0: none yet */
-	bool too_large, suspended, ready, answered;
+	bool too_large, suspended, ready, answered, noted;
+	bool raw;		 /* its body is no JSON */
+	bool has_slot;		 /* of the raw bodies: else what comes is not kept */
 	struct sonde_buf events; /* of a stream: what is not sent yet */
 	unsigned quiet_s;	 /* since there was any */
 	bool over;		 /* nothing comes behind them */
@@ -122,23 +128,44 @@ static struct sonde_http_client *client_of(struct MHD_Connection *c)
 	return info ? info->socket_context : NULL;
 }
 
-static bool same_secret(const char *a, const char *b)
+/* `Authorization: Bearer TOKEN`, or the header that SkyWalking's agents use. */
+static const char *token_of(struct MHD_Connection *c)
 {
-	size_t n = strlen(b);
+	const char *bearer = header(c, "Authorization");
 
-	return strlen(a) == n && CRYPTO_memcmp(a, b, n) == 0;
+	if (bearer && strncasecmp(bearer, "Bearer ", 7) == 0)
+		return bearer + 7;
+	return header(c, "authentication");
 }
 
-/* `Authorization: Bearer TOKEN`, or the header that SkyWalking's agents use. */
-static bool authorized(const struct sonde_httpd *h, struct MHD_Connection *c)
+/* Its certificate has been verified. */
+static void identify(struct exchange *x, struct MHD_Connection *c)
 {
-	const char *bearer = header(c, "Authorization"), *plain = header(c, "authentication");
+	const union MHD_ConnectionInfo *info = NULL;
+	const struct sonde_httpd *h = x->server;
+	char name[SONDE_HTTPS_NAME_MAX] = "";
+	bool named = false;
 
-	if (!h->config.token || h->config.token[0] == '\0')
-		return true;
-	if (bearer && strncasecmp(bearer, "Bearer ", 7) == 0)
-		return same_secret(bearer + 7, h->config.token);
-	return plain && same_secret(plain, h->config.token);
+	if (h->config.https)
+		info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	if (info)
+		named = sonde_https_client_name(h->config.https, info->tls_session, name) == 0;
+	sonde_access_identify(h->config.access, token_of(c), named ? name : NULL,
+			      &x->request.identity);
+}
+
+static void set_address(struct exchange *x, struct MHD_Connection *c)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	char *text = x->request.address;
+
+	if (!info || !info->client_addr)
+		return;
+	(void)getnameinfo(info->client_addr,
+			  info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+								   : sizeof(struct sockaddr_in),
+			  text, SONDE_HTTP_ADDRESS_MAX, NULL, 0, NI_NUMERICHOST);
 }
 
 static bool is_json(const char *type)
@@ -161,6 +188,19 @@ static int check_client(const struct sonde_httpd *h, struct MHD_Connection *c,
 	return 0;
 }
 
+static size_t body_max(const struct exchange *x)
+{
+	return x->raw ? x->server->config.max_raw_bytes : x->server->config.max_body_bytes;
+}
+
+/* A kubelet's probe has no token to send. */
+static bool needs_token(const struct exchange *x)
+{
+	const char *open_path = x->server->config.open_path;
+
+	return !open_path || strcmp(x->method, "GET") != 0 || strcmp(x->path, open_path) != 0;
+}
+
 /* What is wrong before any route looks. Return: 0, or -EINVAL with the problem set. */
 static int check(struct exchange *x, struct MHD_Connection *c)
 {
@@ -168,21 +208,24 @@ static int check(struct exchange *x, struct MHD_Connection *c)
 
 	if (check_client(x->server, c, p) < 0)
 		return -EINVAL;
-	if (!authorized(x->server, c))
+	identify(x, c);
+	if (x->request.identity.role == SONDE_ROLE_NONE && needs_token(x))
 		return sonde_problem_set(p, 401, NULL,
 					 header(c, "Authorization") || header(c, "authentication")
 						 ? "the token is not this server's"
 						 : "a token is needed: Authorization: Bearer …");
+	if (x->raw && !x->has_slot && x->request.identity.role == SONDE_ROLE_OPERATE)
+		return sonde_problem_set(p, 503, NULL, "others are uploading, try again");
 	if (x->too_large)
 		x->server->stats.bodies_refused++;
 	if (x->too_large)
 		return sonde_problem_set(p, 413, NULL, "the body may have at most %zu bytes",
-					 x->server->config.max_body_bytes);
+					 body_max(x));
 	/* Also what keeps other sites' pages out: a browser asks first, and gets no leave. */
-	if (x->body_bytes > 0 && !is_json(header(c, "Content-Type")))
+	if (x->body_bytes > 0 && !x->raw && !is_json(header(c, "Content-Type")))
 		return sonde_problem_set(p, 415, NULL,
 					 "Content-Type: application/json was expected");
-	if (strcmp(x->method, "GET") != 0 && header(c, "Origin") &&
+	if (strcmp(x->method, "GET") != 0 && header(c, "Origin") && !x->raw &&
 	    !is_json(header(c, "Content-Type")))
 		return sonde_problem_set(p, 403, NULL, "requests of other sites are not taken");
 	return 0;
@@ -195,6 +238,10 @@ static int parse_body(struct exchange *x)
 
 	if (x->body.len == 0)
 		return 0;
+	if (x->raw) {
+		x->request.raw = &x->body;
+		return 0;
+	}
 	r = sonde_json_parse(sonde_buf_str(&x->body), x->body.len, &x->request.body, &line, words);
 	if (r < 0)
 		return sonde_problem_set(&x->request.problem, 400, NULL, "the body is not JSON: %s",
@@ -232,12 +279,12 @@ static char *render(struct exchange *x, int *ret_status, bool *ret_problem)
 }
 
 /* Of what is sent: a page that asks again each second is told in a word that nothing is new. */
-static void make_etag(const char *text, char ret[static ETAG_MAX])
+static void make_etag(const char *text, size_t n, char ret[static ETAG_MAX])
 {
 	uint64_t h = 14695981039346656037ULL;
 
-	for (const char *p = text; *p; p++)
-		h = (h ^ (unsigned char)*p) * 1099511628211ULL;
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ (unsigned char)text[i]) * 1099511628211ULL;
 	(void)snprintf(ret, ETAG_MAX, "\"%016" PRIx64 "\"", h);
 }
 
@@ -295,29 +342,47 @@ static bool has_room(struct sonde_httpd *h, const struct sonde_http_client *clie
 	return false;
 }
 
+static size_t length_of(const struct exchange *x, const char *text, bool problem)
+{
+	return !problem && x->request.text_bytes > 0 ? x->request.text_bytes : strlen(text);
+}
+
 /* What is sent, "" where the client has it already: to be freed, NULL when memory ran out. */
 static char *make_text(struct exchange *x, struct MHD_Connection *c, int *ret_status,
-		       bool *ret_problem, char ret_etag[static ETAG_MAX])
+		       bool *ret_problem, size_t *ret_n, char ret_etag[static ETAG_MAX])
 {
 	char *text = render(x, ret_status, ret_problem);
 
 	if (!text)
 		return NULL;
+	*ret_n = length_of(x, text, *ret_problem);
 	ret_etag[0] = '\0';
 	if (*ret_status == 200 && strcmp(x->method, "GET") == 0)
-		make_etag(text, ret_etag);
+		make_etag(text, *ret_n, ret_etag);
 	if (ret_etag[0] && is_known(c, ret_etag)) {
 		free(text);
 		*ret_status = 304;
+		*ret_n = 0;
 		return strdup("");
 	}
-	if (has_room(x->server, client_of(c), *ret_status, strlen(text)))
+	if (has_room(x->server, client_of(c), *ret_status, *ret_n))
 		return text;
 	free(text);
 	ret_etag[0] = '\0';
 	(void)sonde_problem_set(&x->request.problem, 503, NULL,
 				"too much is on its way to clients that do not read it, try again");
-	return render(x, ret_status, ret_problem);
+	text = render(x, ret_status, ret_problem);
+	*ret_n = text ? strlen(text) : 0;
+	return text;
+}
+
+static void note(struct exchange *x, int status)
+{
+	const struct sonde_httpd_config *config = &x->server->config;
+
+	if (!x->noted && config->note)
+		config->note(config->ctx, &x->request, status);
+	x->noted = true;
 }
 
 static enum MHD_Result respond(struct exchange *x, struct MHD_Connection *c)
@@ -331,10 +396,9 @@ static enum MHD_Result respond(struct exchange *x, struct MHD_Connection *c)
 	int status;
 	char *text;
 
-	text = make_text(x, c, &status, &problem, etag);
+	text = make_text(x, c, &status, &problem, &n, etag);
 	if (!text)
 		return MHD_NO;
-	n = strlen(text);
 	response = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE);
 	if (!response) {
 		free(text);
@@ -348,6 +412,7 @@ static enum MHD_Result respond(struct exchange *x, struct MHD_Connection *c)
 		client->answer_bytes = n;
 	x->answered = true;
 	x->status = status;
+	note(x, status);
 	return result;
 }
 
@@ -486,10 +551,36 @@ static struct exchange *exchange_new(struct sonde_httpd *h, const char *url, con
 	return x;
 }
 
+/*
+ * Is its body of the one type that is no JSON? There is room for few of them, and each may be slow: it is taken for those
+ * alone who may do something with it.
+ */
+static void look_at_type(struct exchange *x, struct MHD_Connection *c)
+{
+	const struct sonde_httpd_config *config = &x->server->config;
+	const char *type = header(c, "Content-Type");
+	struct sonde_problem refused = {0};
+
+	if (!config->raw_path || !type || strcmp(x->method, "POST") != 0 ||
+	    strcmp(x->path, config->raw_path) != 0 || strcasecmp(type, config->raw_type) != 0)
+		return;
+	x->raw = true;
+	if (x->server->raw_bodies >= RAW_BODIES_MAX || check_client(x->server, c, &refused) < 0)
+		return;
+	identify(x, c);
+	if (x->request.identity.role != SONDE_ROLE_OPERATE)
+		return;
+	x->has_slot = true;
+	x->server->raw_bodies++;
+	x->body = SONDE_BUF_INIT(config->max_raw_bytes);
+}
+
 static void take_body(struct exchange *x, const char *data, size_t n)
 {
 	x->body_bytes += n;
-	if (!x->too_large && sonde_buf_append(&x->body, data, n) < 0) {
+	if (x->raw && !x->has_slot) {
+		x->too_large = x->body_bytes > body_max(x);
+	} else if (!x->too_large && sonde_buf_append(&x->body, data, n) < 0) {
 		x->too_large = true;
 		sonde_buf_done(&x->body);
 	}
@@ -508,7 +599,7 @@ static bool is_not_to_come(const struct exchange *x, struct MHD_Connection *c)
 		return false;
 	if (sonde_parse_u64(text, 0, UINT64_MAX, &n) < 0 || n > BODY_TAKEN_BYTES_MAX)
 		return true;
-	return n > x->server->config.max_body_bytes && header(c, "Expect");
+	return n > body_max(x) && header(c, "Expect");
 }
 
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const char *url,
@@ -523,7 +614,9 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
 		if (!x)
 			return MHD_NO;
 		x->request.connection = c;
+		set_address(x, c);
 		*state = x;
+		look_at_type(x, c);
 		sonde_http_client_enter(client_of(c), SONDE_HTTP_BODY, x->began_ns);
 		if (!is_not_to_come(x, c))
 			return MHD_YES;
@@ -578,6 +671,8 @@ static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
 		return;
 	if (x->request.waits)
 		h->config.abandon(h->config.ctx, &x->request);
+	if (x->ready)
+		note(x, x->status);
 	sonde_http_stats_note(&h->stats, x->request.route, x->sent_method, x->status,
 			      sonde_mono_ns() - x->began_ns);
 	sonde_http_client_enter(client, SONDE_HTTP_HEADERS, sonde_mono_ns());
@@ -585,6 +680,7 @@ static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
 		client->answer_bytes = 0;
 		client->streams = false;
 	}
+	h->raw_bodies -= x->has_slot ? 1 : 0;
 	forget_stream(h, x);
 	sonde_buf_done(&x->events);
 	json_decref(x->request.body);
@@ -597,10 +693,14 @@ static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
 
 _printf_(2, 0) static void on_library_log(void *ctx, const char *fmt, va_list ap)
 {
+	struct sonde_httpd *h = ctx;
 	char line[256];
 
 	(void)vsnprintf(line, sizeof(line), fmt, ap);
 	line[strcspn(line, "\n")] = '\0';
+	/* The one word there is of a request that the library refuses by itself. */
+	if (strncmp(line, REFUSED_LINE, sizeof(REFUSED_LINE) - 1) == 0)
+		h->stats.malformed++;
 	sonde_log_debug("http: %s", line);
 }
 
@@ -683,7 +783,7 @@ static int start_daemon(struct sonde_httpd *h, int listen_fd)
 		tls[0] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
 	h->daemon = MHD_start_daemon(
 		flags, 0, on_accept, h, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_library_log,
-		NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+		h, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
 		h->config.max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
 		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION,

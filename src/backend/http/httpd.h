@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "backend/http/access.h"
 #include "backend/problem.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -24,6 +25,7 @@ struct sonde_http_stats;
 struct MHD_Connection;
 
 #define SONDE_HTTP_PATH_MAX 1024
+#define SONDE_HTTP_ADDRESS_MAX 48
 #define SONDE_HTTP_STREAMS_MAX 64
 #define SONDE_HTTP_STREAMS_OF_ONE (SONDE_HTTP_STREAMS_MAX / 2) /* address */
 #define SONDE_HTTP_EVENT_ID_MAX 128
@@ -33,10 +35,14 @@ struct sonde_http_request {
 	const char *path;
 	json_t *body; /* of a POST with one; borrowed, NULL if empty */
 	struct MHD_Connection *connection;
+	struct sonde_identity identity;	      /* who sent it, and what it may do */
+	char address[SONDE_HTTP_ADDRESS_MAX]; /* of the client, "10.0.0.1", "::1" */
 	/* to be filled by the route */
 	int status;
 	json_t *answer;		      /* owned by the server then */
 	char *text;		      /* the same, instead of a JSON answer */
+	size_t text_bytes;	      /* of it, where it may hold a NUL; 0: it ends there */
+	const struct sonde_buf *raw;  /* the body, where it is of config.raw_type; else NULL */
 	const char *text_type;	      /* its Content-Type; static */
 	const char *route;	      /* template of the path that was found; static, NULL: none */
 	struct sonde_problem problem; /* status 0: none */
@@ -64,10 +70,19 @@ struct sonde_httpd_config {
 	uint16_t port; /* 0 = any */
 	unsigned max_connections;
 	size_t max_body_bytes;
-	const char *token;	   /* NULL = none; never logged */
-	struct sonde_https *https; /* borrowed; NULL = plain text */
+	/* A POST to this path may have a body of this type, of so many bytes. All borrowed; NULL: none may. */
+	const char *raw_path, *raw_type;
+	size_t max_raw_bytes;
+	const struct sonde_access *access; /* borrowed; NULL: whoever comes may do all */
+	struct sonde_https *https;	   /* borrowed; NULL = plain text */
+	const char *open_path; /* a GET of this needs no token; borrowed, NULL: each does */
 	/* One request; fills status and answer, or problem, or sets waits. */
 	void (*handle)(void *ctx, struct sonde_http_request *req);
+	/*
+	 * Once a request that came whole or was answered: its answer's status is known, or (0) the client went before.
+	 * May be NULL.
+	 */
+	void (*note)(void *ctx, const struct sonde_http_request *req, int status);
 	/* The request is gone though it waits: forget it. */
 	void (*abandon)(void *ctx, struct sonde_http_request *req);
 	/* Of a request that streams: appends whole events. Return: 1 that was the last, 0, -errno (it ends). */

@@ -265,3 +265,34 @@ int sonde_https_check_client(const struct sonde_https *h, gnutls_session_t sessi
 	gnutls_free(why.data);
 	return -EACCES;
 }
+
+int sonde_https_client_name(const struct sonde_https *h, gnutls_session_t session,
+			    char ret[static SONDE_HTTPS_NAME_MAX])
+{
+	const gnutls_datum_t *chain;
+	gnutls_x509_crt_t crt = NULL;
+	char name[SONDE_HTTPS_NAME_MAX];
+	size_t size = sizeof(name);
+	unsigned n = 0;
+	int r;
+
+	assert(h);
+	chain = h->trust.len > 0 && session ? gnutls_certificate_get_peers(session, &n) : NULL;
+	if (!chain || n == 0)
+		return -ENOENT;
+	(void)snprintf(ret, SONDE_HTTPS_NAME_MAX, "(without a name)");
+	if (gnutls_x509_crt_init(&crt) < 0)
+		return 0;
+	r = gnutls_x509_crt_import(crt, &chain[0], GNUTLS_X509_FMT_DER);
+	if (r >= 0)
+		r = gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name,
+						  &size);
+	if (r < 0) {
+		size = sizeof(name);
+		r = gnutls_x509_crt_get_subject_alt_name(crt, 0, name, &size, NULL);
+	}
+	gnutls_x509_crt_deinit(crt);
+	if (r >= 0 && size < sizeof(name))
+		(void)snprintf(ret, SONDE_HTTPS_NAME_MAX, "%.*s", (int)size, name);
+	return 0;
+}

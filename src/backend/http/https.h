@@ -42,3 +42,11 @@ void sonde_https_certificate(struct sonde_https *h, gnutls_pcert_st **ret_chain,
 /* May this client go on? Return: 0, -EACCES with *@words set. */
 int sonde_https_check_client(const struct sonde_https *h, gnutls_session_t session,
 			     char words[static SONDE_HTTPS_WORDS_MAX]) _must_check_;
+
+#define SONDE_HTTPS_NAME_MAX 128
+/*
+ * Of a client that may go on: its certificate's common name, else the first of its DNS names, else words that it has
+ * none. Return: 0, -ENOENT (it has shown no certificate that was asked for).
+ */
+int sonde_https_client_name(const struct sonde_https *h, gnutls_session_t session,
+			    char ret[static SONDE_HTTPS_NAME_MAX]) _must_check_;

@@ -12,6 +12,8 @@
 #include "backend/query/flows.h"
 #include "backend/query/views.h"
 #include "backend/services/descriptors.h"
+#include "backend/store/store.h"
+#include "backend/tasks/presets.h"
 #include "base/clock.h"
 
 #define API "/api/v1"
@@ -50,7 +52,7 @@ struct sonde_waiting *sonde_waiting_free(struct sonde_waiting *w)
 	return NULL;
 }
 
-static void on_stored(void *ctx, int error)
+void routes_task_stored(void *ctx, int error)
 {
 	_cleanup_(sonde_waiting_freep) struct sonde_waiting *w = ctx;
 	struct sonde_http_request *req = w->request;
@@ -86,7 +88,7 @@ static void create_task(struct sonde_backend *b, struct sonde_http_request *req)
 		routes_refuse(req, -ENOMEM);
 		return;
 	}
-	r = sonde_task_table_create(b->tasks, req->body, sonde_wall_ms(), on_stored, w, &t,
+	r = sonde_task_table_create(b->tasks, req->body, sonde_wall_ms(), routes_task_stored, w, &t,
 				    &req->problem);
 	if (r < 0) {
 		routes_refuse(req, r);
@@ -98,7 +100,38 @@ static void create_task(struct sonde_backend *b, struct sonde_http_request *req)
 	req->waits = true;
 }
 
+static void on_deleted(void *ctx, int error)
+{
+	_cleanup_(sonde_waiting_freep) struct sonde_waiting *w = ctx;
+	struct sonde_http_request *req = w->request;
+
+	if (!req)
+		return;
+	req->ctx = NULL;
+	req->status = w->status;
+	req->text = strdup("");
+	if (error < 0 || !req->text)
+		(void)sonde_problem_set(&req->problem, 503, NULL,
+					"the task could not be deleted from the database: it may "
+					"come back when the server starts anew");
+	sonde_http_resume(req);
+}
+
 /* --- one task --- */
+
+static void delete_task(struct sonde_backend *b, struct sonde_http_request *req,
+			struct sonde_task *t)
+{
+	_cleanup_(sonde_waiting_freep) struct sonde_waiting *w = sonde_waiting_new(b, req, 204);
+	int r = w ? sonde_task_table_delete(b->tasks, t, on_deleted, w, &req->problem) : -ENOMEM;
+
+	if (r < 0) {
+		routes_refuse(req, r);
+		return;
+	}
+	req->ctx = TAKE_PTR(w);
+	req->waits = true;
+}
 
 static void stop_task(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t)
 {
@@ -144,7 +177,7 @@ static void extend_task(struct sonde_backend *b, struct sonde_http_request *req,
 static int get_set(struct sonde_backend *b, struct sonde_http_request *req,
 		   const struct sonde_task *t, struct sonde_series_set **ret)
 {
-	int r = sonde_series_table_get(b->series, t->spec->id, sonde_wall_ms(), ret);
+	int r = sonde_series_table_get_totals(b->series, t->spec->id, sonde_wall_ms(), ret);
 
 	if (r < 0)
 		routes_refuse(req, r);
@@ -159,17 +192,6 @@ static void get_host(struct sonde_backend *b, struct sonde_http_request *req, st
 		routes_answer(req, 200, sonde_view_host(b, t, set));
 }
 
-static void get_metrics(struct sonde_backend *b, struct sonde_http_request *req,
-			struct sonde_task *t)
-{
-	const struct sonde_view_filter filter = {.metric = sonde_http_query(req, "metric"),
-						 .edge = sonde_http_query(req, "edge")};
-	struct sonde_series_set *set;
-
-	if (get_set(b, req, t, &set) == 0)
-		routes_answer(req, 200, sonde_view_metrics(b, set, &filter));
-}
-
 static void get_task(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t)
 {
 	routes_answer(req, 200, sonde_view_task(b, t));
@@ -177,7 +199,7 @@ static void get_task(struct sonde_backend *b, struct sonde_http_request *req, st
 
 static void get_flows(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t)
 {
-	const struct sonde_flows_query query = {
+	struct sonde_flows_query query = {
 		.process = sonde_http_query(req, "process"),
 		.peer = sonde_http_query(req, "peer"),
 		.state = sonde_http_query(req, "state"),
@@ -187,8 +209,10 @@ static void get_flows(struct sonde_backend *b, struct sonde_http_request *req, s
 		.cursor = sonde_http_query(req, "cursor"),
 	};
 	json_t *flows = NULL;
-	int r = sonde_view_flows(b, t, &query, &flows, &req->problem);
+	int r = routes_read_span(req, &query.since_ms, &query.until_ms);
 
+	if (r == 0)
+		r = sonde_view_flows(b, t, &query, &flows, &req->problem);
 	if (r < 0)
 		routes_refuse(req, r);
 	else
@@ -211,22 +235,40 @@ static void get_health(struct sonde_backend *b, struct sonde_http_request *req)
 
 static void get_targets(struct sonde_backend *b, struct sonde_http_request *req)
 {
-	routes_answer(req, 200, sonde_view_targets(b, sonde_wall_ms()));
+	static const char *const keys[] = {"agent_id", "pid", NULL};
+
+	routes_answer_page(req, sonde_view_targets(b, sonde_wall_ms()), "targets", keys);
 }
 
 static void get_agents(struct sonde_backend *b, struct sonde_http_request *req)
 {
-	routes_answer(req, 200, sonde_view_agents(b, sonde_wall_ms()));
+	static const char *const keys[] = {"agent_id", NULL};
+
+	routes_answer_page(req, sonde_view_agents(b, sonde_wall_ms()), "agents", keys);
 }
 
 static void get_stats(struct sonde_backend *b, struct sonde_http_request *req)
 {
-	routes_answer(req, 200, sonde_view_stats(b));
+	json_t *stats = sonde_view_stats(b);
+
+	if (stats && (sonde_json_set(stats, "version", json_string(SONDE_VERSION)) < 0 ||
+		      sonde_json_set(stats, "schema", json_integer(sonde_store_schema())) < 0)) {
+		json_decref(stats);
+		stats = NULL;
+	}
+	routes_answer(req, 200, stats);
 }
 
 static void get_meters(struct sonde_backend *b, struct sonde_http_request *req)
 {
-	routes_answer(req, 200, sonde_descriptors_json(b->descriptors));
+	static const char *const keys[] = {"name", NULL};
+
+	routes_answer_page(req, sonde_descriptors_json(b->descriptors), "meters", keys);
+}
+
+static void get_presets(struct sonde_backend *b, struct sonde_http_request *req)
+{
+	routes_answer(req, 200, sonde_presets_json());
 }
 
 static const struct {
@@ -241,10 +283,15 @@ static const struct {
 	{"GET", API "/server", get_stats},
 	{"POST", API "/plan", routes_plan},
 	{"GET", API "/meters", get_meters},
+	{"GET", API "/compare", routes_compare},
+	{"POST", API "/import", routes_import},
+	{"GET", API "/policies", routes_policies},
+	{"GET", API "/presets", get_presets},
 	{"POST", "/graphql", sonde_graphql_answer},
 	{"GET", "/metrics", routes_metrics},
 	{"GET", API "/openmetrics", routes_openmetrics},
 	{"GET", API "/openapi.json", routes_openapi},
+	{"GET", API "/audit", routes_audit},
 };
 
 #define TASK API "/tasks/{id}"
@@ -253,15 +300,19 @@ static const struct {
 	void (*fn)(struct sonde_backend *b, struct sonde_http_request *req, struct sonde_task *t);
 } of_task[] = {
 	{"GET", TASK "", get_task},
+	{"DELETE", TASK "", delete_task},
 	{"POST", TASK "/stop", stop_task},
 	{"POST", TASK "/extend", extend_task},
 	{"GET", TASK "/topology", routes_topology},
+	{"GET", TASK "/drops", routes_drops},
+	{"GET", TASK "/rtt", routes_rtt},
 	{"GET", TASK "/series", routes_series},
 	{"GET", TASK "/heatmap", routes_heatmap},
-	{"GET", TASK "/metrics", get_metrics},
+	{"GET", TASK "/metrics", routes_task_metrics},
 	{"GET", TASK "/ledger", get_ledger},
 	{"GET", TASK "/host", get_host},
 	{"GET", TASK "/flows", get_flows},
+	{"GET", TASK "/bundle", routes_task_bundle},
 	{"GET", TASK "/openmetrics", routes_task_openmetrics},
 	{"GET", TASK "/events", routes_task_events},
 };
@@ -323,15 +374,19 @@ static bool try_task(struct sonde_backend *b, struct sonde_http_request *req)
 		req->route = of_task[i].path;
 		if (!t) {
 			(void)sonde_problem_set(&req->problem, 404, NULL, "no task '%s'", id);
-		} else if (strcmp(req->method, of_task[i].method) != 0) {
-			allow(req, of_task[i].method);
-			wrong_method(req);
-		} else {
-			of_task[i].fn(b, req, t);
+			return true;
 		}
-		return true;
+		if (strcmp(req->method, of_task[i].method) == 0) {
+			req->allow[0] = '\0';
+			of_task[i].fn(b, req, t);
+			return true;
+		}
+		allow(req, of_task[i].method);
 	}
-	return false;
+	if (req->allow[0] == '\0')
+		return false;
+	wrong_method(req);
+	return true;
 }
 
 /* /agents/{id}/doctor */
@@ -361,7 +416,9 @@ static bool try_agent(struct sonde_backend *b, struct sonde_http_request *req)
 
 void sonde_routes_handle(void *ctx, struct sonde_http_request *req)
 {
+	if (!routes_is_allowed(req))
+		return;
 	if (!try_plain(ctx, req) && !try_task(ctx, req) && !try_agent(ctx, req) &&
-	    !sonde_templates_handle(ctx, req))
+	    !routes_try_policy(ctx, req) && !sonde_templates_handle(ctx, req))
 		(void)sonde_problem_set(&req->problem, 404, NULL, "there is nothing at this path");
 }

@@ -8,5 +8,6 @@
 
 /* ctx of all is the backend. */
 void sonde_routes_handle(void *ctx, struct sonde_http_request *req);
+void sonde_routes_note(void *ctx, const struct sonde_http_request *req, int status);
 void sonde_routes_abandon(void *ctx, struct sonde_http_request *req);
 int sonde_routes_events(void *ctx, struct sonde_http_request *req, struct sonde_buf *out);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backend/ingest/ingest.h"
+#include "backend/bundle/bundle-store.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -24,6 +25,7 @@
 
 enum report_kind {
 	REPORT_METERS = 1, /* zstd over frames */
+	REPORT_BUNDLE = 2, /* as it came */
 };
 
 struct sonde_ingest {
@@ -224,7 +226,8 @@ static void on_stored(void *ctx, int error)
 	if (error == -EEXIST && p->key[0] != '\0')
 		error = 0;
 	if (error < 0) {
-		(void)sonde_log_warn(error, "cannot store a report of task %s", p->task);
+		if (!sonde_store_has_told(error))
+			(void)sonde_log_warn(error, "cannot store a report of task %s", p->task);
 		p->done(p->ctx, SONDE_GRPC_UNAVAILABLE,
 			"the report could not be stored, send it again");
 		return;
@@ -278,6 +281,10 @@ static struct answer answer_for(int error)
 				       "the report unpacks into too much"};
 	case -ENOBUFS:
 		return (struct answer){SONDE_GRPC_UNAVAILABLE, "the server is busy, send it again"};
+	case -ENOSPC:
+		return (struct answer){SONDE_GRPC_UNAVAILABLE, SONDE_STORE_FULL_WORDS};
+	case -EUCLEAN:
+		return (struct answer){SONDE_GRPC_UNAVAILABLE, SONDE_STORE_DAMAGED_WORDS};
 	default:
 		return (struct answer){SONDE_GRPC_INTERNAL, "out of memory or database error"};
 	}
@@ -352,12 +359,36 @@ void sonde_ingest_report(struct sonde_ingest *in, const struct sonde_report_id *
 		done(ctx, SONDE_GRPC_OK, NULL);
 		return;
 	}
-	r = take_report(in, id, task, frames, now_ms, done, ctx);
+	/* Before anything is done with it: one without a name would be applied again each time that it comes. */
+	r = sonde_store_check_room(in->config.store);
+	in->stats.refused_no_room += r < 0;
+	if (r == 0)
+		r = take_report(in, id, task, frames, now_ms, done, ctx);
 	if (r < 0) {
 		in->stats.refused++;
 		answer = answer_for(r);
 		done(ctx, answer.status, answer.message);
 	}
+}
+
+/* --- bundles --- */
+
+int64_t sonde_ingest_next_serial(const struct sonde_ingest *in)
+{
+	return in->serial + 1;
+}
+
+int sonde_ingest_store_bundle(struct sonde_ingest *in, struct sonde_store_job *job,
+			      const char *task, const void *data, size_t n, int64_t now_ms)
+{
+	return sonde_store_job_add(job, SONDE_STORE_PUT_REPORT, "ititiib", in->serial + 1, task,
+				   in->serial + 1, "", now_ms, (int64_t)REPORT_BUNDLE, data, n);
+}
+
+void sonde_ingest_took_bundle(struct sonde_ingest *in, size_t n)
+{
+	in->serial++;
+	in->waiting_bytes += n;
 }
 
 /* --- replay --- */
@@ -383,8 +414,19 @@ static int replay_row(void *ctx, const struct sonde_store_row *row)
 	int r;
 
 	data = sonde_store_row_blob(row, 6, &n);
+	if (sonde_store_row_int(row, 5) == REPORT_BUNDLE) {
+		r = sonde_bundle_replay(in->config.series, in->config.registry, task_id, data, n,
+					sonde_store_row_int(row, 0), rp->now_ms);
+		if (r < 0)
+			(void)sonde_log_warn(r, "the bundle of task %s is damaged, ignoring",
+					     task_id);
+		rp->n++;
+		return r == -ENOMEM ? r : 0;
+	}
 	if (sonde_store_row_int(row, 5) != REPORT_METERS || strlen(task_id) >= SONDE_TASK_ID_MAX)
 		return 0;
+	if (!task && strcmp(task_id, SONDE_INGEST_NO_TASK) != 0)
+		return 0; /* forgotten, and its reports are being deleted */
 	r = sonde_decode(SONDE_ENCODING_ZSTD, data, n, &frames);
 	if (r == 0)
 		r = sonde_meters_decode(&in->arena, frames.data, frames.len, &decoded);

@@ -35,6 +35,7 @@ struct sonde_ingest_config {
 
 struct sonde_ingest_stats {
 	uint64_t reports, duplicates, refused;
+	uint64_t refused_no_room; /* of those refused: the disk was full, or the database damaged */
 	uint64_t collections, samples;
 	uint64_t collections_refused; /* no service, instance or time; a label twice; too large */
 	uint64_t rules_failed;	      /* runs of a rule that failed */
@@ -71,6 +72,16 @@ int sonde_ingest_reload_rules(struct sonde_ingest *in);
 
 /* Borrowed until the next reload. */
 const struct sonde_rule_set *sonde_ingest_rules(const struct sonde_ingest *in);
+
+/*
+ * Of a bundle that is imported: the serial that its series get; its row behind what @job holds; and that the job is
+ * on its way. Return: 0, -ENOMEM.
+ */
+int64_t sonde_ingest_next_serial(const struct sonde_ingest *in);
+int sonde_ingest_store_bundle(struct sonde_ingest *in, struct sonde_store_job *job,
+			      const char *task, const void *data, size_t n,
+			      int64_t now_ms) _must_check_;
+void sonde_ingest_took_bundle(struct sonde_ingest *in, size_t n);
 
 /* Applies the reports that were stored but not checkpointed. Once, after start. Return: 0, -errno. */
 int sonde_ingest_replay(struct sonde_ingest *in, struct sonde_task_table *tasks,

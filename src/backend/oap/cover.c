@@ -6,6 +6,11 @@
 #include "backend/json.h"
 #include "backend/oap/fields.h"
 
+bool graphql_task_by_threshold(const struct sonde_task *t)
+{
+	return t->trigger && strcmp(sonde_json_get_text(t->trigger, "kind", ""), "threshold") == 0;
+}
+
 int64_t graphql_task_start_ms(const struct sonde_task *t)
 {
 	if (t->started_ms > 0)

@@ -159,7 +159,7 @@ json_t *graphql_layer_set(struct sonde_backend *b, size_t *ret_left)
 
 /* --- instances --- */
 
-static json_t *instance_json(const char *service, const char *instance)
+json_t *graphql_instance_json(const char *service, const char *instance)
 {
 	_cleanup_free_ char *id = NULL;
 
@@ -179,7 +179,7 @@ static int note_instance(json_t *seen, json_t *list, const char *service, const 
 		return 0;
 	if (json_object_set_new(seen, json_string_value(key), json_true()) < 0)
 		return -ENOMEM;
-	return sonde_json_append(list, instance_json(service, instance));
+	return sonde_json_append(list, graphql_instance_json(service, instance));
 }
 
 int graphql_instances(struct graphql_ask *a, json_t **ret)
@@ -214,7 +214,7 @@ int graphql_instance(struct graphql_ask *a, json_t **ret)
 	     e = e->hh.next) {
 		if (e->kind == SONDE_ENTITY_PROCESS && strcmp(e->service, names.service) == 0 &&
 		    strcmp(e->instance, names.instance) == 0)
-			return graphql_give(instance_json(e->service, e->instance), ret);
+			return graphql_give(graphql_instance_json(e->service, e->instance), ret);
 	}
 	return graphql_give(json_null(), ret);
 }
@@ -266,7 +266,7 @@ static json_t *process_json(const struct sonde_entity *e, const struct sonde_pro
 			 "labels", json_is_array(labels) ? json_incref(labels) : json_array());
 }
 
-static json_t *registered_json(const struct sonde_process *p)
+json_t *graphql_process_json(const struct sonde_process *p)
 {
 	struct sonde_entity e = {.kind = SONDE_ENTITY_PROCESS,
 				 .service = p->service,
@@ -289,7 +289,7 @@ static int add_registered(struct sonde_registry *r, const struct graphql_names *
 			continue;
 		if (json_object_set_new(seen, p->process_id, json_true()) < 0)
 			return -ENOMEM;
-		rc = sonde_json_append(list, registered_json(p));
+		rc = sonde_json_append(list, graphql_process_json(p));
 	}
 	return rc;
 }
@@ -321,7 +321,7 @@ int graphql_process(struct graphql_ask *a, json_t **ret)
 	for (struct sonde_process *p = sonde_registry_processes(a->backend->registry); p;
 	     p = p->hh.next) {
 		if (strcmp(p->process_id, id) == 0)
-			return graphql_give(registered_json(p), ret);
+			return graphql_give(graphql_process_json(p), ret);
 	}
 	return graphql_give(e ? process_json(e, NULL) : json_null(), ret);
 }

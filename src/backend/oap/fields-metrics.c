@@ -3,8 +3,10 @@
  * execExpression: metrics of one entity over a window. The values of different tasks are never added: of each minute
  * (hour, day) the first task that has some gives them, and what came without a task comes last.
  */
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backend/ingest/entity.h"
@@ -24,8 +26,9 @@ struct asked {
 	/* of the entity; a relation's key is without its side. "" where its names do not say it */
 	char process[SONDE_MAL_PROCESS_ID_SIZE], dest[SONDE_MAL_PROCESS_ID_SIZE];
 	const char *service, *instance, *endpoint, *process_name, *dest_service, *dest_instance;
-	struct sonde_series_set *sets[2 * GRAPHQL_COVER_MAX + 1];
-	size_t n_sets;
+	const char *tasks[2 * GRAPHQL_COVER_MAX +
+			  1]; /* whose values are asked for, the best source first */
+	size_t n_tasks;
 	/* while one metric is read */
 	struct mqe_value *into;
 	size_t point;
@@ -63,47 +66,37 @@ static int read_entity(struct asked *q)
 
 /* --- where the values are --- */
 
-static int add_set(struct asked *q, const char *task)
+static void add_task(struct asked *q, const char *task)
 {
-	struct sonde_series_set *set = NULL;
-	int r;
-
-	for (size_t i = 0; i < q->n_sets; i++) {
-		if (strcmp(q->sets[i]->task, task) == 0)
-			return 0;
+	for (size_t i = 0; i < q->n_tasks; i++) {
+		if (strcmp(q->tasks[i], task) == 0)
+			return;
 	}
-	r = sonde_series_table_get(q->ask->backend->series, task, q->ask->now_ms, &set);
-	if (r == 0)
-		q->sets[q->n_sets++] = set;
-	return r;
+	q->tasks[q->n_tasks++] = task;
 }
 
-static int add_instance(struct asked *q, const char *service, const char *instance)
+static void add_instance(struct asked *q, const char *service, const char *instance)
 {
 	struct sonde_task *tasks[GRAPHQL_COVER_MAX];
 	struct graphql_names names;
 	size_t n;
-	int r = 0;
 
 	if (service[0] == '\0' || instance[0] == '\0' || strlen(service) >= sizeof(names.service) ||
 	    strlen(instance) >= sizeof(names.instance))
-		return 0;
+		return;
 	memcpy(names.service, service, strlen(service) + 1);
 	memcpy(names.instance, instance, strlen(instance) + 1);
 	n = graphql_cover(q->ask->backend, &names, &q->window, tasks);
-	for (size_t i = 0; i < n && r == 0; i++)
-		r = add_set(q, tasks[i]->spec->id);
-	return r;
+	for (size_t i = 0; i < n; i++)
+		add_task(q, tasks[i]->spec->id);
 }
 
 /* Those of the one end, then those of the other, which may be profiled in a task of its own. */
-static int find_sets(struct asked *q)
+static void find_tasks(struct asked *q)
 {
-	int r = add_instance(q, q->service, q->instance);
-
-	if (r == 0)
-		r = add_instance(q, q->dest_service, q->dest_instance);
-	return r < 0 ? r : add_set(q, SONDE_INGEST_NO_TASK);
+	add_instance(q, q->service, q->instance);
+	add_instance(q, q->dest_service, q->dest_instance);
+	add_task(q, SONDE_INGEST_NO_TASK);
 }
 
 /* --- one metric --- */
@@ -171,41 +164,6 @@ static int on_result(void *ctx, const struct sonde_mal_result *r)
 	return rc;
 }
 
-/* Index of the first bucket of a minute that begins at or behind @start_ms. */
-static size_t first_bucket(const struct sonde_series *s, int64_t start_ms)
-{
-	size_t low = 0, high = s->step[SONDE_SERIES_1M].n;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (s->step[SONDE_SERIES_1M].bucket[middle].start_ms < start_ms)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-/* What the series has in one point of time, into *@acc. Return: 0, -ENOMEM and the like. */
-static int add_buckets(const struct sonde_series *s, int64_t start_ms, int64_t end_ms,
-		       struct sonde_mal_accumulator **acc)
-{
-	int r = 0;
-
-	for (size_t i = first_bucket(s, start_ms); i < s->step[SONDE_SERIES_1M].n && r == 0; i++) {
-		const struct sonde_series_bucket *b = &s->step[SONDE_SERIES_1M].bucket[i];
-
-		if (b->start_ms >= end_ms)
-			break;
-		if (!*acc)
-			r = sonde_mal_accumulator_new(&s->function, acc);
-		if (r == 0)
-			r = sonde_mal_accumulator_combine(*acc, b->acc);
-	}
-	return r == -EINVAL ? 0 : r; /* of another rule with the same name: not to be mixed */
-}
-
 static bool late(void *ctx)
 {
 	const struct asked *q = ctx;
@@ -213,45 +171,94 @@ static bool late(void *ctx)
 	return sonde_mono_ns() >= q->ask->deadline_ns;
 }
 
-static int read_point(struct asked *q, const struct sonde_series *of_set[][SIDES], size_t n_keys)
+/* What the sets of one task have in each point of time. */
+struct points {
+	const struct asked *q;
+	struct sonde_mal_accumulator *acc[MQE_POINTS_MAX]; /* owned; NULL: nothing */
+};
+
+static void points_clear(struct points *p)
 {
-	int64_t start_ms = q->window.start_ms + (int64_t)q->point * q->window.step_ms;
-	int r = late(q) ? -ETIME : 0;
+	for (size_t i = 0; i < p->q->n_points; i++)
+		p->acc[i] = sonde_mal_accumulator_free(p->acc[i]);
+}
 
-	for (size_t i = 0; i < q->n_sets && r == 0; i++) {
-		_cleanup_(sonde_mal_accumulator_freep) struct sonde_mal_accumulator *acc = NULL;
+static struct points *points_free(struct points *p)
+{
+	if (p)
+		points_clear(p);
+	free(p);
+	return NULL;
+}
+SONDE_DEFINE_CLEANUP(struct points *, points_free)
 
-		for (size_t k = 0; k < n_keys && r == 0; k++) {
-			if (of_set[i][k])
-				r = add_buckets(of_set[i][k], start_ms,
-						start_ms + q->window.step_ms, &acc);
-		}
-		if (r == 0 && acc)
-			return sonde_mal_accumulator_value(
-				acc, (uint32_t)(q->window.step_ms / MINUTE_MS), on_result, q);
+static int on_bucket(void *ctx, int64_t start_ms, const struct sonde_mal_accumulator *acc)
+{
+	struct points *p = ctx;
+	const struct graphql_window *w = &p->q->window;
+	size_t i = (size_t)((start_ms - w->start_ms) / w->step_ms);
+	int r = late((void *)p->q) ? -ETIME : 0;
+
+	assert(start_ms >= w->start_ms && i < p->q->n_points);
+	if (r == 0 && !p->acc[i])
+		r = sonde_mal_accumulator_new(sonde_mal_accumulator_function(acc), &p->acc[i]);
+	if (r == 0)
+		r = sonde_mal_accumulator_combine(p->acc[i], acc);
+	return r == -EINVAL ? 0 : r; /* of another rule with the same name: not to be mixed */
+}
+
+/* Hours where the points are made of whole ones: they are kept longest, and are sixty times fewer. */
+static enum sonde_series_step step_of(const struct graphql_window *w)
+{
+	const int64_t hour_ms = sonde_series_step_ms[SONDE_SERIES_1H];
+
+	return w->step_ms % hour_ms == 0 && w->start_ms % hour_ms == 0 && w->end_ms % hour_ms == 0
+		       ? SONDE_SERIES_1H
+		       : SONDE_SERIES_1M;
+}
+
+/* Gives the points that no task before has had. */
+static int give_points(struct asked *q, struct points *p, bool *given)
+{
+	int r = 0;
+
+	for (q->point = 0; q->point < q->n_points && r == 0; q->point++) {
+		if (!p->acc[q->point] || given[q->point])
+			continue;
+		given[q->point] = true;
+		r = sonde_mal_accumulator_value(
+			p->acc[q->point], (uint32_t)(q->window.step_ms / MINUTE_MS), on_result, q);
 	}
+	points_clear(p);
 	return r;
 }
 
 static int read_metric(void *ctx, const char *name, struct mqe_value *ret)
 {
-	const struct sonde_series *of_set[2 * GRAPHQL_COVER_MAX + 1][SIDES] = {{NULL}};
+	_cleanup_(points_freep) struct points *p = calloc(1, sizeof(*p));
 	char keys[SIDES][SONDE_ENTITY_KEY_MAX];
+	bool given[MQE_POINTS_MAX] = {false};
 	struct asked *q = ctx;
 	const struct sonde_mal_rule *rule = sonde_ingest_find_rule(q->ask->backend->ingest, name);
 	size_t n_keys;
 	int r = 0;
 
+	if (!p)
+		return -ENOMEM;
+	p->q = q;
 	if (!rule)
 		return -ENOENT;
 	n_keys = entity_keys(q, rule->scope, keys);
-	for (size_t i = 0; i < q->n_sets; i++) {
-		for (size_t k = 0; k < n_keys; k++)
-			of_set[i][k] = sonde_series_set_find(q->sets[i], name, keys[k]);
-	}
 	q->into = ret;
-	for (q->point = 0; q->point < q->n_points && n_keys > 0 && r == 0; q->point++)
-		r = read_point(q, of_set, n_keys);
+	for (size_t i = 0; i < q->n_tasks && r == 0; i++) {
+		for (size_t k = 0; k < n_keys && r == 0; k++)
+			r = sonde_series_table_read(q->ask->backend->series, q->tasks[i], name,
+						    keys[k], step_of(&q->window),
+						    q->window.start_ms, q->window.end_ms, on_bucket,
+						    p);
+		if (r == 0)
+			r = late(q) ? -ETIME : give_points(q, p, given);
+	}
 	return r;
 }
 
@@ -326,10 +333,9 @@ int graphql_expression(struct graphql_ask *a, json_t **ret)
 		return give_error("the window is too long for its step", ret);
 	q.n_points = (size_t)points;
 	r = read_entity(&q);
-	if (r == 0)
-		r = find_sets(&q);
 	if (r < 0)
 		return r == -ENOMEM ? r : graphql_refuse(a, "the values cannot be read");
+	find_tasks(&q);
 	source.ctx = &q;
 	source.n_points = q.n_points;
 	r = mqe_evaluate(&source, graphql_text(a, "expression"), &v, words);
@@ -338,4 +344,10 @@ int graphql_expression(struct graphql_ask *a, json_t **ret)
 	if (r == -ETIME)
 		return graphql_refuse(a, "%s", words);
 	return r == -ENOMEM ? r : give_error(words[0] ? words : "the values cannot be read", ret);
+}
+
+/* Sampled requests, which there are none of: HTTP is not looked into. */
+int graphql_records(struct graphql_ask *a, json_t **ret)
+{
+	return graphql_give(json_array(), ret);
 }

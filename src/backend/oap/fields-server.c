@@ -8,6 +8,8 @@
 
 /* swctl takes the dialect from the first two numbers. The protocol's version is OAP's, behind it is ours. */
 #define OAP_VERSION "10.1.0"
+#define DAY_MS (24ULL * 60 * 60 * 1000)
+#define NO_STAGE (-1) /* OAP's word for a store without a cold one */
 /* The one that has a page of its own in SkyWalking's UI. */
 #define LAYER_KUBERNETES "K8S_SERVICE"
 
@@ -31,6 +33,45 @@ int graphql_health(struct graphql_ask *a, json_t **ret)
 	return graphql_give(json_pack("{s:i, s:s}", "score", draining ? 1 : 0, "details",
 				      draining ? "the server is going away" : ""),
 			    ret);
+}
+
+static json_int_t days(uint64_t ms)
+{
+	return (json_int_t)((ms + DAY_MS - 1) / DAY_MS); /* begun ones too */
+}
+
+/* A UI of 10.2 and later asks on each page, and shows an error where it gets none. */
+int graphql_metrics_ttl(struct graphql_ask *a, json_t **ret)
+{
+	json_int_t minutes = days(a->backend->config.keep_minutes_ms);
+	json_int_t tasks = days(a->backend->config.retention_ms); /* with their hours */
+
+	return graphql_give(json_pack("{s:I, s:I, s:I, s:I, s:i, s:i, s:i}", "metadata", tasks,
+				      "minute", minutes, "hour", tasks, "day", tasks, "coldMinute",
+				      NO_STAGE, "coldHour", NO_STAGE, "coldDay", NO_STAGE),
+			    ret);
+}
+
+/* There are no traces and no logs here. */
+int graphql_records_ttl(struct graphql_ask *a, json_t **ret)
+{
+	return graphql_give(json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
+				      "normal", 0, "trace", 0, "zipkinTrace", 0, "log", 0,
+				      "browserErrorLog", 0, "coldNormal", NO_STAGE, "coldTrace",
+				      NO_STAGE, "coldZipkinTrace", NO_STAGE, "coldLog", NO_STAGE,
+				      "coldBrowserErrorLog", NO_STAGE),
+			    ret);
+}
+
+int graphql_traces_v2(struct graphql_ask *a, json_t **ret)
+{
+	return graphql_give(json_false(), ret);
+}
+
+/* None: there are no alarm rules here. A page's bell asks on each page. */
+int graphql_alarms(struct graphql_ask *a, json_t **ret)
+{
+	return graphql_give(json_pack("{s:[]}", "msgs"), ret);
 }
 
 /* Kubernetes always: a UI without an active item shows its marketplace. */

@@ -19,24 +19,65 @@ struct listing {
 	json_t *rows, *seen;	    /* of one task: an instance has one row */
 };
 
+/* Thresholds and values times a hundred, as OAP stores them. */
+static json_t *cause_json(const json_t *cause)
+{
+	const char *uri = json_string_value(json_object_get(cause, "uri"));
+	const json_int_t threshold =
+		(json_int_t)(json_number_value(json_object_get(cause, "threshold")) * 100);
+	const json_int_t current =
+		(json_int_t)(json_number_value(json_object_get(cause, "current")) * 100);
+	const char *type = sonde_json_get_text(cause, "type", "");
+	json_t *message = sonde_json_text(sonde_json_get_text(cause, "message", ""));
+
+	if (uri)
+		return json_pack("{s:s, s:n, s:{s:n, s:s, s:I, s:I}, s:o}", "type", type,
+				 "singleValue", "uri", "uriRegex", "uriPath", uri, "threshold",
+				 threshold, "current", current, "message", message);
+	return json_pack("{s:s, s:{s:I, s:I}, s:n, s:o}", "type", type, "singleValue", "threshold",
+			 threshold, "current", current, "uri", "message", message);
+}
+
+static json_t *causes_json(const struct sonde_task *t)
+{
+	const json_t *causes = json_object_get(t->trigger, "causes");
+	_cleanup_json_ json_t *list = json_array();
+
+	for (size_t i = 0; list && i < json_array_size(causes); i++) {
+		if (sonde_json_append(list, cause_json(json_array_get(causes, i))) < 0)
+			return NULL;
+	}
+	return TAKE_PTR(list);
+}
+
+/* Of a task of a threshold: the process that passed it. */
+static json_t *text_or_null(bool by_threshold, const struct sonde_task *t, const char *key)
+{
+	return by_threshold ? sonde_json_text_or_null(sonde_json_get_text(t->trigger, key, ""))
+			    : json_null();
+}
+
 static json_t *task_json(const struct sonde_task *t, const struct sonde_entity *e)
 {
 	_cleanup_free_ char *service = NULL, *instance = NULL;
+	const bool by_threshold = graphql_task_by_threshold(t);
 	int64_t start_ms = graphql_task_start_ms(t), end_ms = graphql_task_end_ms(t);
 
 	if (sonde_mal_service_id(e->service, &service) < 0 ||
 	    sonde_mal_instance_id(e->service, e->instance, &instance) < 0)
 		return NULL;
 	/* A client takes it to be running until its end: of one that ended early that was sooner. */
-	return json_pack("{s:s, s:s, s:o, s:s, s:o, s:[], s:I, s:s, s:I, s:s, s:I, s:[]}", "taskId",
-			 t->spec->id, "serviceId", service, "serviceName",
-			 sonde_json_text(e->service), "serviceInstanceId", instance,
-			 "serviceInstanceName", sonde_json_text(e->instance), "processLabels",
-			 "taskStartTime", (json_int_t)start_ms, "triggerType", "FIXED_TIME",
-			 "fixedTriggerDuration",
-			 (json_int_t)(end_ms > start_ms ? (end_ms - start_ms + 999) / 1000 : 0),
-			 "targetType", "NETWORK", "createTime", (json_int_t)t->created_ms,
-			 "continuousProfilingCauses");
+	return json_pack(
+		"{s:s, s:s, s:o, s:s, s:o, s:[], s:I, s:s, s:I, s:s, s:I, s:o, s:o, s:o}", "taskId",
+		t->spec->id, "serviceId", service, "serviceName", sonde_json_text(e->service),
+		"serviceInstanceId", instance, "serviceInstanceName", sonde_json_text(e->instance),
+		"processLabels", "taskStartTime", (json_int_t)start_ms, "triggerType",
+		by_threshold ? "CONTINUOUS_PROFILING" : "FIXED_TIME", "fixedTriggerDuration",
+		(json_int_t)(end_ms > start_ms ? (end_ms - start_ms + 999) / 1000 : 0),
+		"targetType", "NETWORK", "createTime", (json_int_t)t->created_ms,
+		"continuousProfilingCauses", causes_json(t), "processId",
+		text_or_null(by_threshold, t, "process_id"), "processName",
+		text_or_null(by_threshold, t, "process"));
 }
 
 static int on_process(void *ctx, const struct sonde_entity *e)
@@ -56,6 +97,16 @@ static int on_process(void *ctx, const struct sonde_entity *e)
 	return sonde_json_append(l->rows, task_json(l->task, e));
 }
 
+/* By what made it; a schedule's is one of a fixed time. */
+static bool has_trigger(const struct graphql_ask *a, const struct sonde_task *t)
+{
+	const char *trigger = graphql_text(a, "triggerType");
+
+	return trigger[0] == '\0' ||
+	       strcmp(trigger,
+		      graphql_task_by_threshold(t) ? "CONTINUOUS_PROFILING" : "FIXED_TIME") == 0;
+}
+
 /* The newest first: a client takes the first row to be the one that runs. */
 static int list_tasks(struct listing *l)
 {
@@ -67,6 +118,8 @@ static int list_tasks(struct listing *l)
 	     t = t->hh.next) {
 		size_t at = n;
 
+		if (!has_trigger(l->ask, t))
+			continue;
 		while (at > 0 && graphql_task_start_ms(t) >= graphql_task_start_ms(newest[at - 1]))
 			at--;
 		if (at == ROWS_MAX)
@@ -85,17 +138,16 @@ static int list_tasks(struct listing *l)
 	return r;
 }
 
-/* Ours are all of this one kind. */
+/* Ours are all of this one kind of target. */
 static bool asks_for_network(const struct graphql_ask *a)
 {
 	const json_t *targets = json_object_get(a->arguments, "targets");
-	const char *trigger = graphql_text(a, "triggerType");
 	bool wanted = json_array_size(targets) == 0;
 
 	for (size_t i = 0; i < json_array_size(targets); i++)
 		wanted = wanted ||
 			 strcmp(json_string_value(json_array_get(targets, i)), "NETWORK") == 0;
-	return wanted && (trigger[0] == '\0' || strcmp(trigger, "FIXED_TIME") == 0);
+	return wanted;
 }
 
 int graphql_tasks(struct graphql_ask *a, json_t **ret)
@@ -116,6 +168,12 @@ int graphql_tasks(struct graphql_ask *a, json_t **ret)
 }
 
 /* --- create --- */
+
+/* Of profiling a CPU: no process supports that, as its attributes say too. */
+int graphql_prepare(struct graphql_ask *a, json_t **ret)
+{
+	return graphql_give(json_pack("{s:b, s:[]}", "couldProfiling", 0, "processLabels"), ret);
+}
 
 static int64_t int_of(const json_t *object, const char *key, int64_t fallback)
 {
@@ -212,6 +270,7 @@ int graphql_create(struct graphql_ask *a, json_t **ret)
 	if (graphql_names_from_id(sonde_json_get_text(request, "instanceId", ""), &names) < 0 ||
 	    names.instance[0] == '\0')
 		return refused("there is no such instance", ret);
+	graphql_set_subject(a, names.instance); /* until there is a task */
 	targets = targets_json(a, &names);
 	if (!targets)
 		return -ENOMEM;
@@ -227,6 +286,7 @@ int graphql_create(struct graphql_ask *a, json_t **ret)
 	if (r < 0)
 		return r;
 	memcpy(a->task, t->spec->id, sizeof(a->task));
+	graphql_set_subject(a, a->task);
 	return -EINPROGRESS;
 }
 
@@ -239,13 +299,15 @@ int graphql_keep(struct graphql_ask *a, json_t **ret)
 	struct sonde_problem problem = {0};
 	int r = 0;
 
+	graphql_set_subject(a, graphql_text(a, "taskId"));
 	if (!t)
 		return refused("there is no such task", ret);
 	if (sonde_task_state_final(t->state))
 		return refused("the task has ended", ret);
 	left_ms = graphql_task_end_ms(t) - a->now_ms;
 	room_ms = (int64_t)a->backend->config.max_task_duration_ms - t->spec->duration_ms;
-	if (left_ms > KEEP_BELOW_MS)
+	a->unchanged = left_ms > KEEP_BELOW_MS;
+	if (a->unchanged)
 		return graphql_give(graphql_created(true, NULL, NULL), ret);
 	/* Not longer than the server lets any task last; where there is no room left, that is the answer. */
 	if (room_ms > 0 && room_ms < TASK_MS)

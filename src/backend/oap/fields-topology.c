@@ -135,7 +135,8 @@ static int note_set(struct topology *tp, const struct sonde_series_set *set)
 static int note_task(struct topology *tp, const char *task)
 {
 	struct sonde_series_set *set = NULL;
-	int r = sonde_series_table_get(tp->ask->backend->series, task, tp->ask->now_ms, &set);
+	int r = sonde_series_table_get_totals(tp->ask->backend->series, task, tp->ask->now_ms,
+					      &set);
 
 	return r < 0 ? r : note_set(tp, set);
 }

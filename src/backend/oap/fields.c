@@ -15,6 +15,10 @@ static const struct {
 	{"version", graphql_version},
 	{"getTimeInfo", graphql_time_info},
 	{"checkHealth", graphql_health},
+	{"getMetricsTTL", graphql_metrics_ttl},
+	{"getRecordsTTL", graphql_records_ttl},
+	{"hasQueryTracesV2Support", graphql_traces_v2},
+	{"getAlarm", graphql_alarms},
 	{"getMenuItems", graphql_menu},
 	{"getAllTemplates", graphql_templates},
 	{"getTemplate", graphql_template},
@@ -29,10 +33,15 @@ static const struct {
 	{"listProcesses", graphql_processes},
 	{"getProcess", graphql_process},
 	{"queryEBPFProfilingTasks", graphql_tasks},
+	{"queryPrepareCreateEBPFProfilingTaskData", graphql_prepare},
 	{"getProcessTopology", graphql_topology},
 	{"execExpression", graphql_expression},
+	{"readRecords", graphql_records},
 	{"createEBPFNetworkProfiling", graphql_create},
 	{"keepEBPFNetworkProfiling", graphql_keep},
+	{"setContinuousProfilingPolicy", graphql_set_policy},
+	{"queryContinuousProfilingServiceTargets", graphql_policy_targets},
+	{"queryContinuousProfilingMonitoringInstances", graphql_policy_instances},
 };
 
 graphql_field_fn graphql_field_find(const char *name)
@@ -60,6 +69,13 @@ int graphql_give(json_t *value, json_t **ret)
 		return -ENOMEM;
 	*ret = value;
 	return 0;
+}
+
+void graphql_set_subject(struct graphql_ask *a, const char *text)
+{
+	(void)snprintf(a->subject, sizeof(a->subject), "%s", text);
+	for (char *p = a->subject; *p; p++)
+		*p = (unsigned char)*p < ' ' || *p == 0x7f ? '?' : *p;
 }
 
 const char *graphql_text(const struct graphql_ask *a, const char *argument)

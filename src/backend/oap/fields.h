@@ -9,6 +9,8 @@
 #include "backend/backend.h"
 #include "backend/oap/names.h"
 
+#define GRAPHQL_SUBJECT_MAX 160
+
 /* A root field being answered. */
 struct graphql_ask {
 	struct sonde_backend *backend;
@@ -21,10 +23,14 @@ struct graphql_ask {
 	sonde_store_done_fn stored;
 	void *stored_ctx;
 	char task[SONDE_TASK_ID_MAX];
+	/* of a mutation, for the audit log */
+	char subject
+		[GRAPHQL_SUBJECT_MAX]; /* the task, service or instance that it is about; "" = not known */
+	bool unchanged;		       /* it changed nothing */
 };
 
 /*
- * Return: 0 (*@ret is a new reference); -EINPROGRESS (a->stored will run, for a->task);
+ * Return: 0 (*@ret is a new reference); -EINPROGRESS (a->stored will run, for a->task, "": a policy);
  * -EAGAIN (hold the question, and ask again soon, only where may_wait); -EINVAL with a->message filled; -ENOMEM.
  */
 typedef int (*graphql_field_fn)(struct graphql_ask *a, json_t **ret);
@@ -35,6 +41,8 @@ graphql_field_fn graphql_field_find(const char *name);
 int graphql_refuse(struct graphql_ask *a, const char *fmt, ...) _printf_(2, 3);
 /* *@ret = @value. Return: 0, -ENOMEM where it is NULL. */
 int graphql_give(json_t *value, json_t **ret);
+/* a->subject = @text, cut where it is too long, and without what would break a line of the log. */
+void graphql_set_subject(struct graphql_ask *a, const char *text);
 /* The argument "duration". Return: 0, -EINVAL with a->message filled. */
 int graphql_get_window(struct graphql_ask *a, struct graphql_window *ret) _must_check_;
 const char *graphql_text(const struct graphql_ask *a, const char *argument); /* "" if absent */
@@ -46,6 +54,10 @@ json_t *graphql_created(bool status, const char *reason, const char *id);
 int graphql_version(struct graphql_ask *a, json_t **ret);
 int graphql_time_info(struct graphql_ask *a, json_t **ret);
 int graphql_health(struct graphql_ask *a, json_t **ret);
+int graphql_metrics_ttl(struct graphql_ask *a, json_t **ret);
+int graphql_records_ttl(struct graphql_ask *a, json_t **ret);
+int graphql_traces_v2(struct graphql_ask *a, json_t **ret);
+int graphql_alarms(struct graphql_ask *a, json_t **ret);
 int graphql_menu(struct graphql_ask *a, json_t **ret);
 int graphql_templates(struct graphql_ask *a, json_t **ret);
 int graphql_template(struct graphql_ask *a, json_t **ret);
@@ -68,6 +80,9 @@ int graphql_instance(struct graphql_ask *a, json_t **ret);
 int graphql_processes(struct graphql_ask *a, json_t **ret);
 int graphql_process(struct graphql_ask *a, json_t **ret);
 #define GRAPHQL_LAYERS_MAX 32 /* each has a menu item and four dashboards in one answer */
+/* Rows of ServiceInstance and Process. New references, NULL when memory ran out. */
+json_t *graphql_instance_json(const char *service, const char *instance);
+json_t *graphql_process_json(const struct sonde_process *p);
 /*
  * Object: a member for each layer that a service is in, the first GRAPHQL_LAYERS_MAX of them. *@ret_left: how many
  * processes are of another one. New reference.
@@ -77,9 +92,17 @@ json_t *graphql_layer_set(struct sonde_backend *b, size_t *ret_left);
 /* --- fields-task.c --- */
 int graphql_tasks(struct graphql_ask *a, json_t **ret);
 int graphql_create(struct graphql_ask *a, json_t **ret);
+int graphql_prepare(struct graphql_ask *a, json_t **ret);
 int graphql_keep(struct graphql_ask *a, json_t **ret);
 
+/* --- fields-policy.c --- */
+int graphql_set_policy(struct graphql_ask *a, json_t **ret);
+int graphql_policy_targets(struct graphql_ask *a, json_t **ret);
+int graphql_policy_instances(struct graphql_ask *a, json_t **ret);
+
 /* --- cover.c --- */
+/* A policy's threshold led to it: what OAP calls CONTINUOUS_PROFILING. */
+bool graphql_task_by_threshold(const struct sonde_task *t);
 #define GRAPHQL_COVER_MAX 16 /* tasks that one question looks into */
 
 /* When it began, or will. */
@@ -104,3 +127,4 @@ int graphql_topology(struct graphql_ask *a, json_t **ret);
 
 /* --- fields-metrics.c --- */
 int graphql_expression(struct graphql_ask *a, json_t **ret);
+int graphql_records(struct graphql_ask *a, json_t **ret);

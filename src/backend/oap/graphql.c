@@ -2,8 +2,10 @@
 #include "backend/oap/graphql.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "backend/audit.h"
 #include "backend/http/waiting.h"
 #include "backend/json.h"
 #include "backend/oap/fields.h"
@@ -22,6 +24,9 @@ struct sonde_graphql_run {
 	struct sonde_graphql_plan *plan;
 	size_t at; /* the root that is being answered */
 	char task[SONDE_TASK_ID_MAX];
+	char subject[GRAPHQL_SUBJECT_MAX];
+	struct sonde_identity identity; /* of the request, which may be gone */
+	char address[SONDE_HTTP_ADDRESS_MAX];
 	uint64_t began_ns;
 	uint64_t worked_ns;   /* without the time in which it was held, or waited for the disk */
 	uint64_t deadline_ns; /* of the work that goes on now */
@@ -103,6 +108,33 @@ static int put(struct sonde_graphql_run *run, json_t *value)
 	return r;
 }
 
+static void note(struct sonde_graphql_run *run, const char *subject, int status, const char *words)
+{
+	const struct sonde_graphql_root *root = sonde_graphql_plan_root(run->plan, run->at);
+	char action[96];
+	const struct sonde_audit_entry e = {.identity = &run->identity,
+					    .address = run->address,
+					    .action = action,
+					    .subject = subject,
+					    .status = status,
+					    .words = words};
+
+	(void)snprintf(action, sizeof(action), "graphql.%s", root->field);
+	sonde_audit_note(run->waiting.backend->audit, &e);
+}
+
+/* A refusal is an answer of some fields. What waits for the disk is noted when that is known. */
+static void note_change(struct sonde_graphql_run *run, const struct graphql_ask *a, int r,
+			const json_t *value)
+{
+	const char *words = r == 0 ? sonde_json_get_text(value, "errorReason", "") : a->message;
+
+	if (r == -EINPROGRESS)
+		memcpy(run->subject, a->subject, sizeof(run->subject));
+	else if (!a->unchanged)
+		note(run, a->subject, r == 0 ? 200 : 500, words);
+}
+
 /* One root. Return: 0 it is answered, -EINPROGRESS it waits, -ENOMEM. */
 static int answer_root(struct sonde_graphql_run *run, const struct sonde_graphql_root *root)
 {
@@ -126,7 +158,14 @@ static int answer_root(struct sonde_graphql_run *run, const struct sonde_graphql
 		return sonde_graphql_plan_fail(run->plan, run->at, "the server is going away");
 	if (!fn)
 		return sonde_graphql_plan_fail(run->plan, run->at, "not supported by this server");
+	if (root->mutation && run->identity.role != SONDE_ROLE_OPERATE) {
+		note(run, "", 403, "may view, and change nothing: the role operate is needed");
+		return sonde_graphql_plan_fail(run->plan, run->at,
+					       "the role operate is needed to change anything");
+	}
 	r = fn(&a, &value);
+	if (root->mutation)
+		note_change(run, &a, r, value);
 	if (r == -EAGAIN && hold(run) < 0) {
 		a.may_wait = false;
 		r = fn(&a, &value);
@@ -197,12 +236,14 @@ static void on_stored(void *ctx, int error)
 	struct sonde_graphql_run *run = ctx;
 	struct sonde_backend *b = run->waiting.backend;
 	struct sonde_task *t = sonde_task_table_find(b->tasks, run->task);
+	bool stored = error == 0 && (t || run->task[0] == '\0'); /* without a task: a policy */
 	json_t *value;
 
+	note(run, run->subject, stored ? 200 : 500, stored ? "" : "it could not be stored");
 	if (error == 0 && t)
 		sonde_task_table_announce(b->tasks, t);
-	value = error == 0 && t ? graphql_created(true, NULL, run->task)
-				: graphql_created(false, "the task could not be stored", NULL);
+	value = stored ? graphql_created(true, NULL, run->task)
+		       : graphql_created(false, "it could not be stored", NULL);
 	if (!value || put(run, value) < 0)
 		(void)sonde_log_warn(0, "the answer about task %s has no room, ignoring",
 				     run->task);
@@ -252,6 +293,8 @@ void sonde_graphql_answer(struct sonde_backend *b, struct sonde_http_request *re
 		return;
 	}
 	run->waiting = (struct sonde_waiting){.backend = b, .request = req};
+	run->identity = req->identity;
+	memcpy(run->address, req->address, sizeof(run->address));
 	run->began_ns = sonde_mono_ns();
 	r = answer_roots(run);
 	if (r != -EINPROGRESS) {

@@ -112,12 +112,12 @@ static json_t *chart_json(const struct chart *c, const char *role, size_t place)
 		return NULL;
 	(void)snprintf(index, sizeof(index), "%zu", place);
 	return json_pack("{s:i, s:i, s:i, s:i, s:s, s:s, s:O, s:O, s:{s:O},"
-			 " s:{s:s, s:b, s:b, s:b, s:b, s:b}}",
+			 " s:{s:s, s:b, s:b, s:b, s:b, s:b, s:{s:b}}}",
 			 "x", (int)(column * CHART_WIDTH), "y", (int)(row * CHART_HEIGHT), "w",
 			 CHART_WIDTH, "h", CHART_HEIGHT, "i", index, "type", "Widget",
 			 "expressions", expressions, "metricConfig", config, "widget", "title",
 			 title, "graph", "type", "Line", "step", 0, "smooth", 0, "showSymbol", 1,
-			 "showXAxis", 1, "showYAxis", 1);
+			 "showXAxis", 1, "showYAxis", 1, "legend", "show", 1);
 }
 
 static json_t *charts_json(void)

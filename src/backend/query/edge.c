@@ -43,6 +43,13 @@ json_t *sonde_node_json(struct sonde_registry *r, const char *process_id, bool t
 			 "target", (int)target);
 }
 
+json_t *sonde_node_name_json(struct sonde_registry *r, const char *process_id)
+{
+	const struct sonde_entity *e = sonde_registry_find_entity(r, process_id);
+
+	return e ? sonde_json_text(e->name) : json_null();
+}
+
 bool sonde_protocol_is_udp(const char *protocol)
 {
 	return strcmp(protocol, "udp") == 0;

@@ -25,6 +25,9 @@ void sonde_node_id(struct sonde_registry *r, const char *process_id,
 /* {"id","kind","service","instance","process","address","target"}; NULL when memory ran out. */
 json_t *sonde_node_json(struct sonde_registry *r, const char *process_id, bool target);
 
+/* For people: of the process, or the address, or what the sender calls one that it does not know; null: forgotten. */
+json_t *sonde_node_name_json(struct sonde_registry *r, const char *process_id);
+
 /* @port "": of metrics that know none. @protocol "udp": apart from the edge of the same port by TCP. Return: 0, -EIO, -E2BIG. */
 int sonde_edge_id(const char *client_node, const char *server_node, const char *port,
 		  const char *protocol, char ret[static SONDE_EDGE_ID_MAX]) _must_check_;

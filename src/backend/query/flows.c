@@ -10,6 +10,7 @@
 #include "backend/query/flow-join.h"
 #include "backend/services/flows.h"
 #include "base/num.h"
+#include "model/signal.h"
 #include "wire/message.h"
 
 static const char *const states[] = {
@@ -166,7 +167,8 @@ static json_t *rtt(const Sonde__V1__Flow *f)
 			 (json_int_t)f->rtt_min_us, "max", (json_int_t)f->rtt_max_us);
 }
 
-static int set_numbers(json_t *row, const Sonde__V1__Flow *f)
+/* @drops: the task asked for them; else nobody looked, which is no 0. */
+static int set_numbers(json_t *row, const Sonde__V1__Flow *f, bool drops)
 {
 	static const char *const names[] = {
 		"sent_bytes",	     "received_bytes",	       "sent_segments",
@@ -178,6 +180,8 @@ static int set_numbers(json_t *row, const Sonde__V1__Flow *f)
 
 	for (size_t i = 0; i < ELEMENTS_OF(names) && r == 0; i++)
 		r = sonde_json_set(row, names[i], json_integer(sonde_json_count(numbers[i])));
+	if (r == 0 && !drops)
+		r = sonde_json_set(row, "drops", json_null());
 	return r == 0 ? sonde_json_set(row, "rtt_us", rtt(f)) : r;
 }
 
@@ -264,7 +268,7 @@ static int set_peer(json_t *row, const struct other *o)
 }
 
 static json_t *flow_json(const struct sonde_store_row *in, const Sonde__V1__Flow *f,
-			 const struct sonde_flow_join *join)
+			 const struct sonde_flow_join *join, bool drops)
 {
 	_cleanup_json_ json_t *row = NULL;
 	struct other other;
@@ -283,13 +287,15 @@ static json_t *flow_json(const struct sonde_store_row *in, const Sonde__V1__Flow
 			(json_int_t)sonde_store_row_int(in, 2), "netns", sonde_json_count(f->netns),
 			"local", endpoint(f->local_address, f->local_port), "remote",
 			endpoint(f->remote_address, f->remote_port));
-	if (!row || set_peer(row, &other) < 0 || set_life(row, f) < 0 || set_numbers(row, f) < 0)
+	if (!row || set_peer(row, &other) < 0 || set_life(row, f) < 0 ||
+	    set_numbers(row, f, drops) < 0)
 		return NULL;
 	return TAKE_PTR(row);
 }
 
 struct rows {
 	struct sonde_backend *backend;
+	bool drops;   /* asked for */
 	json_t *list; /* borrowed */
 	size_t n;
 	char next[SONDE_SPEC_TEXT_MAX + 64]; /* behind the last one */
@@ -317,7 +323,7 @@ static int add_row(void *ctx, const struct sonde_store_row *in)
 	(void)snprintf(rows->next, sizeof(rows->next), "%" PRId64 ":%" PRId64 ":%s",
 		       sonde_store_row_int(in, 8), sonde_store_row_int(in, 1),
 		       sonde_store_row_text(in, 0));
-	return sonde_json_append(rows->list, flow_json(in, f, &join));
+	return sonde_json_append(rows->list, flow_json(in, f, &join, rows->drops));
 }
 
 static int add_sums(json_t *to, const json_t *from)
@@ -335,6 +341,11 @@ static int add_sums(json_t *to, const json_t *from)
 	return 0;
 }
 
+static bool asks_drops(const struct sonde_task *t)
+{
+	return sonde_signals_have(t->spec->signals, SONDE_SIGNAL_DROP);
+}
+
 /* Over all agents: what is in no row. */
 static json_t *rests(const struct sonde_task *t)
 {
@@ -349,6 +360,10 @@ static json_t *rests(const struct sonde_task *t)
 			r = add_sums(ended, json_object_get(flows, "kept"));
 		if (r == 0)
 			r = add_sums(open, json_object_get(flows, "open_rest"));
+	}
+	if (r == 0 && !asks_drops(t)) {
+		(void)json_object_del(ended, "drops");
+		(void)json_object_del(open, "drops");
 	}
 	return r < 0 ? NULL : json_pack("{s:O, s:O}", "ended", ended, "open", open);
 }
@@ -381,7 +396,7 @@ int sonde_view_flows(struct sonde_backend *b, const struct sonde_task *t,
 		     struct sonde_problem *problem)
 {
 	_cleanup_json_ json_t *list = json_array();
-	struct rows rows = {.backend = b, .list = list};
+	struct rows rows = {.backend = b, .list = list, .drops = asks_drops(t)};
 	struct wanted w;
 	int64_t stored = 0;
 	bool more;
@@ -391,9 +406,10 @@ int sonde_view_flows(struct sonde_backend *b, const struct sonde_task *t,
 		return -ENOMEM;
 	r = parse(query, &w, problem);
 	if (r == 0)
-		r = sonde_store_select(b->store, w.query, add_row, &rows, "titittiiiii",
+		r = sonde_store_select(b->store, w.query, add_row, &rows, "titittiiiiiii",
 				       t->spec->id, w.key, w.agent, w.id, w.process, w.peer, w.open,
-				       w.state, w.failed, w.role, w.limit);
+				       w.state, w.failed, w.role, w.limit, query->since_ms,
+				       query->until_ms);
 	if (r == 0)
 		r = sonde_store_select(b->store, SONDE_STORE_COUNT_FLOWS, count_row, &stored, "t",
 				       t->spec->id);

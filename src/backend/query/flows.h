@@ -16,7 +16,8 @@ struct sonde_flows_query {
 	const char *role;	    /* client, server */
 	const char *sort;	    /* bytes, retransmits, rtt, start */
 	const char *limit;
-	const char *cursor; /* `next` of an earlier answer to the same query */
+	const char *cursor;	    /* `next` of an earlier answer to the same query */
+	int64_t since_ms, until_ms; /* open at any time from and before; 0: open */
 };
 
 /* *@ret on success only. Return: 0, -EINVAL with *@problem filled, -ENOMEM, -errno of the store. */

@@ -133,8 +133,9 @@ int sonde_view_heatmap(struct sonde_backend *b, struct sonde_series_set *set,
 	free(m.cell);
 	if (r < 0)
 		return r;
-	*ret = json_pack("{s:s, s:s, s:I, s:o}", "metric", filter->metric, "unit",
+	*ret = json_pack("{s:s, s:s, s:I, s:o, s:o}", "metric", filter->metric, "unit",
 			 sonde_meter_unit(filter->metric), "step_ms",
-			 (json_int_t)sonde_series_step_ms[filter->step], "columns", columns);
+			 (json_int_t)sonde_series_step_ms[filter->step], "kept_since",
+			 sonde_json_time(filter->kept_since_ms), "columns", columns);
 	return *ret ? 0 : -ENOMEM;
 }

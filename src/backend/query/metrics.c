@@ -7,10 +7,12 @@
 #include "backend/json.h"
 #include "backend/query/views.h"
 #include "backend/query/walk.h"
+#include "backend/query/window.h"
 #include "model/meters.h"
 
 #define UNIT_MAX 32
 #define STEPS_PER_MINUTE 6 /* of 10 s */
+#define MINUTES_PER_HOUR 60
 
 static bool is_rate(const struct sonde_series *s)
 {
@@ -82,16 +84,15 @@ static json_t *labels_json(const struct sonde_walk_value *v)
 
 struct wanted_edge {
 	const char *id;			  /* NULL: all */
-	char any_port[SONDE_EDGE_ID_MAX]; /* "" if no series has that edge */
+	char any_port[SONDE_EDGE_ID_MAX]; /* its id without the port, "": no series has it */
 };
 
 /* A metric that knows no port belongs to every edge between its two ends. */
 static bool wanted(const struct sonde_walk_value *v, const struct wanted_edge *edge)
 {
 	return !edge->id ||
-	       (v->is_edge &&
-		(strcmp(v->edge, edge->id) == 0 ||
-		 (v->port[0] == '\0' && strcmp(v->edge_any_port, edge->any_port) == 0)));
+	       (v->is_edge && (strcmp(v->edge, edge->id) == 0 ||
+			       (v->port[0] == '\0' && strcmp(v->edge, edge->any_port) == 0)));
 }
 
 static json_t *entity_json(const struct sonde_walk_value *v)
@@ -109,21 +110,16 @@ struct list {
 	struct sonde_backend *backend;
 	const struct sonde_view_filter *filter;
 	struct wanted_edge edge;
-	json_t *rows; /* borrowed */
+	json_t *rows;	  /* borrowed */
+	uint32_t seconds; /* of a total: what a rate is over */
 	/* of a walk over time */
 	json_t *by_key; /* key -> the series' object, borrowed */
 	int64_t start_ms;
 };
 
-/* For people: the process, or the address, or what the sender calls one that it does not know. */
 static json_t *name_json(const struct list *l, const struct sonde_walk_value *v, const char *id)
 {
-	const struct sonde_entity *e;
-
-	if (!v->is_edge)
-		return json_null();
-	e = sonde_registry_find_entity(l->backend->registry, id);
-	return e ? sonde_json_text(e->name) : json_null();
+	return v->is_edge ? sonde_node_name_json(l->backend->registry, id) : json_null();
 }
 
 static json_t *head_of(const struct list *l, const struct sonde_walk_value *v)
@@ -135,63 +131,82 @@ static json_t *head_of(const struct list *l, const struct sonde_walk_value *v)
 			 v->is_edge ? json_null() : entity_json(v), "labels", labels_json(v));
 }
 
+static int64_t per_minute(int64_t sum, uint32_t seconds)
+{
+	int64_t sixty;
+
+	if (seconds == 0) /* an imported hour may know none of its minutes */
+		return sum;
+	if (__builtin_mul_overflow(sum, 60, &sixty))
+		return sum / seconds * 60;
+	return sixty / seconds;
+}
+
 /* OAP has no total over a task: a percentile's is the topology's. */
 static int on_total(void *ctx, const struct sonde_walk_value *v)
 {
 	struct list *l = ctx;
+	int64_t value = v->nearest;
 	char unit[UNIT_MAX];
 	json_t *row;
 
 	if (!wanted(v, &l->edge))
 		return 0;
 	unit_of(v->series, unit);
+	if (is_rate(v->series))
+		value = per_minute(value, l->seconds);
 	row = head_of(l, v);
 	if (row && (json_object_set_new(row, "metric", sonde_json_text(v->series->metric)) < 0 ||
 		    json_object_set_new(row, "kind", json_string(kind_of(v->series))) < 0 ||
 		    json_object_set_new(row, "unit", json_string(unit)) < 0 ||
-		    json_object_set_new(row, "value", json_integer(v->nearest)) < 0)) {
+		    json_object_set_new(row, "value", json_integer(value)) < 0)) {
 		json_decref(row);
 		row = NULL;
 	}
 	return sonde_json_append(l->rows, row);
 }
 
+/* Return: 0 look on, -ECANCELED it is found: a walk ends by what is below 0 alone. */
 static int on_edge(void *ctx, const struct sonde_walk_value *v)
 {
 	struct wanted_edge *edge = ctx;
+	int r = 0;
 
 	if (!v->is_edge || strcmp(v->edge, edge->id) != 0)
 		return 0;
 	/* What knows no port is SkyWalking's, and of TCP. */
 	if (!sonde_protocol_is_udp(v->protocol))
-		(void)snprintf(edge->any_port, sizeof(edge->any_port), "%s", v->edge_any_port);
-	return 1;
+		r = sonde_edge_id(v->client_node, v->server_node, "", "", edge->any_port);
+	return r < 0 ? r : -ECANCELED;
 }
 
-/* Which two ends the edge has: from the first series that knows it. */
-static int find_edge(struct sonde_backend *b, struct sonde_series_set *set, const char *id,
-		     struct wanted_edge *ret)
+/* Which two ends the edge has: from the first series that knows it, which mostly is one of the metric that is asked for. */
+static int find_edge(struct sonde_backend *b, struct sonde_series_set *set,
+		     const struct sonde_view_filter *filter, struct wanted_edge *ret)
 {
 	int r = 0;
 
-	ret->id = id;
-	for (struct sonde_series *s = set->series; id && s && r == 0; s = s->hh.next) {
-		_cleanup_(sonde_mal_accumulator_freep) struct sonde_mal_accumulator *total = NULL;
-
-		r = sonde_series_total(s, &total);
-		if (r == 0)
-			r = sonde_walk_held(b->registry, s, total, on_edge, ret);
-		r = r == -ENODATA ? 0 : r;
+	ret->id = filter->edge;
+	for (unsigned pass = filter->metric ? 0 : 1; ret->id && pass < 2 && r == 0; pass++) {
+		for (struct sonde_series *s = set->series; s && r == 0; s = s->hh.next) {
+			if (pass == 0 && strcmp(s->metric, filter->metric) != 0)
+				continue;
+			for (size_t i = 0; i < s->step[SONDE_SERIES_1H].n && r == 0; i++)
+				r = sonde_walk_held(b->registry, s,
+						    s->step[SONDE_SERIES_1H].bucket[i].acc, on_edge,
+						    ret);
+		}
 	}
-	return r < 0 ? r : 0;
+	return r == -ECANCELED ? 0 : r;
 }
 
 json_t *sonde_view_metrics(struct sonde_backend *b, struct sonde_series_set *set,
-			   const struct sonde_view_filter *filter)
+			   const struct sonde_view_filter *filter,
+			   const struct sonde_window *window)
 {
 	_cleanup_json_ json_t *rows = json_array();
 	struct list l = {.backend = b, .filter = filter, .rows = rows};
-	int r = rows ? find_edge(b, set, filter->edge, &l.edge) : -ENOMEM;
+	int r = rows ? find_edge(b, set, filter, &l.edge) : -ENOMEM;
 
 	if (r < 0)
 		return NULL;
@@ -200,10 +215,9 @@ json_t *sonde_view_metrics(struct sonde_backend *b, struct sonde_series_set *set
 
 		if (filter->metric && strcmp(filter->metric, s->metric) != 0)
 			continue;
-		r = sonde_series_total(s, &total);
+		r = sonde_window_total(s, window, &total, &l.seconds);
 		if (r == 0)
-			r = sonde_walk_shown(b->registry, s, total,
-					     (uint32_t)s->step[SONDE_SERIES_1M].n, on_total, &l);
+			r = sonde_walk_shown(b->registry, s, total, 1, on_total, &l);
 		if (r < 0 && r != -ENODATA)
 			return NULL;
 	}
@@ -254,8 +268,8 @@ static int walk_time(struct list *l, const struct sonde_series *s)
 		l->start_ms = s->step[step].bucket[i].start_ms;
 		if (!sonde_view_in_time(l->filter, l->start_ms))
 			continue;
-		r = sonde_walk_shown(l->backend->registry, s, s->step[step].bucket[i].acc, 1,
-				     on_point, l);
+		r = sonde_walk_shown(l->backend->registry, s, s->step[step].bucket[i].acc,
+				     step == SONDE_SERIES_1H ? MINUTES_PER_HOUR : 1, on_point, l);
 	}
 	return r;
 }
@@ -267,7 +281,7 @@ json_t *sonde_view_series(struct sonde_backend *b, struct sonde_series_set *set,
 	struct list l = {.backend = b, .filter = filter, .rows = rows, .by_key = by_key};
 	char unit[UNIT_MAX] = "count";
 
-	if (!rows || !by_key || find_edge(b, set, filter->edge, &l.edge) < 0)
+	if (!rows || !by_key || find_edge(b, set, filter, &l.edge) < 0)
 		return NULL;
 	for (struct sonde_series *s = set->series; s; s = s->hh.next) {
 		if (strcmp(filter->metric, s->metric) != 0)
@@ -277,7 +291,7 @@ json_t *sonde_view_series(struct sonde_backend *b, struct sonde_series_set *set,
 		if (json_object_clear(by_key) < 0 || walk_time(&l, s) < 0)
 			return NULL;
 	}
-	return json_pack("{s:s, s:I, s:s, s:O}", "metric", filter->metric, "step_ms",
-			 (json_int_t)sonde_series_step_ms[filter->step], "unit", unit, "series",
-			 rows);
+	return json_pack("{s:s, s:I, s:o, s:s, s:O}", "metric", filter->metric, "step_ms",
+			 (json_int_t)sonde_series_step_ms[filter->step], "kept_since",
+			 sonde_json_time(filter->kept_since_ms), "unit", unit, "series", rows);
 }

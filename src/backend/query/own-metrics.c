@@ -98,6 +98,7 @@ static uint64_t file_bytes(const struct sonde_backend *b, const char *name)
 
 static void store(struct sonde_backend *b, struct sonde_exposition *e)
 {
+	struct sonde_store_health health;
 	struct sonde_store_stats s;
 	struct sonde_series_stats series;
 
@@ -111,14 +112,46 @@ static void store(struct sonde_backend *b, struct sonde_exposition *e)
 				"Write jobs: all, failed, refused for want of room in the queue.");
 	ROWS(e, "result",
 	     {{"taken", s.jobs}, {"failed", s.jobs_failed}, {"refused", s.jobs_refused}});
+	sonde_store_get_health(b->store, &health);
+	one(e, "sonde_server_store_writable", GAUGE, health.condition == SONDE_STORE_SOUND,
+	    "1: reports are taken; 0: the disk is full, or the database is damaged.");
+	sonde_exposition_family(e, "sonde_server_store_free_bytes", GAUGE, "bytes",
+				"Free on the file system of the database.");
+	sonde_exposition_int(e, "", NULL, whole(health.free_bytes));
 	one(e, "sonde_server_store_commits_total", COUNTER, s.commits, "Transactions committed.");
 	one(e, "sonde_server_store_queued_jobs", GAUGE, s.queued_jobs, "Write jobs that wait.");
 	sonde_exposition_family(e, "sonde_server_store_queued_bytes", GAUGE, "bytes",
 				"Bytes of the write jobs that wait.");
 	sonde_exposition_int(e, "", NULL, whole(s.queued_bytes));
 	one(e, "sonde_server_series_buckets", GAUGE, series.buckets, "Time buckets in memory.");
+	one(e, "sonde_server_series", GAUGE, series.series, "Series in memory.");
+	one(e, "sonde_server_series_sets", GAUGE, series.sets, "Tasks whose series are in memory.");
 	one(e, "sonde_server_series_dirty_buckets", GAUGE, series.dirty,
 	    "Time buckets in memory that are not written yet.");
+}
+
+/* What is kept, and what went before its time. */
+static void retention(struct sonde_backend *b, struct sonde_exposition *e)
+{
+	struct sonde_retention_stats s;
+
+	sonde_retention_get_stats(b->retention, &s);
+	sonde_exposition_family(
+		e, "sonde_server_database_bytes", GAUGE, "bytes",
+		"Pages of the database: in use, free, and the most that may be in use "
+		"(0: no limit).");
+	ROWS(e, "pages", {{"used", s.bytes}, {"free", s.free_bytes}, {"limit", s.max_bytes}});
+	one(e, "sonde_server_retention_rows_deleted_total", COUNTER, s.rows_deleted,
+	    "Rows deleted for their age, or for want of bytes.");
+	one(e, "sonde_server_retention_tasks_forgotten_total", COUNTER, s.tasks_forgotten,
+	    "Ended tasks forgotten before their time, for want of bytes.");
+	one(e, "sonde_server_retention_over", GAUGE, s.over,
+	    "1 while the database has more bytes than it may and all of it is too new to go.");
+	sonde_exposition_family(e, "sonde_server_series_kept_since_seconds", GAUGE, "seconds",
+				"What began before this time is gone, by step.");
+	for (unsigned i = 0; i < _SONDE_SERIES_STEP_MAX; i++)
+		ROWS(e, "step",
+		     {{sonde_series_step_names[i], (uint64_t)(s.kept_since_ms[i] / 1000)}});
 }
 
 static void agents(struct sonde_backend *b, struct sonde_exposition *e)
@@ -165,10 +198,13 @@ static void refused(struct sonde_backend *b, struct sonde_exposition *e)
 	      {"http_body", h->bodies_refused},
 	      {"http_streams", h->streams_refused},
 	      {"http_answers", h->answers_refused},
+	      {"http_malformed", h->malformed},
 	      {"reports", in.refused},
+	      {"reports_no_room", in.refused_no_room},
 	      {"collections", in.collections_refused},
 	      {"emissions", in.emissions_refused},
 	      {"series_buckets_10s", series.fine_refused},
+	      {"series_buckets_1m", series.minutes_refused},
 	      {"series", series.refused},
 	      {"store_queue", s.jobs_refused},
 	      {"registry", registry.refused},
@@ -304,6 +340,7 @@ void sonde_metrics_own(struct sonde_backend *b, struct sonde_exposition *e)
 	tasks(b, e);
 	ingest(b, e);
 	store(b, e);
+	retention(b, e);
 	agents(b, e);
 	refused(b, e);
 	grpc(b, e);

@@ -194,7 +194,7 @@ void sonde_side_done(struct sonde_side *s)
 	*s = (struct sonde_side){0};
 }
 
-static int add_bin(struct sonde_side_histogram *h, int64_t bound, int64_t count)
+int sonde_side_add_bin(struct sonde_side_histogram *h, int64_t bound, int64_t count)
 {
 	size_t i = h->n;
 
@@ -217,6 +217,21 @@ static int add_bin(struct sonde_side_histogram *h, int64_t bound, int64_t count)
 	h->bin[i] = (struct sonde_mal_bin){bound, count};
 	h->n++;
 	return 0;
+}
+
+int sonde_side_merge(struct sonde_side_histogram *to, const struct sonde_side_histogram *from)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < from->n && r == 0; i++)
+		r = sonde_side_add_bin(to, from->bin[i].bound, from->bin[i].count);
+	return r;
+}
+
+void sonde_side_histogram_done(struct sonde_side_histogram *h)
+{
+	free(h->bin);
+	*h = (struct sonde_side_histogram){0};
 }
 
 static int add_count(json_t **object, const char *key, int64_t n)
@@ -301,7 +316,7 @@ static int add_call_bin(struct sonde_side *s, enum sonde_meter meter, int64_t bu
 {
 	for (size_t i = 0; i < ELEMENTS_OF(call_histograms); i++) {
 		if (call_histograms[i].meter == meter)
-			return add_bin(&s->calls[i], bucket, n);
+			return sonde_side_add_bin(&s->calls[i], bucket, n);
 	}
 	return 0;
 }
@@ -314,9 +329,9 @@ int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct so
 	s->value[meter] = sonde_add_i64(s->value[meter], value);
 	switch (meter) {
 	case SONDE_METER_RTT:
-		return add_bin(&s->rtt, bucket, value);
+		return sonde_side_add_bin(&s->rtt, bucket, value);
 	case SONDE_METER_HANDSHAKE:
-		return add_bin(&s->handshake, bucket, value);
+		return sonde_side_add_bin(&s->handshake, bucket, value);
 	case SONDE_METER_UDP_SEND_ERRORS:
 		return add_count(&s->send_errors, sonde_labels_get(labels, "errno"), value);
 	case SONDE_METER_UDP_RECEIVE_ERRORS:
@@ -328,7 +343,7 @@ int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct so
 	case SONDE_METER_RESET_REASONS:
 		return add_count(&s->reset_reasons, sonde_labels_get(labels, "reason"), value);
 	case SONDE_METER_AGE:
-		return add_bin(&s->age, bucket, value);
+		return sonde_side_add_bin(&s->age, bucket, value);
 	case SONDE_METER_CONNECT_FAILURES:
 		return add_count(&s->failures, sonde_labels_get(labels, "errno"), value);
 	case SONDE_METER_LOCAL_CONNECT_FAILURES:
@@ -398,8 +413,12 @@ static json_t *histogram_json(const struct sonde_side_histogram *h, const int64_
 			 or_null(sonde_side_percentile(h, 99)));
 }
 
-/* Why a meter is absent; NULL if nobody said so. */
-static const char *reason_of(const json_t *absent, enum sonde_meter meter)
+json_t *sonde_side_histogram_json(const struct sonde_side_histogram *h, const int64_t *sum)
+{
+	return histogram_json(h, sum, 1);
+}
+
+const char *sonde_side_absent(const json_t *absent, enum sonde_meter meter)
 {
 	for (size_t i = 0; i < json_array_size(absent); i++) {
 		const json_t *a = json_array_get(absent, i);
@@ -423,7 +442,7 @@ struct writer {
  */
 static void put(struct writer *w, enum sonde_meter meter, json_t *value, json_t *zero)
 {
-	const char *reason = reason_of(w->absent, meter);
+	const char *reason = sonde_side_absent(w->absent, meter);
 	json_t *shown = NULL;
 
 	if (w->side->have[meter])

@@ -42,6 +42,17 @@ int sonde_side_add(struct sonde_side *s, enum sonde_meter meter, const struct so
 /* Lower bound of the bucket in which the nearest-rank percentile lies; -1 when empty. @percent 1 to 100. */
 int64_t sonde_side_percentile(const struct sonde_side_histogram *h, unsigned percent);
 int64_t sonde_side_count(const struct sonde_side_histogram *h);
+/* Adds the buckets of @from. Return: 0, -ENOMEM. */
+int sonde_side_merge(struct sonde_side_histogram *to,
+		     const struct sonde_side_histogram *from) _must_check_;
+/* Adds @count to the bucket that begins at @bound. Return: 0, -ENOMEM. */
+int sonde_side_add_bin(struct sonde_side_histogram *h, int64_t bound, int64_t count) _must_check_;
+void sonde_side_histogram_done(struct sonde_side_histogram *h);
+/* {"count", "mean", "min", "p50", "p90", "p99"}; @sum of the observations, NULL: no mean. NULL when memory ran out. */
+json_t *sonde_side_histogram_json(const struct sonde_side_histogram *h, const int64_t *sum);
+
+/* Why a meter is absent, of [{meter, reason}]; NULL if nobody said so. Borrowed. */
+const char *sonde_side_absent(const json_t *absent, enum sonde_meter meter);
 
 /* UDP_METRICS of the contract, likewise. */
 json_t *sonde_side_udp_json(const struct sonde_side *s, const json_t *absent);

@@ -262,8 +262,8 @@ static int write_series(struct writer *w, const struct item *item, bool histogra
 		return r;
 	}
 	if (r == 0)
-		r = sonde_walk_shown(w->backend->registry, s, total,
-				     (uint32_t)s->step[SONDE_SERIES_1M].n, on_number, w);
+		r = sonde_walk_shown(w->backend->registry, s, total, sonde_series_minutes(s),
+				     on_number, w);
 	return r;
 }
 
@@ -412,8 +412,8 @@ static int collect(struct sonde_backend *b, struct sonde_task *const *tasks, siz
 	for (size_t i = 0; i < n_tasks; i++) {
 		struct sonde_series_set *set;
 		struct item *grown;
-		int r = sonde_series_table_get(b->series, tasks[i]->spec->id, sonde_wall_ms(),
-					       &set);
+		int r = sonde_series_table_get_totals(b->series, tasks[i]->spec->id,
+						      sonde_wall_ms(), &set);
 
 		if (r < 0)
 			return r;

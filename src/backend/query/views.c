@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backend/query/views.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "backend/audit.h"
+#include "backend/http/http-stats.h"
+#include "backend/http/httpd.h"
 #include "backend/json.h"
 #include "backend/oap/graphql.h"
+#include "backend/query/ledger.h"
 #include "backend/tasks/spooled.h"
 #include "base/clock.h"
 #include "base/num.h"
 
-static const char *property(const json_t *properties, const char *const *names)
+const char *sonde_view_property(const json_t *properties, const char *const *names)
 {
 	for (; *names; names++) {
 		const char *text = sonde_json_get_text(properties, *names, "");
@@ -25,35 +31,7 @@ const char *sonde_view_agent_host(const struct sonde_agent *a)
 	static const char *const names[] = {"host",	"host_name", "hostname",
 					    "HOSTNAME", "host_ip",   NULL};
 
-	return property(a->properties, names);
-}
-
-static json_t *target_row(const struct sonde_process *p, int64_t now_ms)
-{
-	static const char *const command[] = {"command_line", "cmdline", NULL};
-	static const char *const host[] = {"host", "host_name", "hostname", "host_ip", NULL};
-	const json_t *properties = json_object_get(p->doc, "properties");
-	const char *where = property(properties, host);
-
-	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:o, s:b}", "process_id",
-		p->process_id, "service", p->service, "instance", p->instance, "process", p->name,
-		"layer", sonde_json_get_text(p->doc, "layer", ""), "pid", p->pid, "agent_id",
-		p->agent->id, "host", where[0] ? where : sonde_view_agent_host(p->agent),
-		"command_line", property(properties, command), "last_seen",
-		sonde_json_time(p->last_seen_ms), "live", (int)sonde_process_live(p, now_ms));
-}
-
-json_t *sonde_view_targets(struct sonde_backend *b, int64_t now_ms)
-{
-	_cleanup_json_ json_t *list = json_array();
-
-	for (struct sonde_process *p = sonde_registry_processes(b->registry); list && p;
-	     p = p->hh.next) {
-		if (sonde_json_append(list, target_row(p, now_ms)) < 0)
-			return NULL;
-	}
-	return json_pack("{s:O}", "targets", list);
+	return sonde_view_property(a->properties, names);
 }
 
 json_t *sonde_view_agents(struct sonde_backend *b, int64_t now_ms)
@@ -66,7 +44,7 @@ json_t *sonde_view_agents(struct sonde_backend *b, int64_t now_ms)
 		json_t *row = json_pack(
 			"{s:s, s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:i, s:b}", "agent_id", a->id,
 			"host", sonde_view_agent_host(a), "version",
-			property(a->properties, version), "connected",
+			sonde_view_property(a->properties, version), "connected",
 			(int)sonde_agent_live(a, now_ms), "replaced", (int)sonde_agent_replaced(a),
 			"problem",
 			sonde_json_text(sonde_json_get_text(a->properties, "problem", "")),
@@ -201,14 +179,15 @@ static json_t *agents_json(const struct sonde_task *t)
 
 	for (size_t i = 0; list && i < t->n_agents; i++) {
 		const struct sonde_task_agent *a = t->agents[i];
-		json_t *row = json_pack("{s:s, s:s, s:o, s:b, s:b, s:o, s:o, s:I, s:I}", "agent_id",
-					a->id, "state", sonde_task_state_name(a->state), "words",
-					sonde_json_text(a->words), "ended", (int)a->ended,
+		json_t *row = json_pack("{s:s, s:s, s:o, s:b, s:b, s:o, s:o, s:I, s:I, s:O?}",
+					"agent_id", a->id, "state", sonde_task_state_name(a->state),
+					"words", sonde_json_text(a->words), "ended", (int)a->ended,
 					"idle_proof", (int)(json_object_size(a->idle_proof) > 0),
 					"started", sonde_json_time(a->started_ms), "last_report",
 					sonde_json_time(a->last_report_ms), "reports",
 					(json_int_t)a->sequences.received, "missing",
-					(json_int_t)sonde_ranges_missing(&a->sequences));
+					(json_int_t)sonde_ranges_missing(&a->sequences), "cost",
+					json_object_size(a->cost) > 0 ? a->cost : NULL);
 
 		if (sonde_json_append(list, row) < 0)
 			return NULL;
@@ -219,7 +198,7 @@ static json_t *agents_json(const struct sonde_task *t)
 json_t *sonde_view_task(struct sonde_backend *b, const struct sonde_task *t)
 {
 	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:s, s:o, s:O, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:s, s:o, s:O, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:O?, s:o}",
 		"id", t->spec->id, "name", t->spec->name, "preset", t->spec->preset, "state",
 		sonde_task_state_name(t->state), "reason", sonde_json_text(t->reason),
 		"reason_code", sonde_json_text(t->reason_code), "created",
@@ -230,7 +209,8 @@ json_t *sonde_view_task(struct sonde_backend *b, const struct sonde_task *t)
 		sonde_spec_json(t->spec, NULL, NULL), "states", t->states, "targets",
 		JOINED(t, targets), "agents", agents_json(t), "reports", reports_json(b, t),
 		"probes", JOINED(t, probes), "absent", JOINED(t, absent), "cost", SUMMED(t, cost),
-		"idle_proof", SUMMED(t, idle_proof));
+		"idle_proof", SUMMED(t, idle_proof), "trigger", t->trigger, "imported",
+		sonde_json_time(t->imported_ms));
 }
 
 static bool is_wanted(const struct sonde_task *t, const struct sonde_tasks_filter *f)
@@ -272,21 +252,22 @@ static int add_own_entry(json_t *list, const char *site, uint64_t count, const c
 {
 	if (count == 0)
 		return 0;
-	return sonde_json_append(list, json_pack("{s:s, s:s, s:I, s:b, s:s}", "agent_id", "",
-						 "site", site, "count", (json_int_t)count,
-						 "weakens", 1, "words", words));
+	return sonde_json_append(list,
+				 json_pack("{s:s, s:s, s:I, s:b, s:s, s:n, s:n}", "agent_id", "",
+					   "site", site, "count", (json_int_t)count, "weakens", 1,
+					   "words", words, "first_seen", "last_seen"));
 }
 
 json_t *sonde_view_ledger(struct sonde_backend *b, const struct sonde_task *t)
 {
-	_cleanup_json_ json_t *entries = JOINED(t, ledger);
+	_cleanup_json_ json_t *entries = JOINED(t, ledger), *refused = json_array();
 	struct sonde_task_reports r;
 	uint64_t silent = 0;
 
 	sonde_task_count_reports(t, &r);
 	for (size_t i = 0; i < t->n_agents; i++)
 		silent += sonde_task_state_final(t->state) && !t->agents[i]->ended;
-	if (!entries ||
+	if (!entries || !refused || sonde_refusals_append(&t->refusals, NULL, refused) < 0 ||
 	    add_own_entry(entries, "report_missing", r.missing, "reports that never came") < 0 ||
 	    add_own_entry(entries, "series_refused", t->series_refused,
 			  "values that the server had no room for or could not read") < 0 ||
@@ -294,9 +275,10 @@ json_t *sonde_view_ledger(struct sonde_backend *b, const struct sonde_task *t)
 		    0 ||
 	    add_own_entry(entries, "agent_silent", silent, "agents that sent no last report") < 0)
 		return NULL;
-	return json_pack("{s:b, s:O, s:o, s:o, s:o}", "complete", (int)sonde_task_complete(t),
-			 "entries", entries, "reports", reports_json(b, t), "cost", SUMMED(t, cost),
-			 "idle_proof", SUMMED(t, idle_proof));
+	return json_pack("{s:b, s:o, s:O, s:O, s:o, s:o, s:o}", "complete",
+			 (int)sonde_task_complete(t), "agents", sonde_ledger_agents(t), "entries",
+			 entries, "refused", refused, "reports", reports_json(b, t), "cost",
+			 SUMMED(t, cost), "idle_proof", SUMMED(t, idle_proof));
 }
 
 static json_t *grpc_stats(const struct sonde_grpc_server *s)
@@ -319,16 +301,16 @@ static json_t *ingest_stats(const struct sonde_ingest *in)
 
 	sonde_ingest_get_stats(in, &s);
 	return json_pack(
-		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
 		"reports", (json_int_t)s.reports, "duplicates", (json_int_t)s.duplicates, "refused",
-		(json_int_t)s.refused, "collections", (json_int_t)s.collections,
-		"collections_refused", (json_int_t)s.collections_refused, "samples",
-		(json_int_t)s.samples, "emissions", (json_int_t)s.emissions, "emissions_refused",
-		(json_int_t)s.emissions_refused, "rules_failed", (json_int_t)s.rules_failed,
-		"run_ns", (json_int_t)s.run_ns, "rule_files", (json_int_t)s.rule_files, "rules",
-		(json_int_t)s.rules, "rules_bad", (json_int_t)s.rules_bad, "rule_reloads",
-		(json_int_t)s.rule_reloads, "rule_reloads_failed",
-		(json_int_t)s.rule_reloads_failed);
+		(json_int_t)s.refused, "refused_no_room", (json_int_t)s.refused_no_room,
+		"collections", (json_int_t)s.collections, "collections_refused",
+		(json_int_t)s.collections_refused, "samples", (json_int_t)s.samples, "emissions",
+		(json_int_t)s.emissions, "emissions_refused", (json_int_t)s.emissions_refused,
+		"rules_failed", (json_int_t)s.rules_failed, "run_ns", (json_int_t)s.run_ns,
+		"rule_files", (json_int_t)s.rule_files, "rules", (json_int_t)s.rules, "rules_bad",
+		(json_int_t)s.rules_bad, "rule_reloads", (json_int_t)s.rule_reloads,
+		"rule_reloads_failed", (json_int_t)s.rule_reloads_failed);
 }
 
 /* Each rule file with what is in force of it, and what is wrong with what was read last. */
@@ -352,27 +334,122 @@ static json_t *rule_files(const struct sonde_ingest *in)
 	return out;
 }
 
+static json_t *audit_stats(const struct sonde_audit *a)
+{
+	struct sonde_audit_stats s;
+
+	sonde_audit_get_stats(a, &s);
+	return json_pack("{s:I, s:I, s:I, s:I}", "entries", (json_int_t)s.entries, "refusals",
+			 (json_int_t)s.refusals, "refusals_uncounted",
+			 (json_int_t)s.refusals_uncounted, "unwritten", (json_int_t)s.unwritten);
+}
+
+static json_t *store_stats(struct sonde_backend *b)
+{
+	struct sonde_store_health health;
+	struct sonde_store_stats s;
+
+	sonde_store_get_stats(b->store, &s);
+	sonde_store_get_health(b->store, &health);
+	return json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:I, s:I, s:I}", "jobs",
+		(json_int_t)s.jobs, "jobs_failed", (json_int_t)s.jobs_failed, "jobs_refused",
+		(json_int_t)s.jobs_refused, "commits", (json_int_t)s.commits, "queued_jobs",
+		(json_int_t)s.queued_jobs, "queued_bytes", (json_int_t)s.queued_bytes, "condition",
+		sonde_store_condition_name[health.condition], "since",
+		sonde_json_time(health.since_ms), "free_bytes", (json_int_t)health.free_bytes,
+		"reserve_bytes", (json_int_t)health.reserve_bytes, "times_full",
+		(json_int_t)health.times_full);
+}
+
+static json_t *http_stats(const struct sonde_http_stats *h)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "connections_open",
+			 (json_int_t)h->connections_open, "connections", (json_int_t)h->connections,
+			 "connections_refused", (json_int_t)h->connections_refused,
+			 "handshakes_refused", (json_int_t)h->handshakes_refused, "slow_ended",
+			 (json_int_t)h->slow_ended, "malformed", (json_int_t)h->malformed,
+			 "bodies_refused", (json_int_t)h->bodies_refused, "streams_refused",
+			 (json_int_t)h->streams_refused, "answers_refused",
+			 (json_int_t)h->answers_refused);
+}
+
+static json_t *series_stats(const struct sonde_series_table *st)
+{
+	struct sonde_series_stats s;
+
+	sonde_series_table_get_stats(st, &s);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sets", (json_int_t)s.sets,
+			 "series", (json_int_t)s.series, "buckets", (json_int_t)s.buckets, "dirty",
+			 (json_int_t)s.dirty, "fine_refused", (json_int_t)s.fine_refused,
+			 "minutes_refused", (json_int_t)s.minutes_refused, "refused",
+			 (json_int_t)s.refused, "expired", (json_int_t)s.expired);
+}
+
+static json_t *retention_stats(const struct sonde_retention *rt)
+{
+	struct sonde_retention_stats s;
+
+	sonde_retention_get_stats(rt, &s);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:{s:o, s:o, s:o}}", "bytes",
+			 (json_int_t)s.bytes, "free_bytes", (json_int_t)s.free_bytes, "max_bytes",
+			 (json_int_t)s.max_bytes, "rows_deleted", (json_int_t)s.rows_deleted,
+			 "tasks_forgotten", (json_int_t)s.tasks_forgotten, "given_back",
+			 (json_int_t)s.given_back, "pressed", (int)s.pressed, "over", (int)s.over,
+			 "kept_since", sonde_series_step_names[SONDE_SERIES_10S],
+			 sonde_json_time(s.kept_since_ms[SONDE_SERIES_10S]),
+			 sonde_series_step_names[SONDE_SERIES_1M],
+			 sonde_json_time(s.kept_since_ms[SONDE_SERIES_1M]),
+			 sonde_series_step_names[SONDE_SERIES_1H],
+			 sonde_json_time(s.kept_since_ms[SONDE_SERIES_1H]));
+}
+
+static int by_count(const void *a, const void *b)
+{
+	json_int_t x = json_integer_value(json_object_get(*(json_t *const *)a, "count"));
+	json_int_t y = json_integer_value(json_object_get(*(json_t *const *)b, "count"));
+
+	return (x < y) - (x > y);
+}
+
+/* The most first. */
+static json_t *refusals(struct sonde_backend *b)
+{
+	_cleanup_json_ json_t *all = json_array(), *out = json_array();
+	_cleanup_free_ json_t **rows = NULL;
+	int r = all && out ? sonde_refusals_append(&b->refusals, SONDE_INGEST_NO_TASK, all)
+			   : -ENOMEM;
+	size_t n;
+
+	for (struct sonde_task *t = sonde_task_table_first(b->tasks); t && r == 0; t = t->hh.next)
+		r = sonde_refusals_append(&t->refusals, t->spec->id, all);
+	n = json_array_size(all);
+	rows = r == 0 ? calloc(n + 1, sizeof(json_t *)) : NULL;
+	if (!rows)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		rows[i] = json_array_get(all, i);
+	qsort(rows, n, sizeof(json_t *), by_count);
+	for (size_t i = 0; i < n && i < SONDE_REFUSALS_MAX; i++) {
+		if (json_array_append(out, rows[i]) < 0)
+			return NULL;
+	}
+	return TAKE_PTR(out);
+}
+
 json_t *sonde_view_stats(struct sonde_backend *b)
 {
-	struct sonde_series_stats series;
-	struct sonde_store_stats store;
 	struct sonde_registry_stats registry;
 
-	sonde_series_table_get_stats(b->series, &series);
-	sonde_store_get_stats(b->store, &store);
 	sonde_registry_get_stats(b->registry, &registry);
 	return json_pack(
-		"{s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I}}",
-		"grpc", grpc_stats(b->grpc), "ingest", ingest_stats(b->ingest), "rules",
-		rule_files(b->ingest), "series", "sets", (json_int_t)series.sets, "buckets",
-		(json_int_t)series.buckets, "dirty", (json_int_t)series.dirty, "fine_refused",
-		(json_int_t)series.fine_refused, "refused", (json_int_t)series.refused, "store",
-		"jobs", (json_int_t)store.jobs, "jobs_failed", (json_int_t)store.jobs_failed,
-		"jobs_refused", (json_int_t)store.jobs_refused, "commits",
-		(json_int_t)store.commits, "queued_jobs", (json_int_t)store.queued_jobs,
-		"queued_bytes", (json_int_t)store.queued_bytes, "registry", "agents",
+		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I}, s:o, s:{s:I, s:I}}",
+		"grpc", grpc_stats(b->grpc), "http", http_stats(sonde_httpd_stats(b->httpd)),
+		"ingest", ingest_stats(b->ingest), "rules", rule_files(b->ingest), "series",
+		series_stats(b->series), "retention", retention_stats(b->retention), "refused",
+		refusals(b), "store", store_stats(b), "registry", "agents",
 		(json_int_t)registry.agents, "processes", (json_int_t)registry.processes,
 		"entities", (json_int_t)registry.entities, "refused", (json_int_t)registry.refused,
-		"graphql", "held", (json_int_t)b->n_graphql_held, "layers_refused",
-		(json_int_t)sonde_graphql_layers_refused(b));
+		"audit", audit_stats(b->audit), "graphql", "held", (json_int_t)b->n_graphql_held,
+		"layers_refused", (json_int_t)sonde_graphql_layers_refused(b));
 }

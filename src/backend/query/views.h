@@ -12,8 +12,11 @@
 
 #include "backend/backend.h"
 #include "backend/problem.h"
+#include "model/meters.h"
 
 json_t *sonde_view_targets(struct sonde_backend *b, int64_t now_ms);
+/* The first of @names (NULL-ended) that @properties have as text; "" if none. Borrowed. */
+const char *sonde_view_property(const json_t *properties, const char *const *names);
 /* Of its properties; "" if it told none. Borrowed. */
 const char *sonde_view_agent_host(const struct sonde_agent *a);
 json_t *sonde_view_agents(struct sonde_backend *b, int64_t now_ms);
@@ -29,16 +32,7 @@ json_t *sonde_view_tasks(struct sonde_backend *b, const struct sonde_tasks_filte
 json_t *sonde_view_ledger(struct sonde_backend *b, const struct sonde_task *t);
 json_t *sonde_view_stats(struct sonde_backend *b);
 
-enum sonde_topology_by {
-	SONDE_TOPOLOGY_PROCESS = 0,
-	SONDE_TOPOLOGY_INSTANCE, /* SkyWalking's: a pod */
-	SONDE_TOPOLOGY_SERVICE,
-	SONDE_TOPOLOGY_NODE, /* the machine of the agent that registered the process */
-	_SONDE_TOPOLOGY_BY_MAX,
-};
-/* The same with processes put together; a peer that is no known process stays as it is. */
-json_t *sonde_view_topology_by(struct sonde_backend *b, const struct sonde_task *t,
-			       struct sonde_series_set *set, enum sonde_topology_by by);
+/* Of processes, over the whole task; others: topology.h. */
 json_t *sonde_view_topology(struct sonde_backend *b, const struct sonde_task *t,
 			    struct sonde_series_set *set);
 
@@ -46,20 +40,30 @@ json_t *sonde_view_topology(struct sonde_backend *b, const struct sonde_task *t,
 json_t *sonde_view_host(struct sonde_backend *b, const struct sonde_task *t,
 			struct sonde_series_set *set);
 
+/*
+ * The meter that a metric shows: the one of its name, or the only one that its rule reads if no metric has
+ * the meter's own name. So a second rule over a meter does not count twice. Return: 0, -ENOENT.
+ */
+int sonde_view_meter_of(struct sonde_backend *b, const char *metric,
+			enum sonde_meter *ret) _must_check_;
+
 struct sonde_view_filter {
 	const char *metric; /* NULL: all */
 	const char *edge;   /* NULL: all */
 	const char *side;   /* NULL: both; of a heat map */
 	enum sonde_series_step step;
 	int64_t since_ms, until_ms; /* buckets that begin from and before; 0: open */
+	int64_t kept_since_ms; /* what of the task is older is not kept in this step; 0: all of it is */
 };
 static inline bool sonde_view_in_time(const struct sonde_view_filter *f, int64_t start_ms)
 {
 	return start_ms >= f->since_ms && (f->until_ms == 0 || start_ms < f->until_ms);
 }
-/* Totals over the task. */
+/* Totals over the window. */
+struct sonde_window;
 json_t *sonde_view_metrics(struct sonde_backend *b, struct sonde_series_set *set,
-			   const struct sonde_view_filter *filter);
+			   const struct sonde_view_filter *filter,
+			   const struct sonde_window *window);
 /* Points over time of filter->metric. */
 json_t *sonde_view_series(struct sonde_backend *b, struct sonde_series_set *set,
 			  const struct sonde_view_filter *filter);

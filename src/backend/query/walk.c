@@ -1,16 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backend/query/walk.h"
 
+#include <string.h>
+
 struct walk {
 	struct sonde_registry *registry;
 	struct sonde_walk_value value;
 	struct sonde_entity_parts entity;
 	struct sonde_labels labels;
 	char client_node[SONDE_NODE_ID_MAX], server_node[SONDE_NODE_ID_MAX];
-	char edge[SONDE_EDGE_ID_MAX], edge_any_port[SONDE_EDGE_ID_MAX];
+	char edge[SONDE_EDGE_ID_MAX];
+	/* The buckets of a histogram have one key: it is taken apart, and its edge found, once. */
+	char key[sizeof(((struct sonde_labels *)NULL)->text)];
+	bool known;
 	sonde_walk_fn fn;
 	void *ctx;
 };
+
+bool sonde_walk_is_of(const struct sonde_walk_value *v, const char *edge, const char *side)
+{
+	return v->is_edge && v->edge[0] != '\0' && (!edge || strcmp(v->edge, edge) == 0) &&
+	       (!side || strcmp(v->side, side) == 0);
+}
 
 static void begin(struct walk *w, struct sonde_registry *r, const struct sonde_series *s,
 		  sonde_walk_fn fn, void *ctx)
@@ -18,6 +29,7 @@ static void begin(struct walk *w, struct sonde_registry *r, const struct sonde_s
 	struct sonde_walk_value *v = &w->value;
 
 	w->registry = r;
+	w->known = false;
 	w->fn = fn;
 	w->ctx = ctx;
 	sonde_entity_split(s->entity, &w->entity);
@@ -33,7 +45,6 @@ static void begin(struct walk *w, struct sonde_registry *r, const struct sonde_s
 		.port = "",
 		.protocol = "",
 		.edge = "",
-		.edge_any_port = "",
 	};
 	if (!sonde_entity_is_process_relation(&w->entity))
 		return;
@@ -45,25 +56,35 @@ static void begin(struct walk *w, struct sonde_registry *r, const struct sonde_s
 	sonde_node_id(r, v->server, w->server_node);
 	v->client_node = w->client_node;
 	v->server_node = w->server_node;
-	if (sonde_edge_id(w->client_node, w->server_node, "", "", w->edge_any_port) == 0)
-		v->edge_any_port = w->edge_any_port;
+}
+
+static void take_key(struct walk *w, const char *key)
+{
+	struct sonde_walk_value *v = &w->value;
+	size_t n = strlen(key);
+
+	sonde_labels_parse(key, &w->labels);
+	v->port = sonde_labels_get(&w->labels, "server_port");
+	v->protocol = sonde_labels_get(&w->labels, "protocol");
+	if (v->is_edge)
+		v->edge = sonde_edge_id(w->client_node, w->server_node, v->port, v->protocol,
+					w->edge) == 0
+				  ? w->edge
+				  : "";
+	w->known = n < sizeof(w->key);
+	if (w->known)
+		memcpy(w->key, key, n + 1);
 }
 
 static int give(struct walk *w, const char *key, int64_t bucket, int64_t value, int64_t nearest)
 {
 	struct sonde_walk_value *v = &w->value;
 
-	sonde_labels_parse(key, &w->labels);
-	v->port = sonde_labels_get(&w->labels, "server_port");
-	v->protocol = sonde_labels_get(&w->labels, "protocol");
+	if (!w->known || strcmp(w->key, key) != 0)
+		take_key(w, key);
 	v->bucket = bucket;
 	v->value = value;
 	v->nearest = nearest;
-	if (v->is_edge)
-		v->edge = sonde_edge_id(w->client_node, w->server_node, v->port, v->protocol,
-					w->edge) == 0
-				  ? w->edge
-				  : "";
 	return w->fn(w->ctx, v);
 }
 

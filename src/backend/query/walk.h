@@ -17,14 +17,16 @@ struct sonde_walk_value {
 	const char *client, *server; /* process ids, "" where the entity is no edge */
 	const char *side;
 	const char *client_node, *server_node;
-	const char *port;	   /* "" if the metric knows none */
-	const char *protocol;	   /* "udp", or "" for TCP */
-	const char *edge;	   /* id; "" for other entities */
-	const char *edge_any_port; /* the id that the same edge of TCP has without its port */
-	int64_t bucket;		   /* of a histogram, else 0 */
+	const char *port;     /* "" if the metric knows none */
+	const char *protocol; /* "udp", or "" for TCP */
+	const char *edge;     /* id; "" for other entities */
+	int64_t bucket;	      /* of a histogram, else 0 */
 	int64_t value;
 	int64_t nearest; /* of a percentile by the nearest rank, where @value is OAP's; else @value */
 };
+/* Is it of an edge: of @edge, seen from @side? NULL: of any. */
+bool sonde_walk_is_of(const struct sonde_walk_value *v, const char *edge, const char *side);
+
 typedef int (*sonde_walk_fn)(void *ctx, const struct sonde_walk_value *v);
 
 /* What is shown for @acc: sums, last values, percentiles. @minutes: length of what is in it. Return: 0, what @fn returned. */

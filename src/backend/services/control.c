@@ -84,10 +84,13 @@ void sonde_services_control(void *ctx, const struct sonde_task *t, const struct 
 
 void sonde_services_waiting(void *ctx, const struct sonde_task_agent *a)
 {
-	struct sonde_backend *b = ctx;
+	sonde_services_poke(ctx, a->id);
+}
 
+void sonde_services_poke(struct sonde_backend *b, const char *agent_id)
+{
 	for (struct sonde_watch *w = b->watches; w; w = w->next) {
-		if (strcmp(w->agent->id, a->id) == 0)
+		if (strcmp(w->agent->id, agent_id) == 0)
 			push_poll(w);
 	}
 }

@@ -43,10 +43,8 @@ static bool is_address(ProtobufCBinaryData a)
 	return a.len == 4 || a.len == 16;
 }
 
-static const char *flow_fault(const Sonde__V1__FlowReport *m, const Sonde__V1__Flow *f)
+static const char *own_fault(const Sonde__V1__Flow *f)
 {
-	if (f->process == 0 || f->process > m->n_processes || f->peer_process > m->n_processes)
-		return "flows: no such process";
 	if (!is_address(f->local_address) || !is_address(f->remote_address) ||
 	    (f->backend_address.len && !is_address(f->backend_address)))
 		return "flows: an address has 4 or 16 bytes";
@@ -59,6 +57,22 @@ static const char *flow_fault(const Sonde__V1__FlowReport *m, const Sonde__V1__F
 	if ((int)f->state < 0 || f->state > STATE_MAX)
 		return "flows: a state is out of range";
 	return NULL;
+}
+
+static const char *flow_fault(const Sonde__V1__FlowReport *m, const Sonde__V1__Flow *f)
+{
+	if (f->process == 0 || f->process > m->n_processes || f->peer_process > m->n_processes)
+		return "flows: no such process";
+	return own_fault(f);
+}
+
+const char *sonde_flow_fault(const Sonde__V1__Flow *f, const struct sonde_flow_ends *ends)
+{
+	if (strlen(ends->process) > PROCESS_ID_MAX || strlen(ends->peer) > PROCESS_ID_MAX ||
+	    strlen(ends->process_name) > PROCESS_NAME_MAX ||
+	    strlen(ends->peer_name) > PROCESS_NAME_MAX)
+		return "flows: a process's name is too long";
+	return own_fault(f);
 }
 
 static const char *service_fault(const Sonde__V1__Service *s)
@@ -104,13 +118,9 @@ static int64_t open_of(const Sonde__V1__Flow *f)
 	return f->end_wall_ms ? 2 : 1;
 }
 
-static int put_flow(struct sonde_store_job *job, const char *task, const char *agent,
-		    uint64_t sequence, const Sonde__V1__FlowReport *m, const Sonde__V1__Flow *f)
+int sonde_flow_put(struct sonde_store_job *job, const char *task, const char *agent,
+		   uint64_t sequence, const struct sonde_flow_ends *ends, const Sonde__V1__Flow *f)
 {
-	static const Sonde__V1__FlowProcess nobody = SONDE__V1__FLOW_PROCESS__INIT;
-	const Sonde__V1__FlowProcess *process = m->processes[f->process - 1];
-	const Sonde__V1__FlowProcess *peer =
-		f->peer_process ? m->processes[f->peer_process - 1] : &nobody;
 	char remote[SONDE_FLOW_ADDRESS_MAX], client[SONDE_FLOW_CLIENT_MAX];
 	_cleanup_free_ uint8_t *data = NULL;
 	uint64_t bytes;
@@ -131,10 +141,26 @@ static int put_flow(struct sonde_store_job *job, const char *task, const char *a
 		"iiiiib",
 		task, agent, (int64_t)f->id, counted(sequence), open_of(f), (int64_t)f->state,
 		(int64_t)(f->error != SONDE__V1__FLOW_ERROR__FLOW_ERROR_NONE), (int64_t)f->role,
-		(int64_t)process->pid, process->process_id, process->name, peer->process_id,
-		peer->name, remote, client, f->start_wall_ms, f->end_wall_ms, counted(bytes),
+		(int64_t)ends->pid, ends->process, ends->process_name, ends->peer, ends->peer_name,
+		remote, client, f->start_wall_ms, f->end_wall_ms, counted(bytes),
 		counted(f->retransmitted_segments),
 		counted(f->rtt_count ? f->rtt_sum_us / f->rtt_count : 0), data, n);
+}
+
+static int put_flow(struct sonde_store_job *job, const char *task, const char *agent,
+		    uint64_t sequence, const Sonde__V1__FlowReport *m, const Sonde__V1__Flow *f)
+{
+	static const Sonde__V1__FlowProcess nobody = SONDE__V1__FLOW_PROCESS__INIT;
+	const Sonde__V1__FlowProcess *process = m->processes[f->process - 1];
+	const Sonde__V1__FlowProcess *peer =
+		f->peer_process ? m->processes[f->peer_process - 1] : &nobody;
+	const struct sonde_flow_ends ends = {.pid = process->pid,
+					     .process = process->process_id,
+					     .process_name = process->name,
+					     .peer = peer->process_id,
+					     .peer_name = peer->name};
+
+	return sonde_flow_put(job, task, agent, sequence, &ends, f);
 }
 
 static json_t *rest_json(const Sonde__V1__FlowRest *r)

@@ -28,6 +28,18 @@ int sonde_flows_take(const struct sonde_task *t, struct sonde_task_agent *a,
 		     const Sonde__V1__FlowReport *m, uint64_t sequence, bool again,
 		     uint64_t max_rows, struct sonde_store_job *job) _must_check_;
 
+/* Whose one flow is, as a row has it; all borrowed, "" where a peer is unknown. */
+struct sonde_flow_ends {
+	int32_t pid;
+	const char *process, *process_name, *peer, *peer_name;
+};
+/* The same for one flow by itself, whose process and peer_process are not looked at. */
+const char *sonde_flow_fault(const Sonde__V1__Flow *f, const struct sonde_flow_ends *ends);
+/* Its row. Return: 0, -ENOMEM. */
+int sonde_flow_put(struct sonde_store_job *job, const char *task, const char *agent,
+		   uint64_t sequence, const struct sonde_flow_ends *ends,
+		   const Sonde__V1__Flow *f) _must_check_;
+
 /* "192.0.2.1" or "2001:db8::1" of 4 or 16 bytes, "" for others. */
 #define SONDE_FLOW_ADDRESS_MAX 46
 void sonde_flow_address(ProtobufCBinaryData address, char ret[static SONDE_FLOW_ADDRESS_MAX]);

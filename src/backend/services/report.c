@@ -61,20 +61,42 @@ static json_t *probes_json(const Sonde__V1__TaskReport *m)
 	return list;
 }
 
-static json_t *ledger_json(const Sonde__V1__TaskReport *m)
+static const json_t *find_site(const json_t *ledger, const char *site)
+{
+	for (size_t i = 0; i < json_array_size(ledger); i++) {
+		const json_t *e = json_array_get(ledger, i);
+
+		if (strcmp(sonde_json_get_text(e, "site", ""), site) == 0)
+			return e;
+	}
+	return NULL;
+}
+
+/* Counts are of the whole task, so one that has grown was hit within this report's window. */
+static json_t *entry_json(const Sonde__V1__TaskReport *m, const Sonde__V1__LedgerEntry *e,
+			  const json_t *before)
+{
+	json_int_t count = sonde_json_count(e->count);
+	bool grew = !before || count > sonde_json_get_int(before, "count", 0);
+	json_t *first = before ? json_incref(json_object_get(before, "first_seen"))
+			       : sonde_json_time(m->window_start_wall_ms);
+	json_t *last = grew ? sonde_json_time(m->window_end_wall_ms)
+			    : json_incref(json_object_get(before, "last_seen"));
+
+	return json_pack("{s:o, s:o, s:I, s:b, s:o, s:o, s:o}", "agent_id",
+			 sonde_json_text(m->agent_id), "site", sonde_json_text(e->site), "count",
+			 count, "weakens", (int)e->weakens, "words", sonde_json_text(e->words),
+			 "first_seen", first ? first : json_null(), "last_seen",
+			 last ? last : json_null());
+}
+
+static json_t *ledger_json(const Sonde__V1__TaskReport *m, const json_t *before)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; list && i < m->n_ledger; i++) {
-		const Sonde__V1__LedgerEntry *e = m->ledger[i];
-
-		(void)json_array_append_new(list, json_pack("{s:o, s:o, s:I, s:b, s:o}", "agent_id",
-							    sonde_json_text(m->agent_id), "site",
-							    sonde_json_text(e->site), "count",
-							    sonde_json_count(e->count), "weakens",
-							    (int)e->weakens, "words",
-							    sonde_json_text(e->words)));
-	}
+	for (size_t i = 0; list && i < m->n_ledger; i++)
+		(void)json_array_append_new(
+			list, entry_json(m, m->ledger[i], find_site(before, m->ledger[i]->site)));
 	return list;
 }
 
@@ -178,7 +200,7 @@ static void take_lists(struct sonde_task_agent *a, const Sonde__V1__TaskReport *
 		replace(&a->targets, targets_json(m));
 	if (m->n_probes || !a->probes)
 		replace(&a->probes, probes_json(m));
-	replace(&a->ledger, ledger_json(m));
+	replace(&a->ledger, ledger_json(m, a->ledger));
 	if (m->n_absent || !a->absent)
 		replace(&a->absent, sonde_absent_json(m->absent, m->n_absent));
 	if (m->n_namespaces)
@@ -331,6 +353,7 @@ static enum sonde_grpc_status find_and_take(struct sonde_backend *b,
 	struct sonde_task *t = sonde_task_table_find(b->tasks, m->task_id);
 	enum sonde_grpc_status status = check_report(call, m);
 	struct sonde_task_agent *a;
+	int room;
 
 	if (status != SONDE_GRPC_OK)
 		return status;
@@ -343,6 +366,11 @@ static enum sonde_grpc_status find_and_take(struct sonde_backend *b,
 					   "agent_id: the task was not given to agent %.64s",
 					   m->agent_id);
 	see_agent(b, m->agent_id);
+	room = sonde_store_check_room(b->store);
+	if (room < 0)
+		return sonde_services_fail(call, SONDE_GRPC_UNAVAILABLE, "%s",
+					   room == -ENOSPC ? SONDE_STORE_FULL_WORDS
+							   : SONDE_STORE_DAMAGED_WORDS);
 	return take_report(b, call, t, a, m);
 }
 

@@ -35,6 +35,15 @@ const struct sonde_grpc_method sonde_services_methods[] = {
 	 .on_message = sonde_services_query_tasks,
 	 .on_half_close = on_half_close,
 	 .single_message = true},
+	{.path = "/skywalking.v3.ContinuousProfilingService/queryPolicies",
+	 .on_message = sonde_services_query_policies,
+	 .on_half_close = on_half_close,
+	 .single_message = true},
+	{.path = "/skywalking.v3.ContinuousProfilingService/reportProfilingTask",
+	 .on_message = sonde_services_report_trigger,
+	 .on_close = sonde_deferred_on_close,
+	 .on_half_close = on_half_close,
+	 .single_message = true},
 	{.path = "/skywalking.v3.MeterReportService/collect",
 	 .on_message = sonde_services_collect,
 	 .on_half_close = sonde_services_collect_end,
@@ -61,6 +70,11 @@ const struct sonde_grpc_method sonde_services_methods[] = {
 	 .on_message = sonde_services_describe,
 	 .on_half_close = on_half_close,
 	 .single_message = true},
+	{.path = "/grpc.health.v1.Health/Check", /* a kubelet has no token to send */
+	 .on_message = sonde_services_health,
+	 .on_half_close = on_half_close,
+	 .single_message = true,
+	 .without_token = true},
 	{.path = NULL},
 };
 

@@ -62,9 +62,17 @@ enum sonde_grpc_status sonde_services_report_processes(void *ctx,
 						       const uint8_t *data, size_t n);
 enum sonde_grpc_status sonde_services_process_ping(void *ctx, struct sonde_grpc_server_call *call,
 						   const uint8_t *data, size_t n);
+/* --- health.c --- */
+enum sonde_grpc_status sonde_services_health(void *ctx, struct sonde_grpc_server_call *call,
+					     const uint8_t *data, size_t n);
 /* --- profiling.c --- */
 enum sonde_grpc_status sonde_services_query_tasks(void *ctx, struct sonde_grpc_server_call *call,
 						  const uint8_t *data, size_t n);
+/* --- continuous.c --- */
+enum sonde_grpc_status sonde_services_query_policies(void *ctx, struct sonde_grpc_server_call *call,
+						     const uint8_t *data, size_t n);
+enum sonde_grpc_status sonde_services_report_trigger(void *ctx, struct sonde_grpc_server_call *call,
+						     const uint8_t *data, size_t n);
 /* --- meter.c --- */
 enum sonde_grpc_status sonde_services_collect(void *ctx, struct sonde_grpc_server_call *call,
 					      const uint8_t *data, size_t n);
@@ -84,6 +92,8 @@ void sonde_services_control(void *ctx, const struct sonde_task *t, const struct 
 			    int64_t end_ms);
 /* on_waiting of the task table: a task waits for this agent. */
 void sonde_services_waiting(void *ctx, const struct sonde_task_agent *a);
+/* There is something to ask for: an agent that watches asks now, not at its next poll. */
+void sonde_services_poke(struct sonde_backend *b, const char *agent_id);
 /* A question to the agent's newest watch. Return: false = it has none, or it cannot be pushed. */
 bool sonde_services_ask(struct sonde_backend *b, const char *agent_id, const char *id,
 			const char *spec);

@@ -6,9 +6,10 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-static void to_hex(const uint8_t *bytes, size_t n, char *ret)
+void sonde_id_hex(const void *data, size_t n, char *ret)
 {
 	static const char digits[] = "0123456789abcdef";
+	const uint8_t *bytes = data;
 
 	for (size_t i = 0; i < n; i++) {
 		ret[2 * i] = digits[bytes[i] >> 4];
@@ -25,7 +26,17 @@ int sonde_id_digest(const void *data, size_t n, size_t bytes, char *ret)
 		return -EINVAL;
 	if (!EVP_Digest(data, n, digest, NULL, EVP_sha256(), NULL))
 		return -EIO;
-	to_hex(digest, bytes, ret);
+	sonde_id_hex(digest, bytes, ret);
+	return 0;
+}
+
+int sonde_id_sha512(const void *data, size_t n, char ret[static 129])
+{
+	uint8_t digest[64];
+
+	if (!EVP_Digest(data, n, digest, NULL, EVP_sha512(), NULL))
+		return -EIO;
+	sonde_id_hex(digest, sizeof(digest), ret);
 	return 0;
 }
 
@@ -48,7 +59,7 @@ int sonde_id_random(size_t bytes, char *ret)
 	r = random_bytes(raw, bytes);
 	if (r < 0)
 		return r;
-	to_hex(raw, bytes, ret);
+	sonde_id_hex(raw, bytes, ret);
 	return 0;
 }
 
@@ -63,7 +74,7 @@ int sonde_id_uuid(char ret[37])
 		return r;
 	raw[6] = (uint8_t)((raw[6] & 0x0f) | 0x40);
 	raw[8] = (uint8_t)((raw[8] & 0x3f) | 0x80);
-	to_hex(raw, sizeof(raw), hex);
+	sonde_id_hex(raw, sizeof(raw), hex);
 	(void)snprintf(ret, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16,
 		       hex + 20);
 	return 0;

@@ -11,8 +11,14 @@
 #define SONDE_ID_DIGEST_BYTES 32
 #define SONDE_ID_RANDOM_BYTES_MAX 32
 
+/* Lower-case hex; @ret holds 2 * @n + 1. */
+void sonde_id_hex(const void *data, size_t n, char *ret);
+
 /* @bytes (at most 32) of SHA-256 over @data as lower-case hex; @ret holds 2 * @bytes + 1. Return: 0, -EINVAL, -EIO. */
 int sonde_id_digest(const void *data, size_t n, size_t bytes, char *ret) _must_check_;
+
+/* The whole of SHA-512, as OAP marks a policy; @ret holds 129. Return: 0, -EIO. */
+int sonde_id_sha512(const void *data, size_t n, char ret[static 129]) _must_check_;
 
 /* @bytes (at most 32) random bytes as hex; @ret holds 2 * @bytes + 1. Return: 0, -EINVAL, -errno of getrandom(2). */
 int sonde_id_random(size_t bytes, char *ret) _must_check_;

@@ -108,21 +108,32 @@ static int bind_value(sqlite3_stmt *stmt, int at, const struct sonde_store_value
 	}
 }
 
-int sonde_store_job_run(const struct sonde_store_job *j,
+static bool is_retention(enum sonde_store_statement s)
+{
+	return s == SONDE_STORE_DELETE_OLD_BUCKETS || s == SONDE_STORE_DELETE_SET_BUCKETS ||
+	       s == SONDE_STORE_DELETE_SOME_FLOWS || s == SONDE_STORE_DELETE_SOME_REPORTS;
+}
+
+int sonde_store_job_run(struct sonde_store_job *j,
 			sqlite3_stmt *const statements[_SONDE_STORE_STATEMENT_MAX])
 {
 	for (const struct sonde_store_op *op = j->first; op; op = op->next) {
 		sqlite3_stmt *stmt = statements[op->statement];
-		int rc = SQLITE_OK;
+		int rc = SQLITE_OK, r;
 
 		for (unsigned i = 0; i < op->n_values && rc == SQLITE_OK; i++)
 			rc = bind_value(stmt, (int)i + 1, &op->values[i]);
 		if (rc == SQLITE_OK)
 			rc = sqlite3_step(stmt);
+		while (rc == SQLITE_ROW) /* incremental_vacuum: a page each */
+			rc = sqlite3_step(stmt);
+		if (rc == SQLITE_DONE && is_retention(op->statement))
+			j->deleted += (uint64_t)sqlite3_changes(sqlite3_db_handle(stmt));
+		r = sonde_store_db_errno(sqlite3_db_handle(stmt), rc);
 		(void)sqlite3_reset(stmt);
 		(void)sqlite3_clear_bindings(stmt);
 		if (rc != SQLITE_DONE)
-			return sonde_store_errno(rc) ? sonde_store_errno(rc) : -EIO;
+			return r ? r : -EIO;
 	}
 	return 0;
 }

@@ -29,9 +29,10 @@ struct sonde_store_job {
 	size_t bytes;
 	sonde_store_done_fn done;
 	void *ctx;
-	int error; /* set by the writer */
+	int error;	  /* set by the writer */
+	uint64_t deleted; /* rows, by statements of retention; set by the writer */
 };
 
 /* Runs on the writer thread, within its transaction. Return: 0, -errno; half of a failed job is rolled back by the caller. */
-int sonde_store_job_run(const struct sonde_store_job *j,
+int sonde_store_job_run(struct sonde_store_job *j,
 			sqlite3_stmt *const statements[_SONDE_STORE_STATEMENT_MAX]) _must_check_;

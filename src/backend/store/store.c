@@ -10,14 +10,25 @@
 #include <sys/eventfd.h>
 
 #include "backend/store/job.h"
+#include "backend/store/marker.h"
+#include "backend/store/room.h"
 #include "backend/store/schema.h"
+#include "base/clock.h"
 #include "base/log.h"
+
+const char *const sonde_store_condition_name[_SONDE_STORE_CONDITION_MAX] = {
+	[SONDE_STORE_SOUND] = "sound",
+	[SONDE_STORE_FULL] = "full",
+	[SONDE_STORE_DAMAGED] = "damaged",
+};
 
 struct job_list {
 	struct sonde_store_job *first, **last;
 };
 
 struct sonde_store {
+	char *path;
+	struct sonde_store_room room;
 	sqlite3 *reader;
 	sqlite3_stmt *queries[_SONDE_STORE_QUERY_MAX];
 	sd_event_source *source; /* of done_fd */
@@ -25,6 +36,8 @@ struct sonde_store {
 
 	/* the writer's own */
 	sqlite3 *writer;
+	int marker_fd;
+	uint64_t commits; /* of all servers that wrote this file */
 	sqlite3_stmt *statements[_SONDE_STORE_STATEMENT_MAX];
 	pthread_t thread;
 	bool started;
@@ -61,7 +74,17 @@ static struct sonde_store_job *list_take(struct job_list *l)
 
 static int exec_text(sqlite3 *db, const char *sql)
 {
-	return sonde_store_errno(sqlite3_exec(db, sql, NULL, NULL, NULL));
+	return sonde_store_db_errno(db, sqlite3_exec(db, sql, NULL, NULL, NULL));
+}
+
+/* Within the transaction, so that it is one of the things that are lost if they are. */
+static int count_commit(struct sonde_store *s)
+{
+	sqlite3_stmt *stmt = s->statements[SONDE_STORE_COUNT_COMMIT];
+	int r = sonde_store_db_errno(s->writer, sqlite3_step(stmt));
+
+	(void)sqlite3_reset(stmt);
+	return r;
 }
 
 /* One transaction for all; each job behind a savepoint, so that a bad one loses only itself. */
@@ -84,10 +107,16 @@ static int run_jobs(struct sonde_store *s, struct sonde_store_job *jobs)
 			break;
 	}
 	if (r == 0)
+		r = count_commit(s);
+	if (r == 0)
 		r = exec_text(s->writer, "COMMIT");
-	if (r < 0)
+	if (r < 0) {
 		(void)exec_text(s->writer, "ROLLBACK");
-	return r;
+		/* That it is there already can be true of one job, never of all that are lost with it. */
+		return r == -EEXIST ? -EIO : r;
+	}
+	sonde_store_marker_write(s->marker_fd, ++s->commits);
+	return 0;
 }
 
 static void finish_jobs(struct sonde_store *s, struct sonde_store_job *jobs, int error)
@@ -101,6 +130,7 @@ static void finish_jobs(struct sonde_store *s, struct sonde_store_job *jobs, int
 			j->error = error;
 		s->stats.jobs++;
 		s->stats.jobs_failed += j->error < 0;
+		s->stats.rows_deleted += j->error < 0 ? 0 : j->deleted;
 		s->stats.queued_jobs--;
 		s->stats.queued_bytes -= j->bytes;
 		list_add(&s->finished, j);
@@ -147,11 +177,14 @@ static void run_callbacks(struct sonde_store *s)
 	(void)pthread_mutex_lock(&s->lock);
 	jobs = list_take(&s->finished);
 	(void)pthread_mutex_unlock(&s->lock);
+	for (struct sonde_store_job *j = jobs; j; j = j->next)
+		sonde_store_room_note(&s->room, j->error, sonde_mono_ns());
+	sonde_store_room_tell(&s->room, s->path);
 	for (struct sonde_store_job *j = jobs; j; j = next) {
 		next = j->next;
 		if (j->done)
 			j->done(j->ctx, j->error);
-		else if (j->error < 0)
+		else if (j->error < 0 && !sonde_store_has_told(j->error))
 			(void)sonde_log_warn(j->error, "cannot write to the database, ignoring");
 		(void)sonde_store_job_free(j);
 	}
@@ -208,6 +241,26 @@ static int touch_private(const char *path)
 	return fd < 0 ? -errno : 0;
 }
 
+static int read_commits(void *ctx, const struct sonde_store_row *row)
+{
+	struct sonde_store *s = ctx;
+
+	s->commits = (uint64_t)sonde_store_row_int(row, 0);
+	return 0;
+}
+
+/* Behind a power cut the marker may be behind: from here on it is not. */
+static int begin_marker(struct sonde_store *s)
+{
+	int r = sonde_store_query(s, SONDE_STORE_GET_COMMITS, NULL, read_commits, s);
+
+	if (r == 0)
+		r = sonde_store_marker_open(s->path, &s->marker_fd);
+	if (r == 0)
+		sonde_store_marker_write(s->marker_fd, s->commits);
+	return r;
+}
+
 int sonde_store_open(sd_event *event, const char *path, struct sonde_store **ret)
 {
 	_cleanup_(sonde_store_freep) struct sonde_store *s = NULL;
@@ -216,6 +269,7 @@ int sonde_store_open(sd_event *event, const char *path, struct sonde_store **ret
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
+	s->marker_fd = -1;
 	list_init(&s->queued);
 	list_init(&s->finished);
 	(void)pthread_mutex_init(&s->lock, NULL);
@@ -224,19 +278,20 @@ int sonde_store_open(sd_event *event, const char *path, struct sonde_store **ret
 	s->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->done_fd < 0)
 		return -errno;
+	s->path = strdup(path);
+	if (!s->path)
+		return -ENOMEM;
 	r = touch_private(path);
-	if (r < 0)
-		return r;
-	r = sonde_store_connect(path, &s->writer);
-	if (r < 0)
-		return r;
-	r = sonde_store_migrate(s->writer);
-	if (r < 0)
-		return r;
-	r = sonde_store_connect(path, &s->reader);
-	if (r < 0)
-		return r;
-	r = prepare_all(s);
+	if (r == 0)
+		r = sonde_store_connect(path, &s->writer);
+	if (r == 0)
+		r = sonde_store_migrate(s->writer);
+	if (r == 0)
+		r = sonde_store_connect(path, &s->reader);
+	if (r == 0)
+		r = prepare_all(s);
+	if (r == 0)
+		r = begin_marker(s);
 	if (r < 0)
 		return r;
 	if (event) {
@@ -265,6 +320,7 @@ struct sonde_store *sonde_store_free(struct sonde_store *s)
 	if (!s)
 		return NULL;
 	if (s->started) {
+		sonde_store_flush(s); /* its callbacks may submit what follows from it */
 		(void)pthread_mutex_lock(&s->lock);
 		s->stop = true;
 		(void)pthread_cond_signal(&s->work);
@@ -278,6 +334,8 @@ struct sonde_store *sonde_store_free(struct sonde_store *s)
 		(void)sqlite3_finalize(s->queries[i]);
 	(void)sqlite3_close(s->reader);
 	(void)sqlite3_close(s->writer);
+	closep(&s->marker_fd);
+	free(s->path);
 	(void)sd_event_source_disable_unref(s->source);
 	if (s->done_fd >= 0)
 		(void)close(s->done_fd);
@@ -295,6 +353,52 @@ void sonde_store_get_stats(struct sonde_store *s, struct sonde_store_stats *ret)
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
+void sonde_store_set_reserve(struct sonde_store *s, uint64_t bytes)
+{
+	s->room.reserve_bytes = bytes;
+	sonde_store_tick(s);
+}
+
+/* A job of nothing: it is committed all the same, or it is not. */
+static void try_write(struct sonde_store *s)
+{
+	_cleanup_(sonde_store_job_freep) struct sonde_store_job *job = sonde_store_job_new();
+
+	if (job && sonde_store_submit(s, &job, NULL, NULL) < 0)
+		sonde_log_debug("the writer is too busy to be asked");
+}
+
+void sonde_store_tick(struct sonde_store *s)
+{
+	sonde_store_room_look(&s->room, s->path);
+	sonde_store_room_tell(&s->room, s->path);
+	if (sonde_store_room_is_due(&s->room, sonde_mono_ns()))
+		try_write(s);
+}
+
+int sonde_store_check_room(const struct sonde_store *s)
+{
+	switch (sonde_store_room_condition(&s->room)) {
+	case SONDE_STORE_FULL:
+		return -ENOSPC;
+	case SONDE_STORE_DAMAGED:
+		return -EUCLEAN;
+	default:
+		return 0;
+	}
+}
+
+void sonde_store_get_health(const struct sonde_store *s, struct sonde_store_health *ret)
+{
+	*ret = (struct sonde_store_health){
+		.condition = sonde_store_room_condition(&s->room),
+		.since_ms = s->room.since_ms,
+		.free_bytes = s->room.free_bytes,
+		.reserve_bytes = s->room.reserve_bytes,
+		.times_full = s->room.times,
+	};
+}
+
 int sonde_store_submit(struct sonde_store *s, struct sonde_store_job **job,
 		       sonde_store_done_fn done, void *ctx)
 {
@@ -302,10 +406,13 @@ int sonde_store_submit(struct sonde_store *s, struct sonde_store_job **job,
 	int r = 0;
 
 	(void)pthread_mutex_lock(&s->lock);
-	/* One job larger than all room would never fit: it may go in alone. */
-	if (s->stats.queued_jobs >= SONDE_STORE_JOBS_MAX ||
-	    (s->stats.queued_jobs > 0 &&
-	     s->stats.queued_bytes + j->bytes > SONDE_STORE_QUEUE_BYTES_MAX)) {
+	if (s->stop) { /* nobody would ever run it */
+		s->stats.jobs_refused++;
+		r = -ESHUTDOWN;
+	} else if (s->stats.queued_jobs >= SONDE_STORE_JOBS_MAX ||
+		   /* One job larger than all room would never fit: it may go in alone. */
+		   (s->stats.queued_jobs > 0 &&
+		    s->stats.queued_bytes + j->bytes > SONDE_STORE_QUEUE_BYTES_MAX)) {
 		s->stats.jobs_refused++;
 		r = -ENOBUFS;
 	} else {
@@ -356,7 +463,8 @@ static int bind_parameters(sqlite3_stmt *stmt, const char *types, va_list ap)
 	return rc;
 }
 
-static int run_query(sqlite3_stmt *stmt, int rc, sonde_store_row_fn fn, void *ctx)
+static int run_query(struct sonde_store *s, sqlite3_stmt *stmt, int rc, sonde_store_row_fn fn,
+		     void *ctx)
 {
 	int r = 0;
 
@@ -366,6 +474,10 @@ static int run_query(sqlite3_stmt *stmt, int rc, sonde_store_row_fn fn, void *ct
 	}
 	(void)sqlite3_reset(stmt);
 	(void)sqlite3_clear_bindings(stmt);
+	if (sonde_store_errno(rc) == -EUCLEAN) {
+		sonde_store_room_note(&s->room, -EUCLEAN, 0);
+		sonde_store_room_tell(&s->room, s->path);
+	}
 	return r != 0 ? r : sonde_store_errno(rc);
 }
 
@@ -379,7 +491,7 @@ int sonde_store_select(struct sonde_store *s, enum sonde_store_query query, sond
 	va_start(ap, types);
 	rc = bind_parameters(stmt, types, ap);
 	va_end(ap);
-	return run_query(stmt, rc, fn, ctx);
+	return run_query(s, stmt, rc, fn, ctx);
 }
 
 int sonde_store_query(struct sonde_store *s, enum sonde_store_query query, const char *key,

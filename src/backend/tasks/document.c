@@ -31,25 +31,29 @@ static json_t *agent_document(const struct sonde_task_agent *a)
 
 json_t *sonde_task_document(const struct sonde_task *t)
 {
-	_cleanup_json_ json_t *agents = json_array();
+	_cleanup_json_ json_t *agents = json_array(), *refusals = json_array();
 
+	if (!refusals || sonde_refusals_append(&t->refusals, NULL, refusals) < 0)
+		return NULL;
 	for (size_t i = 0; agents && i < t->n_agents; i++) {
 		if (sonde_json_append(agents, agent_document(t->agents[i])) < 0)
 			return NULL;
 	}
 	return json_pack(
-		"{s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:b, s:b, s:I, s:o, s:O, s:I, s:I, s:O, s:I, s:I, s:I, s:I}",
-		"spec", sonde_spec_json(t->spec, NULL, NULL), "state",
-		sonde_task_state_name(t->state), "reason", sonde_json_text(t->reason),
-		"reason_code", sonde_json_text(t->reason_code), "created_ms",
-		(json_int_t)t->created_ms, "started_ms", (json_int_t)t->started_ms, "ended_ms",
-		(json_int_t)t->ended_ms, "extended", (int)t->extended, "stop_asked",
-		(int)t->stop_asked, "stop_asked_ms", (json_int_t)t->stop_asked_ms, "stop_reason",
-		sonde_json_text(t->stop_reason), "states", t->states, "window_start_ms",
-		(json_int_t)t->window_start_ms, "window_end_ms", (json_int_t)t->window_end_ms,
-		"agents", agents, "batches", (json_int_t)t->batches, "batch_duplicates",
-		(json_int_t)t->batch_duplicates, "rules_failed", (json_int_t)t->rules_failed,
-		"series_refused", (json_int_t)t->series_refused);
+		"{s:I, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:b, s:b, s:I, s:o, s:O, s:I, s:I, s:O, s:I, s:I, s:I, s:I, s:o, s:O}",
+		"imported_ms", (json_int_t)t->imported_ms, "spec",
+		sonde_spec_json(t->spec, NULL, NULL), "state", sonde_task_state_name(t->state),
+		"reason", sonde_json_text(t->reason), "reason_code",
+		sonde_json_text(t->reason_code), "created_ms", (json_int_t)t->created_ms,
+		"started_ms", (json_int_t)t->started_ms, "ended_ms", (json_int_t)t->ended_ms,
+		"extended", (int)t->extended, "stop_asked", (int)t->stop_asked, "stop_asked_ms",
+		(json_int_t)t->stop_asked_ms, "stop_reason", sonde_json_text(t->stop_reason),
+		"states", t->states, "window_start_ms", (json_int_t)t->window_start_ms,
+		"window_end_ms", (json_int_t)t->window_end_ms, "agents", agents, "batches",
+		(json_int_t)t->batches, "batch_duplicates", (json_int_t)t->batch_duplicates,
+		"rules_failed", (json_int_t)t->rules_failed, "series_refused",
+		(json_int_t)t->series_refused, "trigger", or_null(t->trigger), "refusals",
+		refusals);
 }
 
 static json_t *take_member(const json_t *o, const char *key)
@@ -106,6 +110,7 @@ static int read_task(struct sonde_task *t, const json_t *doc)
 	if (r < 0)
 		return r == -EINVAL ? -EBADMSG : r;
 	t->states = take_member(doc, "states");
+	t->trigger = take_member(doc, "trigger");
 	if (!json_is_array(t->states) ||
 	    sonde_task_state_from_name(sonde_json_get_text(doc, "state", ""), &t->state) < 0)
 		return -EBADMSG;
@@ -113,6 +118,7 @@ static int read_task(struct sonde_task *t, const json_t *doc)
 	(void)snprintf(t->reason_code, sizeof(t->reason_code), "%s",
 		       sonde_json_get_text(doc, "reason_code", ""));
 	t->created_ms = sonde_json_get_int(doc, "created_ms", 0);
+	t->imported_ms = sonde_json_get_int(doc, "imported_ms", 0);
 	t->started_ms = sonde_json_get_int(doc, "started_ms", 0);
 	t->ended_ms = sonde_json_get_int(doc, "ended_ms", 0);
 	t->extended = json_is_true(json_object_get(doc, "extended"));
@@ -126,6 +132,7 @@ static int read_task(struct sonde_task *t, const json_t *doc)
 	t->batch_duplicates = (uint64_t)sonde_json_get_int(doc, "batch_duplicates", 0);
 	t->rules_failed = (uint64_t)sonde_json_get_int(doc, "rules_failed", 0);
 	t->series_refused = (uint64_t)sonde_json_get_int(doc, "series_refused", 0);
+	sonde_refusals_read(&t->refusals, json_object_get(doc, "refusals"));
 	for (size_t i = 0; i < json_array_size(agents); i++) {
 		r = read_agent(t, json_array_get(agents, i));
 		if (r < 0)

@@ -462,7 +462,7 @@ static void on_written(void *ctx, int error)
 		mark_unstored(r);
 	if (w->done)
 		w->done(w->ctx, error);
-	else if (error < 0)
+	else if (error < 0 && !sonde_store_has_told(error))
 		(void)sonde_log_warn(error, "cannot write the registry, will try again");
 }
 

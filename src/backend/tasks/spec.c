@@ -7,9 +7,10 @@
 
 #include "backend/json.h"
 #include "base/num.h"
+#include "base/utf8.h"
+#include "model/preset.h"
+#include "model/signal.h"
 
-/* The presets of tasks/ that a server of this version can hand out. */
-static const char *const presets[] = {"network", "network-calls", "udp"};
 /* By bit of SONDE_SPEC_COLLECT_*. */
 static const char *const collectors[] = {"tcp", "udp"};
 
@@ -64,15 +65,6 @@ static int refuse_unknown(const struct reader *rd, const json_t *object, const s
 	return 0;
 }
 
-static bool has_control(const char *text)
-{
-	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-		if (*p < 0x20 || *p == 0x7f)
-			return true;
-	}
-	return false;
-}
-
 static int read_text(const struct reader *rd, const json_t *object, struct name name, char *ret,
 		     size_t size)
 {
@@ -86,7 +78,7 @@ static int read_text(const struct reader *rd, const json_t *object, struct name 
 	text = json_string_value(j);
 	if (!text)
 		return refuse(rd, name.camel, "must be a string");
-	if (strlen(text) != json_string_length(j) || has_control(text))
+	if (strlen(text) != json_string_length(j) || sonde_has_control(text))
 		return refuse(rd, name.camel, "must not hold control characters");
 	if (strlen(text) >= size) {
 		(void)snprintf(words, sizeof(words), "at most %zu bytes", size - 1);
@@ -200,22 +192,9 @@ static int read_targets(struct reader *rd, const json_t *root, struct sonde_spec
 	return 0;
 }
 
-static bool one_of(const char *text, const char *const *list, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (strcmp(text, list[i]) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* What a preset stands for where the task does not say it. */
-static unsigned default_collectors(const char *preset)
-{
-	return strcmp(preset, "udp") == 0 ? SONDE_SPEC_COLLECT_UDP : SONDE_SPEC_COLLECT_TCP;
-}
-
-static int read_collectors(const struct reader *rd, const json_t *root, struct sonde_spec *s)
+/* @preset: what the task leaves open is as it says. */
+static int read_collectors(const struct reader *rd, const json_t *root,
+			   const struct sonde_preset *preset, struct sonde_spec *s)
 {
 	const json_t *list = json_object_get(root, "collectors");
 
@@ -233,14 +212,56 @@ static int read_collectors(const struct reader *rd, const json_t *root, struct s
 		s->collectors |= bit;
 	}
 	if (!s->collectors)
-		s->collectors = default_collectors(s->preset);
+		s->collectors = preset->collectors;
 	return 0;
 }
 
-static int read_options(struct reader *rd, const json_t *root, struct sonde_spec *s)
+/* Return: 0, also where there is no list, -EINVAL. */
+static int read_signals(const struct reader *rd, const json_t *options, uint32_t *ret)
+{
+	const json_t *list = json_object_get(options, "signals");
+	char names[SONDE_SIGNALS_NAMES_MAX], words[SONDE_SIGNALS_WORDS_MAX];
+	uint32_t mask = 0;
+
+	if (list && !json_is_array(list) && !json_is_null(list))
+		return refuse(rd, "signals", "must be a list");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *name = json_string_value(json_array_get(list, i));
+		enum sonde_signal s;
+
+		if (!name || sonde_signal_from_name(name, &s) < 0) {
+			(void)snprintf(
+				words, sizeof(words), "known ones are: %s",
+				sonde_signals_names(SONDE_SIGNALS_ALL, names, sizeof(names)));
+			return refuse(rd, "signals", words);
+		}
+		mask |= SONDE_SIGNAL_BIT(s);
+	}
+	*ret = mask;
+	return 0;
+}
+
+/* A preset's own selection is of the collectors that it names: of others, only what they have. */
+static uint32_t preset_signals(const struct sonde_preset *preset, const struct sonde_spec *s)
+{
+	return preset->signals & sonde_signals_of(s->collectors);
+}
+
+static int check_signals(const struct reader *rd, const struct sonde_spec *s)
+{
+	char words[SONDE_SIGNALS_WORDS_MAX];
+
+	if (sonde_signals_check(s->signals, s->collectors, s->execution_time, words) < 0)
+		return refuse(rd, "signals", words);
+	return 0;
+}
+
+static int read_options(struct reader *rd, const json_t *root, const struct sonde_preset *preset,
+			struct sonde_spec *s)
 {
 	static const struct name known[] = {{"executionTime", "execution_time"},
-					    {"withoutFlows", "without_flows"}};
+					    {"withoutFlows", "without_flows"},
+					    {"signals", "signals"}};
 	const json_t *o = json_object_get(root, "options");
 	int r;
 
@@ -252,6 +273,16 @@ static int read_options(struct reader *rd, const json_t *root, struct sonde_spec
 		r = read_bool(rd, o, known[0], &s->execution_time);
 	if (r == 0)
 		r = read_bool(rd, o, known[1], &s->without_flows);
+	if (r == 0)
+		r = read_signals(rd, o, &s->signals);
+	if (r == 0 && !get(o, known[0]))
+		s->execution_time = preset->execution_time;
+	if (r == 0 && !get(o, known[1]))
+		s->without_flows = preset->without_flows;
+	if (r == 0 && !s->signals)
+		s->signals = preset_signals(preset, s);
+	if (r == 0)
+		r = check_signals(rd, s);
 	rd->prefix[0] = '\0';
 	return r;
 }
@@ -318,6 +349,17 @@ static int read_times(const struct reader *rd, const json_t *root, int64_t now_m
 	return r;
 }
 
+static int refuse_preset(const struct reader *rd)
+{
+	char words[160] = "known ones are:";
+	size_t at = strlen(words);
+
+	for (size_t i = 0; sonde_preset_at(i) && at < sizeof(words); i++)
+		at += (size_t)snprintf(words + at, sizeof(words) - at, "%s %s", i ? "," : "",
+				       sonde_preset_at(i)->name);
+	return refuse(rd, "preset", words);
+}
+
 static int read_texts(const struct reader *rd, const json_t *root, bool stored,
 		      struct sonde_spec *s)
 {
@@ -340,9 +382,7 @@ static int read_texts(const struct reader *rd, const json_t *root, bool stored,
 		memcpy(s->preset, "network", sizeof("network"));
 	if (s->created_by[0] == '\0')
 		memcpy(s->created_by, "api", sizeof("api"));
-	if (!one_of(s->preset, presets, ELEMENTS_OF(presets)))
-		return refuse(rd, "preset", "known ones are: network, network-calls, udp");
-	return 0;
+	return sonde_preset_find(s->preset) ? 0 : refuse_preset(rd);
 }
 
 int sonde_spec_parse(const json_t *root, int64_t now_ms, int64_t max_duration_ms, bool stored,
@@ -376,9 +416,9 @@ int sonde_spec_parse(const json_t *root, int64_t now_ms, int64_t max_duration_ms
 	if (r == 0)
 		r = read_times(&rd, root, now_ms, max_duration_ms, stored, s);
 	if (r == 0)
-		r = read_collectors(&rd, root, s);
+		r = read_collectors(&rd, root, sonde_preset_find(s->preset), s);
 	if (r == 0)
-		r = read_options(&rd, root, s);
+		r = read_options(&rd, root, sonde_preset_find(s->preset), s);
 	if (r == 0)
 		r = read_limits(&rd, root, s);
 	if (r < 0)
@@ -425,6 +465,23 @@ static json_t *limits_json(const struct sonde_task_limits *l)
 			 (json_int_t)l->max_events_per_second);
 }
 
+static json_t *options_json(const struct sonde_spec *s)
+{
+	_cleanup_json_ json_t *o = json_pack("{s:b, s:b}", "executionTime", (int)s->execution_time,
+					     "withoutFlows", (int)s->without_flows);
+	_cleanup_json_ json_t *signals = json_array();
+
+	for (unsigned i = 0; signals && i < _SONDE_SIGNAL_MAX; i++) {
+		if (s->signals & SONDE_SIGNAL_BIT(i) &&
+		    sonde_json_append(signals, json_string(sonde_signal_info(i)->name)) < 0)
+			return NULL;
+	}
+	/* Left out where all is measured, as agents before it know it. */
+	if (!o || !signals || (s->signals && sonde_json_set(o, "signals", TAKE_PTR(signals)) < 0))
+		return NULL;
+	return TAKE_PTR(o);
+}
+
 json_t *sonde_spec_json(const struct sonde_spec *s, sonde_spec_keep_fn keep, void *ctx)
 {
 	_cleanup_json_ json_t *targets = json_array(), *names = json_array();
@@ -440,12 +497,10 @@ json_t *sonde_spec_json(const struct sonde_spec *s, sonde_spec_keep_fn keep, voi
 		if (sonde_json_append(targets, target_json(&s->targets[i])) < 0)
 			return NULL;
 	}
-	return json_pack("{s:s, s:s, s:s, s:O, s:I, s:I, s:I, s:O, s:{s:b, s:b}, s:o, s:s}", "id",
-			 s->id, "name", s->name, "preset", s->preset, "targets", targets,
-			 "startWallMs", (json_int_t)s->start_wall_ms, "durationMs",
-			 (json_int_t)s->duration_ms, "reportIntervalMs",
-			 (json_int_t)s->report_interval_ms, "collectors", names, "options",
-			 "executionTime", (int)s->execution_time, "withoutFlows",
-			 (int)s->without_flows, "limits", limits_json(&s->limits), "createdBy",
+	return json_pack("{s:s, s:s, s:s, s:O, s:I, s:I, s:I, s:O, s:o, s:o, s:s}", "id", s->id,
+			 "name", s->name, "preset", s->preset, "targets", targets, "startWallMs",
+			 (json_int_t)s->start_wall_ms, "durationMs", (json_int_t)s->duration_ms,
+			 "reportIntervalMs", (json_int_t)s->report_interval_ms, "collectors", names,
+			 "options", options_json(s), "limits", limits_json(&s->limits), "createdBy",
 			 s->created_by);
 }

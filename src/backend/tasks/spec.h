@@ -47,6 +47,7 @@ struct sonde_spec {
 	bool execution_time;
 	bool without_flows;
 	unsigned collectors; /* SONDE_SPEC_COLLECT_*; at least one */
+	uint32_t signals;    /* SONDE_SIGNAL_BIT(); 0 = all of the collectors */
 };
 
 /*

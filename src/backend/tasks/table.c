@@ -13,12 +13,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define UNSTORED_WORDS "cannot write a task to the database, ignoring"
+/* Tasks that are written again in one tick: reports have the queue too. */
+#define AGAIN_MAX (SONDE_STORE_JOBS_MAX / 8)
 
 struct sonde_task_table {
 	struct sonde_task_table_config config;
 	struct sonde_task *tasks;
 	int64_t last_update_ms; /* TaskUpdateTime only ever grows */
+	bool unwritten;		/* at least one task is */
 };
 
 struct sonde_task *sonde_task_table_find(struct sonde_task_table *tt, const char *id)
@@ -86,12 +88,64 @@ int sonde_task_table_put(struct sonde_task_table *tt, const struct sonde_task *t
 	return job ? sonde_task_table_put_with(tt, t, &job, done, ctx) : -ENOMEM;
 }
 
-static void put_or_warn(struct sonde_task_table *tt, const struct sonde_task *t)
-{
-	int r = sonde_task_table_put(tt, t, NULL, NULL);
+struct writing {
+	struct sonde_task_table *table;
+	char id[SONDE_TASK_ID_MAX];
+};
 
-	if (r < 0)
-		(void)sonde_log_warn(r, UNSTORED_WORDS);
+/* Told once, until all is written. */
+static void set_unwritten(struct sonde_task_table *tt, struct sonde_task *t, int error)
+{
+	if (!tt->unwritten && !sonde_store_has_told(error))
+		(void)sonde_log_warn(error, "cannot write a task to the database, ignoring");
+	t->unwritten = true;
+	tt->unwritten = true;
+}
+
+static void on_put(void *ctx, int error)
+{
+	_cleanup_free_ struct writing *w = ctx;
+	struct sonde_task *t = error < 0 ? sonde_task_table_find(w->table, w->id) : NULL;
+
+	if (t)
+		set_unwritten(w->table, t, error);
+}
+
+/* Return: 0, or -errno: then a later tick tries again. */
+static int put(struct sonde_task_table *tt, struct sonde_task *t)
+{
+	_cleanup_free_ struct writing *w = calloc(1, sizeof(*w));
+	int r = -ENOMEM;
+
+	if (w) {
+		w->table = tt;
+		(void)snprintf(w->id, sizeof(w->id), "%s", t->spec->id);
+		r = sonde_task_table_put(tt, t, on_put, w);
+	}
+	if (r < 0) {
+		set_unwritten(tt, t, r);
+		return r;
+	}
+	w = NULL;
+	t->unwritten = false;
+	return 0;
+}
+
+static void write_again(struct sonde_task_table *tt)
+{
+	bool left = false;
+	unsigned n = 0;
+
+	if (!tt->unwritten || sonde_store_check_room(tt->config.store) < 0)
+		return;
+	for (struct sonde_task *t = tt->tasks; t; t = t->hh.next) {
+		if (!t->unwritten)
+			continue;
+		left = n++ == AGAIN_MAX || put(tt, t) < 0;
+		if (left)
+			break;
+	}
+	tt->unwritten = left;
 }
 
 void sonde_task_table_ended(struct sonde_task_table *tt, struct sonde_task *t)
@@ -104,24 +158,26 @@ void sonde_task_table_moved(struct sonde_task_table *tt, struct sonde_task *t)
 {
 	if (sonde_task_state_final(t->state))
 		sonde_task_table_ended(tt, t);
-	put_or_warn(tt, t);
+	(void)put(tt, t);
 }
 
-static void delete_stored(struct sonde_task_table *tt, const char *id)
+static int submit_delete(struct sonde_task_table *tt, const char *id, sonde_store_done_fn done,
+			 void *ctx)
 {
 	_cleanup_(sonde_store_job_freep) struct sonde_store_job *job = sonde_store_job_new();
 	int r = -ENOMEM;
 
 	if (job)
 		r = sonde_store_job_add(job, SONDE_STORE_DELETE_TASK, "t", id);
-	if (r == 0)
-		r = sonde_store_job_add(job, SONDE_STORE_DELETE_TASK_REPORTS, "ti", id, INT64_MAX);
-	if (r == 0)
-		r = sonde_store_job_add(job, SONDE_STORE_DELETE_TASK_SERIES, "ti", id, INT64_MAX);
-	if (r == 0)
-		r = sonde_store_job_add(job, SONDE_STORE_DELETE_TASK_FLOWS, "t", id);
-	if (r == 0)
-		r = sonde_store_submit(tt->config.store, &job, NULL, NULL);
+	if (r == 0) /* the rest in steps, see ingest/retention.h */
+		r = sonde_store_job_add(job, SONDE_STORE_DROP_TASK, "t", id);
+	return r < 0 ? r : sonde_store_submit(tt->config.store, &job, done, ctx);
+}
+
+static void delete_stored(struct sonde_task_table *tt, const char *id)
+{
+	int r = submit_delete(tt, id, NULL, NULL);
+
 	if (r < 0)
 		(void)sonde_log_warn(r, "cannot delete an old task from the database, ignoring");
 }
@@ -135,26 +191,54 @@ unsigned sonde_task_table_running(const struct sonde_task_table *tt)
 	return n;
 }
 
-/* Return: 0 when there is room for one more. */
-static int make_room(struct sonde_task_table *tt, struct sonde_problem *problem)
+void sonde_task_table_forget(struct sonde_task_table *tt, struct sonde_task *t)
+{
+	assert(sonde_task_state_final(t->state));
+
+	delete_stored(tt, t->spec->id);
+	forget(tt, t);
+}
+
+struct sonde_task *sonde_task_table_oldest_ended(struct sonde_task_table *tt)
+{
+	struct sonde_task *oldest = NULL;
+
+	for (struct sonde_task *t = tt->tasks; t; t = t->hh.next) {
+		if (sonde_task_state_final(t->state) && (!oldest || t->ended_ms < oldest->ended_ms))
+			oldest = t;
+	}
+	return oldest;
+}
+
+/* Return: 0 when the table has room for one more, if need be by forgetting the oldest. */
+static int make_place(struct sonde_task_table *tt, struct sonde_problem *problem)
 {
 	struct sonde_task *t, *next;
+	int room = sonde_store_check_room(tt->config.store);
 
-	if (sonde_task_table_running(tt) >= tt->config.max_running)
-		return sonde_problem_set(
-			problem, 503, NULL,
-			"%u tasks are running, which is the most (tasks.max_running)",
-			tt->config.max_running);
+	if (room < 0)
+		return sonde_problem_set(problem, 503, NULL, "the server's %s",
+					 room == -ENOSPC ? "disk is full" : "database is damaged");
 	if (HASH_COUNT(tt->tasks) < SONDE_TASKS_MAX)
 		return 0;
 	HASH_ITER (hh, tt->tasks, t, next) {
 		if (!sonde_task_state_final(t->state))
 			continue;
-		delete_stored(tt, t->spec->id);
-		forget(tt, t);
+		sonde_task_table_forget(tt, t);
 		return 0;
 	}
 	return sonde_problem_set(problem, 503, NULL, "no room for another task");
+}
+
+/* Return: 0 when there is room for one more. */
+static int make_room(struct sonde_task_table *tt, struct sonde_problem *problem)
+{
+	if (sonde_task_table_running(tt) >= tt->config.max_running)
+		return sonde_problem_set(
+			problem, 503, NULL,
+			"%u tasks are running, which is the most (tasks.max_running)",
+			tt->config.max_running);
+	return make_place(tt, problem);
 }
 
 static int assign_agents(struct sonde_task_table *tt, struct sonde_task *t, int64_t now_ms,
@@ -210,9 +294,26 @@ static void on_created(void *ctx, int error)
 	free(c);
 }
 
+/* Who looks at the time line first is to see what the task is for. */
+static int set_trigger(struct sonde_task *t, json_t *trigger)
+{
+	json_t *first = json_array_get(t->states, 0);
+
+	t->trigger = json_incref(trigger);
+	return sonde_json_set(first, "words",
+			      sonde_json_text(sonde_json_get_text(trigger, "words", "")));
+}
+
 int sonde_task_table_create(struct sonde_task_table *tt, const json_t *body, int64_t now_ms,
 			    sonde_store_done_fn done, void *done_ctx, struct sonde_task **ret,
 			    struct sonde_problem *problem)
+{
+	return sonde_task_table_create_by(tt, body, NULL, now_ms, done, done_ctx, ret, problem);
+}
+
+int sonde_task_table_create_by(struct sonde_task_table *tt, const json_t *body, json_t *trigger,
+			       int64_t now_ms, sonde_store_done_fn done, void *done_ctx,
+			       struct sonde_task **ret, struct sonde_problem *problem)
 {
 	_cleanup_(sonde_spec_freep) struct sonde_spec *spec = NULL;
 	_cleanup_(sonde_task_freep) struct sonde_task *t = NULL;
@@ -228,6 +329,8 @@ int sonde_task_table_create(struct sonde_task_table *tt, const json_t *body, int
 		r = sonde_task_new(&spec, now_ms, &t);
 	if (r == 0)
 		r = assign_agents(tt, t, now_ms, problem);
+	if (r == 0 && trigger)
+		r = set_trigger(t, trigger);
 	if (r < 0)
 		return r;
 	assert(t);
@@ -253,6 +356,45 @@ int sonde_task_table_create(struct sonde_task_table *tt, const json_t *body, int
 	return 0;
 }
 
+/* The table is oldest first. */
+static int by_creation(struct sonde_task *a, struct sonde_task *b)
+{
+	if (a->created_ms != b->created_ms)
+		return a->created_ms < b->created_ms ? -1 : 1;
+	return strcmp(a->spec->id, b->spec->id);
+}
+
+int sonde_task_table_import(struct sonde_task_table *tt, struct sonde_task **t,
+			    struct sonde_store_job **job, sonde_store_done_fn done, void *done_ctx,
+			    struct sonde_task **ret, struct sonde_problem *problem)
+{
+	_cleanup_free_ struct creation *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	r = make_place(tt, problem);
+	if (r < 0)
+		return r;
+	*c = (struct creation){.table = tt, .done = done, .done_ctx = done_ctx};
+	memcpy(c->id, (*t)->spec->id, sizeof(c->id));
+	HASH_ADD_KEYPTR(hh, tt->tasks, (*t)->spec->id, strlen((*t)->spec->id), *t);
+	if (!SONDE_HASH_ADDED(*t))
+		return -ENOMEM;
+	r = sonde_task_table_put_with(tt, *t, job, on_created, c);
+	if (r < 0) {
+		HASH_DEL(tt->tasks, *t);
+		return r == -ENOBUFS ? sonde_problem_set(problem, 503, NULL,
+							 "the database is too busy, try again")
+				     : r;
+	}
+	c = NULL;
+	sonde_log_info("task %s imported", (*t)->spec->id);
+	*ret = TAKE_PTR(*t);
+	HASH_SORT(tt->tasks, by_creation);
+	return 0;
+}
+
 static int refuse_ended(const struct sonde_task *t, struct sonde_problem *problem)
 {
 	return sonde_problem_set(problem, 409, NULL, "the task has ended: %s",
@@ -271,6 +413,23 @@ int sonde_task_table_stop(struct sonde_task_table *tt, struct sonde_task *t, int
 			tt->config.on_control(tt->config.ctx, t, t->agents[i], 0);
 	}
 	sonde_task_table_moved(tt, t);
+	return 0;
+}
+
+int sonde_task_table_delete(struct sonde_task_table *tt, struct sonde_task *t,
+			    sonde_store_done_fn done, void *ctx, struct sonde_problem *problem)
+{
+	int r;
+
+	if (!sonde_task_state_final(t->state))
+		return sonde_problem_set(problem, 409, NULL, "the task goes on (%s): stop it first",
+					 sonde_task_state_name(t->state));
+	r = submit_delete(tt, t->spec->id, done, ctx);
+	if (r == -ENOBUFS)
+		return sonde_problem_set(problem, 503, NULL, "the database is behind, try again");
+	if (r < 0)
+		return r;
+	forget(tt, t);
 	return 0;
 }
 
@@ -303,7 +462,7 @@ int sonde_task_table_extend(struct sonde_task_table *tt, struct sonde_task *t, i
 		if (tt->config.on_control)
 			tt->config.on_control(tt->config.ctx, t, a, sonde_task_agent_end_ms(t, a));
 	}
-	put_or_warn(tt, t);
+	(void)put(tt, t);
 	return 0;
 }
 
@@ -334,7 +493,7 @@ int sonde_task_table_hand_out(
 		r = fn(ctx, t, a);
 		if (r == 0 && a->handed_out_ms == 0) {
 			a->handed_out_ms = now_ms;
-			put_or_warn(tt, t);
+			(void)put(tt, t);
 		}
 	}
 	return r;
@@ -355,7 +514,7 @@ void sonde_task_table_process_came(struct sonde_task_table *tt, const struct son
 				continue;
 			if (sonde_task_add_agent(t, p->agent->id, &a) == 0) {
 				a->update_ms = next_update_ms(tt, now_ms);
-				put_or_warn(tt, t);
+				(void)put(tt, t);
 				tell_waiting(tt, a);
 			}
 			break;
@@ -401,11 +560,14 @@ void sonde_task_table_tick(struct sonde_task_table *tt, int64_t now_ms)
 	};
 	struct sonde_task *t, *next;
 
+	write_again(tt);
 	HASH_ITER (hh, tt->tasks, t, next) {
 		if (sonde_task_state_final(t->state)) {
-			if (now_ms - t->ended_ms > tt->config.retention_ms) {
-				delete_stored(tt, t->spec->id);
-				forget(tt, t);
+			int64_t since_ms =
+				t->imported_ms > t->ended_ms ? t->imported_ms : t->ended_ms;
+
+			if (now_ms - since_ms > tt->config.retention_ms) {
+				sonde_task_table_forget(tt, t);
 			}
 		} else if (sonde_task_tick(t, &clock) > 0) {
 			sonde_log_info("task %s: %s: %s", t->spec->id,

@@ -58,6 +58,19 @@ int sonde_task_table_create(struct sonde_task_table *tt, const json_t *body, int
 			    sonde_store_done_fn done, void *done_ctx, struct sonde_task **ret,
 			    struct sonde_problem *problem) _must_check_;
 
+/* The same of a task that a policy made: @trigger says why (policies/fire.h), and its "words" begin the time line; borrowed. */
+int sonde_task_table_create_by(struct sonde_task_table *tt, const json_t *body, json_t *trigger,
+			       int64_t now_ms, sonde_store_done_fn done, void *done_ctx,
+			       struct sonde_task **ret, struct sonde_problem *problem) _must_check_;
+
+/*
+ * A task that has ended elsewhere, behind what *@job holds, together or not at all. *@t and *@job are taken on 0, when
+ * @done will run. Return: 0, -EINVAL with *@problem filled, -ENOMEM.
+ */
+int sonde_task_table_import(struct sonde_task_table *tt, struct sonde_task **t,
+			    struct sonde_store_job **job, sonde_store_done_fn done, void *done_ctx,
+			    struct sonde_task **ret, struct sonde_problem *problem) _must_check_;
+
 /* It is stored: tells its agents that it waits for them. */
 void sonde_task_table_announce(struct sonde_task_table *tt, const struct sonde_task *t);
 
@@ -65,6 +78,14 @@ int sonde_task_table_stop(struct sonde_task_table *tt, struct sonde_task *t, int
 			  const char *reason, struct sonde_problem *problem) _must_check_;
 int sonde_task_table_extend(struct sonde_task_table *tt, struct sonde_task *t, int64_t now_ms,
 			    int64_t more_ms, struct sonde_problem *problem) _must_check_;
+
+/*
+ * Forgets a task that has ended, with its series, reports and flows: here at once, in the database when @done runs.
+ * @t is gone on 0. Return: 0 (@done will run), -EINVAL with *@problem filled (it goes on), -ENOBUFS, -ENOMEM.
+ */
+int sonde_task_table_delete(struct sonde_task_table *tt, struct sonde_task *t,
+			    sonde_store_done_fn done, void *ctx,
+			    struct sonde_problem *problem) _must_check_;
 
 /* Writes the task as it is now. Return: 0 (@done will run), -ENOBUFS, -ENOMEM. */
 int sonde_task_table_put(struct sonde_task_table *tt, const struct sonde_task *t,
@@ -105,6 +126,11 @@ void sonde_task_table_process_came(struct sonde_task_table *tt, const struct son
 
 /* Every second: timers and retention. */
 void sonde_task_table_tick(struct sonde_task_table *tt, int64_t now_ms);
+
+/* The one that ended first, NULL if none has. */
+struct sonde_task *sonde_task_table_oldest_ended(struct sonde_task_table *tt);
+/* @t, which has ended, goes before its time: runs on_end, deletes what is stored of it. */
+void sonde_task_table_forget(struct sonde_task_table *tt, struct sonde_task *t);
 
 /* Tasks that have not ended. */
 unsigned sonde_task_table_running(const struct sonde_task_table *tt);

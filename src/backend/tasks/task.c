@@ -60,6 +60,8 @@ struct sonde_task *sonde_task_free(struct sonde_task *t)
 		agent_free(t->agents[i]);
 	free(t->agents);
 	json_decref(t->states);
+	json_decref(t->trigger);
+	sonde_refusals_done(&t->refusals);
 	(void)sonde_spec_free(t->spec);
 	free(t);
 	return NULL;

@@ -15,6 +15,7 @@
 
 #include "backend/hash.h"
 #include "backend/tasks/ranges.h"
+#include "backend/tasks/refusals.h"
 #include "backend/tasks/spec.h"
 #include "model/task.h"
 
@@ -49,16 +50,20 @@ struct sonde_task {
 	char reason[SONDE_TASK_WORDS_MAX];
 	char reason_code[SONDE_TASK_CODE_MAX]; /* of the agent that decided; "" if it gave none */
 	int64_t created_ms, started_ms, ended_ms;
-	bool extended; /* at least once: who watches anew is told the end */
+	int64_t imported_ms; /* from another server's bundle; 0: it is our own */
+	bool extended;	     /* at least once: who watches anew is told the end */
+	bool unwritten;	     /* newer here than on disk: written by a later tick, see table.c */
 	bool stop_asked;
 	int64_t stop_asked_ms;
 	char stop_reason[SONDE_TASK_WORDS_MAX];
+	json_t *trigger;			/* see policies/fire.h; NULL: asked for; owned */
 	json_t *states;				/* array of {state, at, words}; owned */
 	int64_t window_start_ms, window_end_ms; /* of all reports; 0: none */
 	struct sonde_task_agent **agents;	/* owned */
 	size_t n_agents;
 	/* batches that came by collectBatch for this task */
 	uint64_t batches, batch_duplicates, rules_failed, series_refused;
+	struct sonde_refusals refusals; /* of its series, by name */
 	UT_hash_handle hh;
 };
 

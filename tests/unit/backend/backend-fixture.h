@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "backend/store/store.h"
+#include "test-folder.h"
 
 struct fixture {
 	char dir[64];
@@ -34,7 +35,7 @@ static inline int fixture_setup(void **state)
 	if (!f)
 		return -1;
 	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/sonde-test-XXXXXX");
-	if (!mkdtemp(f->dir)) {
+	if (sonde_test_folder_make(f->dir) < 0) {
 		free(f);
 		return -1;
 	}
@@ -45,16 +46,11 @@ static inline int fixture_setup(void **state)
 
 static inline int fixture_teardown(void **state)
 {
-	static const char *const suffixes[] = {"", "-wal", "-shm"};
 	struct fixture *f = *state;
-	char path[128];
+	int r;
 
 	fixture_close(f);
-	for (size_t i = 0; i < ELEMENTS_OF(suffixes); i++) {
-		(void)snprintf(path, sizeof(path), "%s%s", f->path, suffixes[i]);
-		(void)unlink(path);
-	}
-	(void)rmdir(f->dir);
+	r = sonde_test_folder_remove(f->dir);
 	free(f);
-	return 0;
+	return r;
 }

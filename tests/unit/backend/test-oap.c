@@ -123,7 +123,8 @@ static void an_expression_ends_with_its_time(void **state)
 	char words[256];
 
 	fixture_open(f);
-	assert_ok(sonde_series_table_new(f->store, 1000, NULL, &b.series));
+	assert_ok(sonde_series_table_new(
+		&(struct sonde_series_config){.store = f->store, .max_buckets = 1000}, &b.series));
 	assert_ok(evaluate(&b, UINT64_MAX, words));
 	assert_err(evaluate(&b, sonde_mono_ns(), words), EINVAL);
 	assert_non_null(strstr(words, "takes too long"));

@@ -7,6 +7,8 @@
 
 #include "backend/json.h"
 #include "backend/tasks/spec.h"
+#include "model/preset.h"
+#include "model/signal.h"
 
 #define NOW_MS 1700000000000
 
@@ -57,6 +59,61 @@ static void reads_both_spellings_and_numbers_as_text(void **state)
 	assert_string_equal(s->created_by, "api");
 }
 
+static uint32_t signals_of(const char *rest)
+{
+	_cleanup_(sonde_spec_freep) struct sonde_spec *s = NULL;
+	_cleanup_json_ json_t *json = NULL;
+	char text[256];
+
+	(void)snprintf(text, sizeof(text), "{\"targets\":[{\"pid\":1}],\"durationMs\":5000%s}",
+		       rest);
+	assert_ok(parse(text, &s));
+	json = sonde_spec_json(s, NULL, NULL);
+	assert_non_null(json);
+	assert_int_equal(
+		json_array_size(json_object_get(json_object_get(json, "options"), "signals")),
+		__builtin_popcount(s->signals));
+	return s->signals;
+}
+
+static void a_task_chooses_what_is_measured(void **state)
+{
+	const uint32_t bytes = SONDE_SIGNAL_BIT(SONDE_SIGNAL_BYTES),
+		       rtt = SONDE_SIGNAL_BIT(SONDE_SIGNAL_RTT);
+
+	assert_int_equal(signals_of(""), 0);
+	assert_int_equal(signals_of(",\"options\":{\"signals\":[]}"), 0);
+	assert_int_equal(signals_of(",\"options\":{\"signals\":[\"rtt\",\"bytes\",\"rtt\"]}"),
+			 bytes | rtt);
+}
+
+static void a_preset_says_what_the_task_leaves_open(void **state)
+{
+	_cleanup_(sonde_spec_freep) struct sonde_spec *s = NULL;
+
+	for (size_t i = 0; sonde_preset_at(i); i++) {
+		char rest[64];
+
+		(void)snprintf(rest, sizeof(rest), ",\"preset\":\"%s\"", sonde_preset_at(i)->name);
+		assert_int_equal(signals_of(rest), sonde_preset_at(i)->signals);
+	}
+	assert_int_equal(signals_of(",\"preset\":\"drops\",\"options\":{\"signals\":[\"rtt\"]}"),
+			 SONDE_SIGNAL_BIT(SONDE_SIGNAL_RTT));
+	assert_int_equal(signals_of(",\"collectors\":[\"tcp\",\"udp\"],"
+				    "\"options\":{\"signals\":[\"rtt\",\"error\"]}"),
+			 SONDE_SIGNAL_BIT(SONDE_SIGNAL_RTT) | SONDE_SIGNAL_BIT(SONDE_SIGNAL_ERROR));
+	assert_ok(parse(
+		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"preset\":\"network-calls\"}",
+		&s));
+	assert_true(s->execution_time);
+	s = sonde_spec_free(s);
+	assert_ok(
+		parse("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"preset\":\"network-calls\","
+		      "\"options\":{\"executionTime\":false}}",
+		      &s));
+	assert_false(s->execution_time);
+}
+
 static void names_the_field_that_is_wrong(void **state)
 {
 	assert_field("[]", "");
@@ -86,6 +143,28 @@ static void names_the_field_that_is_wrong(void **state)
 	assert_field(
 		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"options\":{\"executionTime\":1}}",
 		"options.executionTime");
+	assert_field(
+		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"options\":{\"signals\":[\"colour\"]}}",
+		"options.signals");
+	assert_field(
+		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"options\":{\"signals\":\"rtt\"}}",
+		"options.signals");
+	/* no collector of the task has it */
+	assert_field(
+		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"options\":{\"signals\":[\"error\"]}}",
+		"options.signals");
+	/* a collector would have none */
+	assert_field(
+		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"collectors\":[\"tcp\",\"udp\"],"
+		"\"options\":{\"signals\":[\"error\"]}}",
+		"options.signals");
+	assert_field(
+		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"collectors\":[\"tcp\",\"udp\"],"
+		"\"options\":{\"signals\":[\"rtt\"]}}",
+		"options.signals");
+	assert_field("{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"options\":{"
+		     "\"signals\":[\"rtt\"],\"executionTime\":true}}",
+		     "options.signals");
 	assert_field(
 		"{\"targets\":[{\"pid\":1}],\"durationMs\":5000,\"limits\":{\"maxPeers\":99999999}}",
 		"limits.maxPeers");
@@ -156,6 +235,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_both_spellings_and_numbers_as_text),
+		cmocka_unit_test(a_task_chooses_what_is_measured),
+		cmocka_unit_test(a_preset_says_what_the_task_leaves_open),
 		cmocka_unit_test(names_the_field_that_is_wrong),
 		cmocka_unit_test(bounds_names_and_targets),
 		cmocka_unit_test(comes_back_as_it_was_written),

@@ -6,6 +6,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "backend/store/check.h"
+#include "backend/store/schema.h"
+
 struct seen {
 	unsigned rows;
 	char id[64], doc[64];
@@ -37,6 +40,15 @@ static void put(struct fixture *f, const char *id, const char *doc, int *result)
 				      "running", doc));
 	assert_ok(sonde_store_submit(f->store, &j, on_done, result));
 	assert_null(j);
+}
+
+static void raw(const char *path, const char *sql)
+{
+	sqlite3 *db = NULL;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
 static void survives_a_restart(void **state)
@@ -106,6 +118,63 @@ static void a_report_is_stored_once_by_its_name(void **state)
 	assert_err(second, EEXIST);
 }
 
+/* A trigger that ends the whole transaction: no savepoint is left to go back to. */
+static void what_was_wrong_with_one_is_not_said_of_all_that_are_lost(void **state)
+{
+	struct fixture *f = *state;
+	struct seen s = {0};
+	int done = 1;
+
+	fixture_open(f);
+	fixture_close(f);
+	raw(f->path, "CREATE TRIGGER t BEFORE INSERT ON task WHEN NEW.id = 'bad' BEGIN"
+		     " SELECT RAISE(ROLLBACK, 'no'); END");
+	fixture_open(f);
+	put(f, "bad", "{}", &done);
+	sonde_store_flush(f->store);
+	assert_err(done, EIO); /* -EEXIST would be an acknowledgement */
+	put(f, "behind", "{}", &done);
+	sonde_store_flush(f->store);
+	assert_ok(done);
+	assert_ok(sonde_store_query(f->store, SONDE_STORE_GET_TASKS, NULL, on_task, &s));
+	assert_int_equal(s.rows, 1);
+}
+
+struct chain {
+	struct fixture *f;
+	unsigned links;
+	int submitted;
+};
+
+static void put_next(void *ctx, int error)
+{
+	_cleanup_(sonde_store_job_freep) struct sonde_store_job *j = sonde_store_job_new();
+	struct chain *c = ctx;
+	char id[16];
+
+	assert_ok(error);
+	(void)snprintf(id, sizeof(id), "t%u", ++c->links);
+	assert_ok(sonde_store_job_add(j, SONDE_STORE_PUT_TASK, "tiitt", id, (int64_t)5, (int64_t)0,
+				      "running", "{}"));
+	c->submitted = sonde_store_submit(c->f->store, &j, put_next, c);
+}
+
+static void what_follows_at_the_end_is_written_and_what_follows_that_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct chain c = {.f = f};
+	struct seen s = {0};
+
+	fixture_open(f);
+	put_next(&c, 0);
+	fixture_close(f);
+	assert_int_equal(c.links, 3);
+	assert_err(c.submitted, ESHUTDOWN);
+	fixture_open(f);
+	assert_ok(sonde_store_query(f->store, SONDE_STORE_GET_TASKS, NULL, on_task, &s));
+	assert_int_equal(s.rows, 2);
+}
+
 static void the_queue_is_bounded_and_counts_what_it_refuses(void **state)
 {
 	_cleanup_free_ char *big = calloc(1, SONDE_STORE_QUEUE_BYTES_MAX / 4);
@@ -140,15 +209,6 @@ static void the_queue_is_bounded_and_counts_what_it_refuses(void **state)
 	assert_int_equal(stats.queued_bytes, 0);
 }
 
-static void raw(const char *path, const char *sql)
-{
-	sqlite3 *db = NULL;
-
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
 static void leaves_a_newer_servers_file_alone(void **state)
 {
 	struct sonde_store *none = NULL;
@@ -167,6 +227,27 @@ static void migrates_an_empty_file_and_does_it_once(void **state)
 	fixture_open(f);
 	fixture_close(f);
 	fixture_open(f);
+}
+
+static void an_older_servers_file_is_sound_and_opened(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int version = 1; version <= SONDE_STORE_SCHEMA; version++) {
+		struct sonde_store_verdict v;
+		sqlite3 *db = NULL;
+
+		assert_ok(sonde_store_connect(f->path, &db));
+		assert_ok(sonde_store_migrate_to(db, version));
+		assert_int_equal(sqlite3_close(db), SQLITE_OK);
+		sonde_store_check(f->path, 0, &v);
+		assert_string_equal(v.words, "");
+		assert_ok(v.error);
+		assert_int_equal(v.version, version);
+		fixture_open(f);
+		fixture_close(f);
+		assert_int_equal(unlink(f->path), 0);
+	}
 }
 
 static void refuses_what_is_no_database(void **state)
@@ -189,9 +270,12 @@ int main(void)
 		with_store(survives_a_restart),
 		with_store(a_failing_job_leaves_no_half_and_takes_no_other_down),
 		with_store(a_report_is_stored_once_by_its_name),
+		with_store(what_was_wrong_with_one_is_not_said_of_all_that_are_lost),
+		with_store(what_follows_at_the_end_is_written_and_what_follows_that_refused),
 		with_store(the_queue_is_bounded_and_counts_what_it_refuses),
 		with_store(leaves_a_newer_servers_file_alone),
 		with_store(migrates_an_empty_file_and_does_it_once),
+		with_store(an_older_servers_file_is_sound_and_opened),
 		with_store(refuses_what_is_no_database),
 	};
 

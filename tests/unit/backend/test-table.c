@@ -2,12 +2,15 @@
 #include "backend-fixture.h"
 
 #include <errno.h>
+#include <sqlite3.h>
 #include <string.h>
 
 #include "backend/json.h"
 #include "backend/tasks/table.h"
 
 #define T0 1700000000000
+#define AGAIN_MAX (SONDE_STORE_JOBS_MAX / 8) /* table.c's */
+#define MANY (2 * AGAIN_MAX + 10)
 
 struct rig {
 	struct fixture f; /* first: the fixture's own functions take it */
@@ -15,6 +18,7 @@ struct rig {
 	struct sonde_task_table *table;
 	struct sonde_problem problem;
 	unsigned stops, extensions, ends;
+	unsigned max_running; /* 0: 3 */
 	int64_t last_end_ms;
 };
 
@@ -40,7 +44,7 @@ static void rig_open(struct rig *rig)
 		.grace_ms = 30000,
 		.silent_ms = 60000,
 		.retention_ms = 100000,
-		.max_running = 3,
+		.max_running = rig->max_running ? rig->max_running : 3,
 		.on_control = on_control,
 		.on_end = on_end,
 		.ctx = rig,
@@ -302,6 +306,79 @@ static void refuses_more_than_may_run(void **state)
 	assert_int_equal(rig->problem.status, 503);
 }
 
+/* All but the last of them waits while somebody else holds the file. */
+static void fill_queue(struct rig *rig)
+{
+	int r = 0;
+
+	while (r == 0) {
+		_cleanup_(sonde_store_job_freep) struct sonde_store_job *j = sonde_store_job_new();
+
+		r = sonde_store_submit(rig->f.store, &j, NULL, NULL);
+	}
+	assert_int_equal(r, -ENOBUFS);
+}
+
+static unsigned count_unwritten(struct rig *rig)
+{
+	unsigned n = 0;
+
+	for (struct sonde_task *t = sonde_task_table_first(rig->table); t; t = t->hh.next)
+		n += t->unwritten;
+	return n;
+}
+
+static uint64_t jobs_so_far(struct rig *rig)
+{
+	struct sonde_store_stats stats;
+
+	sonde_store_flush(rig->f.store);
+	sonde_store_get_stats(rig->f.store, &stats);
+	return stats.jobs;
+}
+
+static int is_handed_out(void *ctx, const struct sonde_store_row *row)
+{
+	*(unsigned *)ctx += strstr(sonde_store_row_text(row, 4), "\"handed_out_ms\":0") == NULL;
+	return 0;
+}
+
+static void what_found_no_room_is_written_later_a_few_at_a_time(void **state)
+{
+	struct rig *rig = *state;
+	struct sonde_task *t;
+	sqlite3 *other = NULL;
+	unsigned stored = 0;
+	uint64_t before;
+
+	rig_close(rig);
+	rig->max_running = MANY;
+	rig_open(rig);
+	report(rig, "a", "web", 1);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_ok(create(rig, "[{\"pid\":1}]", &t));
+	sonde_store_flush(rig->f.store);
+	assert_int_equal(sqlite3_open(rig->f.path, &other), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	fill_queue(rig);
+	(void)query(rig, "a", 0);
+	assert_int_equal(count_unwritten(rig), MANY);
+	assert_int_equal(sqlite3_close(other), SQLITE_OK);
+	for (unsigned left = MANY; left > 0; left -= left < AGAIN_MAX ? left : AGAIN_MAX) {
+		assert_int_equal(count_unwritten(rig), left);
+		before = jobs_so_far(rig);
+		sonde_task_table_tick(rig->table, T0 + 2);
+		assert_true(jobs_so_far(rig) - before <= AGAIN_MAX);
+	}
+	assert_int_equal(count_unwritten(rig), 0);
+	before = jobs_so_far(rig);
+	sonde_task_table_tick(rig->table, T0 + 2);
+	assert_int_equal(jobs_so_far(rig), before);
+	assert_ok(sonde_store_query(rig->f.store, SONDE_STORE_GET_TASKS, NULL, is_handed_out,
+				    &stored));
+	assert_int_equal(stored, MANY);
+}
+
 int main(void)
 {
 #define with_rig(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -316,6 +393,7 @@ int main(void)
 		with_rig(tells_agents_of_stop_and_extension),
 		with_rig(ends_by_itself_and_is_forgotten_by_age),
 		with_rig(refuses_more_than_may_run),
+		with_rig(what_found_no_room_is_written_later_a_few_at_a_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

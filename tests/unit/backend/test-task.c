@@ -223,15 +223,21 @@ static bool holds(void *ctx, const char *agent_id)
 	return true;
 }
 
-static void an_agent_that_holds_reports_has_not_vanished(void **state)
+/* Of a server whose agent is silent, but holds reports as it last told. */
+static struct sonde_task_clock holding(int64_t now_ms)
 {
-	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
-	struct sonde_task_agent *a = add(t, "a");
-	struct sonde_task_clock clock = {.now_ms = T0 + 90000,
+	return (struct sonde_task_clock){.now_ms = now_ms,
 					 .grace_ms = 30000,
 					 .silent_ms = 60000,
 					 .agent_seen_ms = never_seen,
 					 .agent_holds = holds};
+}
+
+static void an_agent_that_holds_reports_has_not_vanished(void **state)
+{
+	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
+	struct sonde_task_agent *a = add(t, "a");
+	struct sonde_task_clock clock = holding(T0 + 90000);
 
 	move(t, a, SONDE_TASK_RUNNING, T0);
 	a->last_report_ms = T0 + 1000;
@@ -246,11 +252,7 @@ static void what_an_agent_holds_is_not_waited_for_without_end(void **state)
 {
 	_cleanup_(sonde_task_freep) struct sonde_task *t = make();
 	struct sonde_task_agent *a = add(t, "a");
-	struct sonde_task_clock clock = {.now_ms = T0 + 91000,
-					 .grace_ms = 30000,
-					 .silent_ms = 60000,
-					 .agent_seen_ms = never_seen,
-					 .agent_holds = holds};
+	struct sonde_task_clock clock = holding(T0 + 91000);
 
 	move(t, a, SONDE_TASK_RUNNING, T0);
 	a->last_report_ms = T0 + 1000;
