@@ -43,20 +43,6 @@ static void budget_free(void *data, void *p)
 	free(p);
 }
 
-/* As proto3 has every string; protobuf-c does not look. */
-static bool is_utf8(const char *s, size_t n)
-{
-	while (n > 0) {
-		size_t length = sonde_utf8_length(s, n);
-
-		if (length == 0)
-			return false;
-		s += length;
-		n -= length;
-	}
-	return true;
-}
-
 static int check_message(const ProtobufCMessage *m, size_t max);
 
 /* @p: the field's value of a singular field, an element of a repeated one. */
@@ -73,7 +59,8 @@ static int check_value(const ProtobufCFieldDescriptor *f, void *const *p, size_t
 	n = strlen(s);
 	if (n > max)
 		return -EMSGSIZE;
-	return is_utf8(s, n) ? 0 : -EILSEQ;
+	/* As proto3 has every string; protobuf-c does not look. */
+	return sonde_is_utf8(s, n) ? 0 : -EILSEQ;
 }
 
 static int check_field(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, size_t max)
