@@ -48,10 +48,21 @@ static size_t matched_words(const char *name, const char *const *words, size_t n
 	return n_words > 1 && strcmp(words[1], space + 1) == 0 ? 2 : 0;
 }
 
-/* The first one or two words that are no flag. A flag before them must be global to be skipped right. */
-static const struct sonde_cli_command *find_command(int argc, char *const *argv, const char **words,
-						    size_t *ret_n)
+static bool is_global_flag(const char *arg)
 {
+	if (arg[1] != '-')
+		return letter_in(sonde_cli_global_flags, arg[1]);
+	return !arg[2] || find_in(sonde_cli_global_flags, arg + 2, strcspn(arg + 2, "="));
+}
+
+/*
+ * The first one or two words that are no flag. A flag before them must be global to be skipped right: @ret_odd is the
+ * first that is not, or NULL.
+ */
+static const struct sonde_cli_command *find_command(int argc, char *const *argv, const char **words,
+						    size_t *ret_n, const char **ret_odd)
+{
+	const char *odd = NULL;
 	size_t n = 0;
 
 	for (int i = 1; i < argc && n < 2; i++) {
@@ -65,10 +76,13 @@ static const struct sonde_cli_command *find_command(int argc, char *const *argv,
 			flag = letter_in(sonde_cli_global_flags, argv[i][1]);
 		else if (argv[i][1] == '-')
 			flag = find_in(sonde_cli_global_flags, argv[i] + 2, strlen(argv[i] + 2));
+		if (n == 0 && !odd && !is_global_flag(argv[i]))
+			odd = argv[i];
 		if (flag && flag->arg)
 			i++;
 	}
 	*ret_n = n;
+	*ret_odd = odd;
 	for (const struct sonde_cli_command *c = sonde_cli_commands; c->name; c++) {
 		if (matched_words(c->name, words, n) > 0)
 			return c;
@@ -118,6 +132,22 @@ static void near_command(const char *said, const char *word,
 		    sonde_hint_near(word, group, &best))
 			(void)snprintf(ret, SONDE_HINT_WORD_MAX + 1, "%s", group);
 	}
+}
+
+/* The word behind it is its value, and no command. */
+static int no_global_flag(struct sonde_cli *cli, const char *arg)
+{
+	const int len = (int)strcspn(arg, "=");
+
+	if (strncmp(arg, "--token-file", (size_t)len) == 0 && len == (int)strlen("--token-file"))
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
+				      "--token-file is no global flag: set the variable "
+				      "SONDE_TOKEN_FILE, or `token_file` in "
+				      "~/.config/sonde/config.yaml");
+	return sonde_cli_fail(
+		cli, SONDE_CLI_USAGE,
+		"%.*s is no global flag: it goes behind the command; see sonde --help",
+		len > SONDE_HINT_WORD_MAX ? SONDE_HINT_WORD_MAX : len, arg);
 }
 
 static int no_such_command(struct sonde_cli *cli, const char *const *words, size_t n)
@@ -266,6 +296,8 @@ static void short_help(FILE *out)
 
 	(void)fprintf(out, "Usage: sonde COMMAND [FLAG]...\nCommands: ");
 	for (const struct sonde_cli_command *c = sonde_cli_commands; c->name; c++) {
+		if (sonde_cli_is_hidden(c))
+			continue;
 		(void)fprintf(out, "%s%s", before, c->name);
 		before = ", ";
 	}
@@ -275,7 +307,7 @@ static void short_help(FILE *out)
 
 int sonde_cli_parse(struct sonde_cli *cli, int argc, char *const *argv)
 {
-	const char *words[2];
+	const char *words[2], *odd;
 	size_t n_words, skip;
 	bool flags_end = false;
 	int r;
@@ -287,13 +319,14 @@ int sonde_cli_parse(struct sonde_cli *cli, int argc, char *const *argv)
 		if (is_token(argv[i]))
 			return no_token_flag(cli);
 	}
-	cli->command = find_command(argc, argv, words, &n_words);
+	cli->command = find_command(argc, argv, words, &n_words, &odd);
 	if (!cli->command) {
 		if (has_word(argc, argv, "--help", "-h") ||
 		    (n_words == 1 && strcmp(words[0], "help") == 0))
 			return 0;
 		if (n_words > 0)
-			return no_such_command(cli, words, n_words);
+			return odd ? no_global_flag(cli, odd)
+				   : no_such_command(cli, words, n_words);
 		if (!has_word(argc, argv, "--version", "-V")) {
 			short_help(cli->err);
 			return SONDE_CLI_USAGE;
@@ -363,6 +396,8 @@ void sonde_cli_help(const struct sonde_cli_command *command, FILE *out)
 	for (const struct sonde_cli_command *c = sonde_cli_commands; c->name; c++) {
 		char left[64];
 
+		if (sonde_cli_is_hidden(c))
+			continue;
 		(void)snprintf(left, sizeof(left), "%s %s", c->name, c->operands);
 		(void)fprintf(out, "  %-28s %s\n", left, c->summary);
 	}

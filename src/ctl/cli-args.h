@@ -12,5 +12,11 @@
  */
 int sonde_cli_parse(struct sonde_cli *cli, int argc, char *const *argv);
 
+/* Not for people: neither help nor completion names it. */
+static inline bool sonde_cli_is_hidden(const struct sonde_cli_command *command)
+{
+	return command->name[0] == '_';
+}
+
 /* --help of @command; NULL = of sonde. */
 void sonde_cli_help(const struct sonde_cli_command *command, FILE *out);

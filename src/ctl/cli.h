@@ -29,10 +29,11 @@ enum sonde_cli_exit {
 	SONDE_CLI_SIGTERM = 143,
 };
 
+/* What a command is to make; -o says more, which output.h takes care of. */
 enum sonde_cli_output {
 	SONDE_CLI_TABLE = 0,
 	SONDE_CLI_WIDE,
-	SONDE_CLI_JSON,
+	SONDE_CLI_JSON, /* JSON for sonde_cli_print_json() or _value(), which know the form */
 	SONDE_CLI_DOT,
 	SONDE_CLI_MERMAID,
 };
@@ -43,14 +44,22 @@ enum sonde_cli_color {
 	SONDE_CLI_COLOR_NEVER,
 };
 
+/* A server and what belongs to it (settings.h). */
+struct sonde_cli_context {
+	char *name, *server, *token, *token_file, *ca, *cert, *key;
+};
+
 /* ~/.config/sonde/config.yaml < SONDE_* < flags. */
 struct sonde_cli_settings {
 	char *server, *ca, *cert, *key;
 	char *tasks_dir;
-	char *token;
+	char *token, *token_file;
+	char *context;
+	struct sonde_cli_context *contexts;
+	size_t n_contexts;
 	char *oap, *oap_token, *oap_basic;
 	uint64_t request_timeout_ns;
-	int output; /* enum sonde_cli_output */
+	int output; /* enum sonde_cli_form (output.h) */
 	int color;  /* enum sonde_cli_color */
 	bool utc;
 };
@@ -74,6 +83,11 @@ struct sonde_cli_command {
 	size_t max_operands;
 	bool offline;			   /* needs no server */
 	int (*run)(struct sonde_cli *cli); /* an exit status */
+	/* what -o can make of it (output.h) */
+	const char *items;     /* member of the answer that is a list; NULL = it is one object */
+	const char *item_name; /* member of an item, or of the object, for -o name; NULL = none */
+	bool one_table;	       /* prints one table and no more: -o csv and --columns are possible */
+	bool own_output;       /* -o is the command's own matter, and no form of output.h */
 };
 
 #define SONDE_CLI_OPERANDS_MAX 256
@@ -99,9 +113,12 @@ struct sonde_cli {
 	bool verbose;
 	bool headed;   /* something stands above the next heading */
 	bool cut_told; /* that a table lost text to the width, once a command */
+	bool away;     /* a request of this command had no answer of the server */
 	struct sonde_cli_settings *settings; /* owned */
 	struct sonde_rest *rest;	     /* owned; NULL for an offline command */
 	const struct sonde_cli_command *command;
+	const char *items;    /* the answer's list where the command's own is another; borrowed */
+	const char *jsonpath; /* of -o jsonpath=EXPR, borrowed from argv; NULL = another form */
 	const char *program_dir; /* folder of the executable, "" = unknown; borrowed */
 	/* what the command line gave */
 	struct sonde_cli_given given[SONDE_CLI_FLAGS_MAX];
@@ -120,10 +137,7 @@ extern const struct sonde_cli_flag sonde_cli_global_flags[];
 /* The value of --@name as given last ("" for one without a value); NULL: not given. */
 const char *sonde_cli_flag(const struct sonde_cli *cli, const char *name);
 
-static inline enum sonde_cli_output sonde_cli_output(const struct sonde_cli *cli)
-{
-	return (enum sonde_cli_output)cli->settings->output;
-}
+enum sonde_cli_output sonde_cli_output(const struct sonde_cli *cli);
 
 /* "sonde: WORDS" on stderr, control bytes escaped. Returns @status. */
 int sonde_cli_fail(struct sonde_cli *cli, int status, const char *fmt, ...) _printf_(3, 4);
@@ -136,25 +150,49 @@ int sonde_cli_broken(struct sonde_cli *cli, int err);
 
 /* The commands, one function each. */
 int sonde_cli_targets_list(struct sonde_cli *cli);
+int sonde_cli_targets_get(struct sonde_cli *cli);
 int sonde_cli_agents_list(struct sonde_cli *cli);
+int sonde_cli_agents_get(struct sonde_cli *cli);
+int sonde_cli_agents_top(struct sonde_cli *cli);
 int sonde_cli_task_create(struct sonde_cli *cli);
 int sonde_cli_task_get(struct sonde_cli *cli);
 int sonde_cli_task_list(struct sonde_cli *cli);
 int sonde_cli_task_stop(struct sonde_cli *cli);
 int sonde_cli_task_extend(struct sonde_cli *cli);
 int sonde_cli_task_wait(struct sonde_cli *cli);
+int sonde_cli_task_watch(struct sonde_cli *cli);
+int sonde_cli_task_attach(struct sonde_cli *cli);
+int sonde_cli_task_logs(struct sonde_cli *cli);
+int sonde_cli_task_delete(struct sonde_cli *cli);
+int sonde_cli_task_clone(struct sonde_cli *cli);
 int sonde_cli_run(struct sonde_cli *cli);
 int sonde_cli_doctor(struct sonde_cli *cli);
 /* --dry-run of run and task create */
 int sonde_cli_dry_run(struct sonde_cli *cli);
 int sonde_cli_topology(struct sonde_cli *cli);
+int sonde_cli_drops(struct sonde_cli *cli);
+int sonde_cli_rtt(struct sonde_cli *cli);
 int sonde_cli_metrics(struct sonde_cli *cli);
 int sonde_cli_flows(struct sonde_cli *cli);
 int sonde_cli_loss(struct sonde_cli *cli);
 int sonde_cli_host(struct sonde_cli *cli);
+int sonde_cli_task_presets(struct sonde_cli *cli);
+int sonde_cli_compare(struct sonde_cli *cli);
+int sonde_cli_export(struct sonde_cli *cli);
+int sonde_cli_import(struct sonde_cli *cli);
+int sonde_cli_audit(struct sonde_cli *cli);
+int sonde_cli_policy_list(struct sonde_cli *cli);
+int sonde_cli_policy_get(struct sonde_cli *cli);
+int sonde_cli_policy_set(struct sonde_cli *cli);
+int sonde_cli_policy_delete(struct sonde_cli *cli);
 int sonde_cli_mal_check(struct sonde_cli *cli);
 int sonde_cli_mal_eval(struct sonde_cli *cli);
 int sonde_cli_skywalking_install(struct sonde_cli *cli);
 int sonde_cli_skywalking_status(struct sonde_cli *cli);
 int sonde_cli_completion(struct sonde_cli *cli);
+int sonde_cli_complete(struct sonde_cli *cli);
 int sonde_cli_version(struct sonde_cli *cli);
+int sonde_cli_api_resources(struct sonde_cli *cli);
+int sonde_cli_config_view(struct sonde_cli *cli);
+int sonde_cli_config_set(struct sonde_cli *cli);
+int sonde_cli_config_use_context(struct sonde_cli *cli);

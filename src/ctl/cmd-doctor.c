@@ -3,73 +3,40 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ctl/agent.h"
 #include "ctl/fetch.h"
+#include "ctl/members.h"
 #include "ctl/spec.h"
 #include "ctl/view.h"
 
-static const char *text_of(const json_t *row, const char *key)
+/* By a probe of its own, or by what is attached for other metrics: then the first one is spare already. */
+static bool is_measured(const json_t *probes, const char *metrics)
 {
-	const char *text = json_string_value(json_object_get(row, key));
+	bool first = true;
 
-	return text ? text : "";
-}
+	for (size_t i = 0; i < json_array_size(probes); i++) {
+		const json_t *row = json_array_get(probes, i);
+		const char *state = sonde_text_of(row, "state");
 
-/* By its whole id, its beginning, or its host. No @wanted: any that is connected. */
-static bool is_wanted(const json_t *row, const char *wanted)
-{
-	const char *id = text_of(row, "agent_id");
-
-	if (!wanted)
-		return json_is_true(json_object_get(row, "connected"));
-	return *wanted && (strncmp(id, wanted, strlen(wanted)) == 0 ||
-			   strcmp(text_of(row, "host"), wanted) == 0);
-}
-
-/* A host's agents of before are listed too: the connected one is meant. */
-static const json_t *pick(const json_t *agents, const char *wanted, size_t *ret_n)
-{
-	const json_t *live = NULL, *any = NULL;
-	size_t n_live = 0, n_any = 0;
-
-	for (size_t i = 0; i < json_array_size(agents); i++) {
-		const json_t *row = json_array_get(agents, i);
-
-		if (!is_wanted(row, wanted))
+		if (strcmp(sonde_text_of(row, "metrics"), metrics) != 0)
 			continue;
-		n_any++;
-		any = row;
-		if (!json_is_true(json_object_get(row, "connected")))
-			continue;
-		n_live++;
-		live = row;
+		if (strcmp(state, "chosen") == 0 || (first && strcmp(state, "spare") == 0))
+			return true;
+		first = false;
 	}
-	*ret_n = n_live ? n_live : n_any;
-	return live ? live : any;
+	return false;
 }
 
-static int find_agent(struct sonde_cli *cli, const char *wanted, struct sonde_rest_answer *answer,
-		      const char **ret_id)
+/* A metric that is no core one and has no probe: tasks run without it. Names the first, which is the answer "no". */
+static int tell_unmeasured(struct sonde_cli *cli, const json_t *probes)
 {
-	const json_t *row;
-	size_t n;
-	int status;
+	for (size_t i = 0; i < json_array_size(probes); i++) {
+		const char *metrics = sonde_text_of(json_array_get(probes, i), "metrics");
 
-	status = sonde_cli_request(cli, "/api/v1/agents", NULL, answer);
-	if (status != 0)
-		return status;
-	row = pick(json_object_get(answer->json, "agents"), wanted, &n);
-	if (n == 0 && wanted)
-		return sonde_cli_fail(cli, SONDE_CLI_NOT_FOUND,
-				      "no agent '%.64s'; see sonde agents list", wanted);
-	if (n == 0)
-		return sonde_cli_fail(cli, SONDE_CLI_NOT_FOUND, "no agent is connected");
-	if (n > 1)
-		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
-				      "%zu agents are meant: name one by its id; see sonde agents "
-				      "list",
-				      n);
-	*ret_id = text_of(row, "agent_id");
-	return 0;
+		if (!is_measured(probes, metrics))
+			return sonde_cli_fail(cli, SONDE_CLI_NO, "no probe measures %s", metrics);
+	}
+	return SONDE_CLI_OK;
 }
 
 int sonde_cli_doctor(struct sonde_cli *cli)
@@ -77,15 +44,16 @@ int sonde_cli_doctor(struct sonde_cli *cli)
 	_cleanup_answer_ struct sonde_rest_answer agents = SONDE_REST_ANSWER_INIT;
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
 	_cleanup_buf_ struct sonde_buf path = SONDE_BUF_INIT(4096);
-	const char *id = "";
+	const json_t *row;
 	int status, r;
 
-	status = find_agent(cli, cli->n_operands ? cli->operands[0] : NULL, &agents, &id);
+	status =
+		sonde_cli_find_agent(cli, cli->n_operands ? cli->operands[0] : NULL, &agents, &row);
 	if (status != 0)
 		return status;
 	r = sonde_buf_printf(&path, "/api/v1/agents/");
 	if (r == 0)
-		r = sonde_rest_escape(id, &path);
+		r = sonde_rest_escape(sonde_text_of(row, "agent_id"), &path);
 	if (r == 0)
 		r = sonde_buf_printf(&path, "/doctor");
 	if (r < 0)
@@ -99,8 +67,9 @@ int sonde_cli_doctor(struct sonde_cli *cli)
 		status = sonde_view_plan(cli, answer.json, false);
 	if (status != 0)
 		return status;
-	return json_is_true(json_object_get(answer.json, "ok")) ? SONDE_CLI_OK
-								: SONDE_CLI_UNSUPPORTED;
+	if (!json_is_true(json_object_get(answer.json, "ok")))
+		return SONDE_CLI_UNSUPPORTED;
+	return tell_unmeasured(cli, json_object_get(answer.json, "probes"));
 }
 
 /* One agent that takes the task is a start. */
@@ -111,7 +80,7 @@ static int verdict(const json_t *agents)
 	for (size_t i = 0; i < json_array_size(agents); i++) {
 		const json_t *row = json_array_get(agents, i);
 
-		if (!*text_of(row, "refused"))
+		if (!*sonde_text_of(row, "refused"))
 			return SONDE_CLI_OK;
 		if (json_is_true(json_object_get(row, "answered")) &&
 		    json_array_size(json_object_get(row, "probes")) > 0 &&

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ctl/fetch.h"
+#include "ctl/flows.h"
 #include "ctl/units.h"
 #include "ctl/view.h"
 
@@ -72,20 +73,29 @@ static bool is_udp(const json_t *flow)
 	return protocol && strcmp(protocol, "udp") == 0;
 }
 
+static void add_first_seen(const struct sonde_cli *cli, struct sonde_table *t, int64_t wall_ms,
+			   const char *sent)
+{
+	char local[SONDE_UNIT_MAX], text[SONDE_UNIT_MAX + 2];
+
+	(void)snprintf(text, sizeof(text), "%s *",
+		       sonde_time_local(wall_ms, cli->settings->utc, local));
+	sonde_table_add_raw(t, SONDE_STYLE_NONE, text, sent);
+}
+
 /* UDP knows no beginning: it is when its first datagram, or its socket, was seen. */
-static void cell_start(struct sonde_cli *cli, struct sonde_table *t, const json_t *flow)
+static void cell_start(const struct sonde_cli *cli, struct sonde_table *t, const json_t *flow)
 {
 	const char *start = json_string_value(json_object_get(flow, "start"));
-	char text[SONDE_UNIT_MAX];
 	int64_t wall_ms;
 
 	if (!is_udp(flow) || !start || sonde_time_parse(start, &wall_ms) < 0)
 		sonde_cell_time(t, cli, flow, "start");
 	else
-		sonde_table_addf(t, "%s *", sonde_time_local(wall_ms, cli->settings->utc, text));
+		add_first_seen(cli, t, wall_ms, start);
 }
 
-static void add_row(struct sonde_cli *cli, struct sonde_table *t, const json_t *flow)
+static void flow_cells(const struct sonde_cli *cli, struct sonde_table *t, const json_t *flow)
 {
 	const json_t *rtt = json_object_get(flow, "rtt_us");
 
@@ -128,41 +138,70 @@ static void note_rest(struct sonde_cli *cli, const json_t *answer)
 			(long long)json_integer_value(ended), (long long)json_integer_value(open));
 }
 
+int sonde_flows_table(struct sonde_cli *cli, const json_t *flows)
+{
+	static const struct sonde_column columns[] = {{"START", false, false},
+						      {"PROCESS", false, true},
+						      {"ROLE", false, false},
+						      {"LOCAL", false, true},
+						      {"REMOTE", false, true},
+						      {"PEER", false, true},
+						      {"SENT", true, false, .unit = "bytes"},
+						      {"RECEIVED", true, false, .unit = "bytes"},
+						      {"RETRANS", true, false},
+						      {"DROPS", true, false},
+						      {"RTT", true, false, .unit = "us"},
+						      {"MAX", true, false, .unit = "us"},
+						      {"LIFE", true, false, .unit = "us"},
+						      {"STATE", false, false},
+						      {"CLOSE", false, false},
+						      {NULL}};
+
+	return sonde_view_rows(cli, columns, flows, flow_cells);
+}
+
+static bool has_udp(const json_t *flows)
+{
+	for (size_t i = 0; i < json_array_size(flows); i++) {
+		if (is_udp(json_array_get(flows, i)))
+			return true;
+	}
+	return false;
+}
+
+/* "10.1.2.3:80", "[2001:db8::1]:80", as REMOTE has it: a peer is named without its port. */
+static bool has_port(const char *peer)
+{
+	const char *colon = strrchr(peer, ':');
+
+	return colon && colon[1] && strspn(colon + 1, "0123456789") == strlen(colon + 1) &&
+	       (strchr(peer, ':') == colon || (peer[0] == '[' && colon[-1] == ']'));
+}
+
+static void note_none(struct sonde_cli *cli)
+{
+	const char *peer = sonde_cli_flag(cli, "peer");
+
+	sonde_cli_note(cli, "no connection was told%s%s",
+		       sonde_cli_flag(cli, "cursor") ? " behind that one" : "",
+		       peer && has_port(peer) ? ": --peer is a name, id or address without its port"
+					      : "");
+}
+
 static int print_flows(struct sonde_cli *cli, const json_t *answer)
 {
-	static const struct sonde_column columns[] = {
-		{"START", false, false},  {"PROCESS", false, true},
-		{"ROLE", false, false},	  {"LOCAL", false, true},
-		{"REMOTE", false, true},  {"PEER", false, true},
-		{"SENT", true, false},	  {"RECEIVED", true, false},
-		{"RETRANS", true, false}, {"DROPS", true, false},
-		{"RTT", true, false},	  {"MAX", true, false},
-		{"LIFE", true, false},	  {"STATE", false, false},
-		{"CLOSE", false, false},  {NULL}};
-	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
 	const json_t *flows = json_object_get(answer, "flows");
-	const char *next = json_string_value(json_object_get(answer, "next"));
-	bool udp = false;
-	int r;
+	int status;
 
-	r = sonde_table_new(columns, &t);
-	if (r < 0)
-		return sonde_cli_broken(cli, r);
-	for (size_t i = 0; i < json_array_size(flows); i++) {
-		add_row(cli, t, json_array_get(flows, i));
-		udp = udp || is_udp(json_array_get(flows, i));
-	}
-	if (sonde_table_rows(t) == 0)
-		sonde_cli_note(cli, "no connection was told%s",
-			       sonde_cli_flag(cli, "cursor") ? " behind that one" : "");
-	r = sonde_view_table(cli, t);
-	if (r != 0)
-		return r;
-	if (udp)
+	if (json_array_size(flows) == 0)
+		note_none(cli);
+	status = sonde_flows_table(cli, flows);
+	if (status != 0)
+		return status;
+	if (has_udp(flows))
 		sonde_cli_note(cli, "* of UDP, which has no beginning: when it was first counted");
 	note_rest(cli, answer);
-	if (next)
-		sonde_cli_note(cli, "more: --cursor '%.300s'", next);
+	sonde_view_next(cli, answer);
 	return 0;
 }
 
@@ -172,6 +211,8 @@ int sonde_cli_flows(struct sonde_cli *cli)
 	_cleanup_buf_ struct sonde_buf path = SONDE_BUF_INIT(8192);
 	int r;
 
+	if (sonde_cli_flag(cli, "follow"))
+		return sonde_flows_follow(cli);
 	r = flows_path(cli, &path);
 	if (r < 0)
 		return sonde_cli_no_task_path(cli, cli->operands[0], r);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sonde host: the kernel's own counters over a task's window, and which part of them the targets are */
-#include <errno.h>
 #include <inttypes.h>
 
 #include "ctl/fetch.h"
-#include "ctl/units.h"
+#include "ctl/members.h"
 #include "ctl/view.h"
 
 static const struct sonde_column explained_columns[] = {
@@ -15,6 +14,17 @@ static const struct sonde_column columns[] = {{"NAMESPACE", false, true},
 					      {"TOTAL", true, false},
 					      {"LAST INTERVAL", true, false},
 					      {NULL}};
+
+/* A number that cannot be had is not a number of 0; one that not all agents measured is a lower bound. */
+static void note_absent(struct sonde_cli *cli, const json_t *row)
+{
+	const char *reason = json_string_value(json_object_get(row, "absent"));
+
+	if (reason)
+		sonde_cli_note(cli, "not measured of %s targets: %.64s: %.300s",
+			       json_is_null(json_object_get(row, "targets")) ? "the" : "all",
+			       sonde_text_of(row, "counter"), reason);
+}
 
 static int print_explained(struct sonde_cli *cli, const json_t *list)
 {
@@ -29,6 +39,7 @@ static int print_explained(struct sonde_cli *cli, const json_t *list)
 		sonde_cell_text(t, row, "counter");
 		sonde_cell_count(t, row, "namespaces");
 		sonde_cell_count(t, row, "targets");
+		note_absent(cli, row);
 	}
 	return sonde_view_table(cli, t);
 }

@@ -7,6 +7,7 @@
 
 #include "config/yaml.h"
 #include "ctl/cli.h"
+#include "ctl/output.h"
 #include "ctl/term.h"
 #include "mal/rules.h"
 #include "model/meters.h"
@@ -113,11 +114,10 @@ static int print_json(struct check *c)
 	json_t *all = json_pack("{s:O, s:I, s:I, s:I, s:I}", "files", c->files, "rules",
 				(json_int_t)c->rules, "refused", (json_int_t)c->refused, "errors",
 				(json_int_t)c->errors, "warnings", (json_int_t)c->warnings);
-	int r = all ? json_dumpf(all, c->cli->out, JSON_COMPACT | JSON_ENSURE_ASCII) : -1;
+	int status = all ? sonde_cli_print_value(c->cli, all) : sonde_cli_broken(c->cli, -ENOMEM);
 
 	json_decref(all);
-	(void)fputc('\n', c->cli->out);
-	return r < 0 ? sonde_cli_broken(c->cli, -ENOMEM) : 0;
+	return status;
 }
 
 int sonde_cli_mal_check(struct sonde_cli *cli)

@@ -7,6 +7,7 @@
 
 #include "config/yaml.h"
 #include "ctl/mal.h"
+#include "ctl/output.h"
 #include "ctl/view.h"
 #include "mal/rules.h"
 #include "mal/run.h"
@@ -360,15 +361,13 @@ static int print_json(struct eval *e)
 {
 	json_t *all =
 		json_pack("{s:O, s:I}", "emissions", e->rows, "failed", (json_int_t)e->failed);
-	int r = all ? 0 : -1;
+	int r = all ? 0 : -1, status;
 
 	if (all && e->steps)
 		r = json_object_set(all, "steps", e->steps);
-	if (r == 0)
-		r = json_dumpf(all, e->cli->out, JSON_COMPACT | JSON_ENSURE_ASCII);
+	status = r < 0 ? sonde_cli_broken(e->cli, -ENOMEM) : sonde_cli_print_value(e->cli, all);
 	json_decref(all);
-	(void)fputc('\n', e->cli->out);
-	return r < 0 ? sonde_cli_broken(e->cli, -ENOMEM) : 0;
+	return status;
 }
 
 static int eval_files(struct eval *e, const char *rules_path, const char *input)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ctl/fetch.h"
+#include "ctl/output.h"
 #include "ctl/view.h"
 
 /* "kind=fast reason=X" */
@@ -26,15 +27,20 @@ static void cell_labels(struct sonde_table *t, const json_t *labels)
 	sonde_table_add(t, text.len > 0 ? sonde_buf_str(&text) : NULL);
 }
 
-/* Numbers in the unit that stands beside them, never scaled: they are for further reckoning. */
+/* Numbers in the unit that stands beside them, never scaled; in CSV, for further reckoning, to the last digit. */
 static void cell_number(struct sonde_table *t, const json_t *value)
 {
-	if (json_is_integer(value))
+	char text[32], raw[32];
+
+	if (json_is_integer(value)) {
 		sonde_table_addf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-	else if (json_is_real(value))
-		sonde_table_addf(t, "%.6g", json_real_value(value));
-	else
+	} else if (!json_is_real(value)) {
 		sonde_table_add(t, NULL);
+	} else {
+		(void)snprintf(text, sizeof(text), "%.6g", json_real_value(value));
+		(void)snprintf(raw, sizeof(raw), "%.17g", json_real_value(value));
+		sonde_table_add_raw(t, SONDE_STYLE_NONE, text, raw);
+	}
 }
 
 static int print_totals(struct sonde_cli *cli, const json_t *metrics)
@@ -121,7 +127,7 @@ static int metrics_path(struct sonde_cli *cli, struct sonde_buf *path)
 	int r;
 
 	r = sonde_cli_task_path(cli->operands[0], step ? "/series" : "/metrics", path);
-	if (r == 0 && step)
+	if (r == 0)
 		r = sonde_cli_add_parameter(path, "metric", sonde_cli_flag(cli, "metric"));
 	if (r == 0)
 		r = sonde_cli_add_parameter(path, "edge", edge);
@@ -224,9 +230,9 @@ int sonde_cli_metrics(struct sonde_cli *cli)
 	const char *step = sonde_cli_flag(cli, "step");
 	int r;
 
-	if (step && strcmp(step, "10s") != 0 && strcmp(step, "1m") != 0)
+	if (step && strcmp(step, "10s") != 0 && strcmp(step, "1m") != 0 && strcmp(step, "1h") != 0)
 		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
-				      "--step: expected 10s or 1m, got '%.64s'", step);
+				      "--step: expected 10s, 1m or 1h, got '%.64s'", step);
 	if (step && !metric)
 		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "--step: expected --metric with it");
 	r = metrics_path(cli, &path);
@@ -237,6 +243,9 @@ int sonde_cli_metrics(struct sonde_cli *cli)
 		r = check_known(cli, edge, metric);
 	if (r != 0)
 		return r;
+	/* the points are of one metric, which -o name has from the answer itself */
+	if (step && cli->settings->output != SONDE_CLI_FORM_NAME)
+		cli->items = "series";
 	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
 		return sonde_cli_print_json(cli, &answer);
 	return step ? print_series(cli, answer.json)

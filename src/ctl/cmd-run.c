@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ctl/output.h"
+#include "ctl/run.h"
 #include "ctl/spec.h"
 #include "ctl/view.h"
 #include "ctl/wait.h"
@@ -50,22 +52,26 @@ static int fetch_summary(struct sonde_cli *cli, const char *id, struct summary *
 	return status;
 }
 
+/* The three answers; their keys stay in the server's order. */
+static int print_summary_json(struct sonde_cli *cli, const struct summary *s)
+{
+	bool stream = cli->settings->output == SONDE_CLI_FORM_JSONL;
+	json_t *all =
+		json_pack("{s:s*, s:O, s:O, s:O}", "event", stream ? "summary" : NULL, "task",
+			  s->task.json, "topology", s->topology.json, "ledger", s->ledger.json);
+	int status = all ? sonde_cli_print_value(cli, all) : sonde_cli_broken(cli, -ENOMEM);
+
+	json_decref(all);
+	return status;
+}
+
 static int print_summary(struct sonde_cli *cli, const struct summary *s)
 {
 	const char *id = json_string_value(json_object_get(s->task.json, "id"));
 	int status;
 
-	if (sonde_cli_output(cli) == SONDE_CLI_JSON) {
-		/* the three answers as they are, so that their key order is the server's */
-		(void)fputs("{\"task\":", cli->out);
-		(void)sonde_cli_print_json(cli, &s->task);
-		(void)fputs(",\"topology\":", cli->out);
-		(void)sonde_cli_print_json(cli, &s->topology);
-		(void)fputs(",\"ledger\":", cli->out);
-		(void)sonde_cli_print_json(cli, &s->ledger);
-		(void)fputs("}\n", cli->out);
-		return SONDE_CLI_OK;
-	}
+	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
+		return print_summary_json(cli, s);
 	cli->headed = true;
 	(void)fputs("Task ", cli->out);
 	sonde_view_text(cli, id ? id : "?");
@@ -109,7 +115,8 @@ static int summarise(struct sonde_cli *cli, const char *id)
 
 static int detach(struct sonde_cli *cli, const char *id, int status)
 {
-	sonde_cli_note(cli, "detached; the task goes on by itself. Again: sonde task wait %s", id);
+	sonde_cli_note(cli, "detached; the task goes on by itself. Again: sonde task attach %s",
+		       id);
 	sonde_cli_note(cli, "then: sonde topology %s; to end it: sonde task stop %s", id, id);
 	return status;
 }
@@ -140,7 +147,7 @@ static int stop_and_wait(struct sonde_cli *cli, struct sonde_wait *w, int by_sig
 	return status == 0 ? by_signal : status;
 }
 
-static int follow(struct sonde_cli *cli, const char *id, struct sonde_signals *signals)
+int sonde_run_follow(struct sonde_cli *cli, const char *id, struct sonde_signals *signals)
 {
 	bool stop = sonde_cli_flag(cli, "stop-on-exit");
 	_cleanup_wait_ struct sonde_wait w = {
@@ -153,7 +160,12 @@ static int follow(struct sonde_cli *cli, const char *id, struct sonde_signals *s
 	};
 	int status;
 
-	status = sonde_wait_run(&w);
+	if (cli->settings->output == SONDE_CLI_FORM_JSONL)
+		status = sonde_watch_events(cli, id, signals, 0);
+	else
+		status = 0;
+	if (status == 0) /* the stream ends with the task; its last reports may still come in */
+		status = sonde_wait_run(&w);
 	if (status == 0)
 		status = summarise(cli, id);
 	else if ((status == SONDE_CLI_SIGINT || status == SONDE_CLI_SIGTERM) && stop)
@@ -181,5 +193,5 @@ int sonde_cli_run(struct sonde_cli *cli)
 	status = create(cli, &id);
 	if (status != 0)
 		return status;
-	return follow(cli, id, &signals);
+	return sonde_run_follow(cli, id, &signals);
 }

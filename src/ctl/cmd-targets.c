@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sonde targets list, sonde agents list */
-#include <inttypes.h>
+/* sonde targets list, get */
+#include <errno.h>
 #include <string.h>
 
 #include "ctl/fetch.h"
+#include "ctl/members.h"
+#include "ctl/output.h"
+#include "ctl/target.h"
 #include "ctl/view.h"
 
 static const char *const searched[] = {"service",    "instance", "process",  "layer",
@@ -22,27 +25,23 @@ static bool matches(const json_t *row, const char *search)
 	return false;
 }
 
-static void target_row(struct sonde_cli *cli, struct sonde_table *t, const json_t *row, bool wide)
+static void target_cells(const struct sonde_cli *cli, struct sonde_table *t, const json_t *row)
 {
-	const json_t *pid = json_object_get(row, "pid");
 	bool live = json_is_true(json_object_get(row, "live"));
 
 	sonde_cell_text(t, row, "service");
 	sonde_cell_text(t, row, "process");
-	if (json_is_integer(pid))
-		sonde_table_addf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(pid));
-	else
-		sonde_table_add(t, NULL);
+	sonde_cell_number(t, row, "pid");
 	sonde_cell_text(t, row, "host");
 	sonde_table_add_styled(t, live ? SONDE_STYLE_GREEN : SONDE_STYLE_DIM, live ? "yes" : "no");
 	sonde_cell_text(t, row, "command_line");
-	if (!wide)
-		return;
 	sonde_cell_text(t, row, "instance");
 	sonde_cell_text(t, row, "layer");
 	sonde_cell_time(t, cli, row, "last_seen");
 	sonde_cell_text(t, row, "agent_id");
 	sonde_cell_text(t, row, "process_id");
+	sonde_cell_text(t, json_object_get(row, "last_task"), "id");
+	sonde_cell_text(t, row, "why_not");
 }
 
 /* Why there is no row: that no agent is there and that its rules name nothing are told apart. */
@@ -67,6 +66,23 @@ static void note_no_target(struct sonde_cli *cli)
 			       n, n == 1 ? "" : "s", n == 1 ? "its own" : "theirs");
 }
 
+/* Flags may have left out what there is. */
+static void note_none(struct sonde_cli *cli)
+{
+	const char *node = sonde_cli_flag(cli, "node");
+
+	if (sonde_cli_flag(cli, "search")) {
+		sonde_cli_note(cli, "no process that is reported matches");
+	} else if (node) {
+		sonde_cli_note(cli,
+			       "no process of host '%.64s' is reported; sonde targets list hosts "
+			       "has their names",
+			       node);
+	} else {
+		note_no_target(cli);
+	}
+}
+
 static int print_targets(struct sonde_cli *cli, const json_t *targets)
 {
 	static const struct sonde_column columns[] = {{"SERVICE", false, true},
@@ -75,109 +91,273 @@ static int print_targets(struct sonde_cli *cli, const json_t *targets)
 						      {"HOST", false, true},
 						      {"LIVE", false, false},
 						      {"COMMAND", false, true},
+						      {"INSTANCE", .wide = true},
+						      {"LAYER", .wide = true},
+						      {"LAST SEEN", .wide = true},
+						      {"AGENT", .wide = true},
+						      {"PROCESS ID", .wide = true},
+						      {"LAST TASK", false, false, true},
+						      {"WHY NOT", false, false, true},
 						      {NULL}};
-	static const struct sonde_column wide_columns[] = {
-		{"SERVICE", false, false},    {"PROCESS", false, false},
-		{"PID", true, false},	      {"HOST", false, false},
-		{"LIVE", false, false},	      {"COMMAND", false, false},
-		{"INSTANCE", false, false},   {"LAYER", false, false},
-		{"LAST SEEN", false, false},  {"AGENT", false, false},
-		{"PROCESS ID", false, false}, {NULL}};
-	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
-	const char *search = sonde_cli_flag(cli, "search");
-	bool wide = sonde_cli_output(cli) == SONDE_CLI_WIDE;
-	int r;
 
-	r = sonde_table_new(wide ? wide_columns : columns, &t);
-	if (r < 0)
-		return sonde_cli_broken(cli, r);
-	for (size_t i = 0; i < json_array_size(targets); i++) {
-		const json_t *row = json_array_get(targets, i);
-
-		if (matches(row, search))
-			target_row(cli, t, row, wide);
-	}
 	if (json_array_size(targets) == 0)
-		note_no_target(cli);
-	else if (sonde_table_rows(t) == 0)
-		sonde_cli_note(cli, "no process of that kind is reported");
-	return sonde_view_table(cli, t);
+		note_none(cli);
+	return sonde_view_rows(cli, columns, targets, target_cells);
 }
 
-/* -o json is the server's answer; with --search the rows that match, in the same shape. */
-static int print_targets_json(struct sonde_cli *cli, struct sonde_rest_answer *answer)
-{
-	const char *search = sonde_cli_flag(cli, "search");
-	json_t *targets = json_object_get(answer->json, "targets");
+/* --- kinds --- */
 
-	if (!search)
-		return sonde_cli_print_json(cli, answer);
+enum kind {
+	KIND_PROCESSES,
+	KIND_HOSTS,
+	KIND_SERVICES,
+	KIND_PODS,
+	_KIND_MAX
+};
+
+static const char *const kind_names[] = {"processes", "hosts", "services", "pods"};
+_Static_assert(ELEMENTS_OF(kind_names) == _KIND_MAX, "a name for each kind");
+
+/* "process", "processes"; nothing = processes. */
+static int parse_kind(struct sonde_cli *cli, const char *word, enum kind *ret)
+{
+	size_t len;
+
+	*ret = KIND_PROCESSES;
+	if (!word)
+		return 0;
+	len = strlen(word);
+	for (int k = 0; k < _KIND_MAX; k++) {
+		size_t stem = strlen(kind_names[k]) - (k == KIND_PROCESSES ? 2 : 1);
+
+		if ((len == stem || len == strlen(kind_names[k])) &&
+		    strncmp(word, kind_names[k], len) == 0) {
+			*ret = (enum kind)k;
+			return 0;
+		}
+	}
+	return sonde_cli_fail(cli, SONDE_CLI_USAGE,
+			      "'%.64s': expected hosts, processes, services or pods", word);
+}
+
+static int no_pods(struct sonde_cli *cli)
+{
+	return sonde_cli_fail(cli, SONDE_CLI_UNSUPPORTED,
+			      "pods need Kubernetes, which agents and server do not ask yet: name "
+			      "processes or services");
+}
+
+static json_t *group_of(json_t *groups, const char *name)
+{
+	for (size_t i = 0; i < json_array_size(groups); i++) {
+		json_t *group = json_array_get(groups, i);
+
+		if (strcmp(json_string_value(json_object_get(group, "name")), name) == 0)
+			return group;
+	}
+	return NULL;
+}
+
+static int count_up(json_t *group, const char *key)
+{
+	json_int_t n = json_integer_value(json_object_get(group, key));
+
+	return json_object_set_new(group, key, json_integer(n + 1));
+}
+
+/* Adds @value to the names under @key, once each. */
+static int add_name(json_t *group, const char *key, const char *value)
+{
+	json_t *names = json_object_get(group, key);
+
+	for (size_t i = 0; i < json_array_size(names); i++) {
+		if (strcmp(json_string_value(json_array_get(names, i)), value) == 0)
+			return 0;
+	}
+	return json_array_append_new(names, json_string(value));
+}
+
+static int add_to_groups(json_t *groups, const json_t *row, bool hosts)
+{
+	const char *name = sonde_text_of(row, hosts ? "host" : "service");
+	json_t *group = group_of(groups, name);
+
+	if (!group) {
+		group = json_pack("{s:s, s:s, s:i, s:i, s:[]}", "kind", hosts ? "host" : "service",
+				  "name", name, "processes", 0, "live", 0,
+				  hosts ? "services" : "hosts");
+		if (!group || json_array_append_new(groups, group) < 0)
+			return -ENOMEM;
+	}
+	if (count_up(group, "processes") < 0 ||
+	    (json_is_true(json_object_get(row, "live")) && count_up(group, "live") < 0) ||
+	    add_name(group, hosts ? "services" : "hosts",
+		     sonde_text_of(row, hosts ? "service" : "host")) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static void cell_names(struct sonde_table *t, const json_t *names)
+{
+	_cleanup_buf_ struct sonde_buf text = SONDE_BUF_INIT(SONDE_TABLE_CELL_MAX);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < json_array_size(names); i++)
+		r = sonde_buf_printf(&text, "%s%s", i > 0 ? ", " : "",
+				     json_string_value(json_array_get(names, i)));
+	/* more than fit are counted */
+	if (r < 0)
+		sonde_table_addf(t, "%zu", json_array_size(names));
+	else
+		sonde_table_add(t, text.len > 0 ? sonde_buf_str(&text) : NULL);
+}
+
+static void group_cells(const struct sonde_cli *cli, struct sonde_table *t, const json_t *group)
+{
+	const json_t *services = json_object_get(group, "services");
+
+	sonde_cell_text(t, group, "name");
+	sonde_cell_count(t, group, "processes");
+	sonde_cell_count(t, group, "live");
+	cell_names(t, services ? services : json_object_get(group, "hosts"));
+}
+
+static int print_groups(struct sonde_cli *cli, const json_t *groups, bool hosts)
+{
+	static const struct sonde_column host_columns[] = {{"HOST", false, true},
+							   {"PROCESSES", true, false},
+							   {"LIVE", true, false},
+							   {"SERVICES", false, true},
+							   {NULL}};
+	static const struct sonde_column service_columns[] = {{"SERVICE", false, true},
+							      {"PROCESSES", true, false},
+							      {"LIVE", true, false},
+							      {"HOSTS", false, true},
+							      {NULL}};
+
+	if (json_array_size(groups) == 0)
+		note_none(cli);
+	return sonde_view_rows(cli, hosts ? host_columns : service_columns, groups, group_cells);
+}
+
+static int list_groups(struct sonde_cli *cli, const json_t *targets, bool hosts)
+{
+	json_auto_t *groups = json_array();
+	json_auto_t *all = NULL;
+
+	for (size_t i = 0; i < json_array_size(targets); i++) {
+		if (!groups || add_to_groups(groups, json_array_get(targets, i), hosts) < 0)
+			return sonde_cli_broken(cli, -ENOMEM);
+	}
+	if (sonde_cli_output(cli) != SONDE_CLI_JSON)
+		return print_groups(cli, groups, hosts);
+	all = json_pack("{s:O}", "targets", groups);
+	return all ? sonde_cli_print_value(cli, all) : sonde_cli_broken(cli, -ENOMEM);
+}
+
+/* --search, --node; true: some are left out. */
+static bool filter(const struct sonde_cli *cli, json_t *targets)
+{
+	const char *search = sonde_cli_flag(cli, "search"), *node = sonde_cli_flag(cli, "node");
+
 	for (size_t i = json_array_size(targets); i-- > 0;) {
-		if (!matches(json_array_get(targets, i), search))
+		const json_t *row = json_array_get(targets, i);
+
+		if (!matches(row, search) ||
+		    (node && strcmp(sonde_text_of(row, "host"), node) != 0))
 			(void)json_array_remove(targets, i);
 	}
-	if (json_dumpf(answer->json, cli->out, JSON_COMPACT | JSON_ENSURE_ASCII) < 0)
-		return sonde_cli_fail(cli, SONDE_CLI_INTERNAL, "cannot write JSON");
-	(void)fputc('\n', cli->out);
-	return SONDE_CLI_OK;
+	return search || node;
 }
 
 int sonde_cli_targets_list(struct sonde_cli *cli)
 {
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	json_t *targets;
+	bool filtered;
+	enum kind kind;
 	int status;
 
+	status = parse_kind(cli, cli->n_operands ? cli->operands[0] : NULL, &kind);
+	if (status == 0 && kind == KIND_PODS)
+		status = no_pods(cli);
+	if (status == 0)
+		status = sonde_cli_request(cli, "/api/v1/targets", NULL, &answer);
+	if (status != 0)
+		return status;
+	targets = json_object_get(answer.json, "targets");
+	filtered = filter(cli, targets);
+	if (kind != KIND_PROCESSES)
+		return list_groups(cli, targets, kind == KIND_HOSTS);
+	/* the server's answer; filtered, the rows that are left, in the same shape */
+	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
+		return filtered ? sonde_cli_print_value(cli, answer.json)
+				: sonde_cli_print_json(cli, &answer);
+	return print_targets(cli, targets);
+}
+
+/* --- get --- */
+
+static bool is_meant(const json_t *row, const struct sonde_target *t)
+{
+	switch (t->kind) {
+	case SONDE_TARGET_PID:
+		return json_integer_value(json_object_get(row, "pid")) == t->pid;
+	case SONDE_TARGET_PROCESS:
+		return strcmp(sonde_text_of(row, "process"), t->name) == 0;
+	case SONDE_TARGET_SERVICE:
+		return strcmp(sonde_text_of(row, "service"), t->name) == 0;
+	case SONDE_TARGET_ID:
+		return strcmp(sonde_text_of(row, "process_id"), t->name) == 0;
+	default: /* a bare word: either name, or an id */
+		return strcmp(sonde_text_of(row, "process"), t->name) == 0 ||
+		       strcmp(sonde_text_of(row, "service"), t->name) == 0 ||
+		       strcmp(sonde_text_of(row, "process_id"), t->name) == 0;
+	}
+}
+
+static void print_target(struct sonde_cli *cli, const json_t *row)
+{
+	static const struct {
+		const char *label, *key;
+	} lines[] = {{"process", "process"},   {"id", "process_id"},	   {"service", "service"},
+		     {"instance", "instance"}, {"layer", "layer"},	   {"host", "host"},
+		     {"agent", "agent_id"},    {"command", "command_line"}};
+
+	for (size_t i = 0; i < ELEMENTS_OF(lines); i++)
+		sonde_view_line_of(cli, row, lines[i].label, lines[i].key);
+	(void)fprintf(cli->out, "%-10s %" JSON_INTEGER_FORMAT "\n", "pid",
+		      json_integer_value(json_object_get(row, "pid")));
+	sonde_view_line(cli, "live", json_is_true(json_object_get(row, "live")) ? "yes" : "no");
+	sonde_view_line_time(cli, row, "last seen", "last_seen");
+}
+
+int sonde_cli_targets_get(struct sonde_cli *cli)
+{
+	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	const char *text = cli->operands[0], *words;
+	struct sonde_target target;
+	json_t *targets;
+	int status;
+
+	if (sonde_target_parse(text, &target, &words) < 0)
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "target '%.64s': %s", text, words);
 	status = sonde_cli_request(cli, "/api/v1/targets", NULL, &answer);
 	if (status != 0)
 		return status;
-	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
-		return print_targets_json(cli, &answer);
-	return print_targets(cli, json_object_get(answer.json, "targets"));
-}
-
-int sonde_cli_agents_list(struct sonde_cli *cli)
-{
-	static const struct sonde_column columns[] = {
-		{"AGENT", false, true},	    {"HOST", false, true},
-		{"VERSION", false, false},  {"STATE", false, false},
-		{"PROCESSES", true, false}, {"LAST SEEN", false, false},
-		{"PROBLEM", false, true},   {NULL}};
-	static const struct sonde_column wide_columns[] = {
-		{"AGENT", false, false},   {"HOST", false, false},     {"VERSION", false, false},
-		{"STATE", false, false},   {"PROCESSES", true, false}, {"LAST SEEN", false, false},
-		{"PROBLEM", false, false}, {"DELIVERY", false, false}, {NULL}};
-	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
-	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
-	bool wide = sonde_cli_output(cli) == SONDE_CLI_WIDE;
-	const json_t *agents;
-	int r;
-
-	r = sonde_cli_request(cli, "/api/v1/agents", NULL, &answer);
-	if (r != 0)
-		return r;
-	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
-		return sonde_cli_print_json(cli, &answer);
-	r = sonde_table_new(wide ? wide_columns : columns, &t);
-	if (r < 0)
-		return sonde_cli_broken(cli, r);
-	agents = json_object_get(answer.json, "agents");
-	for (size_t i = 0; i < json_array_size(agents); i++) {
-		const json_t *row = json_array_get(agents, i);
-		bool connected = json_is_true(json_object_get(row, "connected"));
-
-		sonde_cell_text(t, row, "agent_id");
-		sonde_cell_text(t, row, "host");
-		sonde_cell_text(t, row, "version");
-		sonde_table_add_styled(t, connected ? SONDE_STYLE_GREEN : SONDE_STYLE_RED,
-				       connected ? "connected" : "gone");
-		sonde_cell_count(t, row, "processes");
-		sonde_cell_time(t, cli, row, "last_seen");
-		if (json_is_true(json_object_get(row, "replaced")))
-			sonde_table_add(t, "a later agent of its host is there");
-		else
-			sonde_cell_text(t, row, "problem");
-		if (wide)
-			sonde_cell_text(t, row, "delivery");
+	targets = json_object_get(answer.json, "targets");
+	for (size_t i = json_array_size(targets); i-- > 0;) {
+		if (!is_meant(json_array_get(targets, i), &target))
+			(void)json_array_remove(targets, i);
 	}
-	return sonde_view_table(cli, t);
+	if (json_array_size(targets) == 0)
+		return sonde_cli_fail(cli, SONDE_CLI_NOT_FOUND,
+				      "no agent reports '%s'; see sonde targets list", text);
+	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
+		return sonde_cli_print_value(cli, answer.json);
+	for (size_t i = 0; i < json_array_size(targets); i++) {
+		(void)fputs(i > 0 ? "\n" : "", cli->out);
+		print_target(cli, json_array_get(targets, i));
+	}
+	return SONDE_CLI_OK;
 }

@@ -12,8 +12,10 @@
 #include "ctl/wait.h"
 #include "model/task.h"
 
-static int print_spec(struct sonde_cli *cli, const json_t *spec)
+/* As a file of --file has it: who created it is for the command line to say, each time. */
+static int print_spec(struct sonde_cli *cli, json_t *spec)
 {
+	(void)json_object_del(spec, "createdBy");
 	if (json_dumpf(spec, cli->out, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII) <
 	    0)
 		return sonde_cli_fail(cli, SONDE_CLI_INTERNAL, "cannot write JSON");
@@ -51,73 +53,76 @@ int sonde_cli_task_create(struct sonde_cli *cli)
 static void cell_duration(struct sonde_table *t, const json_t *task)
 {
 	const json_t *ms = json_object_get(task, "duration_ms");
-	char text[SONDE_UNIT_MAX];
+	char text[SONDE_UNIT_MAX], raw[SONDE_UNIT_MAX];
 
-	if (json_is_number(ms))
-		sonde_table_add(t, sonde_unit_clock((int64_t)json_integer_value(ms), text));
-	else
+	if (!json_is_integer(ms)) {
 		sonde_table_add(t, NULL);
+		return;
+	}
+	(void)snprintf(raw, sizeof(raw), "%" JSON_INTEGER_FORMAT, json_integer_value(ms));
+	sonde_table_add_raw(t, SONDE_STYLE_NONE, sonde_unit_clock(json_integer_value(ms), text),
+			    raw);
+}
+
+static const char *at_time(const struct sonde_cli *cli, int64_t wall_ms,
+			   char ret[static SONDE_UNIT_MAX + 4])
+{
+	char local[SONDE_UNIT_MAX];
+
+	(void)snprintf(ret, SONDE_UNIT_MAX + 4, "at %s",
+		       sonde_time_local(wall_ms, cli->settings->utc, local));
+	return ret;
 }
 
 /* When it began, or is to begin. */
 static void cell_start(const struct sonde_cli *cli, struct sonde_table *t, const json_t *task)
 {
-	char text[SONDE_UNIT_MAX];
+	char text[SONDE_UNIT_MAX + 4];
 	int64_t wall_ms;
 
-	if (sonde_view_starts_at(task, &wall_ms))
-		sonde_table_addf(t, "at %s", sonde_time_local(wall_ms, cli->settings->utc, text));
+	if (sonde_view_starts_at(task, &wall_ms)) /* what is to come is no start for a machine */
+		sonde_table_add_raw(t, SONDE_STYLE_NONE, at_time(cli, wall_ms, text), "");
 	else
 		sonde_cell_time(t, cli, task, "started");
 }
 
+static void task_cells(const struct sonde_cli *cli, struct sonde_table *t, const json_t *row)
+{
+	sonde_cell_text(t, row, "id");
+	sonde_cell_text(t, row, "name");
+	sonde_cell_text(t, row, "preset");
+	sonde_cell_state(t, row, "state");
+	sonde_cell_time(t, cli, row, "created");
+	cell_start(cli, t, row);
+	cell_duration(t, row);
+	sonde_cell_text(t, row, "reason");
+}
+
 int sonde_cli_task_list(struct sonde_cli *cli)
 {
-	static const struct sonde_column columns[] = {
-		{"TASK", false, false},	   {"NAME", false, true},     {"PRESET", false, false},
-		{"STATE", false, false},   {"CREATED", false, false}, {"START", false, false},
-		{"DURATION", true, false}, {"REASON", false, true},   {NULL}};
+	static const struct sonde_column columns[] = {{"TASK", false, false},
+						      {"NAME", false, true},
+						      {"PRESET", false, false},
+						      {"STATE", false, false},
+						      {"CREATED", false, false},
+						      {"START", false, false},
+						      {"DURATION", true, false, .unit = "ms"},
+						      {"REASON", false, true},
+						      {NULL}};
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
-	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
 	const json_t *tasks;
-	int r;
+	int status;
 
-	r = sonde_cli_request(cli, "/api/v1/tasks", NULL, &answer);
-	if (r != 0)
-		return r;
+	status = sonde_cli_request(cli, "/api/v1/tasks", NULL, &answer);
+	if (status != 0)
+		return status;
 	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
 		return sonde_cli_print_json(cli, &answer);
-	r = sonde_table_new(columns, &t);
-	if (r < 0)
-		return sonde_cli_broken(cli, r);
 	tasks = json_object_get(answer.json, "tasks");
-	for (size_t i = 0; i < json_array_size(tasks); i++) {
-		const json_t *row = json_array_get(tasks, i);
-
-		sonde_cell_text(t, row, "id");
-		sonde_cell_text(t, row, "name");
-		sonde_cell_text(t, row, "preset");
-		sonde_cell_state(t, row, "state");
-		sonde_cell_time(t, cli, row, "created");
-		cell_start(cli, t, row);
-		cell_duration(t, row);
-		sonde_cell_text(t, row, "reason");
-	}
 	if (json_array_size(tasks) >= SONDE_TASK_LIST_DEFAULT)
 		sonde_cli_note(cli, "older tasks may be left out: these are the newest %zu",
 			       json_array_size(tasks));
-	return sonde_view_table(cli, t);
-}
-
-static void head_line(struct sonde_cli *cli, const json_t *task, const char *label, const char *key)
-{
-	const char *text = json_string_value(json_object_get(task, key));
-
-	if (!text || !*text)
-		return;
-	(void)fprintf(cli->out, "%-10s ", label);
-	sonde_view_text(cli, text);
-	(void)fputc('\n', cli->out);
+	return sonde_view_rows(cli, columns, tasks, task_cells);
 }
 
 static void head_start(struct sonde_cli *cli, const json_t *task)
@@ -126,8 +131,18 @@ static void head_start(struct sonde_cli *cli, const json_t *task)
 	int64_t wall_ms;
 
 	if (sonde_view_starts_at(task, &wall_ms))
-		(void)fprintf(cli->out, "%-10s %s\n", "starts",
-			      sonde_time_local(wall_ms, cli->settings->utc, text));
+		sonde_view_line(cli, "starts", sonde_time_local(wall_ms, cli->settings->utc, text));
+}
+
+/* Of one that a policy made: whose it is, and what passed which threshold. */
+static void head_trigger(struct sonde_cli *cli, const json_t *trigger)
+{
+	const json_t *causes = json_object_get(trigger, "causes");
+
+	sonde_view_line_of(cli, trigger, "policy", "policy");
+	sonde_view_line_of(cli, trigger, "trigger", "words");
+	for (size_t i = 0; i < json_array_size(causes); i++)
+		sonde_view_line_of(cli, json_array_get(causes, i), i ? "" : "because", "message");
 }
 
 static int print_task(struct sonde_cli *cli, const json_t *task)
@@ -135,13 +150,14 @@ static int print_task(struct sonde_cli *cli, const json_t *task)
 	int status;
 
 	cli->headed = true;
-	head_line(cli, task, "task", "id");
-	head_line(cli, task, "name", "name");
-	head_line(cli, task, "preset", "preset");
-	head_line(cli, task, "state", "state");
+	sonde_view_line_of(cli, task, "task", "id");
+	sonde_view_line_of(cli, task, "name", "name");
+	sonde_view_line_of(cli, task, "preset", "preset");
+	sonde_view_line_of(cli, task, "state", "state");
 	head_start(cli, task);
-	head_line(cli, task, "reason", "reason");
-	head_line(cli, task, "asked by", "created_by");
+	sonde_view_line_of(cli, task, "reason", "reason");
+	sonde_view_line_of(cli, task, "asked by", "created_by");
+	head_trigger(cli, json_object_get(task, "trigger"));
 	sonde_view_heading(cli, "Time line");
 	status = sonde_view_timeline(cli, task);
 	if (status == 0)
@@ -232,20 +248,30 @@ int sonde_cli_task_extend(struct sonde_cli *cli)
 	return status != 0 ? status : print_action(cli, &answer, "is extended");
 }
 
+static const char *state_of(const json_t *task)
+{
+	const char *state = json_string_value(json_object_get(task, "state"));
+
+	return state ? state : "?";
+}
+
 static int wait_flags(struct sonde_cli *cli, struct sonde_wait *w)
 {
-	const char *state = sonde_cli_flag(cli, "for"), *timeout = sonde_cli_flag(cli, "timeout");
+	const char *state = sonde_cli_flag(cli, "for");
+	int status;
 
-	if (state && strcmp(state, "running") != 0 && strcmp(state, "done") != 0)
-		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
-				      "--for: expected running or done, got '%.64s'", state);
-	if (state && strcmp(state, "running") == 0)
-		w->state = "running";
-	if (timeout && (sonde_parse_duration_ns(timeout, &w->timeout_ns) < 0 || !w->timeout_ns))
-		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
-				      "--timeout: expected a duration such as 2m, got '%.64s'",
-				      timeout);
-	return sonde_wait_check_flag(cli);
+	if (!state || strcmp(state, "done") == 0)
+		w->state = NULL; /* any end; the verdict tells which */
+	else if (strcmp(state, "running") == 0 || strcmp(state, "failed") == 0)
+		w->state = state;
+	else if (strcmp(state, "first-data") == 0)
+		w->first_data = true;
+	else
+		return sonde_cli_fail(
+			cli, SONDE_CLI_USAGE,
+			"--for: expected running, first-data, done or failed, got '%.64s'", state);
+	status = sonde_wait_read_timeout(cli, &w->timeout_ns);
+	return status == 0 ? sonde_wait_check_flag(cli) : status;
 }
 
 static int wait_finish(struct sonde_cli *cli, struct sonde_wait *w)
@@ -255,11 +281,17 @@ static int wait_finish(struct sonde_cli *cli, struct sonde_wait *w)
 
 	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
 		(void)sonde_cli_print_json(cli, &w->task);
+	if (w->state && strcmp(w->state, state_of(w->task.json)) == 0)
+		return SONDE_CLI_OK;
+	if (w->first_data && sonde_wait_has_data(w->task.json))
+		return SONDE_CLI_OK;
 	status = sonde_wait_verdict(cli, w->task.json);
-	if (status == 0 && w->state && has_ended(w->task.json))
+	if (status == 0 && w->first_data)
+		return sonde_cli_fail(cli, SONDE_CLI_NO, "task %s is %s, no report of it came",
+				      w->id, state_of(w->task.json));
+	if (w->state && has_ended(w->task.json) && (status == 0 || strcmp(w->state, "failed") == 0))
 		return sonde_cli_fail(cli, SONDE_CLI_NO, "task %s is not %s: it is %s", w->id,
-				      w->state,
-				      json_string_value(json_object_get(w->task.json, "state")));
+				      w->state, state_of(w->task.json));
 	if (status != 0 || w->state || !sonde_cli_flag(cli, "max-loss"))
 		return status;
 	status = sonde_cli_get_task(cli, w->id, "/ledger", &ledger);

@@ -23,9 +23,11 @@ static int fail_request(struct sonde_cli *cli, int err)
 	switch (err) {
 	case -ECONNREFUSED:
 	case -EPROTO:
+		cli->away = true;
 		return sonde_cli_fail(cli, SONDE_CLI_UNREACHABLE,
 				      "cannot reach the server at %s: %s", server, words);
 	case -ETIMEDOUT:
+		cli->away = true;
 		return sonde_cli_fail(cli, SONDE_CLI_TIMEOUT, "%s did not answer in time: %s",
 				      server, words);
 	case -EINTR:
@@ -38,6 +40,16 @@ static int fail_request(struct sonde_cli *cli, int err)
 	}
 }
 
+/* Where the token comes from: as read_token() of settings.c picks it. */
+static const char *token_source(const struct sonde_cli_settings *s)
+{
+	const char *variable = getenv("SONDE_TOKEN");
+
+	if (variable && *variable && !getenv("SONDE_TOKEN_FILE"))
+		return "the variable SONDE_TOKEN";
+	return *s->token_file ? s->token_file : "`token` in the config file";
+}
+
 static int fail_token(struct sonde_cli *cli, int status)
 {
 	const char *server = sonde_rest_server(cli->rest);
@@ -45,11 +57,9 @@ static int fail_token(struct sonde_cli *cli, int status)
 	if (cli->settings->token && *cli->settings->token) {
 		return sonde_cli_fail(
 			cli, status,
-			"%s refuses the token of %s: it wants the one of its `token` or "
-			"`token_file`",
-			server,
-			getenv("SONDE_TOKEN") ? "the variable SONDE_TOKEN"
-					      : "`token` in the config file");
+			"%s refuses the token of %s: it wants one of its http.tokens, or "
+			"where it has none, the one of its `token` or `token_file`",
+			server, token_source(cli->settings));
 	}
 	return sonde_cli_fail(cli, status,
 			      "%s wants a token: set the variable SONDE_TOKEN, or `token` in "
@@ -66,6 +76,7 @@ static int fail_problem(struct sonde_cli *cli, const struct sonde_rest_answer *a
 	const char *words = detail ? detail : title;
 	int status = sonde_cli_status_of(answer->status);
 
+	cli->away = cli->away || status == SONDE_CLI_TIMEOUT; /* a proxy's words */
 	if (answer->status == 401)
 		return fail_token(cli, status);
 	if (!words)
@@ -85,10 +96,27 @@ int sonde_cli_tell(struct sonde_cli *cli, int r, const struct sonde_rest_answer 
 	return 0;
 }
 
+/* What a flag was given is what the server cannot read: the fault of who typed it, not a refusal of what is wanted. */
+static bool is_flag_fault(const struct sonde_cli *cli, const struct sonde_rest_answer *answer)
+{
+	const char *field = json_string_value(json_object_get(answer->json, "field"));
+
+	return answer->status == 400 && field && sonde_cli_flag(cli, field);
+}
+
 int sonde_cli_request(struct sonde_cli *cli, const char *path, const char *body,
 		      struct sonde_rest_answer *ret)
 {
 	int r = sonde_rest_request(cli->rest, path, body, ret);
+	int status = sonde_cli_tell(cli, r, ret);
+
+	return r == 0 && !body && is_flag_fault(cli, ret) ? SONDE_CLI_USAGE : status;
+}
+
+int sonde_cli_send(struct sonde_cli *cli, const char *method, const char *path, const char *body,
+		   struct sonde_rest_answer *ret)
+{
+	int r = sonde_rest_send(cli->rest, method, path, body, ret);
 
 	return sonde_cli_tell(cli, r, ret);
 }
@@ -139,23 +167,4 @@ int sonde_cli_get_task(struct sonde_cli *cli, const char *id, const char *suffix
 		       struct sonde_rest_answer *ret)
 {
 	return sonde_cli_post_task(cli, id, suffix, NULL, ret);
-}
-
-int sonde_cli_print_json(struct sonde_cli *cli, const struct sonde_rest_answer *answer)
-{
-	const unsigned char *p = answer->body.data;
-	size_t len = answer->body.len;
-
-	/* C0 cannot be here: the parser refuses it in strings. DEL and C1 can. */
-	for (size_t i = 0; i < len; i++) {
-		if (p[i] == 0x7f)
-			(void)fprintf(cli->out, "\\u007f");
-		else if (p[i] == 0xc2 && i + 1 < len && p[i + 1] >= 0x80 && p[i + 1] < 0xa0)
-			(void)fprintf(cli->out, "\\u%04x", p[++i]);
-		else
-			(void)fputc(p[i], cli->out);
-	}
-	if (len > 0 && p[len - 1] != '\n')
-		(void)fputc('\n', cli->out);
-	return SONDE_CLI_OK;
 }

@@ -10,9 +10,13 @@
 int sonde_cli_get_task(struct sonde_cli *cli, const char *id, const char *suffix,
 		       struct sonde_rest_answer *ret) _must_check_;
 
-/* Any path. @body NULL = GET. Return: 0 or an exit status. */
+/* Any path. @body NULL = GET: a flag's value that the server cannot read is a usage fault. Return: 0 or an exit status. */
 int sonde_cli_request(struct sonde_cli *cli, const char *path, const char *body,
 		      struct sonde_rest_answer *ret) _must_check_;
+
+/* The same by any method, "DELETE" or "PUT". Return: 0 or an exit status. */
+int sonde_cli_send(struct sonde_cli *cli, const char *method, const char *path, const char *body,
+		   struct sonde_rest_answer *ret) _must_check_;
 
 /* The same with @body for a task. */
 int sonde_cli_post_task(struct sonde_cli *cli, const char *id, const char *suffix, const char *body,
@@ -34,5 +38,8 @@ int sonde_cli_tell(struct sonde_cli *cli, int r, const struct sonde_rest_answer 
 /* Exit status for an HTTP status that is no success. */
 int sonde_cli_status_of(long http_status);
 
-/* -o json: the answer verbatim, bytes that could steer a terminal as \uNNNN. Return: an exit status. */
+/*
+ * With -o json the answer verbatim, bytes that could steer a terminal as \uNNNN; else in the form of -o (output.h).
+ * Return: an exit status.
+ */
 int sonde_cli_print_json(struct sonde_cli *cli, const struct sonde_rest_answer *answer);

@@ -3,9 +3,11 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdint.h>
+#include <inttypes.h>
+#include <stdarg.h>
 #include <string.h>
 
+#include "ctl/members.h"
 #include "ctl/term.h"
 #include "ctl/units.h"
 #include "ctl/view-sides.h"
@@ -34,22 +36,23 @@ struct sonde_graph *sonde_graph_free(struct sonde_graph *graph)
 	return NULL;
 }
 
-static const char *text(const json_t *object, const char *key)
-{
-	const char *s = json_string_value(json_object_get(object, key));
-
-	return s ? s : "";
-}
-
 static void name_node(struct node *node)
 {
-	const char *kind = text(node->json, "kind"), *service = text(node->json, "service");
-	const char *process = text(node->json, "process"), *address = text(node->json, "address");
+	const char *kind = sonde_text_of(node->json, "kind"),
+		   *service = sonde_text_of(node->json, "service");
+	const char *process = sonde_text_of(node->json, "process"),
+		   *address = sonde_text_of(node->json, "address");
+	const char *workload = sonde_text_of(node->json, "workload");
 	char *label = node->label;
 	size_t size = sizeof(node->label);
 
 	if (strcmp(kind, "other") == 0)
 		(void)snprintf(label, size, "other");
+	else if (*workload)
+		(void)snprintf(label, size, "%.200s/%.200s", service, workload);
+	else if (strcmp(kind, "instance") == 0)
+		(void)snprintf(label, size, "%.200s@%.200s", service,
+			       sonde_text_of(node->json, "instance"));
 	else if (*service && *process && strcmp(service, process) != 0)
 		(void)snprintf(label, size, "%.200s/%.200s", service, process);
 	else if (*process || *service)
@@ -75,7 +78,7 @@ static int tell_apart(struct sonde_graph *graph)
 		}
 		for (size_t i = 0; i < graph->n; i++) {
 			struct node *node = &graph->nodes[i];
-			const char *instance = text(node->json, "instance");
+			const char *instance = sonde_text_of(node->json, "instance");
 			size_t len = strlen(node->label);
 
 			if (json_integer_value(json_object_get(seen, node->label)) < 2)
@@ -129,7 +132,7 @@ int sonde_graph_new(const json_t *topology, struct sonde_graph **ret)
 
 static const struct node *find(const struct sonde_graph *graph, const json_t *edge, const char *end)
 {
-	const json_t *i = json_object_get(graph->index, text(edge, end));
+	const json_t *i = json_object_get(graph->index, sonde_text_of(edge, end));
 
 	return i ? &graph->nodes[json_integer_value(i)] : NULL;
 }
@@ -138,7 +141,7 @@ const char *sonde_graph_label(const struct sonde_graph *graph, const json_t *edg
 {
 	const struct node *node = find(graph, edge, end);
 
-	return node ? node->label : text(edge, end);
+	return node ? node->label : sonde_text_of(edge, end);
 }
 
 /* Within double quotes of both languages: nothing but letters that cannot end them. */
@@ -161,33 +164,66 @@ static int print_quoted(const char *s, FILE *out)
 	return 0;
 }
 
-static void edge_words(const json_t *edge, char *words, size_t size)
+/* The words that stand behind each other, with a comma from the second on. */
+struct words {
+	char *text;
+	size_t size, n;
+};
+
+static void _printf_(2, 3) add_words(struct words *w, const char *fmt, ...)
+{
+	size_t at = strlen(w->text);
+	va_list args;
+
+	at += (size_t)snprintf(w->text + at, w->size - at, "%s", w->n++ > 0 ? ", " : " ");
+	if (at >= w->size)
+		return;
+	va_start(args, fmt);
+	(void)vsnprintf(w->text + at, w->size - at, fmt, args);
+	va_end(args);
+}
+
+static void add_bytes(struct words *w, const json_t *side)
+{
+	const json_t *sent = json_object_get(side, "sent_bytes");
+	const json_t *received = json_object_get(side, "received_bytes");
+	char bytes[SONDE_UNIT_MAX];
+
+	if (json_is_number(sent) || json_is_number(received))
+		add_words(w, "%s",
+			  sonde_unit_bytes(json_number_value(sent) + json_number_value(received),
+					   bytes));
+}
+
+static void add_retransmitted(struct words *w, const json_t *edge)
+{
+	const json_t *client =
+		json_object_get(json_object_get(edge, "client_side"), "retransmitted_segments");
+	const json_t *server =
+		json_object_get(json_object_get(edge, "server_side"), "retransmitted_segments");
+
+	if (json_is_integer(client) || json_is_integer(server))
+		add_words(w, "%" PRIi64 " retransmitted",
+			  sonde_view_add(json_integer_value(client), json_integer_value(server)));
+}
+
+/* A number that was not had has no words: it is absent, not 0. */
+static void edge_words(const json_t *edge, char *text, size_t size)
 {
 	const json_t *client = json_object_get(edge, "client_side");
-	const json_t *server = json_object_get(edge, "server_side");
-	const json_t *side = json_is_object(client) ? client : server, *p99;
-	json_int_t retransmitted = sonde_view_add(
-		json_integer_value(json_object_get(client, "retransmitted_segments")),
-		json_integer_value(json_object_get(server, "retransmitted_segments")));
-	char rtt[SONDE_UNIT_MAX] = "-", bytes[SONDE_UNIT_MAX];
-	double sum;
+	const json_t *side = json_is_object(client) ? client : json_object_get(edge, "server_side");
+	const json_t *p99 = json_object_get(json_object_get(side, "rtt_us"), "p99");
+	bool udp = sonde_view_edge_is_udp(edge);
+	struct words w = {.text = text, .size = size};
+	char rtt[SONDE_UNIT_MAX];
 
-	p99 = json_object_get(json_object_get(side, "rtt_us"), "p99");
-	if (json_is_number(p99))
-		(void)sonde_unit_us(json_number_value(p99), rtt);
-	sum = json_number_value(json_object_get(side, "sent_bytes")) +
-	      json_number_value(json_object_get(side, "received_bytes"));
-	if (sonde_view_edge_is_udp(edge)) {
-		(void)snprintf(words, size, ":%" JSON_INTEGER_FORMAT "/udp %s",
-			       json_integer_value(json_object_get(edge, "port")),
-			       sonde_unit_bytes(sum, bytes));
-		return;
-	}
-	(void)snprintf(words, size,
-		       ":%" JSON_INTEGER_FORMAT " p99 %s, %s, %" JSON_INTEGER_FORMAT
-		       " retransmitted",
-		       json_integer_value(json_object_get(edge, "port")), rtt,
-		       sonde_unit_bytes(sum, bytes), retransmitted);
+	(void)snprintf(text, size, ":%" JSON_INTEGER_FORMAT "%s",
+		       json_integer_value(json_object_get(edge, "port")), udp ? "/udp" : "");
+	if (!udp && json_is_number(p99))
+		add_words(&w, "p99 %s", sonde_unit_us(json_number_value(p99), rtt));
+	add_bytes(&w, side);
+	if (!udp)
+		add_retransmitted(&w, edge);
 }
 
 static json_int_t count_failed(const json_t *side)
@@ -201,28 +237,13 @@ static json_int_t count_failed(const json_t *side)
 	return sum;
 }
 
-static json_int_t count_lost(const json_t *side)
-{
-	const json_t *drops = json_object_get(side, "drops");
-	json_int_t sum = 0;
-
-	for (size_t i = 0; i < json_array_size(drops); i++) {
-		const json_t *d = json_array_get(drops, i);
-
-		if (sonde_view_drop_is_loss(d))
-			sum = sonde_view_add(sum,
-					     json_integer_value(json_object_get(d, "segments")));
-	}
-	return sum;
-}
-
 /* ", 3 connects failed, 7 dropped": what went wrong is not hidden by a picture. */
 static void add_failures(const json_t *edge, char *words, size_t size)
 {
 	const json_t *client = json_object_get(edge, "client_side");
 	const json_t *server = json_object_get(edge, "server_side");
 	json_int_t failed = sonde_view_add(count_failed(client), count_failed(server));
-	json_int_t lost = sonde_view_add(count_lost(client), count_lost(server));
+	json_int_t lost = sonde_view_add(sonde_view_own_loss(client), sonde_view_own_loss(server));
 	size_t at = strlen(words);
 
 	if (failed > 0)
@@ -267,8 +288,27 @@ static int dot_edge(size_t client, size_t server, const char *words, FILE *out)
 	return r;
 }
 
+bool sonde_graph_more(const json_t *topology, char ret[static SONDE_GRAPH_LABEL_MAX])
+{
+	const json_t *more = json_object_get(topology, "more");
+	const json_t *share = json_object_get(more, "share");
+	json_int_t n = json_integer_value(json_object_get(more, "edges"));
+	char part[96] = "";
+
+	if (n <= 0)
+		return false;
+	if (json_is_number(share))
+		(void)snprintf(part, sizeof(part), " (%.1f %% of %.64s)",
+			       100 * json_number_value(share),
+			       sonde_text_of(json_object_get(topology, "ranking"), "metric"));
+	(void)snprintf(ret, SONDE_GRAPH_LABEL_MAX, "+ %" JSON_INTEGER_FORMAT " more edge%s%s", n,
+		       n == 1 ? "" : "s", part);
+	return true;
+}
+
 int sonde_graph_dot(const struct sonde_graph *graph, FILE *out)
 {
+	char more[SONDE_GRAPH_LABEL_MAX];
 	int r = 0;
 
 	(void)fprintf(out, "digraph sonde {\n  rankdir=LR;\n  node [shape=box];\n");
@@ -281,6 +321,11 @@ int sonde_graph_dot(const struct sonde_graph *graph, FILE *out)
 	}
 	if (r == 0)
 		r = each_edge(graph, dot_edge, out);
+	if (r == 0 && sonde_graph_more(graph->topology, more)) {
+		(void)fprintf(out, "  more [shape=plaintext, label=");
+		r = print_quoted(more, out);
+		(void)fprintf(out, "];\n");
+	}
 	(void)fprintf(out, "}\n");
 	return r < 0 ? r : ferror(out) ? -EIO : 0;
 }
@@ -297,6 +342,7 @@ static int mermaid_edge(size_t client, size_t server, const char *words, FILE *o
 
 int sonde_graph_mermaid(const struct sonde_graph *graph, FILE *out)
 {
+	char more[SONDE_GRAPH_LABEL_MAX];
 	int r = 0;
 
 	(void)fprintf(out, "flowchart LR\n");
@@ -307,5 +353,10 @@ int sonde_graph_mermaid(const struct sonde_graph *graph, FILE *out)
 	}
 	if (r == 0)
 		r = each_edge(graph, mermaid_edge, out);
+	if (r == 0 && sonde_graph_more(graph->topology, more)) {
+		(void)fprintf(out, "  more[");
+		r = print_quoted(more, out);
+		(void)fprintf(out, "]\n");
+	}
 	return r < 0 ? r : ferror(out) ? -EIO : 0;
 }

@@ -3,6 +3,7 @@
 
 /* Graph: a topology's nodes under names that people know and that differ from each other. */
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include <jansson.h>
@@ -24,6 +25,11 @@ SONDE_DEFINE_CLEANUP(struct sonde_graph *, sonde_graph_free)
  * shown by its id. Borrowed from the graph or the topology.
  */
 const char *sonde_graph_label(const struct sonde_graph *graph, const json_t *edge, const char *end);
+
+/*
+ * "+ 31 more edges (1.1 % of bytes)": what `top` and `hide_below` left out of @topology. False: nothing.
+ */
+bool sonde_graph_more(const json_t *topology, char ret[static SONDE_GRAPH_LABEL_MAX]);
 
 /* Graphviz and Mermaid text; edges carry RTT p99, bytes and retransmits. 0, -EIO, -ENOMEM. */
 int sonde_graph_dot(const struct sonde_graph *graph, FILE *out) _must_check_;

@@ -8,6 +8,7 @@
 
 #include <curl/curl.h>
 
+#include "base/secret.h"
 #include "config/config.h"
 #include "ctl/cli.h"
 #include "ctl/settings.h"
@@ -44,6 +45,7 @@ int main(int argc, char **argv)
 	};
 	int status;
 
+	sonde_secret_guard();
 	/* for the generated config/README.md, like the other programs */
 	if (argc == 2 && strcmp(argv[1], "--dump-reference") == 0)
 		return sonde_config_reference(&sonde_cli_spec, stdout) < 0 ? SONDE_CLI_INTERNAL : 0;

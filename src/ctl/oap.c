@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/num.h"
+#include "base/utf8.h"
 #include "ctl/rest.h"
 
 #define SECRET_BYTES_MAX 4096
@@ -28,12 +29,10 @@ static int read_secret(struct sonde_cli *cli, const char *flag, const char *sett
 	if (r < 0)
 		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "--%s %s: %s", flag, path,
 				      sonde_file_error(r, true));
-	for (const char *p = text; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f) {
-			free(text);
-			return sonde_cli_fail(cli, SONDE_CLI_USAGE,
-					      "--%s %s: control bytes in its line", flag, path);
-		}
+	if (sonde_has_control(text)) {
+		free(text);
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "--%s %s: control bytes in its line",
+				      flag, path);
 	}
 	*ret = text;
 	return 0;

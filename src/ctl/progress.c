@@ -6,19 +6,14 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "ctl/members.h"
 #include "ctl/term.h"
 #include "ctl/units.h"
 #include "ctl/view.h"
 
 #define BAR_MAX 64
 #define PROGRESS_KEY_MAX 320
-
-static const char *text(const json_t *object, const char *key)
-{
-	const char *s = json_string_value(json_object_get(object, key));
-
-	return s ? s : "";
-}
+#define CPU_AFTER_MS 1000
 
 static int append_safe(struct sonde_buf *out, const char *s)
 {
@@ -32,9 +27,9 @@ static int64_t elapsed_ms(const json_t *task, int64_t now_wall_ms)
 {
 	int64_t start, end;
 
-	if (sonde_time_parse(text(task, "started"), &start) < 0)
+	if (sonde_time_parse(sonde_text_of(task, "started"), &start) < 0)
 		return 0;
-	if (sonde_time_parse(text(task, "ended"), &end) < 0)
+	if (sonde_time_parse(sonde_text_of(task, "ended"), &end) < 0)
 		end = now_wall_ms;
 	return end > start ? end - start : 0;
 }
@@ -50,7 +45,7 @@ static int append_targets(const json_t *task, struct sonde_buf *out)
 		return 0;
 	r = sonde_buf_printf(out, " (");
 	if (r == 0)
-		r = append_safe(out, text(json_array_get(targets, 0), "name"));
+		r = append_safe(out, sonde_text_of(json_array_get(targets, 0), "name"));
 	if (r == 0 && n > 1)
 		r = sonde_buf_printf(out, ", %zu targets", n);
 	return r < 0 ? r : sonde_buf_printf(out, ")");
@@ -84,12 +79,12 @@ int sonde_progress_line(const json_t *task, int64_t now_wall_ms, unsigned int ba
 		duration = 0;
 	if (elapsed > 86400000)
 		elapsed = 86400000;
-	(void)snprintf(state, sizeof(state), "%s", text(task, "state"));
+	(void)snprintf(state, sizeof(state), "%s", sonde_text_of(task, "state"));
 	for (char *p = state; *p; p++)
 		*p = (char)toupper((unsigned char)*p);
 	r = sonde_buf_printf(ret, "Task ");
 	if (r == 0)
-		r = append_safe(ret, text(task, "id"));
+		r = append_safe(ret, sonde_text_of(task, "id"));
 	if (r == 0)
 		r = append_targets(task, ret);
 	if (r == 0)
@@ -107,14 +102,22 @@ static int append_traffic(const json_t *topology, struct sonde_buf *ret)
 	struct sonde_view_totals sum;
 	char a[SONDE_UNIT_MAX], b[SONDE_UNIT_MAX];
 	double share;
+	int r;
 
 	sonde_view_sum(topology, &sum);
 	share = sum.sent_segments > 0 ? 100.0 * (double)sum.retransmits / (double)sum.sent_segments
 				      : 0;
-	return sonde_buf_printf(
-		ret, "edges %zu  %s  retrans %s (%.1f%%)  drops %" PRIi64, sum.edges,
-		sonde_unit_bytes((double)sum.sent_bytes + (double)sum.received_bytes, a),
-		sonde_unit_count(sum.retransmits, b), share, sum.drops);
+	r = sonde_buf_printf(ret, "edges %zu", sum.edges);
+	if (r == 0 && (!sum.sides || sum.with_bytes))
+		r = sonde_buf_printf(
+			ret, "  %s",
+			sonde_unit_bytes((double)sum.sent_bytes + (double)sum.received_bytes, a));
+	if (r == 0 && (!sum.sides || sum.with_retransmits))
+		r = sonde_buf_printf(ret, "  retrans %s (%.1f%%)",
+				     sonde_unit_count(sum.retransmits, b), share);
+	if (r == 0 && (!sum.sides || sum.with_drops))
+		r = sonde_buf_printf(ret, "  drops %" PRIi64, sum.drops);
+	return r;
 }
 
 static int append_loss(const json_t *ledger, struct sonde_buf *ret)
@@ -130,7 +133,7 @@ static int append_loss(const json_t *ledger, struct sonde_buf *ret)
 /* It moves from the first moment on: how long the step has taken. */
 static int append_before(const json_t *task, int64_t now_wall_ms, struct sonde_buf *ret)
 {
-	const bool taken = strcmp(text(task, "state"), "accepted") != 0;
+	const bool taken = strcmp(sonde_text_of(task, "state"), "accepted") != 0;
 	const json_t *states = json_object_get(task, "states"), *last;
 	size_t n = json_array_size(states);
 	int64_t since;
@@ -138,7 +141,7 @@ static int append_before(const json_t *task, int64_t now_wall_ms, struct sonde_b
 
 	last = n > 0 ? json_array_get(states, n - 1) : NULL;
 	r = sonde_buf_printf(ret, "waiting for the agent to %s", taken ? "attach" : "take it");
-	if (r < 0 || sonde_time_parse(text(last, "at"), &since) < 0 || now_wall_ms < since)
+	if (r < 0 || sonde_time_parse(sonde_text_of(last, "at"), &since) < 0 || now_wall_ms < since)
 		return r;
 	return sonde_buf_printf(ret, ", %.1f s", (double)(now_wall_ms - since) / 1000);
 }
@@ -170,24 +173,44 @@ static bool append_wait(const json_t *task, int64_t now_wall_ms, struct sonde_bu
 	return true;
 }
 
+/* The mean since it began; what attaching took would be hundreds of percent of the first moments. */
+static int append_cpu(const json_t *task, int64_t elapsed, struct sonde_buf *ret)
+{
+	const json_t *cost = json_object_get(task, "cost");
+	const json_t *agent_ns = json_object_get(cost, "agent_cpu_ns");
+	double ns = json_number_value(agent_ns) +
+		    json_number_value(json_object_get(cost, "probe_cpu_ns"));
+
+	if (!json_is_number(agent_ns) || elapsed < CPU_AFTER_MS)
+		return 0;
+	return sonde_buf_printf(ret, "   agent cpu %.1f%%", ns / ((double)elapsed * 1e4));
+}
+
+/* Its end waits for the last reports, which an agent that hangs does not send. */
+static int append_silence(const json_t *task, struct sonde_buf *ret)
+{
+	int64_t silent_ms = sonde_view_silence_ms(task, json_object_get(task, "reports"));
+	char text[SONDE_UNIT_MAX];
+
+	if (silent_ms == 0)
+		return 0;
+	return sonde_buf_printf(ret, "   no report for %s", sonde_unit_clock(silent_ms, text));
+}
+
 int sonde_progress_numbers(const json_t *task, const json_t *topology, const json_t *ledger,
 			   int64_t now_wall_ms, struct sonde_buf *ret)
 {
-	double agent_ns =
-		json_number_value(json_object_get(json_object_get(task, "cost"), "agent_cpu_ns"));
-	double probe_ns =
-		json_number_value(json_object_get(json_object_get(task, "cost"), "probe_cpu_ns"));
-	int64_t elapsed = elapsed_ms(task, now_wall_ms);
+	const int64_t elapsed = elapsed_ms(task, now_wall_ms);
 	int r = 0;
 
 	if (!append_wait(task, now_wall_ms, ret, &r) && topology)
 		r = append_traffic(topology, ret);
-	if (r == 0 && ledger)
+	if (r == 0 && ledger &&
+	    elapsed > 0) /* before it runs there is nothing that could be missing */
 		r = append_loss(ledger, ret);
-	if (r == 0 && elapsed > 0)
-		r = sonde_buf_printf(ret, "   agent cpu %.1f%%",
-				     (agent_ns + probe_ns) / ((double)elapsed * 1e4));
-	return r;
+	if (r == 0)
+		r = append_silence(task, ret);
+	return r < 0 ? r : append_cpu(task, elapsed, ret);
 }
 
 static unsigned int columns(void)
@@ -238,7 +261,7 @@ static void show_terminal(struct sonde_progress *p, const json_t *task, const js
 	    sonde_progress_numbers(task, topology, ledger, now_wall_ms, &second) < 0)
 		return; /* out of memory: the next look may do better */
 	sonde_progress_clear(p);
-	draw(p, sonde_buf_str(&first), sonde_view_state_style(text(task, "state")));
+	draw(p, sonde_buf_str(&first), sonde_view_state_style(sonde_text_of(task, "state")));
 	draw(p, sonde_buf_str(&second), SONDE_STYLE_NONE);
 	(void)fflush(p->cli->err);
 	p->drawn = true;
@@ -249,8 +272,8 @@ static bool is_new(struct sonde_progress *p, const json_t *row)
 {
 	char key[PROGRESS_KEY_MAX];
 
-	(void)snprintf(key, sizeof(key), "%.32s %.16s %.256s", text(row, "at"), text(row, "state"),
-		       text(row, "words"));
+	(void)snprintf(key, sizeof(key), "%.32s %.16s %.256s", sonde_text_of(row, "at"),
+		       sonde_text_of(row, "state"), sonde_text_of(row, "words"));
 	if (!p->told)
 		p->told = json_object();
 	if (json_object_get(p->told, key))
@@ -266,12 +289,12 @@ static void show_lines(struct sonde_progress *p, const json_t *task)
 
 	for (size_t i = 0; i < json_array_size(states); i++) {
 		const json_t *row = json_array_get(states, i);
-		const char *words = text(row, "words");
+		const char *words = sonde_text_of(row, "words");
 
 		if (is_new(p, row))
-			sonde_cli_note(p->cli, "%s task %s %s%s%s", text(row, "at"),
-				       text(task, "id"), text(row, "state"), *words ? ": " : "",
-				       words);
+			sonde_cli_note(p->cli, "%s task %s %s%s%s", sonde_text_of(row, "at"),
+				       sonde_text_of(task, "id"), sonde_text_of(row, "state"),
+				       *words ? ": " : "", words);
 	}
 }
 

@@ -10,16 +10,19 @@
 
 #include "base/clock.h"
 #include "base/nesting.h"
+#include "ctl/sse.h"
+
+#define STREAM_SILENT_S 45L /* the server sends a comment each 15 s */
 
 struct sonde_rest {
 	CURL *curl;
-	struct curl_slist *headers;
 	char *server; /* without a slash at its end */
+	char *token;  /* "" = none */
 	bool (*interrupted)(void *ctx);
 	void *ctx;
 	FILE *trace;
+	long timeout_ms;
 	char error[CURL_ERROR_SIZE + 64];
-	bool too_big;
 };
 
 static void set_error(struct sonde_rest *rest, const char *words)
@@ -33,8 +36,8 @@ struct sonde_rest *sonde_rest_free(struct sonde_rest *rest)
 		return NULL;
 	if (rest->curl)
 		curl_easy_cleanup(rest->curl);
-	curl_slist_free_all(rest->headers);
 	free(rest->server);
+	free(rest->token);
 	free(rest);
 	return NULL;
 }
@@ -113,9 +116,9 @@ static int set_options(struct sonde_rest *rest, uint64_t timeout_ns)
 	long timeout_ms = ms > 3600000 ? 3600000 : (long)ms;
 	CURL *c = rest->curl;
 
+	rest->timeout_ms = timeout_ms;
 	if (curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK ||
-	    curl_easy_setopt(c, CURLOPT_USERAGENT, "sonde/" SONDE_VERSION) != CURLE_OK ||
-	    curl_easy_setopt(c, CURLOPT_HTTPHEADER, rest->headers) != CURLE_OK)
+	    curl_easy_setopt(c, CURLOPT_USERAGENT, "sonde/" SONDE_VERSION) != CURLE_OK)
 		return -ENOMEM;
 	(void)curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
 	/* the server is a neighbour: http_proxy of the environment is for other things */
@@ -154,30 +157,6 @@ static int set_tls(struct sonde_rest *rest, const struct sonde_rest_options *opt
 	return 0;
 }
 
-static int add_header(struct sonde_rest *rest, const char *line)
-{
-	struct curl_slist *grown = curl_slist_append(rest->headers, line);
-
-	if (!grown)
-		return -ENOMEM;
-	rest->headers = grown;
-	return 0;
-}
-
-/* No control bytes: the option table refuses them, so no header can be smuggled in. */
-static int add_token(struct sonde_rest *rest, const char *token)
-{
-	_cleanup_free_ char *line = NULL;
-
-	if (!token || !*token)
-		return 0;
-	if (asprintf(&line, "Authorization: Bearer %s", token) < 0) {
-		line = NULL;
-		return -ENOMEM;
-	}
-	return add_header(rest, line);
-}
-
 static int set_basic(struct sonde_rest *rest, const char *basic)
 {
 	if (!basic || !*basic)
@@ -200,8 +179,9 @@ int sonde_rest_new(const struct sonde_rest_options *options, struct sonde_rest *
 	if (!rest)
 		return -ENOMEM;
 	rest->server = strdup(options->server);
+	rest->token = strdup(options->token ? options->token : "");
 	rest->curl = curl_easy_init();
-	if (!rest->server || !rest->curl)
+	if (!rest->server || !rest->token || !rest->curl)
 		return -ENOMEM;
 	n = strlen(rest->server);
 	while (rest->server[n - 1] == '/')
@@ -209,15 +189,7 @@ int sonde_rest_new(const struct sonde_rest_options *options, struct sonde_rest *
 	rest->interrupted = options->interrupted;
 	rest->ctx = options->ctx;
 	rest->trace = options->trace;
-	r = add_header(rest, "Accept: application/json, application/problem+json");
-	if (r == 0)
-		r = add_header(rest, "Content-Type: application/json");
-	if (r == 0) /* no 100-continue round trip */
-		r = add_header(rest, "Expect:");
-	if (r == 0)
-		r = add_token(rest, options->token);
-	if (r == 0)
-		r = set_basic(rest, options->basic);
+	r = set_basic(rest, options->basic);
 	if (r == 0)
 		r = set_options(rest, options->timeout_ns);
 	if (r == 0)
@@ -247,7 +219,8 @@ static int parse_answer(struct sonde_rest *rest, struct sonde_rest_answer *answe
 		json_decref(answer->json);
 		answer->json = NULL;
 	}
-	if (good && !answer->json) {
+	/* 204: there is nothing to say */
+	if (good && !answer->json && answer->status != 204) {
 		set_error(rest, "the answer is no JSON object that could be read");
 		return -EBADMSG;
 	}
@@ -327,20 +300,34 @@ static int to_errno(struct sonde_rest *rest, CURLcode code)
 	}
 }
 
-static int set_request(struct sonde_rest *rest, const char *url, const char *body,
+/* One exchange. */
+struct call {
+	const char *method, *path;
+	const void *body; /* NULL: none */
+	size_t n;
+	const char *type, *accept; /* NULL: JSON */
+	const char *last_event_id; /* NULL: none */
+	bool raw;		   /* the answer is no JSON */
+};
+
+static int set_request(struct sonde_rest *rest, const struct call *call, const char *url,
 		       struct sonde_rest_answer *answer)
 {
+	const char *method = call->method, *body = call->body;
 	CURL *c = rest->curl;
 
 	if (curl_easy_setopt(c, CURLOPT_URL, url) != CURLE_OK)
 		return -ENOMEM;
 	(void)curl_easy_setopt(c, CURLOPT_WRITEDATA, answer);
-	if (!body) {
+	if (body)
+		(void)curl_easy_setopt(c, CURLOPT_POST, 1L);
+	else
 		(void)curl_easy_setopt(c, CURLOPT_HTTPGET, 1L);
+	if (curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, method) != CURLE_OK)
+		return -ENOMEM;
+	if (!body)
 		return 0;
-	}
-	(void)curl_easy_setopt(c, CURLOPT_POST, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE, (long)strlen(body));
+	(void)curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE, (long)call->n);
 	if (curl_easy_setopt(c, CURLOPT_COPYPOSTFIELDS, body) != CURLE_OK)
 		return -ENOMEM;
 	return 0;
@@ -349,30 +336,201 @@ static int set_request(struct sonde_rest *rest, const char *url, const char *bod
 int sonde_rest_request(struct sonde_rest *rest, const char *path, const char *body,
 		       struct sonde_rest_answer *ret)
 {
+	return sonde_rest_send(rest, body ? "POST" : "GET", path, body, ret);
+}
+
+static int append(struct curl_slist **list, const char *line)
+{
+	struct curl_slist *grown = curl_slist_append(*list, line);
+
+	if (!grown)
+		return -ENOMEM;
+	*list = grown;
+	return 0;
+}
+
+/*
+ * *@ret is to be freed, also on failure. No value has control bytes, so no header can be smuggled in: the option table
+ * refuses them in a token, sonde_rest_events() in an id.
+ */
+static int make_headers(const struct sonde_rest *rest, const struct call *call,
+			struct curl_slist **ret)
+{
+	const struct {
+		const char *name, *value;
+	} rows[] = {
+		{"Accept:",
+		 call->accept ? call->accept : "application/json, application/problem+json"},
+		{"Content-Type:", call->type ? call->type : "application/json"},
+		{"Authorization: Bearer", rest->token},
+		{"Last-Event-ID:", call->last_event_id},
+	};
+	_cleanup_buf_ struct sonde_buf line = SONDE_BUF_INIT(8192);
+	int r = append(ret, "Expect:"); /* no 100-continue round trip */
+
+	for (size_t i = 0; i < ELEMENTS_OF(rows) && r == 0; i++) {
+		if (!rows[i].value || !*rows[i].value)
+			continue;
+		sonde_buf_reset(&line);
+		r = sonde_buf_printf(&line, "%s %s", rows[i].name, rows[i].value);
+		if (r == 0)
+			r = append(ret, sonde_buf_str(&line));
+	}
+	return r;
+}
+
+static int perform(struct sonde_rest *rest, const struct call *call, struct sonde_rest_answer *ret)
+{
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
 	_cleanup_buf_ struct sonde_buf url = SONDE_BUF_INIT(8192);
+	struct curl_slist *headers = NULL;
 	uint64_t start_ns = sonde_mono_ns();
-	CURLcode code;
+	CURLcode code = CURLE_OK;
 	int r;
 
-	assert(rest && path && ret);
+	assert(rest && call->method && call->path && ret);
 
-	r = sonde_buf_printf(&url, "%s%s", rest->server, path);
+	r = sonde_buf_printf(&url, "%s%s", rest->server, call->path);
 	if (r == 0)
-		r = set_request(rest, sonde_buf_str(&url), body, &answer);
+		r = set_request(rest, call, sonde_buf_str(&url), &answer);
+	if (r == 0)
+		r = make_headers(rest, call, &headers);
+	rest->error[0] = '\0';
+	if (r == 0) {
+		(void)curl_easy_setopt(rest->curl, CURLOPT_HTTPHEADER, headers);
+		code = curl_easy_perform(rest->curl);
+		(void)curl_easy_setopt(rest->curl, CURLOPT_HTTPHEADER, NULL);
+	}
+	curl_slist_free_all(headers);
 	if (r < 0)
 		return r;
-	rest->error[0] = '\0';
-	code = curl_easy_perform(rest->curl);
 	if (code != CURLE_OK)
 		return to_errno(rest, code);
 	(void)curl_easy_getinfo(rest->curl, CURLINFO_RESPONSE_CODE, &answer.status);
 	if (rest->trace)
-		(void)fprintf(rest->trace, "%s %s: %ld, %zu bytes, %llu ms\n",
-			      body ? "POST" : "GET", path, answer.status, answer.body.len,
+		(void)fprintf(rest->trace, "%s %s: %ld, %zu bytes, %llu ms\n", call->method,
+			      call->path, answer.status, answer.body.len,
 			      (sonde_mono_ns() - start_ns) / SONDE_NS_PER_MS);
-	r = parse_answer(rest, &answer);
+	r = call->raw && answer.status < 300 ? 0 : parse_answer(rest, &answer);
 	if (r < 0)
+		return r;
+	sonde_rest_answer_done(ret);
+	*ret = answer;
+	answer = SONDE_REST_ANSWER_INIT; /* handed over */
+	return 0;
+}
+
+int sonde_rest_send(struct sonde_rest *rest, const char *method, const char *path, const char *body,
+		    struct sonde_rest_answer *ret)
+{
+	const struct call call = {
+		.method = method, .path = path, .body = body, .n = body ? strlen(body) : 0};
+
+	return perform(rest, &call, ret);
+}
+
+int sonde_rest_fetch(struct sonde_rest *rest, const char *path, const char *accept,
+		     struct sonde_rest_answer *ret)
+{
+	const struct call call = {.method = "GET", .path = path, .accept = accept, .raw = true};
+
+	return perform(rest, &call, ret);
+}
+
+int sonde_rest_upload(struct sonde_rest *rest, const char *path, const char *type, const void *data,
+		      size_t n, struct sonde_rest_answer *ret)
+{
+	const struct call call = {
+		.method = "POST", .path = path, .body = data, .n = n, .type = type};
+
+	return perform(rest, &call, ret);
+}
+
+struct stream {
+	struct sonde_rest *rest;
+	struct sonde_sse *sse;
+	struct sonde_rest_answer *answer;
+	int r; /* of sonde_sse_feed() */
+};
+
+/* What is no 200 is an answer like any other. */
+static size_t on_stream(char *data, size_t size, size_t n, void *ctx)
+{
+	struct stream *s = ctx;
+
+	(void)curl_easy_getinfo(s->rest->curl, CURLINFO_RESPONSE_CODE, &s->answer->status);
+	if (s->answer->status != 200)
+		return on_body(data, size, n, s->answer);
+	s->r = sonde_sse_feed(s->sse, data, size * n);
+	return s->r == 0 ? size * n : 0;
+}
+
+/* A server's id must not make a header of its own. */
+static bool is_word(const char *text)
+{
+	for (const char *p = text; *p; p++) {
+		if (!isgraph((unsigned char)*p))
+			return false;
+	}
+	return true;
+}
+
+/* The same handle as for requests: what is changed here is changed back. */
+static int perform_stream(struct sonde_rest *rest, struct stream *s)
+{
+	long timeout_ms = rest->timeout_ms;
+	CURLcode code;
+
+	(void)curl_easy_setopt(rest->curl, CURLOPT_WRITEFUNCTION, on_stream);
+	(void)curl_easy_setopt(rest->curl, CURLOPT_WRITEDATA, s);
+	(void)curl_easy_setopt(rest->curl, CURLOPT_TIMEOUT_MS, 0L);
+	(void)curl_easy_setopt(rest->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	(void)curl_easy_setopt(rest->curl, CURLOPT_LOW_SPEED_TIME, STREAM_SILENT_S);
+	code = curl_easy_perform(rest->curl);
+	(void)curl_easy_setopt(rest->curl, CURLOPT_WRITEFUNCTION, on_body);
+	(void)curl_easy_setopt(rest->curl, CURLOPT_TIMEOUT_MS, timeout_ms);
+	(void)curl_easy_setopt(rest->curl, CURLOPT_LOW_SPEED_TIME, 0L);
+	(void)curl_easy_getinfo(rest->curl, CURLINFO_RESPONSE_CODE, &s->answer->status);
+	if (s->r < 0)
+		set_error(rest, "an event of the stream could not be read");
+	if (s->r != 0)
+		return s->r;
+	return code == CURLE_OK ? 0 : to_errno(rest, code);
+}
+
+int sonde_rest_events(struct sonde_rest *rest, const char *path, struct sonde_sse *sse,
+		      struct sonde_rest_answer *ret)
+{
+	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	_cleanup_buf_ struct sonde_buf url = SONDE_BUF_INIT(8192);
+	struct stream s = {.rest = rest, .sse = sse, .answer = &answer};
+	const struct call call = {.method = "GET",
+				  .path = path,
+				  .accept = "text/event-stream, application/problem+json",
+				  .last_event_id = is_word(sse->id) ? sse->id : NULL};
+	struct curl_slist *headers = NULL;
+	int r;
+
+	assert(rest && path && sse && ret);
+
+	sonde_sse_reset(sse);
+	r = sonde_buf_printf(&url, "%s%s", rest->server, path);
+	if (r == 0)
+		r = set_request(rest, &call, sonde_buf_str(&url), &answer);
+	if (r == 0)
+		r = make_headers(rest, &call, &headers);
+	if (r == 0 && curl_easy_setopt(rest->curl, CURLOPT_HTTPHEADER, headers) != CURLE_OK)
+		r = -ENOMEM;
+	rest->error[0] = '\0';
+	if (r == 0)
+		r = perform_stream(rest, &s);
+	(void)curl_easy_setopt(rest->curl, CURLOPT_HTTPHEADER, NULL);
+	curl_slist_free_all(headers);
+	if (rest->trace)
+		(void)fprintf(rest->trace, "GET %s: %ld, a stream\n", path, answer.status);
+	if (r == 0 && answer.status != 200)
+		r = parse_answer(rest, &answer);
+	if (r != 0)
 		return r;
 	sonde_rest_answer_done(ret);
 	*ret = answer;

@@ -56,8 +56,30 @@ void sonde_rest_answer_done(struct sonde_rest_answer *answer);
  */
 int sonde_rest_request(struct sonde_rest *rest, const char *path, const char *body,
 		       struct sonde_rest_answer *ret) _must_check_;
+
+/* The same by any method, "DELETE" or "PUT"; @body may be NULL with all. A 204 has no JSON, which is no fault. */
+int sonde_rest_send(struct sonde_rest *rest, const char *method, const char *path, const char *body,
+		    struct sonde_rest_answer *ret) _must_check_;
+
+/* GET of what is no JSON: the body alone; answer->json is of a refusal. @accept: the Accept header's value. Return: as above. */
+int sonde_rest_fetch(struct sonde_rest *rest, const char *path, const char *accept,
+		     struct sonde_rest_answer *ret) _must_check_;
+/* POST of bytes of Content-Type @type. Return: as above. */
+int sonde_rest_upload(struct sonde_rest *rest, const char *path, const char *type, const void *data,
+		      size_t n, struct sonde_rest_answer *ret) _must_check_;
 const char *sonde_rest_error(const struct sonde_rest *rest);
 const char *sonde_rest_server(const struct sonde_rest *rest);
+
+struct sonde_sse;
+
+/*
+ * Reads the events of @path into @sse until the stream ends, is cut, or on_event returns other than 0 (which may be no
+ * error of sonde_rest_request()). It has no time limit, but 45 s without a byte are one: the server sends a comment each
+ * 15 s. sse->id goes out as Last-Event-ID. @ret: the answer that is no stream: its status (204: it had ended), a problem.
+ * Return: as sonde_rest_request(); or what on_event returned; 0 = it ended.
+ */
+int sonde_rest_events(struct sonde_rest *rest, const char *path, struct sonde_sse *sse,
+		      struct sonde_rest_answer *ret) _must_check_;
 
 /* Appends @text percent-escaped. Return: 0, -ENOMEM, -EMSGSIZE. */
 int sonde_rest_escape(const char *text, struct sonde_buf *out) _must_check_;

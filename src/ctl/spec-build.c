@@ -3,7 +3,9 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/num.h"
@@ -24,8 +26,7 @@ static bool is_preset_name(const char *name)
 	return *name && strlen(name) <= 64;
 }
 
-/* The folders of presets, nearest first; NULL behind the last. "" entries are skipped. */
-static int preset_dirs(const struct sonde_cli *cli, char **dirs)
+int sonde_cli_preset_dirs(const struct sonde_cli *cli, char *dirs[static 3])
 {
 	static const char *const beside[] = {
 		"/../tasks",		 /* build/sonde in the source tree */
@@ -53,9 +54,10 @@ static int load_preset(struct sonde_cli *cli, const char *name, struct sonde_spe
 
 	if (!is_preset_name(name))
 		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
-				      "--preset: expected a name such as network, got '%.64s'",
+				      "--preset: expected a name such as network, got '%.64s'; "
+				      "see sonde task presets",
 				      name);
-	r = preset_dirs(cli, dirs);
+	r = sonde_cli_preset_dirs(cli, dirs);
 	first = dirs[0];
 	second = dirs[1];
 	if (r < 0)
@@ -76,9 +78,22 @@ static int load_preset(struct sonde_cli *cli, const char *name, struct sonde_spe
 			return sonde_cli_fail(cli, SONDE_CLI_USAGE, "%s", error);
 		return sonde_cli_fail(cli, SONDE_CLI_USAGE, "%s: %s", path, strerror(-r));
 	}
-	return sonde_cli_fail(cli, SONDE_CLI_NOT_FOUND, "no preset '%s' in %s%s%s", name,
+	return sonde_cli_fail(cli, SONDE_CLI_NOT_FOUND,
+			      "no preset '%s' in %s%s%s; see sonde task presets", name,
 			      first ? first : "any folder (see --tasks-dir)", second ? " or " : "",
 			      second ? second : "");
+}
+
+/* Degrade: what it asks for beside the network is said, and the task goes on. */
+static void note_samplings(struct sonde_cli *cli, const char *path, const struct sonde_spec *spec)
+{
+	if (spec->n_samplings > 0) {
+		sonde_cli_note(cli,
+			       "%s: no HTTP request is sampled by its %zu rule%s: layer 7 is not "
+			       "observed; the task measures the network (preset %s)",
+			       path, spec->n_samplings, spec->n_samplings == 1 ? "" : "s",
+			       spec->preset);
+	}
 }
 
 static int load_file(struct sonde_cli *cli, const char *path, struct sonde_spec **ret)
@@ -88,7 +103,11 @@ static int load_file(struct sonde_cli *cli, const char *path, struct sonde_spec 
 
 	r = sonde_spec_load(path, ret, &error);
 	if (r == 0)
+		r = sonde_spec_complete(*ret);
+	if (r == 0) {
+		note_samplings(cli, path, *ret);
 		return 0;
+	}
 	if (r == -ENOMEM)
 		return sonde_cli_broken(cli, r);
 	if (error)
@@ -126,6 +145,38 @@ static int override(struct sonde_cli *cli, struct sonde_spec *spec, const char *
 	return error ? sonde_cli_fail(cli, SONDE_CLI_USAGE, "%s", error) : sonde_cli_broken(cli, r);
 }
 
+/* "14:30" alone: today's is over. */
+static bool is_of_tomorrow(const char *at, int64_t now_ms, int64_t start_ms)
+{
+	time_t now = (time_t)(now_ms / 1000), start = (time_t)(start_ms / 1000);
+	struct tm today, day;
+	int64_t ms;
+
+	if (*at == '+' || sonde_time_parse(at, &ms) == 0)
+		return false;
+	return localtime_r(&now, &today) && localtime_r(&start, &day) &&
+	       today.tm_yday != day.tm_yday;
+}
+
+int sonde_cli_start(struct sonde_cli *cli, int64_t *ret_wall_ms)
+{
+	const char *at = sonde_cli_flag(cli, "at");
+	const int64_t now_ms = sonde_wall_ms();
+
+	assert(at && ret_wall_ms);
+
+	if (sonde_spec_start(at, now_ms, ret_wall_ms) < 0)
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
+				      "--at: expected RFC 3339, HH:MM[:SS] or +5m, got '%.64s'",
+				      at);
+	if (is_of_tomorrow(at, now_ms, *ret_wall_ms))
+		sonde_cli_note(cli,
+			       "--at %s is over today: tomorrow, in %" PRId64 " h %" PRId64 " min",
+			       at, (*ret_wall_ms - now_ms) / 3600000,
+			       (*ret_wall_ms - now_ms) / 60000 % 60);
+	return 0;
+}
+
 static int override_all(struct sonde_cli *cli, struct sonde_spec *spec)
 {
 	static const struct {
@@ -139,12 +190,11 @@ static int override_all(struct sonde_cli *cli, struct sonde_spec *spec)
 		{"max-memory", "limits.maxMemoryBytes"},
 		{"max-events", "limits.maxEventsPerSecond"},
 	};
-	const char *at = sonde_cli_flag(cli, "at");
 	int64_t start_ms;
+	int status;
 
 	for (size_t i = 0; i < ELEMENTS_OF(rows); i++) {
-		int status = override(cli, spec, rows[i].flag, rows[i].key);
-
+		status = override(cli, spec, rows[i].flag, rows[i].key);
 		if (status != 0)
 			return status;
 	}
@@ -153,19 +203,17 @@ static int override_all(struct sonde_cli *cli, struct sonde_spec *spec)
 	if (sonde_cli_flag(cli, "interval"))
 		spec->report_interval_ms = 0;
 	if (sonde_cli_flag(cli, "execution-time"))
-		spec->execution_time = true;
+		spec->execution_time = spec->execution_time_said = true;
 	if (sonde_cli_flag(cli, "no-flows"))
-		spec->without_flows = true;
+		spec->without_flows = spec->without_flows_said = true;
 	if (sonde_cli_flag(cli, "stop-at-max-peers"))
 		spec->stop_at_max_peers = true;
-	if (!at)
+	if (!sonde_cli_flag(cli, "at"))
 		return 0;
-	if (sonde_spec_start(at, sonde_wall_ms(), &start_ms) < 0)
-		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
-				      "--at: expected RFC 3339, HH:MM[:SS] or +5m, got '%.64s'",
-				      at);
-	spec->start_wall_ms = (uint64_t)start_ms;
-	return 0;
+	status = sonde_cli_start(cli, &start_ms);
+	if (status == 0)
+		spec->start_wall_ms = (uint64_t)start_ms;
+	return status;
 }
 
 static int explain_word(struct sonde_cli *cli, const char *text, struct sonde_target *target,
@@ -196,12 +244,12 @@ static int explain_word(struct sonde_cli *cli, const char *text, struct sonde_ta
 			      near ? near : "", near ? "'?" : "");
 }
 
-static int add_operands(struct sonde_cli *cli, json_t *list)
+int sonde_cli_add_targets(struct sonde_cli *cli, size_t first, json_t *list)
 {
 	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
 	const char *agent = sonde_cli_flag(cli, "agent");
 
-	for (size_t i = 0; i < cli->n_operands; i++) {
+	for (size_t i = first; i < cli->n_operands; i++) {
 		const char *text = cli->operands[i], *words;
 		struct sonde_target target;
 
@@ -230,7 +278,7 @@ static int finish(struct sonde_cli *cli, const struct sonde_spec *spec, json_t *
 	list = json_object_get(object, "targets");
 	if (cli->n_operands > 0)
 		(void)json_array_clear(list);
-	status = add_operands(cli, list);
+	status = sonde_cli_add_targets(cli, 0, list);
 	if (status == 0 && json_array_size(list) == 0)
 		status = sonde_cli_fail(
 			cli, SONDE_CLI_USAGE,

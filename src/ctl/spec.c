@@ -10,7 +10,10 @@
 #include "base/num.h"
 #include "config/yaml.h"
 #include "ctl/units.h"
+#include "model/signal.h"
 #include "model/task.h"
+
+#define OAP_DURATION_MS 600000
 
 static const struct sonde_option target_options[] = {
 	SONDE_OPTION_STRING(struct sonde_spec_target, "processId", process_id, NULL, "255",
@@ -23,6 +26,26 @@ static const struct sonde_option target_options[] = {
 			    "every process of this service"),
 	SONDE_OPTION_STRING(struct sonde_spec_target, "agentId", agent_id, NULL, "255",
 			    "only processes of this agent; empty = of any"),
+	{0},
+};
+
+static const struct sonde_option sampling_options[] = {
+	SONDE_OPTION_STRING(struct sonde_spec_sampling, "uri_pattern", uri_pattern, NULL, "1024",
+			    "URIs, as a regular expression; empty = all"),
+	SONDE_OPTION_UINT(struct sonde_spec_sampling, "min_duration", min_duration, "0", NULL, NULL,
+			  "milliseconds that a request takes at least"),
+	SONDE_OPTION_BOOL(struct sonde_spec_sampling, "when_4xx", when_4xx, "false",
+			  "answers of status 400 to 499"),
+	SONDE_OPTION_BOOL(struct sonde_spec_sampling, "when_5xx", when_5xx, "false",
+			  "answers of status 500 to 599"),
+	SONDE_OPTION_BOOL(struct sonde_spec_sampling, "setting.require_request", require_request,
+			  "false", "with the request"),
+	SONDE_OPTION_UINT(struct sonde_spec_sampling, "setting.max_request_size", max_request_size,
+			  "0", NULL, NULL, "bytes of it at most; 0 = all"),
+	SONDE_OPTION_BOOL(struct sonde_spec_sampling, "setting.require_response", require_response,
+			  "false", "with the response"),
+	SONDE_OPTION_UINT(struct sonde_spec_sampling, "setting.max_response_size",
+			  max_response_size, "0", NULL, NULL, "bytes of it at most; 0 = all"),
 	{0},
 };
 
@@ -44,10 +67,14 @@ static const struct sonde_option spec_options[] = {
 			  "60000", "the same in milliseconds"),
 	SONDE_OPTION_STRINGS(struct sonde_spec, "collectors", collectors, NULL, "8",
 			     "what looks: tcp (the default)"),
-	SONDE_OPTION_BOOL(struct sonde_spec, "options.executionTime", execution_time, "false",
-			  "time each send and receive call; costs more"),
-	SONDE_OPTION_BOOL(struct sonde_spec, "options.withoutFlows", without_flows, "false",
-			  "no connections one by one, only what is counted per peer"),
+	SONDE_OPTION_BOOL(struct sonde_spec, "options.executionTime", execution_time, NULL,
+			  "time each send and receive call; costs more",
+			  .said_offset = offsetof(struct sonde_spec, execution_time_said)),
+	SONDE_OPTION_BOOL(struct sonde_spec, "options.withoutFlows", without_flows, NULL,
+			  "no connections one by one, only what is counted per peer",
+			  .said_offset = offsetof(struct sonde_spec, without_flows_said)),
+	SONDE_OPTION_STRINGS(struct sonde_spec, "options.signals", signals, NULL, "16",
+			     "what is measured; all that the collectors have, if not said"),
 	SONDE_OPTION_UINT(
 		struct sonde_spec, "limits.maxPeers", max_peers, "0", NULL, "1048576",
 		"cells that the task may take; 0 = 4096, or what the node's policy allows"),
@@ -61,6 +88,8 @@ static const struct sonde_option spec_options[] = {
 			   "1TiB", "memory of maps and processes that it may take; 0 = no limit"),
 	SONDE_OPTION_UINT(struct sonde_spec, "limits.maxEventsPerSecond", max_events_per_second,
 			  "0", NULL, NULL, "runs of programs; 0 = no limit"),
+	SONDE_OPTION_LIST(struct sonde_spec, "samplings", samplings, n_samplings, sampling_options,
+			  "64", "rules of swctl's sampling.yaml: read, and not measured by"),
 	{0},
 };
 
@@ -77,6 +106,23 @@ static int check_target(size_t i, const struct sonde_spec_target *t, char **ret_
 		    i, named) < 0)
 		return -ENOMEM;
 	return -EINVAL;
+}
+
+static int check_signals(char *const *names, char **ret_error)
+{
+	char known[SONDE_SIGNALS_NAMES_MAX];
+	enum sonde_signal s;
+
+	for (; names && *names; names++) {
+		if (sonde_signal_from_name(*names, &s) == 0)
+			continue;
+		if (asprintf(ret_error, "key 'options.signals': expected some of %s, got '%.40s'",
+			     sonde_signals_names(SONDE_SIGNALS_ALL, known, sizeof(known)),
+			     *names) < 0)
+			return -ENOMEM;
+		return -EINVAL;
+	}
+	return 0;
 }
 
 static int check(const void *config, char **ret_error)
@@ -99,7 +145,7 @@ static int check(const void *config, char **ret_error)
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return check_signals(spec->signals, ret_error);
 }
 
 const struct sonde_config_spec sonde_spec_file = {
@@ -125,6 +171,21 @@ int sonde_spec_parse(const char *text, size_t len, const char *name, struct sond
 	if (r < 0)
 		return r;
 	*ret = config;
+	return 0;
+}
+
+int sonde_spec_complete(struct sonde_spec *spec)
+{
+	assert(spec);
+
+	if (spec->n_samplings == 0 || *spec->preset)
+		return 0;
+	free(spec->preset);
+	spec->preset = strdup("network-calls");
+	if (!spec->preset)
+		return -ENOMEM;
+	if (!spec->duration_ms && !spec->duration_ns)
+		spec->duration_ms = OAP_DURATION_MS;
 	return 0;
 }
 
@@ -182,35 +243,41 @@ static int put_targets(json_t *object, const struct sonde_spec *spec)
 	return json_object_set_new(object, "targets", list);
 }
 
-static int put_collectors(json_t *object, char *const *collectors)
+/* An empty list is as good as none. */
+static int put_names(json_t *object, const char *key, char *const *names)
 {
 	json_t *list;
 
-	if (!collectors)
+	if (!names || !names[0])
 		return 0;
 	list = json_array();
-	for (size_t i = 0; collectors[i]; i++) {
-		if (json_array_append_new(list, json_string(collectors[i])) < 0) {
+	for (size_t i = 0; names[i]; i++) {
+		if (json_array_append_new(list, json_string(names[i])) < 0) {
 			json_decref(list);
 			return -1;
 		}
 	}
-	return json_object_set_new(object, "collectors", list);
+	return json_object_set_new(object, key, list);
 }
 
-/* Only what is not as it would be without. */
+/* Only what was said: the rest is for the preset to say, which the server has. */
 static int put_options(json_t *object, const struct sonde_spec *spec)
 {
-	json_t *options;
+	json_t *options = json_object();
 
-	if (!spec->execution_time && !spec->without_flows)
-		return 0;
-	options = json_object();
-	if (json_object_set_new(object, "options", options) < 0)
+	if ((spec->execution_time_said &&
+	     json_object_set_new(options, "executionTime", json_boolean(spec->execution_time)) <
+		     0) ||
+	    (spec->without_flows_said &&
+	     json_object_set_new(options, "withoutFlows", json_boolean(spec->without_flows)) < 0) ||
+	    put_names(options, "signals", spec->signals) < 0) {
+		json_decref(options);
 		return -1;
-	if (spec->execution_time && json_object_set_new(options, "executionTime", json_true()) < 0)
-		return -1;
-	return spec->without_flows ? json_object_set_new(options, "withoutFlows", json_true()) : 0;
+	}
+	if (json_object_size(options) > 0)
+		return json_object_set_new(object, "options", options);
+	json_decref(options);
+	return 0;
 }
 
 static int put_limits(json_t *object, const struct sonde_spec *spec)
@@ -251,7 +318,7 @@ int sonde_spec_json(const struct sonde_spec *spec, json_t **ret)
 	    put_number(object, "startWallMs", spec->start_wall_ms) < 0 ||
 	    put_number(object, "durationMs", duration_ms) < 0 ||
 	    put_number(object, "reportIntervalMs", interval_ms) < 0 ||
-	    put_collectors(object, spec->collectors) < 0 || put_extras(object, spec) < 0 ||
+	    put_names(object, "collectors", spec->collectors) < 0 || put_extras(object, spec) < 0 ||
 	    put_text(object, "createdBy", "cli") < 0) {
 		json_decref(object);
 		return -ENOMEM;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/nesting.h"
+#include "ctl/output.h"
 #include "ctl/rest.h"
 #include "ctl/view.h"
 
@@ -278,10 +279,7 @@ int sonde_template_plan_print_json(struct sonde_cli *cli, const struct sonde_tem
 			sonde_rest_server(cli->rest), "version", p->about.version,
 			"template_updates", updates[p->about.updates], "templates", list, "rules",
 			rules);
-	if (!all || json_dumpf(all, cli->out, JSON_COMPACT | JSON_ENSURE_ASCII) < 0)
-		return sonde_cli_broken(cli, all ? -EIO : -ENOMEM);
-	(void)fputc('\n', cli->out);
-	return SONDE_CLI_OK;
+	return all ? sonde_cli_print_value(cli, all) : sonde_cli_broken(cli, -ENOMEM);
 }
 
 void sonde_template_plan_tell_twins(struct sonde_cli *cli, const struct sonde_template_plan *p)

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/nesting.h"
+#include "ctl/members.h"
 
 #define DEPTH_MAX 16
 #define MARK "sonde"
@@ -47,14 +48,6 @@ static int bad(const char *path, const char *words, char **ret_error)
 	return -EINVAL;
 }
 
-/* The member is missing: "". */
-static const char *text_of(const json_t *configuration, const char *key)
-{
-	const char *text = json_string_value(json_object_get(configuration, key));
-
-	return text ? text : "";
-}
-
 /* Takes @configuration where it returns 0. */
 static int add(struct sonde_templates *t, const char *file, json_t *configuration)
 {
@@ -72,9 +65,9 @@ static int add(struct sonde_templates *t, const char *file, json_t *configuratio
 	if (!item->file)
 		return -ENOMEM;
 	item->configuration = configuration;
-	item->layer = text_of(configuration, "layer");
-	item->entity = text_of(configuration, "entity");
-	item->name = text_of(configuration, "name");
+	item->layer = sonde_text_of(configuration, "layer");
+	item->entity = sonde_text_of(configuration, "entity");
+	item->name = sonde_text_of(configuration, "name");
 	item->version = (int)json_integer_value(version);
 	t->n++;
 	return 0;
@@ -82,8 +75,8 @@ static int add(struct sonde_templates *t, const char *file, json_t *configuratio
 
 static bool is_template(const json_t *configuration)
 {
-	return *text_of(configuration, "name") && *text_of(configuration, "layer") &&
-	       *text_of(configuration, "entity") &&
+	return *sonde_text_of(configuration, "name") && *sonde_text_of(configuration, "layer") &&
+	       *sonde_text_of(configuration, "entity") &&
 	       json_is_array(json_object_get(configuration, "children"));
 }
 
@@ -171,9 +164,9 @@ static int digest(const json_t *configuration, char ret[static DIGEST_SIZE])
 
 bool sonde_template_is(const struct sonde_template *t, const json_t *configuration)
 {
-	return strcmp(t->layer, text_of(configuration, "layer")) == 0 &&
-	       strcmp(t->entity, text_of(configuration, "entity")) == 0 &&
-	       strcmp(t->name, text_of(configuration, "name")) == 0;
+	return strcmp(t->layer, sonde_text_of(configuration, "layer")) == 0 &&
+	       strcmp(t->entity, sonde_text_of(configuration, "entity")) == 0 &&
+	       strcmp(t->name, sonde_text_of(configuration, "name")) == 0;
 }
 
 int sonde_template_judge(const struct sonde_template *t, const json_t *theirs,
@@ -192,7 +185,7 @@ int sonde_template_judge(const struct sonde_template *t, const json_t *theirs,
 		return r;
 	if (strcmp(mine, have) == 0)
 		*ret = SONDE_TEMPLATE_CURRENT;
-	else if (strcmp(text_of(mark, "digest"), have) != 0)
+	else if (strcmp(sonde_text_of(mark, "digest"), have) != 0)
 		*ret = SONDE_TEMPLATE_EDITED;
 	else if (json_integer_value(json_object_get(mark, "version")) > t->version)
 		*ret = SONDE_TEMPLATE_NEWER;

@@ -87,6 +87,49 @@ int sonde_term_escape(const char *text, size_t len, struct sonde_buf *out)
 	return r;
 }
 
+static void print_escape(const char *text, size_t n, uint32_t c, FILE *out)
+{
+	if (n == 0 || c < 0x80)
+		(void)fprintf(out, "\\x%02x", (unsigned char)*text);
+	else
+		(void)fprintf(out, "\\u{%04x}", c);
+}
+
+void sonde_term_print(const char *text, size_t len, FILE *out)
+{
+	for (size_t i = 0; i < len;) {
+		uint32_t c = 0;
+		size_t n = decode(text + i, len - i, &c);
+
+		if (n > 0 && (!is_unsafe(c) || c == '\n' || c == '\t'))
+			(void)fwrite(text + i, 1, n, out);
+		else
+			print_escape(text + i, n, c, out);
+		i += n == 0 ? 1 : n;
+	}
+}
+
+void sonde_term_print_json(const char *text, size_t len, FILE *out)
+{
+	for (size_t i = 0; i < len;) {
+		uint32_t c = 0;
+		size_t n = decode(text + i, len - i, &c);
+
+		if (n == 0) /* no JSON: the byte is lost, the terminal is not */
+			(void)fputs("\\ufffd", out);
+		else if (c == '\r')
+			(void)fputc(' ', out);
+		else if (!is_unsafe(c) || c == '\n' || c == '\t')
+			(void)fwrite(text + i, 1, n, out);
+		else if (c < 0x10000)
+			(void)fprintf(out, "\\u%04x", c);
+		else
+			(void)fprintf(out, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10),
+				      0xdc00 + ((c - 0x10000) & 0x3ff));
+		i += n == 0 ? 1 : n;
+	}
+}
+
 static size_t columns_of(uint32_t c)
 {
 	int w = wcwidth((wchar_t)c);

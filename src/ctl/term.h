@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/buf.h"
 
@@ -27,6 +28,15 @@ const char *sonde_style_start(enum sonde_style style);
  * UTF-8 written as \xNN or \u{NNNN}. Return: 0, -ENOMEM, -EMSGSIZE.
  */
 int sonde_term_escape(const char *text, size_t len, struct sonde_buf *out) _must_check_;
+
+/* Prints @text likewise, but line ends and tabs as they are. For text of several lines. */
+void sonde_term_print(const char *text, size_t len, FILE *out);
+
+/*
+ * Prints JSON so that no such character is left and it reads back as the same: they can stand in its strings only, where
+ * \uNNNN says them, and a CR between values is a blank.
+ */
+void sonde_term_print_json(const char *text, size_t len, FILE *out);
 
 /* Columns that escaped text takes. Needs a UTF-8 LC_CTYPE for wide characters, else 1 each. */
 size_t sonde_term_width(const char *text);

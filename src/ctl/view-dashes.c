@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "ctl/view.h"
 
-#define METERS_MAX 32 /* of one reason, by name */
-#define ENDS "\n"     /* no meter: how many ends a reason is about */
+#define METERS_MAX 32 /* of one reason, by name, with -o wide */
+#define METERS_FEW 4  /* else */
+#define WORDS_MAX 4096
+#define ENDS "\n" /* no meter: how many ends a reason is about */
 
 static json_int_t whole(const json_t *object, const char *key)
 {
@@ -45,27 +48,33 @@ static int gather_absent(json_t *by_reason, const json_t *side)
 }
 
 /* Of some ends only: others have a number, which must not look like a contradiction. */
-static void print_reason(struct sonde_cli *cli, const char *reason, json_t *meters, json_int_t ends)
+static int note_reason(struct sonde_cli *cli, const char *reason, json_t *meters, json_int_t ends)
 {
+	const size_t named = sonde_cli_output(cli) == SONDE_CLI_WIDE ? METERS_MAX : METERS_FEW;
+	const size_t all = json_object_size(meters) - 1; /* but ENDS */
+	_cleanup_buf_ struct sonde_buf words = SONDE_BUF_INIT(WORDS_MAX);
 	const json_int_t without = whole(meters, ENDS);
-	const char *meter, *before = ": ";
+	const char *meter;
 	size_t n = 0;
 	json_t *value;
+	int r;
 
-	sonde_view_text(cli, reason);
-	if (without < ends)
-		(void)fprintf(cli->out,
-			      " (on %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " ends)",
-			      without, ends);
+	r = sonde_buf_printf(&words, "%.300s", reason);
+	if (r == 0 && without < ends)
+		r = sonde_buf_printf(
+			&words, " (on %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " ends)",
+			without, ends);
 	json_object_foreach(meters, meter, value)
 	{
-		if (strcmp(meter, ENDS) == 0 || n++ >= METERS_MAX)
-			continue;
-		(void)fputs(before, cli->out);
-		sonde_view_text(cli, meter);
-		before = ", ";
+		if (r == 0 && strcmp(meter, ENDS) != 0 && n++ < named)
+			r = sonde_buf_printf(&words, "%s %.64s", n == 1 ? ":" : ",", meter);
 	}
-	(void)fputs(n > METERS_MAX ? ", …\n" : "\n", cli->out);
+	if (r == 0 && all > named)
+		r = sonde_buf_printf(&words, ", and %zu more%s", all - named,
+				     named == METERS_FEW ? " (-o wide names them)" : "");
+	if (r == 0)
+		sonde_cli_note(cli, "%s", sonde_buf_str(&words));
+	return r;
 }
 
 int sonde_view_dashes(struct sonde_cli *cli, const json_t *topology)
@@ -88,8 +97,8 @@ int sonde_view_dashes(struct sonde_cli *cli, const json_t *topology)
 	}
 	json_object_foreach(by_reason, reason, meters)
 	{
-		if (r == 0 && cli->headers)
-			print_reason(cli, reason, meters, ends);
+		if (r == 0)
+			r = note_reason(cli, reason, meters, ends);
 	}
 	json_decref(by_reason);
 	return r < 0 ? sonde_cli_broken(cli, r) : SONDE_CLI_OK;

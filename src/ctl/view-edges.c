@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "ctl/graph.h"
-#include "ctl/units.h"
+#include "ctl/members.h"
 #include "ctl/view-sides.h"
 #include "ctl/view.h"
+#include "model/meters.h"
 
-#define LIST_MAX 1024	     /* bytes of a cell that lists kinds or reasons */
 #define DELAYED_ACK_US 38000 /* the least delay, less what a clock's tick and a bucket take off */
 
 static const struct sonde_column short_columns[] = {
@@ -20,39 +20,23 @@ static const struct sonde_column short_columns[] = {
 };
 
 static const struct sonde_column wide_columns[] = {
-	{"CLIENT", false, false},
-	{"SERVER", false, false},
-	{"PORT", true, false},
-	{"SIDE", false, false},
-	{"RTT MIN", true, false},
-	{"P50", true, false},
-	{"P90", true, false},
-	{"P99", true, false},
-	{"RETRANSMITS", false, false},
-	{"DROPS", false, false},
-	{"SENT", true, false},
-	{"RECEIVED", true, false},
-	{"CONNECTS", false, false},
-	{"ACCEPTS", true, false},
-	{"CLOSES", false, false},
-	{"RTT N", true, false},
-	{"KERNEL'S MIN", true, false},
-	{"SMOOTHED", true, false},
-	{"DEVIATION", true, false},
-	{"HANDSHAKE P50", true, false},
-	{"P99", true, false},
-	{"SEGMENTS OUT", true, false},
-	{"IN", true, false},
-	{"ACKED", true, false},
-	{"ARRIVED", true, false},
-	{"WRITES", true, false},
-	{"READS", true, false},
-	{"HALF-CLOSED", true, false},
-	{"RST OUT", true, false},
-	{"RST IN", true, false},
-	{"OPEN", true, false},
-	{"EDGE", false, false},
-	{NULL},
+	{"CLIENT", false, false},      {"SERVER", false, false},
+	{"PORT", true, false},	       {"SIDE", false, false},
+	{"RTT MIN", true, false},      {"P50", true, false},
+	{"P90", true, false},	       {"P99", true, false},
+	{"RETRANSMITS", false, false}, {"DROPS", false, false},
+	{"SENT", true, false},	       {"RECEIVED", true, false},
+	{"CONNECTS", false, false},    {"ACCEPTS", true, false},
+	{"CLOSES", false, false},      {"RTT N", true, false},
+	{"KERNEL'S MIN", true, false}, {"SMOOTHED", true, false},
+	{"DEVIATION", true, false},    {"HANDSHAKE P50", true, false},
+	{"P99", true, false},	       {"SEGMENTS OUT", true, false},
+	{"IN", true, false},	       {"ACKED", true, false},
+	{"ARRIVED", true, false},      {"WRITES", true, false},
+	{"READS", true, false},	       {"HALF-CLOSED", true, false},
+	{"RST OUT", true, false},      {"RST IN", true, false},
+	{"OPEN", true, false},	       {"MEMBERS", true, false},
+	{"EDGE", false, false},	       {NULL},
 };
 
 static json_int_t whole(const json_t *object, const char *key)
@@ -60,70 +44,81 @@ static json_int_t whole(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
-/* Growing text of a bounded cell; what does not fit is told by an ellipsis. */
+/* Text of a cell that grows; after a failure all later ones are ignored, and the table has it. */
 struct list {
-	char text[LIST_MAX];
-	size_t len;
-	bool full;
+	struct sonde_buf text;
+	int error;
 };
 
-static void list_add(struct list *l, const char *fmt, ...) _printf_(2, 3);
-static void list_add(struct list *l, const char *fmt, ...)
-{
-	size_t room = sizeof(l->text) - l->len;
-	va_list ap;
-	int n;
+/* Longer than a cell may be is the table's to cut and to tell. */
+#define LIST_INIT ((struct list){.text = SONDE_BUF_INIT(2UL * SONDE_TABLE_CELL_MAX)})
 
-	if (l->full)
-		return;
-	va_start(ap, fmt);
-	n = vsnprintf(l->text + l->len, room, fmt, ap);
-	va_end(ap);
-	if (n < 0 || (size_t)n >= room) {
-		l->text[l->len] = '\0';
-		l->full = true;
-		return;
-	}
-	l->len += (size_t)n;
+static void list_done(struct list *l)
+{
+	sonde_buf_done(&l->text);
 }
+#define _cleanup_list_ _cleanup_(list_done)
+
+#define list_add(l, ...)                                                                           \
+	do {                                                                                       \
+		if ((l)->error == 0)                                                               \
+			(l)->error = sonde_buf_printf(&(l)->text, __VA_ARGS__);                    \
+	} while (0)
 
 static void cell_list(struct sonde_table *t, const struct list *l)
 {
-	if (l->full)
-		sonde_table_addf(t, "%.200s…", l->text);
+	if (l->error < 0)
+		sonde_table_fail(t, l->error);
 	else
-		sonde_table_add(t, l->text);
+		sonde_table_add(t, sonde_buf_str(&l->text));
+}
+
+static json_int_t sum_kinds(const json_t *kinds)
+{
+	json_t *value,
+		*object = (json_t *)kinds; /* the loop's macro is not const-clean; it only reads */
+	const char *name;
+	json_int_t sum = 0;
+
+	json_object_foreach(object, name, value) sum =
+		sonde_view_add(sum, json_integer_value(value));
+	return sum;
+}
+
+/* " (fast 10, tlp 2)" */
+static void list_kinds(struct list *l, const json_t *kinds, json_int_t rest)
+{
+	json_t *value, *object = (json_t *)kinds; /* as above */
+	const char *name, *joint = " (";
+
+	json_object_foreach(object, name, value)
+	{
+		if (json_integer_value(value) == 0)
+			continue;
+		list_add(l, "%s%s %" JSON_INTEGER_FORMAT, joint, name, json_integer_value(value));
+		joint = ", ";
+	}
+	if (rest > 0) {
+		list_add(l, "%skind not told %" JSON_INTEGER_FORMAT, joint, rest);
+		joint = ", ";
+	}
+	if (joint[0] == ',')
+		list_add(l, ")");
 }
 
 void sonde_cell_kinds(struct sonde_table *t, const json_t *kinds, const json_t *total)
 {
-	json_int_t sum = 0;
-	struct list l = {.len = 0};
-	const char *name;
-	json_t *value,
-		*object = (json_t *)kinds; /* the loop's macro is not const-clean; it only reads */
+	const json_int_t sum = sum_kinds(kinds);
+	const json_int_t all = json_is_integer(total) ? json_integer_value(total) : sum;
+	_cleanup_list_ struct list l = LIST_INIT;
 
 	if (!json_is_object(kinds) && !json_is_integer(total)) {
 		sonde_table_add(t, NULL);
 		return;
 	}
-	json_object_foreach(object, name, value) sum =
-		sonde_view_add(sum, json_integer_value(value));
-	list_add(&l, "%" JSON_INTEGER_FORMAT,
-		 json_is_integer(total) ? json_integer_value(total) : sum);
-	if (sum > 0) {
-		const char *joint = " (";
-
-		json_object_foreach(object, name, value)
-		{
-			if (json_integer_value(value) == 0)
-				continue;
-			list_add(&l, "%s%.64s %" JSON_INTEGER_FORMAT, joint, name,
-				 json_integer_value(value));
-			joint = ", ";
-		}
-		list_add(&l, ")");
-	}
+	list_add(&l, "%" JSON_INTEGER_FORMAT, all);
+	/* without any kinds there is a note that says why */
+	list_kinds(&l, kinds, json_is_object(kinds) && all > sum ? all - sum : 0);
 	cell_list(t, &l);
 }
 
@@ -132,6 +127,26 @@ bool sonde_view_drop_is_loss(const json_t *drop)
 	const char *class = json_string_value(json_object_get(drop, "class"));
 
 	return !class || strcmp(class, "loss") == 0;
+}
+
+bool sonde_view_drop_is_the_receivers(const json_t *drop)
+{
+	return sonde_meter_drop_is_the_receivers(sonde_text_of(drop, "direction"),
+						 sonde_text_of(drop, "where"));
+}
+
+int64_t sonde_view_own_loss(const json_t *side)
+{
+	const json_t *drops = json_object_get(side, "drops");
+	int64_t sum = 0;
+
+	for (size_t i = 0; i < json_array_size(drops); i++) {
+		const json_t *d = json_array_get(drops, i);
+
+		if (sonde_view_drop_is_loss(d) && !sonde_view_drop_is_the_receivers(d))
+			sum = sonde_view_add(sum, whole(d, "segments"));
+	}
+	return sum;
 }
 
 /* What a drop means for the data; of a reason that is in no class it is not known. */
@@ -188,7 +203,7 @@ static void list_classes(struct list *l, const json_t *drops)
 		}
 		if (told || sum == 0)
 			continue;
-		list_add(l, "%s%.32s %" JSON_INTEGER_FORMAT, before, class, sum);
+		list_add(l, "%s%s %" JSON_INTEGER_FORMAT, before, class, sum);
 		before = ", ";
 	}
 }
@@ -233,9 +248,9 @@ static void list_place(struct list *l, const json_t *drop)
 	const char *where = json_string_value(json_object_get(drop, "where"));
 
 	if (site)
-		list_add(l, " at %.64s", site);
+		list_add(l, " at %s", site);
 	if (where && strcmp(where, "socket") != 0)
-		list_add(l, " (%.16s)", where);
+		list_add(l, " (%s)", where);
 }
 
 static void list_drops(struct list *l, const json_t *drops, enum meaning meaning, bool wide)
@@ -255,7 +270,7 @@ static void list_drops(struct list *l, const json_t *drops, enum meaning meaning
 		sum = sum_like(drops, i, wide);
 		if (sum == 0)
 			continue;
-		list_add(l, "%s%.64s%s%.32s %" JSON_INTEGER_FORMAT "%s", before,
+		list_add(l, "%s%s%s%s %" JSON_INTEGER_FORMAT "%s", before,
 			 reason ? reason : "no reason", meaning == NO_LOSS ? " " : "",
 			 meaning == NO_LOSS ? class : "", sum, out ? " out" : "");
 		if (wide)
@@ -264,10 +279,20 @@ static void list_drops(struct list *l, const json_t *drops, enum meaning meaning
 	}
 }
 
-/* What was lost first; duplicates and what a closing socket throws away are no loss and stand apart. */
-static void cell_drops(struct sonde_table *t, const json_t *drops, bool wide)
+/* The listener's own counter stands apart: some of what it counts are drops, too, so there is no sum of both. */
+static void list_listen_drops(struct list *l, const json_t *side)
 {
-	struct list l = {.len = 0};
+	json_int_t n = whole(side, "listen_drops");
+
+	if (n > 0)
+		list_add(l, "; dropped by the listening socket %" JSON_INTEGER_FORMAT, n);
+}
+
+/* What was lost first; duplicates and what a closing socket throws away are no loss and stand apart. */
+static void cell_drops(struct sonde_table *t, const json_t *side, bool wide)
+{
+	const json_t *drops = json_object_get(side, "drops");
+	_cleanup_list_ struct list l = LIST_INIT;
 	json_int_t lost, open;
 
 	if (!json_is_array(drops)) {
@@ -294,6 +319,7 @@ static void cell_drops(struct sonde_table *t, const json_t *drops, bool wide)
 		else
 			list_classes(&l, drops);
 	}
+	list_listen_drops(&l, side);
 	cell_list(t, &l);
 }
 
@@ -301,7 +327,7 @@ static void cell_drops(struct sonde_table *t, const json_t *drops, bool wide)
 static void cell_closes(struct sonde_table *t, const json_t *closes)
 {
 	json_int_t sum = 0;
-	struct list l = {.len = 0};
+	_cleanup_list_ struct list l = LIST_INIT;
 
 	if (!json_is_array(closes)) {
 		sonde_table_add(t, NULL);
@@ -315,7 +341,7 @@ static void cell_closes(struct sonde_table *t, const json_t *closes)
 		const char *closer = json_string_value(json_object_get(c, "closer"));
 		const char *kind = json_string_value(json_object_get(c, "kind"));
 
-		list_add(&l, "%s%.32s %.32s %" JSON_INTEGER_FORMAT, i == 0 ? " (" : ", ",
+		list_add(&l, "%s%s %s %" JSON_INTEGER_FORMAT, i == 0 ? " (" : ", ",
 			 closer ? closer : "?", kind ? kind : "?", whole(c, "count"));
 	}
 	if (json_array_size(closes) > 0)
@@ -323,33 +349,29 @@ static void cell_closes(struct sonde_table *t, const json_t *closes)
 	cell_list(t, &l);
 }
 
-/* Connects, with the failed ones behind: "10, failed 2 (ECONNREFUSED 2)". */
+static void list_failures(struct list *l, const char *words, const json_t *failures)
+{
+	const json_int_t failed = sum_kinds(failures);
+
+	if (failed <= 0)
+		return;
+	list_add(l, ", failed%s %" JSON_INTEGER_FORMAT, words, failed);
+	list_kinds(l, failures, 0);
+}
+
+/* Connects, with the failed ones behind: "10, failed 2 (ECONNREFUSED 2), failed before a SYN 1 (ENETUNREACH 1)". */
 static void cell_connects(struct sonde_table *t, const json_t *side)
 {
-	const json_t *failures = json_object_get(side, "connect_failures");
 	const json_t *connects = json_object_get(side, "connects");
-	json_t *value, *object = (json_t *)failures; /* as in sonde_cell_kinds() */
-	json_int_t failed = 0;
-	struct list l = {.len = 0};
-	const char *name, *joint = " (";
+	_cleanup_list_ struct list l = LIST_INIT;
 
 	if (!json_is_integer(connects)) {
 		sonde_table_add(t, NULL);
 		return;
 	}
 	list_add(&l, "%" JSON_INTEGER_FORMAT, json_integer_value(connects));
-	json_object_foreach(object, name, value) failed =
-		sonde_view_add(failed, json_integer_value(value));
-	if (failed > 0) {
-		list_add(&l, ", failed %" JSON_INTEGER_FORMAT, failed);
-		json_object_foreach(object, name, value)
-		{
-			list_add(&l, "%s%.32s %" JSON_INTEGER_FORMAT, joint, name,
-				 json_integer_value(value));
-			joint = ", ";
-		}
-		list_add(&l, ")");
-	}
+	list_failures(&l, "", json_object_get(side, "connect_failures"));
+	list_failures(&l, " before a SYN", json_object_get(side, "local_connect_failures"));
 	cell_list(t, &l);
 }
 
@@ -374,6 +396,7 @@ static void wide_cells(struct sonde_table *t, const json_t *side, const json_t *
 	sonde_cell_count(t, side, "resets_sent");
 	sonde_cell_count(t, side, "resets_received");
 	sonde_cell_count(t, side, "open_at_end");
+	sonde_cell_count(t, edge, "members");
 	sonde_cell_text(t, edge, "id");
 }
 
@@ -388,7 +411,7 @@ static void cells(struct sonde_table *t, const json_t *edge, const json_t *side,
 	sonde_cell_us(t, rtt, "p99");
 	sonde_cell_kinds(t, json_object_get(side, "retransmits"),
 			 json_object_get(side, "retransmitted_segments"));
-	cell_drops(t, json_object_get(side, "drops"), wide);
+	cell_drops(t, side, wide);
 	sonde_cell_bytes(t, side, "sent_bytes");
 	sonde_cell_bytes(t, side, "received_bytes");
 	cell_connects(t, side);
@@ -414,7 +437,8 @@ static bool is_idle(const json_t *side)
 					     "sent_segments",	"received_segments",
 					     "connects",	"accepts",
 					     "half_closed",	"resets_sent",
-					     "resets_received", "retransmitted_segments"};
+					     "resets_received", "retransmitted_segments",
+					     "listen_drops"};
 	static const char *const lists[] = {"drops", "closes", "connect_failures",
 					    "local_connect_failures"};
 
@@ -472,9 +496,15 @@ static void note_delayed_acks(struct sonde_cli *cli, const json_t *edges)
 	}
 }
 
-void sonde_view_no_edge(struct sonde_cli *cli)
+void sonde_view_no_edge(struct sonde_cli *cli, const json_t *topology)
 {
-	sonde_cli_note(cli, "no edge: the targets have had no traffic that is measured so far");
+	const json_t *window = json_object_get(topology, "window");
+
+	if (json_is_integer(json_object_get(window, "step_ms")))
+		sonde_cli_note(cli, "no edge: no report has anything in that window");
+	else
+		sonde_cli_note(cli,
+			       "no edge: the targets have had no traffic that is measured so far");
 }
 
 int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
@@ -485,7 +515,7 @@ int sonde_view_edges(struct sonde_cli *cli, const json_t *topology)
 	int r, status = SONDE_CLI_OK;
 
 	if (n == 0) {
-		sonde_view_no_edge(cli);
+		sonde_view_no_edge(cli, topology);
 		return SONDE_CLI_OK;
 	}
 	r = sonde_graph_new(topology, &graph);
@@ -511,7 +541,12 @@ static void add_own(const json_t *side, struct sonde_view_totals *t)
 {
 	t->sent_segments = sonde_view_add(t->sent_segments, whole(side, "sent_segments"));
 	t->retransmits = sonde_view_add(t->retransmits, whole(side, "retransmitted_segments"));
-	t->drops = sonde_view_add(t->drops, sum_drops(json_object_get(side, "drops"), LOSS));
+	t->drops = sonde_view_add(t->drops, sonde_view_own_loss(side));
+	t->sides += json_is_object(side);
+	t->with_bytes += json_is_integer(json_object_get(side, "sent_bytes")) ||
+			 json_is_integer(json_object_get(side, "received_bytes"));
+	t->with_retransmits += json_is_integer(json_object_get(side, "retransmitted_segments"));
+	t->with_drops += json_is_array(json_object_get(side, "drops"));
 }
 
 void sonde_view_sum(const json_t *topology, struct sonde_view_totals *ret)

@@ -37,9 +37,11 @@ static json_int_t whole(const json_t *object, const char *key)
 }
 
 /* "12.3 %" of two counts that were not taken at the same moment: never more than all of it. */
-static void cell_share(struct sonde_table *t, json_int_t part, json_int_t all)
+static void cell_share(struct sonde_table *t, const json_t *side, const char *key, json_int_t all)
 {
-	if (all <= 0 || part < 0) {
+	json_int_t part = whole(side, key);
+
+	if (!json_is_integer(json_object_get(side, key)) || all <= 0 || part < 0) {
 		sonde_table_add(t, NULL);
 		return;
 	}
@@ -60,13 +62,16 @@ static void cell_milliseconds(struct sonde_table *t, const json_t *object, const
 
 static void cells(struct sonde_table *t, const json_t *edge, const json_t *side, bool wide)
 {
-	json_int_t busy = whole(side, "busy_us");
-	json_int_t all = sonde_view_add(busy, whole(side, "application_limited_us"));
+	json_int_t all = 0; /* not known where a part is not: no shares */
 
-	cell_share(t, busy, all);
-	cell_share(t, whole(side, "receive_window_limited_us"), all);
-	cell_share(t, whole(side, "send_buffer_limited_us"), all);
-	cell_share(t, whole(side, "application_limited_us"), all);
+	if (json_is_integer(json_object_get(side, "busy_us")) &&
+	    json_is_integer(json_object_get(side, "application_limited_us")))
+		all = sonde_view_add(whole(side, "busy_us"), whole(side, "application_limited_us"));
+
+	cell_share(t, side, "busy_us", all);
+	cell_share(t, side, "receive_window_limited_us", all);
+	cell_share(t, side, "send_buffer_limited_us", all);
+	cell_share(t, side, "application_limited_us", all);
 	sonde_cell_count(t, side, "congestion_window_segments");
 	sonde_cell_count(t, side, "slow_start_threshold_segments");
 	sonde_cell_bytes(t, side, "pacing_rate_bytes");
@@ -74,7 +79,7 @@ static void cells(struct sonde_table *t, const json_t *edge, const json_t *side,
 	sonde_cell_us(t, side, "rtt_max_us");
 	sonde_cell_us(t, side, "rtt_jitter_us");
 	sonde_cell_bytes(t, side, "retransmitted_bytes");
-	cell_share(t, whole(side, "retransmitted_segments"), whole(side, "sent_segments"));
+	cell_share(t, side, "retransmitted_segments", whole(side, "sent_segments"));
 	sonde_cell_count(t, side, "dsack_segments");
 	sonde_cell_count(t, side, "out_of_order_segments");
 	sonde_cell_us(t, side, "zero_window_sent_us");

@@ -3,30 +3,24 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "ctl/members.h"
 #include "ctl/units.h"
 #include "ctl/view.h"
 
 #define WHY_MAX 1024
 
-static const char *text_of(const json_t *row, const char *key)
-{
-	const char *text = json_string_value(json_object_get(row, key));
-
-	return text ? text : "";
-}
-
 static bool is_state(const json_t *row, const char *state)
 {
-	return strcmp(text_of(row, "state"), state) == 0;
+	return strcmp(sonde_text_of(row, "state"), state) == 0;
 }
 
 static size_t group_end(const json_t *probes, size_t first)
 {
-	const char *metrics = text_of(json_array_get(probes, first), "metrics");
+	const char *metrics = sonde_text_of(json_array_get(probes, first), "metrics");
 	size_t end = first + 1;
 
 	while (end < json_array_size(probes) &&
-	       strcmp(text_of(json_array_get(probes, end), "metrics"), metrics) == 0)
+	       strcmp(sonde_text_of(json_array_get(probes, end), "metrics"), metrics) == 0)
 		end++;
 	return end;
 }
@@ -44,7 +38,7 @@ static void cell_why(struct sonde_table *t, const json_t *probes, size_t first, 
 		     const json_t *chosen)
 {
 	_cleanup_buf_ struct sonde_buf why = SONDE_BUF_INIT(WHY_MAX);
-	const char *less = text_of(chosen, "less"), *reason = text_of(chosen, "reason");
+	const char *less = sonde_text_of(chosen, "less"), *reason = sonde_text_of(chosen, "reason");
 	int r = 0;
 
 	if (*reason)
@@ -52,10 +46,10 @@ static void cell_why(struct sonde_table *t, const json_t *probes, size_t first, 
 	for (size_t i = first; i < end && r == 0; i++) {
 		const json_t *row = json_array_get(probes, i);
 
-		if (row == chosen || is_state(row, "spare") || !*text_of(row, "reason"))
+		if (row == chosen || is_state(row, "spare") || !*sonde_text_of(row, "reason"))
 			continue;
-		r = sonde_buf_printf(&why, "%s%s: %s", why.len ? "; " : "", text_of(row, "probe"),
-				     text_of(row, "reason"));
+		r = sonde_buf_printf(&why, "%s%s: %s", why.len ? "; " : "",
+				     sonde_text_of(row, "probe"), sonde_text_of(row, "reason"));
 	}
 	if (*less && r == 0)
 		r = sonde_buf_printf(&why, "; without %s", less);
@@ -82,7 +76,7 @@ static void metric_row(struct sonde_table *t, const json_t *probes, size_t first
 	if (chosen)
 		sonde_cell_text(t, chosen, "probe");
 	else
-		sonde_table_add_styled(t, style_of(shown), text_of(shown, "state"));
+		sonde_table_add_styled(t, style_of(shown), sonde_text_of(shown, "state"));
 	if (chosen) {
 		cell_ns(t, chosen, "target_ns");
 		cell_ns(t, chosen, "other_ns");
@@ -94,11 +88,21 @@ static void metric_row(struct sonde_table *t, const json_t *probes, size_t first
 	cell_why(t, probes, first, end, chosen);
 }
 
+/* By what is attached for other metrics: at no cost of its own. */
+static bool is_done_besides(const json_t *probes, size_t first, size_t end)
+{
+	for (size_t i = first; i < end; i++) {
+		if (!is_state(json_array_get(probes, i), "spare"))
+			return false;
+	}
+	return true;
+}
+
 static void probe_row(struct sonde_table *t, const json_t *row)
 {
 	sonde_cell_text(t, row, "metrics");
 	sonde_cell_text(t, row, "probe");
-	sonde_table_add_styled(t, style_of(row), text_of(row, "state"));
+	sonde_table_add_styled(t, style_of(row), sonde_text_of(row, "state"));
 	sonde_table_add(t, json_is_true(json_object_get(row, "core")) ? "yes" : "no");
 	cell_ns(t, row, "target_ns");
 	cell_ns(t, row, "other_ns");
@@ -137,7 +141,7 @@ static int view_probes(struct sonde_cli *cli, const json_t *probes)
 		return sonde_cli_broken(cli, r);
 	for (size_t i = 0, end; i < json_array_size(probes); i = end) {
 		end = group_end(probes, i);
-		if (!wide)
+		if (!wide && !is_done_besides(probes, i, end))
 			metric_row(t, probes, i, end);
 		for (size_t k = i; wide && k < end; k++)
 			probe_row(t, json_array_get(probes, k));
@@ -145,22 +149,15 @@ static int view_probes(struct sonde_cli *cli, const json_t *probes)
 	return sonde_view_table(cli, t);
 }
 
-static void line(struct sonde_cli *cli, const char *label, const char *text)
-{
-	(void)fprintf(cli->out, "%-10s ", label);
-	sonde_view_text(cli, text);
-	(void)fputc('\n', cli->out);
-}
-
 /* As sonde-agent --doctor has it. */
 static void view_bpf(struct sonde_cli *cli, const json_t *plan)
 {
-	if (*text_of(plan, "missing")) {
+	if (*sonde_text_of(plan, "missing")) {
 		(void)fprintf(cli->out, "%-10s refused, missing: ", "bpf");
-		sonde_view_text(cli, text_of(plan, "missing"));
+		sonde_view_text(cli, sonde_text_of(plan, "missing"));
 		(void)fputc('\n', cli->out);
 	} else if (json_array_size(json_object_get(plan, "probes")) > 0) {
-		line(cli, "bpf", "may be used");
+		sonde_view_line(cli, "bpf", "may be used");
 	}
 }
 
@@ -180,7 +177,7 @@ int sonde_view_plan(struct sonde_cli *cli, const json_t *plan, bool task)
 {
 	int status = 0;
 
-	line(cli, "agent", text_of(plan, "agent_id"));
+	sonde_view_line(cli, "agent", sonde_text_of(plan, "agent_id"));
 	view_bpf(cli, plan);
 	view_memory(cli, plan);
 	cli->headed = true;
@@ -195,10 +192,11 @@ int sonde_view_plan(struct sonde_cli *cli, const json_t *plan, bool task)
 	if (status != 0)
 		return status;
 	(void)fputc('\n', cli->out);
-	if (*text_of(plan, "refused"))
-		line(cli, "verdict", text_of(plan, "refused"));
+	if (*sonde_text_of(plan, "refused"))
+		sonde_view_line(cli, "verdict", sonde_text_of(plan, "refused"));
 	else
-		line(cli, "verdict",
-		     task ? "it would run; nothing is attached" : "every core metric has a probe");
+		sonde_view_line(cli, "verdict",
+				task ? "it would run; nothing is attached"
+				     : "every core metric has a probe");
 	return 0;
 }

@@ -2,17 +2,10 @@
 /* Targets without traffic: an edge that is missing says nothing by itself. */
 #include <string.h>
 
-#include "ctl/units.h"
+#include "ctl/members.h"
 #include "ctl/view.h"
 
 #define NAMED_MAX 8 /* by name; more are counted */
-
-static const char *text(const json_t *object, const char *key)
-{
-	const char *s = json_string_value(json_object_get(object, key));
-
-	return s ? s : "";
-}
 
 static bool in_an_edge(const json_t *topology, const char *process_id)
 {
@@ -21,8 +14,8 @@ static bool in_an_edge(const json_t *topology, const char *process_id)
 	for (size_t i = 0; i < json_array_size(edges); i++) {
 		const json_t *edge = json_array_get(edges, i);
 
-		if (strcmp(text(edge, "client"), process_id) == 0 ||
-		    strcmp(text(edge, "server"), process_id) == 0)
+		if (strcmp(sonde_text_of(edge, "client"), process_id) == 0 ||
+		    strcmp(sonde_text_of(edge, "server"), process_id) == 0)
 			return true;
 	}
 	return false;
@@ -31,10 +24,10 @@ static bool in_an_edge(const json_t *topology, const char *process_id)
 /* Several pids may be one process: it is told once. */
 static bool told_before(const json_t *targets, size_t i)
 {
-	const char *id = text(json_array_get(targets, i), "process_id");
+	const char *id = sonde_text_of(json_array_get(targets, i), "process_id");
 
 	for (size_t n = 0; n < i; n++) {
-		if (strcmp(text(json_array_get(targets, n), "process_id"), id) == 0)
+		if (strcmp(sonde_text_of(json_array_get(targets, n), "process_id"), id) == 0)
 			return true;
 	}
 	return false;
@@ -42,10 +35,10 @@ static bool told_before(const json_t *targets, size_t i)
 
 static bool is_quiet(const json_t *targets, size_t i, const json_t *topology)
 {
-	const char *id = text(json_array_get(targets, i), "process_id");
+	const char *id = sonde_text_of(json_array_get(targets, i), "process_id");
 
 	/* Its earlier name may have the edges. */
-	if (strncmp(text(json_array_get(targets, i), "reason"), "was ", 4) == 0)
+	if (strncmp(sonde_text_of(json_array_get(targets, i), "reason"), "was ", 4) == 0)
 		return false;
 	return *id && !told_before(targets, i) && !in_an_edge(topology, id);
 }
@@ -79,7 +72,7 @@ int sonde_view_quiet(struct sonde_cli *cli, const json_t *task, const json_t *to
 			(void)fprintf(cli->out, "no %s traffic in this time: ", protocols(task));
 		else
 			(void)fputs(", ", cli->out);
-		sonde_view_text(cli, text(target, "name"));
+		sonde_view_text(cli, sonde_text_of(target, "name"));
 		(void)fprintf(cli->out, " (pid %" JSON_INTEGER_FORMAT ")",
 			      json_integer_value(json_object_get(target, "pid")));
 	}

@@ -210,7 +210,7 @@ int sonde_view_absent(struct sonde_cli *cli, const json_t *task)
 		(void)snprintf(words, sizeof(words), "%zu meters of other presets", unasked);
 		sonde_table_add(t, words);
 		sonde_table_add(
-			t, "not requested (network-calls and udp have them; -o wide names them)");
+			t, "not requested (-o wide names them; sonde task presets: what has them)");
 	}
 	return sonde_view_table(cli, t);
 }
@@ -417,11 +417,11 @@ int64_t sonde_view_lost(const json_t *ledger)
 
 static int ledger_entries(struct sonde_cli *cli, const json_t *entries)
 {
-	static const struct sonde_column columns[] = {{"SITE", false, false},
-						      {"COUNT", true, false},
-						      {"NUMBERS ARE", false, false},
-						      {"WORDS", false, true},
-						      {NULL}};
+	static const struct sonde_column columns[] = {
+		{"SITE", false, false},	       {"COUNT", true, false},
+		{"NUMBERS ARE", false, false}, {"FIRST", false, false, true},
+		{"LAST", false, false, true},  {"AGENT", false, false, true},
+		{"WORDS", false, true},	       {NULL}};
 	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
 	int status;
 
@@ -438,6 +438,9 @@ static int ledger_entries(struct sonde_cli *cli, const json_t *entries)
 		sonde_cell_count(t, row, "count");
 		sonde_table_add_styled(t, weakens ? SONDE_STYLE_YELLOW : SONDE_STYLE_NONE,
 				       weakens ? "lower bounds" : "exact");
+		sonde_cell_time(t, cli, row, "first_seen");
+		sonde_cell_time(t, cli, row, "last_seen");
+		sonde_cell_text(t, row, "agent_id");
 		sonde_cell_text(t, row, "words");
 	}
 	return sonde_view_table(cli, t);
@@ -472,18 +475,29 @@ static const char *ledger_words(int64_t lost, const json_t *task)
 	return "nothing was lost: every number is exact";
 }
 
+int64_t sonde_view_silence_ms(const json_t *task, const json_t *reports)
+{
+	const json_int_t silent_ms = whole(reports, "silent_ms");
+	const json_int_t interval_ms = whole(task, "report_interval_ms");
+	const json_int_t usual_ms = sonde_view_add(interval_ms, interval_ms);
+
+	if (!json_is_object(task) || sonde_task_state_final(state_of(task)) ||
+	    silent_ms <= sonde_view_add(usual_ms, SILENT_MS))
+		return 0;
+	return silent_ms;
+}
+
 /* Behind an outage there are reports that the server has not seen: their numbers are still to come. */
 static void print_on_the_way(struct sonde_cli *cli, const json_t *reports, const json_t *task)
 {
-	const json_int_t spooled = whole(reports, "spooled"),
-			 silent_ms = whole(reports, "silent_ms");
+	const json_int_t spooled = whole(reports, "spooled");
+	const int64_t silent_ms = sonde_view_silence_ms(task, reports);
 	char text[SONDE_UNIT_MAX];
 
 	if (spooled > 0)
 		(void)fprintf(cli->out, "; reports still on their way: agents spool %s",
 			      sonde_unit_count(spooled, text));
-	else if (!sonde_task_state_final(state_of(task)) && json_is_object(task) &&
-		 silent_ms > 2 * whole(task, "report_interval_ms") + SILENT_MS)
+	else if (silent_ms > 0)
 		(void)fprintf(cli->out,
 			      "; no report for %s: what its agent holds comes when it is back",
 			      sonde_unit_clock(silent_ms, text));

@@ -125,8 +125,16 @@ static bool interrupted(void *ctx)
 	return sonde_signals_look(ctx);
 }
 
+bool sonde_wait_has_data(const json_t *task)
+{
+	return json_integer_value(json_object_get(json_object_get(task, "reports"), "received")) >
+	       0;
+}
+
 static bool reached(const struct sonde_wait *w)
 {
+	if (w->first_data)
+		return sonde_wait_has_data(w->task.json);
 	return w->state && strcmp(state_of(w->task.json), w->state) == 0;
 }
 
@@ -177,6 +185,18 @@ int sonde_wait_run(struct sonde_wait *w)
 	sonde_rest_set_interrupted(w->cli->rest, NULL, NULL);
 	sonde_progress_clear(&w->progress);
 	return status;
+}
+
+int sonde_wait_read_timeout(struct sonde_cli *cli, uint64_t *ret_ns)
+{
+	const char *text = sonde_cli_flag(cli, "timeout");
+
+	*ret_ns = 0;
+	if (text && (sonde_parse_duration_ns(text, ret_ns) < 0 || *ret_ns == 0))
+		return sonde_cli_fail(cli, SONDE_CLI_USAGE,
+				      "--timeout: expected a duration such as 2m, got '%.64s'",
+				      text);
+	return 0;
 }
 
 int sonde_wait_verdict(struct sonde_cli *cli, const json_t *task)

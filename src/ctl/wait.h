@@ -11,6 +11,7 @@ struct sonde_wait {
 	struct sonde_cli *cli;
 	const char *id;
 	const char *state;   /* wait for this state; NULL = any final one */
+	bool first_data;     /* wait for the first report instead */
 	uint64_t timeout_ns; /* 0 = none */
 	bool live;	     /* fetch topology and ledger for the progress */
 	struct sonde_signals *signals;
@@ -29,12 +30,18 @@ struct sonde_wait {
  */
 int sonde_wait_run(struct sonde_wait *w);
 
+/* Has a report of it come? */
+bool sonde_wait_has_data(const json_t *task);
+
 /* Frees the answers. */
 void sonde_wait_done(struct sonde_wait *w);
 #define _cleanup_wait_ _cleanup_(sonde_wait_done)
 #define SONDE_WAIT_ANSWERS_INIT                                                                    \
 	.task = SONDE_REST_ANSWER_INIT, .topology = SONDE_REST_ANSWER_INIT,                        \
 	.ledger = SONDE_REST_ANSWER_INIT
+
+/* --timeout of the command; 0: none. Return: 0, SONDE_CLI_USAGE (told). */
+int sonde_wait_read_timeout(struct sonde_cli *cli, uint64_t *ret_ns) _must_check_;
 
 /* Exit status of a task that has ended: done and stopped 0, stopped by a limit 1, refused 4, expired 6, failed 8 or 9. */
 int sonde_wait_verdict(struct sonde_cli *cli, const json_t *task);

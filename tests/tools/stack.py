@@ -20,10 +20,13 @@ import urllib.request
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 FINAL = ("done", "failed", "refused", "expired", "stopped")
+BUSY_S = 90  # what a machine may take that has much else to do
 
 
 def wait_for(what, seconds, predicate, step=0.1):
-    """The first true value of predicate(), or RuntimeError naming what was waited for."""
+    """The first true value of predicate(), or RuntimeError naming what was waited for. seconds: of a machine at rest; it only
+    ends a hang."""
+    seconds = max(seconds, BUSY_S)
     end = time.monotonic() + seconds
     while True:
         value = predicate()
@@ -40,12 +43,13 @@ def milliseconds(text):
 
 
 def free_ports(n):
-    """Ports of 127.0.0.1 that nobody has at the moment, and that the kernel gives nobody else while they are unused."""
+    """Ports of 127.0.0.1 that nobody has at the moment, and that the kernel gives nobody else while they are unused, where it
+    keeps any back."""
     low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
     held = []
     while len(held) < n:
         try:
-            held.append(socket.create_server(("127.0.0.1", random.randrange(10000, low))))
+            held.append(socket.create_server(("127.0.0.1", random.randrange(10000, low) if low > 11000 else 0)))
         except OSError:
             pass  # somebody has it
     ports = [s.getsockname()[1] for s in held]
@@ -73,7 +77,7 @@ def alive(pid):
     return status(pid).get("State", "Z")[0] not in "ZX"
 
 
-def end(process, how=signal.SIGTERM, seconds=30):
+def end(process, how=signal.SIGTERM, seconds=BUSY_S):
     """Of a Popen, however it is; it is killed if it does not end by itself."""
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)
@@ -132,14 +136,16 @@ class Stack:
         self.rig.bash("stack_stop")
 
     def restart(self):
+        before = {a["agent_id"] for a in self.request("GET", "/agents")["agents"]}
         self.stop()
         self.start()
-        self.wait_targets()
+        self.wait_targets(but=before)
 
-    def wait_targets(self, *services):
+    def wait_targets(self, *services, but=()):
+        """but: agents of before, which the server knows from its store."""
         wanted = set(services or ("nginx-proxy", "nginx-backend", "redis"))
         wait_for(f"targets {wanted}", 30, lambda: wanted <= {
-            t["service"] for t in self.request("GET", "/targets")["targets"] if t.get("live", True)})
+            t["service"] for t in self.request("GET", "/targets")["targets"] if t["live"] and t["agent_id"] not in but})
 
     def request(self, method, path, body=None):
         port = self.rig.read("http.port")
@@ -147,7 +153,7 @@ class Stack:
                                          data=None if body is None else json.dumps(body).encode(),
                                          headers={"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=BUSY_S) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode()}") from error
@@ -205,7 +211,7 @@ class Rig:
             done = subprocess.run(
                 ["bash", "-euc", f"cd '{TOP}'; . deploy/lib/rig.bash; . deploy/lib/stack.bash; "
                  f"rig_dir='{self.dir}' rig_prefix='{self.prefix}'; {script}"],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=90, check=False)
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=2 * BUSY_S, check=False)
         if done.returncode:
             raise RuntimeError(f"{script}: {log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
 
@@ -218,12 +224,12 @@ class Rig:
         found = sorted(int(p.name) for p in pathlib.Path("/proc").iterdir() if p.name.isdigit() and _exe(p) == exe)
         return found[0]
 
-    def inside(self, host, *command, seconds=60):
+    def inside(self, host, *command, seconds=BUSY_S):
         return subprocess.run(["ip", "netns", "exec", f"{self.prefix}-{host}", *map(str, command)], check=True,
                               capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=seconds).stdout
 
     def wrk(self, url, connections=16, seconds=4):
-        out = self.inside("client", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", url, seconds=seconds + 30)
+        out = self.inside("client", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", url, seconds=seconds + BUSY_S)
         requests = int(re.search(r"(\d+) requests in", out)[1])
         return {"requests": requests, "requests_per_second": float(re.search(r"Requests/sec:\s*([\d.]+)", out)[1])}
 
@@ -240,7 +246,8 @@ class Rig:
             runs += 1
         return runs
 
-    def task(self, targets, seconds=30):
+    def task(self, targets, seconds=600):
+        """It is stopped at the end of the `with`: seconds is a bound for what happens in it."""
         return _Running(self, targets, seconds)
 
 
@@ -257,7 +264,7 @@ class _Running:
 
     def __exit__(self, *_):
         self.task.stop()
-        self.task.wait(*FINAL, seconds=self.seconds + 15)
+        self.task.wait(*FINAL)
 
 
 def _exe(process):

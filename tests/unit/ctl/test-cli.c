@@ -1,47 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command line without a server: flags, commands, exit statuses, streams. */
-#include "sonde-test.h"
+#include "run-cli.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "ctl/cli.h"
 #include "ctl/fetch.h"
-
-struct run {
-	char *out, *err; /* owned */
-	int status;
-};
-
-static void run_done(struct run *r)
-{
-	free(r->out);
-	free(r->err);
-}
-#define _cleanup_run_ _cleanup_(run_done)
-
-#define ARGS_MAX 16
-
-static struct run run_cli(const char *const *args)
-{
-	char *argv[ARGS_MAX + 1] = {(char *)"sonde"};
-	struct sonde_cli cli = {.program_dir = ""};
-	struct run r = {0};
-	size_t n_out, n_err;
-	int argc = 1;
-
-	for (; args[argc - 1]; argc++)
-		argv[argc] = (char *)args[argc - 1];
-	cli.out = open_memstream(&r.out, &n_out);
-	cli.err = open_memstream(&r.err, &n_err);
-	assert_non_null(cli.out);
-	assert_non_null(cli.err);
-	r.status = sonde_cli_main(&cli, argc, argv);
-	assert_ok(fclose(cli.out));
-	assert_ok(fclose(cli.err));
-	return r;
-}
-#define RUN(...) run_cli((const char *const[ARGS_MAX]){__VA_ARGS__, NULL})
+#include "ctl/spec.h"
 
 static int clean_environment(void **state)
 {
@@ -68,7 +34,7 @@ static void help_is_data(void **state)
 	assert_int_equal(all.status, 0);
 	assert_string_equal(all.err, "");
 	for (const struct sonde_cli_command *c = sonde_cli_commands; c->name; c++)
-		assert_non_null(strstr(all.out, c->name));
+		assert_true((c->name[0] == '_') == !strstr(all.out, c->name));
 	assert_int_equal(one.status, 0);
 	assert_non_null(strstr(one.out, "Usage: sonde task stop TASK"));
 	assert_non_null(strstr(one.out, "--reason TEXT"));
@@ -81,8 +47,20 @@ static void no_command_is_a_usage_fault(void **state)
 	assert_int_equal(r.status, SONDE_CLI_USAGE);
 	assert_string_equal(r.out, "");
 	assert_ptr_equal(strstr(r.err, "Usage: sonde COMMAND"), r.err);
-	assert_non_null(strstr(r.err, "task extend, doctor, "));
+	assert_non_null(strstr(r.err, "task delete, doctor, "));
 	assert_null(strstr(r.err, "--no-headers")); /* the long form is --help's */
+}
+
+static void presets_have_lists_of_names(void **state)
+{
+	_cleanup_run_ struct run collectors = RUN("task", "presets", "-o",
+						  "jsonpath={.items[*].collectors[0]}"),
+				 signals = RUN("task", "presets", "-o",
+					       "jsonpath={.items[0].signals[1]}");
+
+	assert_int_equal(collectors.status, 0);
+	assert_string_equal(collectors.out, "tcp tcp tcp tcp tcp tcp udp\n");
+	assert_string_equal(signals.out, "calls\n");
 }
 
 static void the_version_is_a_flag_too(void **state)
@@ -109,15 +87,28 @@ static void wrong_words_have_a_hint(void **state)
 	assert_usage(RUN("tsak", "list"),
 		     "sonde: 'tsak list' is no command; did you mean 'task list'?\n");
 	assert_usage(RUN("agent"), "sonde: 'agent' is no command; did you mean 'agents'?\n");
-	assert_usage(RUN("task", "frobnicate"),
-		     "sonde: 'task frobnicate' is no command; behind 'task' expected: create, "
-		     "list, get, wait, stop, extend\n");
+	assert_usage(
+		RUN("task", "frobnicate"),
+		"sonde: 'task frobnicate' is no command; behind 'task' expected: create, "
+		"presets, list, get, wait, stop, extend, watch, attach, logs, clone, delete\n");
 	assert_usage(RUN("frobnicate"),
 		     "sonde: 'frobnicate' is no command; sonde --help lists them\n");
 	assert_usage(RUN("run", "--durations", "5s"),
 		     "sonde: --durations is no flag of 'run'; did you mean --duration?\n");
 	assert_usage(RUN("version", "-x"),
 		     "sonde: -x is no flag of 'version'; see sonde version --help\n");
+}
+
+static void a_flag_before_the_command_is_named(void **state)
+{
+	assert_usage(RUN("--token-file", "op.tok", "task", "list"),
+		     "sonde: --token-file is no global flag: set the variable SONDE_TOKEN_FILE, or "
+		     "`token_file` in ~/.config/sonde/config.yaml\n");
+	assert_usage(RUN("--duration=5s", "-o", "json", "tsak"),
+		     "sonde: --duration is no global flag: it goes behind the command; see "
+		     "sonde --help\n");
+	assert_usage(RUN("-o", "json", "--color=never", "--utc", "tsak"),
+		     "sonde: 'tsak' is no command; did you mean 'task'?\n");
 }
 
 static void a_token_is_no_flag_and_no_command(void **state)
@@ -147,8 +138,19 @@ static void flags_take_what_they_take(void **state)
 
 	assert_usage(RUN("run", "--duration"), "sonde: --duration: expected TIME behind it\n");
 	assert_usage(RUN("version", "--quiet=1"), "sonde: --quiet takes no value\n");
-	assert_usage(RUN("-o", "yaml", "version"),
-		     "sonde: --output: expected table, wide, json, dot or mermaid, got 'yaml'\n");
+	assert_usage(RUN("-o", "xml", "version"),
+		     "sonde: --output: expected table, wide, name, json, jsonl, yaml, csv, dot, "
+		     "mermaid or jsonpath=EXPR, got 'xml'\n");
+	assert_usage(RUN("-o", "csv", "version"),
+		     "sonde: -o csv is for commands that print one table; 'version' has json, "
+		     "jsonl, yaml and jsonpath\n");
+	assert_usage(RUN("-o", "name", "version"),
+		     "sonde: -o name: 'version' prints nothing that has one\n");
+	assert_usage(RUN("-o", "jsonpath={range .a[*]}", "version"),
+		     "sonde: -o jsonpath: column 2: range and end are not supported; use -o jsonl, "
+		     "or one path with [*]\n");
+	assert_usage(RUN("--columns", "a", "version"),
+		     "sonde: --columns is for commands that print one table, not 'version'\n");
 	assert_usage(RUN("version", "-o", "dot"),
 		     "sonde: -o dot is for topology only; expected table, wide or json\n");
 	for (size_t i = 0; i < ELEMENTS_OF(bad_servers); i++) {
@@ -188,8 +190,10 @@ static void environment_comes_before_flags(void **state)
 	assert_ok(setenv("SONDE_OUTPUT", "x", 1));
 	r = RUN("version");
 	assert_int_equal(r.status, SONDE_CLI_USAGE);
-	assert_string_equal(r.err, "sonde: environment: SONDE_OUTPUT: expected table, wide, json, "
-				   "dot or mermaid, got 'x'\n");
+	assert_string_equal(
+		r.err,
+		"sonde: environment: SONDE_OUTPUT: expected table, wide, name, json, jsonl, yaml, csv, "
+		"dot, mermaid or jsonpath=EXPR, got 'x'\n");
 }
 
 static void a_named_config_must_be_there(void **state)
@@ -219,7 +223,8 @@ static void a_preset_that_is_not_there_is_not_found(void **state)
 				 path = RUN("run", "-p", "../x", "pid:1");
 
 	assert_int_equal(none.status, SONDE_CLI_NOT_FOUND);
-	assert_string_equal(none.err, "sonde: no preset 'nope' in /nonexistent\n");
+	assert_string_equal(none.err,
+			    "sonde: no preset 'nope' in /nonexistent; see sonde task presets\n");
 	assert_int_equal(path.status, SONDE_CLI_USAGE);
 }
 
@@ -234,6 +239,54 @@ static void the_request_can_be_printed(void **state)
 	assert_int_equal(json_integer_value(json_object_get(json, "durationMs")), 5000);
 	assert_int_equal(json_array_size(json_object_get(json, "targets")), 2);
 	json_decref(json);
+}
+
+static void a_printed_request_is_a_task_file(void **state)
+{
+	_cleanup_run_ struct run r =
+		RUN("task", "create", "--print-spec", "--tasks-dir", TASKS_DIR, "-d", "5s",
+		    "--max-peers", "7", "--no-flows", "pid:7", "service:a");
+	_cleanup_(sonde_spec_freep) struct sonde_spec *spec = NULL;
+	_cleanup_free_ char *error = NULL;
+
+	assert_int_equal(sonde_spec_parse(r.out, strlen(r.out), "s.json", &spec, &error), 0);
+	assert_int_equal(spec->duration_ms, 5000);
+	assert_int_equal(spec->max_peers, 7);
+	assert_true(spec->without_flows);
+	assert_int_equal(spec->n_targets, 2);
+}
+
+static void a_time_of_day_that_is_over_is_told(void **state)
+{
+	static const char *const others[] = {"+1m", "2100-01-01T00:00:00Z"};
+	time_t now = time(NULL), then = now - 150;
+	char at[16];
+	struct tm local;
+
+	assert_ok(setenv("TZ", "UTC0", 1));
+	tzset();
+	assert_non_null(localtime_r(&then, &local));
+	assert_int_equal(strftime(at, sizeof(at), "%H:%M:%S", &local), 8);
+	/* shortly behind midnight it was yesterday, and is to come today */
+	if (then / 86400 == now / 86400) {
+		_cleanup_run_ struct run r = RUN("task", "create", "--print-spec", "--tasks-dir",
+						 TASKS_DIR, "--at", at, "pid:7");
+		_cleanup_free_ char *words = NULL;
+
+		assert_int_equal(r.status, 0);
+		assert_true(asprintf(&words, "--at %s is over today: tomorrow, in 23 h 57 min\n",
+				     at) > 0);
+		assert_string_equal(r.err, words);
+	}
+	for (size_t i = 0; i < ELEMENTS_OF(others); i++) {
+		_cleanup_run_ struct run r = RUN("task", "create", "--print-spec", "--tasks-dir",
+						 TASKS_DIR, "--at", others[i], "pid:7");
+
+		assert_int_equal(r.status, 0);
+		assert_string_equal(r.err, "");
+	}
+	assert_ok(unsetenv("TZ"));
+	tzset();
 }
 
 static void a_task_without_target_is_refused(void **state)
@@ -275,8 +328,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(help_is_data),
 		cmocka_unit_test(no_command_is_a_usage_fault),
+		cmocka_unit_test(presets_have_lists_of_names),
 		cmocka_unit_test(the_version_is_a_flag_too),
 		cmocka_unit_test(wrong_words_have_a_hint),
+		cmocka_unit_test(a_flag_before_the_command_is_named),
 		cmocka_unit_test(a_token_is_no_flag_and_no_command),
 		cmocka_unit_test(operands_are_counted),
 		cmocka_unit_test(flags_take_what_they_take),
@@ -287,6 +342,8 @@ int main(void)
 		cmocka_unit_test(a_server_that_is_not_there_is_named),
 		cmocka_unit_test(a_preset_that_is_not_there_is_not_found),
 		cmocka_unit_test(the_request_can_be_printed),
+		cmocka_unit_test(a_printed_request_is_a_task_file),
+		cmocka_unit_test(a_time_of_day_that_is_over_is_told),
 		cmocka_unit_test(a_task_without_target_is_refused),
 		cmocka_unit_test(http_statuses_have_their_exit_status),
 		cmocka_unit_test(no_letter_or_name_is_given_twice_in_a_command),

@@ -52,6 +52,89 @@ static void a_file_becomes_the_request(void **state)
 		"\"createdBy\":\"cli\"}");
 }
 
+static void what_is_measured_may_be_chosen(void **state)
+{
+	assert_json("preset: drops\nduration: 1s\noptions: {signals: [drop, rtt]}\n",
+		    "{\"preset\":\"drops\",\"targets\":[],\"durationMs\":1000,"
+		    "\"options\":{\"signals\":[\"drop\",\"rtt\"]},\"createdBy\":\"cli\"}");
+	assert_refused("options: {signals: [drop, colour]}\n",
+		       "t.yaml: key 'options.signals': expected some of bytes, calls, connection, "
+		       "handshake, rtt, retransmit, drop, reset, listen, window, error, got "
+		       "'colour'");
+}
+
+static void rules_of_swctl_are_read_and_left_out(void **state)
+{
+	static const char text[] = "samplings:\n"
+				   "  - uri_pattern: /api/.*\n"
+				   "    min_duration: 500\n"
+				   "    when_4xx: true\n"
+				   "    when_5xx: true\n"
+				   "    setting:\n"
+				   "      require_request: true\n"
+				   "      max_request_size: 10240\n"
+				   "      require_response: true\n"
+				   "      max_response_size: 10240\n";
+	_cleanup_(sonde_spec_freep) struct sonde_spec *spec = NULL;
+	_cleanup_free_ char *error = NULL, *written = NULL;
+	json_t *json;
+
+	assert_ok(sonde_spec_parse(text, strlen(text), "t.yaml", &spec, &error));
+	assert_int_equal(spec->n_samplings, 1);
+	assert_ok(sonde_spec_complete(spec));
+	assert_ok(sonde_spec_json(spec, &json));
+	written = json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	json_decref(json);
+	assert_string_equal(written, "{\"preset\":\"network-calls\",\"targets\":[],"
+				     "\"durationMs\":600000,\"createdBy\":\"cli\"}");
+	assert_refused("samplings: [{when_6xx: true}]\n",
+		       "t.yaml:1: key 'samplings[0].when_6xx': expected a known key, such as "
+		       "'when_4xx'");
+}
+
+static void what_a_file_leaves_open_is_the_presets(void **state)
+{
+	assert_json("preset: network-calls\nduration: 1s\n",
+		    "{\"preset\":\"network-calls\",\"targets\":[],\"durationMs\":1000,"
+		    "\"createdBy\":\"cli\"}");
+	assert_json("preset: flow-matrix\nduration: 1s\noptions: {executionTime: false}\n",
+		    "{\"preset\":\"flow-matrix\",\"targets\":[],\"durationMs\":1000,"
+		    "\"options\":{\"executionTime\":false},\"createdBy\":\"cli\"}");
+}
+
+static void a_file_may_differ_from_its_preset(void **state)
+{
+	assert_json("preset: network-calls\nduration: 1s\noptions: {executionTime: false}\n",
+		    "{\"preset\":\"network-calls\",\"targets\":[],\"durationMs\":1000,"
+		    "\"options\":{\"executionTime\":false},\"createdBy\":\"cli\"}");
+	assert_json("preset: flow-matrix\nduration: 1s\noptions: {withoutFlows: false}\n",
+		    "{\"preset\":\"flow-matrix\",\"targets\":[],\"durationMs\":1000,"
+		    "\"options\":{\"withoutFlows\":false},\"createdBy\":\"cli\"}");
+	/* what it says is said, though a preset of today has it anyway */
+	assert_json("preset: flow-matrix\nduration: 1s\noptions: {withoutFlows: true}\n",
+		    "{\"preset\":\"flow-matrix\",\"targets\":[],\"durationMs\":1000,"
+		    "\"options\":{\"withoutFlows\":true},\"createdBy\":\"cli\"}");
+}
+
+static void rules_of_swctl_may_be_untimed(void **state)
+{
+	static const char text[] = "samplings: [{when_4xx: true}]\n"
+				   "options: {executionTime: false}\n";
+	_cleanup_(sonde_spec_freep) struct sonde_spec *spec = NULL;
+	_cleanup_free_ char *error = NULL, *written = NULL;
+	json_t *json;
+
+	assert_ok(sonde_spec_parse(text, strlen(text), "t.yaml", &spec, &error));
+	assert_ok(sonde_spec_complete(spec));
+	assert_ok(sonde_spec_json(spec, &json));
+	written = json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	json_decref(json);
+	assert_string_equal(written, "{\"preset\":\"network-calls\",\"targets\":[],"
+				     "\"durationMs\":600000,"
+				     "\"options\":{\"executionTime\":false},"
+				     "\"createdBy\":\"cli\"}");
+}
+
 static void the_request_is_a_file_too(void **state)
 {
 	assert_json("{\"durationMs\":1000,\"reportIntervalMs\":100,\"startWallMs\":5}",
@@ -135,6 +218,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_becomes_the_request),
+		cmocka_unit_test(what_is_measured_may_be_chosen),
+		cmocka_unit_test(rules_of_swctl_are_read_and_left_out),
+		cmocka_unit_test(what_a_file_leaves_open_is_the_presets),
+		cmocka_unit_test(a_file_may_differ_from_its_preset),
+		cmocka_unit_test(rules_of_swctl_may_be_untimed),
 		cmocka_unit_test(the_request_is_a_file_too),
 		cmocka_unit_test(faults_name_the_line),
 		cmocka_unit_test(a_target_is_named_in_one_way),

@@ -112,6 +112,20 @@ static void nothing_is_cut_without_a_width(void **state)
 	assert_int_equal(strlen(text), 3000 + strlen("  7  web\n"));
 }
 
+static void a_formatted_cell_is_as_long_as_it_needs(void **state)
+{
+	static const struct sonde_column one[] = {{"A", false, false}, {NULL}};
+	_cleanup_(sonde_table_freep) struct sonde_table *t = NULL;
+	_cleanup_free_ char *text = NULL;
+
+	assert_ok(sonde_table_new(one, &t));
+	sonde_table_addf(t, "%05000d", 7);
+	text = printed(t, (struct sonde_table_look){.width = 0});
+	assert_int_equal(strlen(text), 5000 + strlen("\n"));
+	sonde_table_fail(t, -ENOMEM);
+	assert_err(sonde_table_print(t, &(struct sonde_table_look){0}, stderr), ENOMEM);
+}
+
 static void a_monstrous_cell_is_cut_and_says_so(void **state)
 {
 	_cleanup_(sonde_table_freep) struct sonde_table *t = long_cell(SONDE_TABLE_CELL_MAX + 1);
@@ -144,6 +158,7 @@ int main(void)
 		cmocka_unit_test(cells_are_escaped),
 		cmocka_unit_test(a_narrow_terminal_cuts_the_widest_column_that_may_be_cut),
 		cmocka_unit_test(nothing_is_cut_without_a_width),
+		cmocka_unit_test(a_formatted_cell_is_as_long_as_it_needs),
 		cmocka_unit_test(a_monstrous_cell_is_cut_and_says_so),
 		cmocka_unit_test(rows_are_bounded),
 	};
