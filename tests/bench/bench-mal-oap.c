@@ -17,6 +17,7 @@
 #include "mal/rules.h"
 #include "mal/run.h"
 #include "mal/sample.h"
+#include "mal/vector.h"
 
 #define STEP_MS 15000
 #define TURNS 5 /* of which the fastest counts: others use this machine too */
@@ -139,19 +140,6 @@ static int count(void *ctx, const struct sonde_mal_emission *e)
 	return 0;
 }
 
-static int mock_process(void *ctx, enum sonde_mal_virtual kind, const char *service,
-			const char *instance, const char *what,
-			char ret[static SONDE_MAL_PROCESS_ID_SIZE])
-{
-	(void)ctx;
-	(void)kind;
-	(void)service;
-	(void)instance;
-	(void)what;
-	(void)snprintf(ret, SONDE_MAL_PROCESS_ID_SIZE, "mock-process-id");
-	return 0;
-}
-
 /* What the run itself took, whoever else has the processor meanwhile. */
 static uint64_t cpu_ns(void)
 {
@@ -173,7 +161,6 @@ static int turn(const struct shape *s, const struct sonde_mal_rules *rules, cons
 {
 	_cleanup_(sonde_mal_engine_freep) struct sonde_mal_engine *e = NULL;
 	_cleanup_(sonde_mal_batch_freep) struct sonde_mal_batch *b = NULL;
-	const struct sonde_mal_host host = {.virtual_process = mock_process};
 	struct sonde_mal_run_stats stats = {0};
 	struct result out = {0};
 	struct sonde_mal_sink sink = {.emit = count, .ctx = &out.points};
@@ -181,7 +168,7 @@ static int turn(const struct shape *s, const struct sonde_mal_rules *rules, cons
 	int64_t ts_ms = 1700000000000;
 	int r;
 
-	r = sonde_mal_engine_new(&host, &e);
+	r = sonde_mal_engine_new(&sonde_mal_vector_host, &e);
 	if (r == 0)
 		r = sonde_mal_batch_new(&b);
 	while (r == 0 && run_ns < limit_ns) {
