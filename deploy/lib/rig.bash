@@ -90,8 +90,8 @@ rig_servers() {
 			} }'
 	rig_in redis "$rig_dir/redis" --bind 10.77.0.4 --protected-mode no --save '' --appendonly no \
 		--dir "$rig_dir" --unixsocket "$rig_dir/redis.sock" >"$rig_dir/redis.log" 2>&1 </dev/null &
-	rig_wait 10 rig_in client curl -sf -o /dev/null "$rig_proxy_url/1k" || return 1
-	rig_wait 10 rig_in client redis-cli -h 10.77.0.4 ping
+	rig_wait 90 rig_in client curl -sf -o /dev/null "$rig_proxy_url/1k" || return 1
+	rig_wait 90 rig_in client redis-cli -h 10.77.0.4 ping
 }
 
 # PERCENT of what arrives at the proxy is dropped at random in its input hook, where a segment of a connection has its

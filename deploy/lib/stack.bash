@@ -8,8 +8,16 @@ stack_http_port=${stack_http_port:-0}
 
 stack_config() {
 	local free
-	free=$(python3 -c 'import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+	# Not one that the kernel may give to somebody else while the server is away.
+	free=$(python3 -c 'import random, socket
+with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+    given = int(f.read().split()[0])
+held = []
+while len(held) < 2:
+    try:
+        held.append(socket.create_server(("127.0.0.1", random.randrange(10000, given) if given > 11000 else 0)))
+    except OSError:
+        pass # somebody has it
 print(*(s.getsockname()[1] for s in held))')
 	[ "$stack_grpc_port" != 0 ] || stack_grpc_port=${free% *}
 	[ "$stack_http_port" != 0 ] || stack_http_port=${free#* }
@@ -41,7 +49,7 @@ print(*(s.getsockname()[1] for s in held))')
 stack_start_server() {
 	build/sonde-server --config "$rig_dir/server.yaml" >>"$rig_dir/server.log" 2>&1 </dev/null &
 	echo $! >"$rig_dir/server.pid"
-	rig_wait 10 curl -sf -o /dev/null "http://127.0.0.1:$(cat "$rig_dir/http.port")/healthz" || return 1
+	rig_wait 90 curl -sf -o /dev/null "http://127.0.0.1:$(cat "$rig_dir/http.port")/healthz" || return 1
 }
 
 stack_start_agent() {
@@ -62,7 +70,7 @@ stack_end() { # PID SECONDS: TERM, and KILL if it takes longer
 stack_stop() {
 	local name
 	for name in agent server; do
-		[ ! -s "$rig_dir/$name.pid" ] || stack_end "$(cat "$rig_dir/$name.pid")" 5
+		[ ! -s "$rig_dir/$name.pid" ] || stack_end "$(cat "$rig_dir/$name.pid")" 30
 		rm -f "$rig_dir/$name.pid"
 	done
 }

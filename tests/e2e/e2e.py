@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,11 @@ def redis_counts(rig):
     return json.loads(_redis_count(rig, "read"))
 
 
+def ended_behind(task, wall_ms):
+    """Whether this answer's task asked for its last numbers behind that time: what was over by then is in them."""
+    return any(s["state"] == "draining" and stack.milliseconds(s["at"]) > wall_ms for s in task["states"])
+
+
 def redis_traffic(rig, requests):
     rig.inside("client", "redis-benchmark", "-h", "10.77.0.4", "-c", 7, "-n", requests, "-t", "set,get", "-d", 300, "-q")
 
@@ -102,6 +108,7 @@ def check_redis(task, *counts):
 
 
 def main(namespace):
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what each `with` began goes
     why = refusal()
     if why:
         print(why)

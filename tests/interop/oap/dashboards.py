@@ -9,7 +9,6 @@ import time
 import rig as stage
 from rig import e2e
 
-WINDOW_S = 540  # of rig.Query.duration()
 FOLDER = stage.TOP / "deploy/skywalking"
 METRIC = re.compile(r"\b((?:sonde_net|process_relation)_\w+)(?:{([^}]*)})?")
 SUMMED = re.compile(r"aggregate_labels\((\w+){role='(\w+)'},sum(?:\([\w,]+\))?\)(?:/(\d+))?")
@@ -168,7 +167,7 @@ def check_widgets(query, pair, given):
     faults, shown = [], 0
     answers = ask(query, pair, expressions())
     # What was read some minutes ago may begin earlier than the window that was asked for now.
-    first = (int(time.time() - WINDOW_S) // 60 + 1) * 60000
+    first = (int(time.time() - stage.WINDOW_S) // 60 + 1) * 60000
     given = {metric: cut(series, first) for metric, series in given.items()}
     if given.get("sonde_net_sent_bytes_total"):  # the condition of a tab: any of its metrics has a value
         present = ask(query, pair, ["is_present(sonde_net_udp_sent_datagrams_total,sonde_net_sent_bytes_total)"])

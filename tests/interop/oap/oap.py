@@ -34,7 +34,7 @@ RULES = ("network-profiling", "sonde-network")  # of mal/, unchanged; the others
 OURS = tuple(TOP / f"mal/{name}.yaml" for name in RULES)
 JAVA_ROOTS = pathlib.Path("/etc/ssl/certs/java/cacerts")
 ADDED_ROOTS_MAX = 64
-START_S = 180  # a bound for a machine that is busy, not a measure
+START_S = 300  # a bound for a machine that is busy, not a measure
 # The quick compiler alone and the serial collector halve start and memory.
 JAVA = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Duser.timezone=UTC"]
 
@@ -260,7 +260,7 @@ class Oap:
         if self.process.poll() is not None:
             raise RuntimeError(f"OAP ended with {self.process.returncode}")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.rest}/healthcheck", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.rest}/healthcheck", timeout=30) as answer:
                 return answer.status == 200
         except OSError:
             return False

@@ -34,7 +34,7 @@ class Recorder:
 
     def _relay(self, client):
         try:
-            server = socket.create_connection(("127.0.0.1", self.to_port), 5)
+            server = socket.create_connection(("127.0.0.1", self.to_port), 60)
         except OSError:
             client.close()  # as if nobody listened
             return
