@@ -5,6 +5,7 @@ Each collectBatch is answered by the next of `plan`, else in order. A behaviour 
 that may add the batch (double.take) and answers, or not; see the functions below.
 """
 import gzip
+import pathlib
 import socket
 import struct
 import sys
@@ -22,6 +23,10 @@ try:
 except ImportError:
     print("python3-h2 is missing")
     sys.exit(77)
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+# The folder of this file is known only at run time.
+from listener import Listener  # noqa: E402
 
 METERS = "/skywalking.v3.MeterReportService/collectBatch"
 HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
@@ -104,31 +109,23 @@ class OapDouble:
         self.plan, self.taken, self.seen = [], [], []  # behaviours; (id, value) that were added; every batch's id
         self.encodings = []
         self.connections = []
-        self.listener = socket.create_server((address, port))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.listener = Listener(self.take_connection, address, port)
+        self.port = self.listener.port
 
-    def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=[sock], daemon=True).start()
-
-    def serve(self, sock):
+    def take_connection(self, sock):
         conn = Connection(self, sock)
-        self.connections.append(conn)
+        self.connections.append(conn)  # here, so that stop() knows of every one
+        threading.Thread(target=self.serve, args=[conn], daemon=True).start()
+
+    def serve(self, conn):
         try:
             conn.run()
         except (OSError, h2.exceptions.ProtocolError):
             pass
-        sock.close()
+        conn.sock.close()
 
     def stop(self):
-        if self.listener.fileno() >= 0:
-            self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
-            self.listener.close()
+        self.listener.close()
         for conn in self.connections:
             try:
                 conn.sock.shutdown(socket.SHUT_RDWR)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers that are not ours (python3-h2), for tests of our gRPC client."""
-import socket
+import pathlib
 import ssl
 import sys
-import threading
 
 try:
     import h2.config
@@ -14,7 +13,10 @@ except ImportError:
     print("python3-h2 is missing")
     sys.exit(77)
 
-TIMEOUT_S = 60  # a test that hangs, not a measure
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+# The folder of this file is known only at run time.
+from listener import TIMEOUT_S, Listener  # noqa: E402
+
 GRPC = [(":status", "200"), ("content-type", "application/grpc")]
 
 
@@ -37,29 +39,19 @@ def serve_h2(sock, behave):
         sock.sendall(conn.data_to_send())
 
 
-class FakeServer:
-    """Takes one connection at a time; serve(sock) does with the (TLS) socket what it likes."""
+class FakeServer(Listener):
+    """Takes one connection at a time; behave(sock) does with the (TLS) socket what it likes."""
 
-    def __init__(self, serve, context=None):
-        self.serve, self.context, self.error = serve, context, None
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.run, daemon=True).start()
+    def __init__(self, behave, context=None):
+        self.behave, self.context, self.error = behave, context, None
+        super().__init__(self.serve)
 
-    def run(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            try:
-                sock.settimeout(TIMEOUT_S)
-                if self.context:
-                    sock = self.context.wrap_socket(sock, server_side=True)
-                self.serve(sock)
-            except (OSError, ssl.SSLError, h2.exceptions.ProtocolError) as e:
-                self.error = str(e)
-            sock.close()
-
-    def close(self):
-        self.listener.close()
+    def serve(self, sock):
+        try:
+            sock.settimeout(TIMEOUT_S)
+            if self.context:
+                sock = self.context.wrap_socket(sock, server_side=True)
+            self.behave(sock)
+        except (OSError, ssl.SSLError, h2.exceptions.ProtocolError) as e:
+            self.error = str(e)
+        sock.close()

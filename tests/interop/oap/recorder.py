@@ -8,6 +8,7 @@ import threading
 
 import hpack
 import hyperframe.frame
+from rig import listener
 
 PREFACE = 24  # bytes
 
@@ -17,20 +18,12 @@ class Recorder:
 
     def __init__(self, to_port):
         self.to_port, self.said, self.lock = to_port, [], threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.listener = listener.Listener(
+            lambda sock: threading.Thread(target=self._relay, args=(sock,), daemon=True).start())
+        self.port = self.listener.port
 
     def close(self):
         self.listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._relay, args=(client,), daemon=True).start()
 
     def _relay(self, client):
         try:

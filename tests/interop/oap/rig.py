@@ -24,6 +24,7 @@ TOP = HERE.parent.parent.parent
 sys.path[:0] = [str(TOP / "tests" / folder) for folder in ("tools", "e2e", "integration")]
 # Their folders are known only at run time; the tests take them from here.
 import e2e  # noqa: E402,F401
+import listener  # noqa: E402,F401
 import server_rig  # noqa: E402,F401
 import stack  # noqa: E402
 import tls_rig  # noqa: E402,F401
