@@ -143,7 +143,7 @@ static int run_calls(sd_event *event, char **argv)
 	if (sonde_parse_u64(argv[1], 1, UINT16_MAX, &port) < 0 ||
 	    sonde_parse_u64(argv[3], 0, MESSAGE_BYTES_MAX, &n_bytes) < 0 ||
 	    sonde_parse_u64(argv[4], 1, 100, &count) < 0 ||
-	    sonde_parse_u64(argv[5], 1, 60000, &deadline_ms) < 0)
+	    sonde_parse_u64(argv[5], 1, 600000, &deadline_ms) < 0)
 		return -EINVAL;
 	config.port = (uint16_t)port;
 	for (char **arg = argv + 6; r == 0 && *arg; arg++)
