@@ -103,8 +103,6 @@ static int change(struct sonde_cli *cli, json_t *spec)
 int sonde_cli_task_clone(struct sonde_cli *cli)
 {
 	_cleanup_answer_ struct sonde_rest_answer task = SONDE_REST_ANSWER_INIT;
-	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
-	const char *id;
 	json_t *spec;
 	int status;
 
@@ -123,12 +121,5 @@ int sonde_cli_task_clone(struct sonde_cli *cli)
 		json_decref(spec);
 		return status;
 	}
-	status = sonde_cli_send_spec(cli, spec, &answer, &id); /* takes it */
-	if (status != 0)
-		return status;
-	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
-		return sonde_cli_print_json(cli, &answer);
-	sonde_view_text(cli, id);
-	(void)fputc('\n', cli->out);
-	return SONDE_CLI_OK;
+	return sonde_cli_send_and_tell(cli, spec); /* takes it */
 }

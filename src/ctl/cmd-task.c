@@ -25,8 +25,6 @@ static int print_spec(struct sonde_cli *cli, json_t *spec)
 
 int sonde_cli_task_create(struct sonde_cli *cli)
 {
-	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
-	const char *id;
 	json_t *spec;
 	int status;
 
@@ -40,14 +38,7 @@ int sonde_cli_task_create(struct sonde_cli *cli)
 		json_decref(spec);
 		return status;
 	}
-	status = sonde_cli_send_spec(cli, spec, &answer, &id);
-	if (status != 0)
-		return status;
-	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
-		return sonde_cli_print_json(cli, &answer);
-	sonde_view_text(cli, id);
-	(void)fputc('\n', cli->out);
-	return SONDE_CLI_OK;
+	return sonde_cli_send_and_tell(cli, spec);
 }
 
 static void cell_duration(struct sonde_table *t, const json_t *task)

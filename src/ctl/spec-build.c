@@ -328,3 +328,19 @@ int sonde_cli_send_spec(struct sonde_cli *cli, json_t *spec, struct sonde_rest_a
 			       sonde_time_local(start_ms, cli->settings->utc, text));
 	return 0;
 }
+
+int sonde_cli_send_and_tell(struct sonde_cli *cli, json_t *spec)
+{
+	_cleanup_answer_ struct sonde_rest_answer answer = SONDE_REST_ANSWER_INIT;
+	const char *id;
+	int status;
+
+	status = sonde_cli_send_spec(cli, spec, &answer, &id);
+	if (status != 0)
+		return status;
+	if (sonde_cli_output(cli) == SONDE_CLI_JSON)
+		return sonde_cli_print_json(cli, &answer);
+	sonde_view_text(cli, id);
+	(void)fputc('\n', cli->out);
+	return SONDE_CLI_OK;
+}

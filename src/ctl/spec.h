@@ -107,3 +107,6 @@ int sonde_cli_add_targets(struct sonde_cli *cli, size_t first, json_t *list) _mu
  */
 int sonde_cli_send_spec(struct sonde_cli *cli, json_t *spec, struct sonde_rest_answer *ret,
 			const char **ret_id) _must_check_;
+
+/* The same, and prints the task's id, or with JSON as output the answer. Return: an exit status. */
+int sonde_cli_send_and_tell(struct sonde_cli *cli, json_t *spec) _must_check_;
